@@ -1,0 +1,87 @@
+"""`mmfeat info`: what a directory of mmfeat holds, finished or not."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from mmfeat import console, storage, store
+from mmfeat.cli import run_stage
+from mmfeat.errors import MmfeatError
+from mmfeat.options import argument, parse
+
+
+@dataclass
+class InfoConfig:
+    """Say what a directory of mmfeat holds: shards, features, a model or predictions."""
+
+    path: Annotated[str, tyro.conf.Positional, argument("PATH")]
+    """The directory."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+
+
+def describe(path: str) -> dict[str, Any]:
+    """What a store is, from its claim, its manifest and its failure receipts, JSON-ready.
+
+    Raises:
+        MmfeatError: no store of mmfeat at the path.
+    """
+    claim = storage.read_json(storage.join(path, store.CONFIG))
+    if not isinstance(claim, dict) or "kind" not in claim:
+        raise MmfeatError(
+            f"a store of mmfeat has a {store.CONFIG}, and {path} has none", cure="Check the path"
+        )
+    manifest = storage.read_json(storage.join(path, store.MANIFEST)) or {}
+    return {
+        "path": path,
+        "kind": claim["kind"],
+        "finished": bool(manifest),
+        "config": claim["config"],
+        "config_hash": claim["hash"],
+        **{key: value for key, value in manifest.items() if key not in ("config", "kind")},
+        "failed_shards": store.read_failures(path),
+    }
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print what the directory holds."""
+    config = parse(InfoConfig, arguments, prog="mmfeat info")
+    facts = describe(config.path)
+    if config.json:
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        return
+    console.show_summary(f"{facts['kind']} in {facts['path']}", dict(_lines(facts)))
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    lines: list[tuple[str, Any]] = [
+        ("finished", "yes" if facts["finished"] else "no: run the command that makes it again"),
+        ("configuration", facts["config_hash"][:12]),
+    ]
+    lines += _nested(facts["config"], "  ")
+    if "shards" in facts:
+        lines.append(("shards", len(facts["shards"])))
+    for name, column in (facts["columns"] if facts["kind"] == "features" else {}).items():
+        shape = f"{column['modality']}, {column['dim']} x float16, {column['encoder']['name']}"
+        lines.append((f"column {name}", f"{shape}, fingerprint {column['fingerprint'][:12]}"))
+    lines += _nested(facts.get("totals", {}), "")
+    lines += [(f"failed shard {shard}", error) for shard, error in facts["failed_shards"].items()]
+    return lines
+
+
+def _nested(facts: dict[str, Any], indent: str) -> list[tuple[str, Any]]:
+    lines: list[tuple[str, Any]] = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines += [(f"{indent}{name}", ""), *_nested(value, indent + "  ")] if value else []
+        else:
+            lines.append((f"{indent}{name}", value))
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage("info", sys.argv[1:]))
