@@ -1,0 +1,64 @@
+"""Metadata columns: JSON-ready values in, one Arrow type a column out."""
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+_TYPES = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "json": pa.string(),
+}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: NaN is null, bytes are base64, dates are ISO 8601."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def kind_of(value: Any) -> str | None:
+    """The kind of a JSON-ready value; None for null, which fits every kind."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int64" if -(2**63) <= value < 2**63 else "json"
+    if isinstance(value, float):
+        return "float64"
+    return "string" if isinstance(value, str) else "json"
+
+
+def common_kind(first: str | None, second: str | None) -> str | None:
+    """The kind that holds values of both kinds."""
+    if first == second or second is None:
+        return first
+    if first is None:
+        return second
+    return "float64" if {first, second} == {"int64", "float64"} else "json"
+
+
+def arrow_array(values: Sequence[Any], kind: str) -> pa.Array:
+    """JSON-ready values as an Arrow array; of kind `json` each value is its JSON text."""
+    if kind == "json":
+        texts = [None if v is None else json.dumps(v, ensure_ascii=False) for v in values]
+        return pa.array(texts, pa.string())
+    return pa.array(values, _TYPES[kind])

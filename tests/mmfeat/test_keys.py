@@ -1,0 +1,50 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmfeat.keys import MAX_BYTES, order_of, safe_key, stem, unique_key
+from mmfeat.shards import split_name
+
+
+@given(st.text())
+def test_a_safe_key_survives_webdatasets_splitting_of_names(text):
+    key = safe_key(text)
+    assert split_name(f"{key}.txt") == (key, "txt")
+    assert len(key.encode()) <= MAX_BYTES
+    assert "/" not in key
+    assert "\\" not in key
+    assert not any(ord(char) < 32 for char in key)
+
+
+@given(st.text())
+def test_making_a_key_safe_twice_changes_nothing_unless_it_was_cut(text):
+    key = safe_key(text)
+    if "~" not in key:
+        assert safe_key(key) == key
+
+
+@given(st.text(), st.text(max_size=60), st.integers(0, 10**12))
+def test_a_suffixed_key_never_meets_another_records_own_key(text, other, row):
+    assert unique_key(safe_key(text), row) != safe_key(other)
+
+
+def test_scripts_survive_and_only_what_is_unsafe_changes():
+    assert safe_key("小龙虾_0") == "小龙虾_0"
+    assert safe_key("v1.2/a~b\x00c") == "v1_2_a_b_c"
+    assert safe_key("😀 ok-1") == "😀 ok-1"
+
+
+def test_long_keys_are_cut_and_stay_distinct():
+    first, second = safe_key("x" * 300 + "1"), safe_key("x" * 300 + "2")
+    assert first != second
+    assert len(first) == MAX_BYTES
+
+
+def test_a_stem_is_the_file_name_without_its_last_extension():
+    assert stem("images/a.b.jpg") == "a.b"
+    assert stem("C:\\pictures\\x.png") == "x"
+    assert stem("plain") == "plain"
+
+
+def test_the_order_is_the_same_for_ever():
+    assert order_of("1f600") == "43d5bb7595a1456d"
+    assert order_of("小龙虾_0") == "45ebb26238f9f938"
