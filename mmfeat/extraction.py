@@ -1,0 +1,236 @@
+"""Extraction: shards → feature columns, each record counted in each column.
+
+OUTPUT/samples/00000.parquet    one row an input record, as the shards have it
+OUTPUT/image/00000.arrow        the feature of row i is the feature of that row i
+OUTPUT/image/column.json        which encoder made the column
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from mmfeat import progress, storage, store
+from mmfeat.alignment import aligned_rows, blocks
+from mmfeat.columns import ColumnWriter, claim_column
+from mmfeat.encoders import Encoder, EncoderSpec, builtin_for
+from mmfeat.errors import MmfeatError
+from mmfeat.features import SAMPLES, Column
+from mmfeat.options import OutputPath, RepeatedFlag, ShardsPath
+from mmfeat.parallel import default_threads
+from mmfeat.stage import ShardTask, Stage
+from mmfeat.store import Receipt
+
+
+@dataclass
+class ExtractConfig:
+    """Run frozen encoders over shards, once; keep a feature of every record.
+
+    Without --encoder the built-in encoder of every modality found is used. Run it again with
+    another --encoder to add a column: what is there is not computed again. Flags not listed here
+    go to Apache Beam, for example --runner=DataflowRunner.
+    """
+
+    shards: ShardsPath
+    """Directory that `mmfeat shard` made."""
+    output: OutputPath
+    """Directory of the features."""
+    encoder: RepeatedFlag = ()
+    """COLUMN=SCHEME:NAME, as in image=builtin:image; give it once a column."""
+    batch_size: int = 64
+    """Records encoded at a time."""
+    threads: int = 0
+    """Threads that decode; 0 takes one a core."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise MmfeatError("--batch-size must be at least 1", got=self.batch_size)
+
+
+class Extraction(Stage):
+    """The stage behind `mmfeat extract`."""
+
+    name = "extract"
+
+    def __init__(self, config: ExtractConfig) -> None:
+        self.config = config
+        self.output = config.output
+        self.config_hash = ""
+        self.columns: dict[str, Column] = {}
+        self._specs: list[EncoderSpec] = []
+        self._sources: dict[str, dict[str, Any]] = {}
+
+    def plan(self) -> list[ShardTask]:
+        """One task a shard of the input; columns and shards that are there are not made again."""
+        shards = store.read_manifest(self.config.shards, "shards")
+        self._specs = self._choose(shards["modalities"])
+        encoders = {spec.column: spec.load() for spec in self._specs}
+        for column, encoder in encoders.items():
+            if encoder.modality not in shards["modalities"]:
+                raise MmfeatError(
+                    f"column {column} needs {encoder.modality}, and {self.config.shards} has "
+                    f"{', '.join(shards['modalities'])}"
+                )
+        self.config_hash = store.claim(self.output, "features", {"shards": shards["config_hash"]})
+        for name, encoder in encoders.items():
+            self.columns[name] = claim_column(storage.join(self.output, name), name, encoder)
+        self._sources = {shard["name"]: shard for shard in shards["shards"]}
+        return [
+            ShardTask(name, shard["records"], done=not self._pending(name))
+            for name, shard in self._sources.items()
+        ]
+
+    def _choose(self, modalities: Sequence[str]) -> list[EncoderSpec]:
+        specs = [EncoderSpec.parse(text) for text in self.config.encoder]
+        if not specs:
+            specs = [spec for modality in modalities if (spec := builtin_for(modality))]
+        columns = Counter(spec.column for spec in specs)
+        if twice := [name for name, number in columns.items() if number > 1]:
+            raise MmfeatError("--encoder must give each column once", got=twice[0])
+        return specs
+
+    def _folder(self, name: str) -> str:
+        return storage.join(self.output, name)
+
+    def _pending(self, shard: str) -> list[str]:
+        """Folders, columns' and samples', in which the shard has no receipt yet."""
+        wanted = {name: column.fingerprint for name, column in self.columns.items()}
+        return [
+            folder
+            for folder, config_hash in {SAMPLES: self.config_hash, **wanted}.items()
+            if not self._is_made(folder, shard, config_hash)
+        ]
+
+    def _is_made(self, folder: str, shard: str, config_hash: str) -> bool:
+        receipt = store.read_receipt(self._folder(folder), shard)
+        if receipt is None or receipt.config_hash != config_hash:
+            return False
+        source = self._sources[shard]
+        if receipt.source["sha256"] != source["sha256"]:
+            raise MmfeatError(
+                f"shard {shard} of {self._folder(folder)} was made from other bytes than "
+                f"{self.config.shards} holds now ({receipt.source['sha256'][:12]} there, "
+                f"{source['sha256'][:12]} now)",
+                cure="Name another output directory",
+            )
+        return True
+
+    def load(self) -> dict[str, Encoder]:
+        """The encoders, by column."""
+        return {spec.column: spec.load() for spec in self._specs}
+
+    def process(self, task: ShardTask, loaded: Mapping[str, Encoder]) -> Receipt:
+        """Make what is missing of one shard: columns first, the samples table last."""
+        pending = self._pending(task.shard)
+        columns = [name for name in self.columns if name in pending]
+        if columns:
+            self._make_columns(task.shard, {name: loaded[name] for name in columns})
+        progress.RECORDS.add(task.records if not columns else 0)
+        if SAMPLES in pending:
+            self._copy_samples(task.shard)
+        receipt = store.read_receipt(self._folder(SAMPLES), task.shard)
+        if receipt is None:
+            raise OSError(f"the receipt of shard {task.shard} vanished from {self.output}")
+        return receipt
+
+    def _make_columns(self, shard: str, encoders: Mapping[str, Encoder]) -> None:
+        started = time.monotonic()
+        base = storage.join(self.config.shards, shard)
+        threads = self.config.threads or default_threads()
+        with ExitStack() as stack:
+            table = stack.enter_context(storage.open_input(f"{base}.parquet"))
+            tar = stack.enter_context(storage.open_input(f"{base}.tar"))
+            writers = [
+                stack.enter_context(
+                    ColumnWriter(self._folder(name), shard, self.columns[name], encoder)
+                )
+                for name, encoder in encoders.items()
+            ]
+            rows = aligned_rows(table, tar)
+            for block in blocks(rows, self.config.batch_size):
+                for writer in writers:
+                    writer.write(block, threads=threads)
+                progress.RECORDS.add(len(block))
+        source = {"shards": self.config.shards, "sha256": self._sources[shard]["sha256"]}
+        for writer in writers:
+            writer.commit(source, seconds=time.monotonic() - started)
+
+    def _copy_samples(self, shard: str) -> None:
+        """The shards' table as it is; its receipt repeats the account of the sharding."""
+        made = store.read_receipt(self.config.shards, shard)
+        if made is None:
+            raise MmfeatError(f"shard {shard} of {self.config.shards} is not there, or was changed")
+        name = f"{shard}.parquet"
+        with (
+            storage.open_input(storage.join(self.config.shards, name)) as table,
+            storage.create(storage.join(self._folder(SAMPLES), name)) as output,
+        ):
+            while block := table.read(1 << 20):
+                output.write(block)
+        Receipt(
+            shard=shard,
+            config_hash=self.config_hash,
+            records=made.records,
+            out=made.out,
+            rejected=made.rejected,
+            status=made.status,
+            problems=made.problems,
+            files={name: output.describe()},
+            keys_sha256=made.keys_sha256,
+            source={"shards": self.config.shards, "sha256": self._sources[shard]["sha256"]},
+            bytes_read=made.files[f"{shard}.tar"]["bytes"],
+        ).write(self._folder(SAMPLES))
+
+    def finish(self, shards: Sequence[str]) -> dict[str, Any]:
+        """Check that all columns line up with the samples, and write the manifest."""
+        samples = store.require_receipts(self._folder(SAMPLES), shards)
+        previous = storage.read_json(storage.join(self.output, store.MANIFEST)) or {}
+        columns = {
+            name: Column(**facts) for name, facts in previous.get("columns", {}).items()
+        } | self.columns
+        receipts = {name: store.require_receipts(self._folder(name), shards) for name in columns}
+        for name, of_column in receipts.items():
+            _require_same_keys(samples, of_column, self._folder(name))
+        by_column = {name: store.totals(of_column) for name, of_column in receipts.items()}
+        if not any(sums["out"] for sums in by_column.values()):
+            words = {name: store.count_words(sums["rejected"]) for name, sums in by_column.items()}
+            raise MmfeatError(f"no record of {self.config.shards} gave a feature ({words})")
+        return store.write_manifest(
+            self.output,
+            "features",
+            self.config_hash,
+            columns={name: vars(column) for name, column in sorted(columns.items())},
+            shards=[
+                {"name": r.shard, "records": r.records, "keys_sha256": r.keys_sha256}
+                for r in samples
+            ],
+            totals={**store.totals(samples), "columns": by_column},
+        )
+
+    def finished(self) -> dict[str, Any] | None:
+        """The manifest, when it has all columns asked for."""
+        manifest = store.finished(self.output, self.config_hash)
+        if manifest and self.columns.keys() <= manifest["columns"].keys():
+            return manifest
+        return None
+
+    def facts(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Per column: vectors made, and why some are not there."""
+        facts: dict[str, Any] = {}
+        for name, column in manifest["columns"].items():
+            sums = manifest["totals"]["columns"][name]
+            size = f"{column['dim']} x float16, {column['encoder']['name']}"
+            facts[f"column {name}"] = f"{sums['out']:,} features ({size})"
+            facts |= {f"  no {name}: {why}": n for why, n in sums["rejected"].items()}
+        return facts
+
+
+def _require_same_keys(samples: Iterable[Receipt], column: Iterable[Receipt], folder: str) -> None:
+    for row, feature in zip(samples, column, strict=True):
+        if row.keys_sha256 != feature.keys_sha256 or row.records != feature.records:
+            raise MmfeatError(
+                f"shard {row.shard} of {folder} does not line up with its samples table",
+                cure=f"Remove {folder} and run the same command again",
+            )
