@@ -1,0 +1,186 @@
+"""Scoring: model + features → predictions, one row an input record, scored or not.
+
+OUTPUT/00000.parquet    __key__, status, reason, prediction, probability,
+                        p_<class> of each class, w_<column> of each modality weight
+"""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmfeat import progress, storage, store
+from mmfeat.errors import MmfeatError
+from mmfeat.features import ColumnShard, FeatureStore
+from mmfeat.options import FeaturesPath, ModelPath, OutputPath
+from mmfeat.stage import ShardTask, Stage
+from mmfeat.store import Receipt
+
+if TYPE_CHECKING:
+    from mmfeat.models.checkpoint import LoadedModel
+    from mmfeat.models.inference import Predictions
+
+
+@dataclass
+class ScoreConfig:
+    """Score every record of a feature store with a trained model.
+
+    Each input record gets one row: the predicted label, the probability of each class and the
+    weight of each modality, or the reason why it cannot be scored. Flags not listed here go to
+    Apache Beam, for example --runner=DataflowRunner.
+    """
+
+    model: ModelPath
+    """Directory that `mmfeat train` made."""
+    features: FeaturesPath
+    """Directory that `mmfeat extract` made, with the encoders the model was trained on."""
+    output: OutputPath
+    """Directory of the predictions."""
+
+
+class Scoring(Stage):
+    """The stage behind `mmfeat score`."""
+
+    name = "score"
+
+    def __init__(self, config: ScoreConfig) -> None:
+        self.config = config
+        self.output = config.output
+        self.config_hash = ""
+        self._sources: dict[str, str] = {}
+
+    def plan(self) -> list[ShardTask]:
+        """One task a shard of the features; refuses features the model was not trained on."""
+        model = self.load()
+        features = FeatureStore(self.config.features)
+        model.check_columns(features.columns)
+        weights = store.read_manifest(self.config.model, "model")["files"]
+        settings = {
+            "model": weights["model.safetensors"]["sha256"],
+            "classes": model.classes,
+            "columns": {column.name: column.fingerprint for column in model.columns},
+            "features": features.manifest["config_hash"],
+        }
+        self.config_hash = store.claim(self.output, "predictions", settings)
+        self._sources = {s["name"]: s["keys_sha256"] for s in features.manifest["shards"]}
+        return [
+            ShardTask(shard, records, done=self._is_made(shard))
+            for shard, records in features.shards.items()
+        ]
+
+    def _is_made(self, shard: str) -> bool:
+        receipt = store.read_receipt(self.output, shard)
+        return (
+            receipt is not None
+            and receipt.config_hash == self.config_hash
+            and receipt.keys_sha256 == self._sources[shard]
+        )
+
+    def load(self) -> "LoadedModel":
+        """The model; torch is imported here and not before."""
+        from mmfeat.models.checkpoint import load_model
+
+        return load_model(self.config.model)
+
+    def process(self, task: ShardTask, loaded: "LoadedModel") -> Receipt:
+        """Score one shard."""
+        started = time.monotonic()
+        features = FeatureStore(self.config.features)
+        columns = {c.name: features.read_column(c.name, task.shard) for c in loaded.columns}
+        predictions = loaded.predict(
+            {name: column.features for name, column in columns.items()},
+            {name: column.present for name, column in columns.items()},
+        )
+        keys = features.read_samples(task.shard, ["__key__"])["__key__"]
+        reasons = _reasons(predictions.scorable, columns)
+        table = _table(loaded, predictions, keys, reasons)
+        name = f"{task.shard}.parquet"
+        with storage.create(storage.join(self.output, name)) as output:
+            pq.write_table(table, output, compression="zstd")
+        scored = int(predictions.scorable.sum())
+        receipt = Receipt(
+            shard=task.shard,
+            config_hash=self.config_hash,
+            records=task.records,
+            out=scored,
+            rejected=dict(Counter(reason for reason in reasons if reason)),
+            status={"ok": scored, "failed": task.records - scored},
+            files={name: output.describe()},
+            keys_sha256=store.keys_digest(keys.to_pylist()),
+            source={"features": self.config.features},
+            bytes_read=sum(column.features.nbytes for column in columns.values()),
+            seconds=round(time.monotonic() - started, 3),
+        )
+        receipt.write(self.output)
+        progress.RECORDS.add(task.records)
+        return receipt
+
+    def finish(self, shards: Sequence[str]) -> dict[str, Any]:
+        """Check the account over all shards and write the manifest."""
+        receipts = store.require_receipts(self.output, shards)
+        sums = store.totals(receipts)
+        if not sums["out"]:
+            raise MmfeatError(
+                f"none of the {sums['records']} records of {self.config.features} can be scored "
+                f"({store.count_words(sums['rejected'])})",
+            )
+        return store.write_manifest(
+            self.output,
+            "predictions",
+            self.config_hash,
+            shards=[
+                {"name": r.shard, "records": r.records, "keys_sha256": r.keys_sha256}
+                for r in receipts
+            ],
+            totals=sums,
+        )
+
+    def finished(self) -> dict[str, Any] | None:
+        """The manifest of finished predictions of this model."""
+        return store.finished(self.output, self.config_hash)
+
+
+def _reasons(scorable: np.ndarray, columns: dict[str, ColumnShard]) -> list[str | None]:
+    """Per row: None where it is scored, else why each of the model's columns is not there."""
+    words = {name: column.reasons.to_pylist() for name, column in columns.items()}
+    return [
+        None if good else ", ".join(f"{name}:{reasons[row]}" for name, reasons in words.items())
+        for row, good in enumerate(scorable)
+    ]
+
+
+def _table(
+    model: "LoadedModel",
+    predictions: "Predictions",
+    keys: pa.ChunkedArray,
+    reasons: Sequence[str | None],
+) -> pa.Table:
+    scorable = predictions.scorable
+    best = np.where(scorable, predictions.probabilities.argmax(axis=1), -1)
+    labels = [model.classes[index] if index >= 0 else None for index in best]
+    columns: dict[str, Any] = {
+        "__key__": keys,
+        "status": pa.array(["ok" if good else "failed" for good in scorable], pa.string()),
+        "reason": pa.array(reasons, pa.string()),
+        "prediction": pa.array(labels, pa.string()),
+        "probability": _floats(predictions.probabilities.max(axis=1), scorable),
+    }
+    for index, name in enumerate(model.classes):
+        columns[f"p_{name}"] = _floats(predictions.probabilities[:, index], scorable)
+    for index, name in enumerate(model.column_names):
+        weights = predictions.weights
+        columns[f"w_{name}"] = (
+            pa.nulls(len(scorable), pa.float32())
+            if weights is None
+            else _floats(weights[:, index], scorable)
+        )
+    return pa.table(columns)
+
+
+def _floats(values: np.ndarray, valid: np.ndarray) -> pa.Array:
+    return pa.array(values, pa.float32(), mask=~valid)
