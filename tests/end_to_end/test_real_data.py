@@ -1,0 +1,84 @@
+"""The whole way on real records, as a user goes it."""
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+import webdataset
+
+from mmfeat.features import FeatureStore
+
+
+def predictions_of(folder):
+    dataset = ds.dataset(sorted(map(str, Path(folder).glob("*.parquet"))))
+    return dataset.to_table().to_pylist()
+
+
+def run(mmfeat, *arguments):
+    result = mmfeat(*arguments)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.fixture
+def features(mmfeat, real_data, tmp_path):
+    def make(name):
+        table = real_data(name) / "metadata.csv"
+        run(mmfeat, "shard", table, tmp_path / "shards")
+        run(mmfeat, "extract", tmp_path / "shards", tmp_path / "features")
+        return tmp_path / "features"
+
+    return make
+
+
+@pytest.mark.slow
+def test_emoji_are_told_apart_better_by_both_than_by_either(mmfeat, features, tmp_path):
+    store = features("emoji")
+    accuracy = {}
+    for modalities in ("image", "text", "image,text"):
+        scores = []
+        for seed in range(3):
+            model = tmp_path / f"model-{modalities}-{seed}"
+            run(mmfeat, "train", store, model, "--target", "label",
+                "--modalities", modalities, "--seed", seed)  # fmt: skip
+            told = run(mmfeat, "evaluate", model, store, "--split", "test", "--json").stdout
+            scores.append(json.loads(told)["accuracy"])
+        accuracy[modalities] = sum(scores) / len(scores)
+    run(mmfeat, "score", model, store, tmp_path / "predictions")
+    assert len(predictions_of(tmp_path / "predictions")) == 1871
+    assert accuracy["image"] >= 0.64
+    assert accuracy["text"] >= 0.69
+    assert accuracy["image,text"] >= 0.74
+    assert accuracy["image,text"] >= max(accuracy["image"], accuracy["text"]) + 0.03
+
+
+@pytest.mark.slow
+def test_products_without_a_target_stay_and_are_scored(mmfeat, features, tmp_path):
+    store = features("products")
+    run(mmfeat, "train", store, tmp_path / "model", "--target", "gender")
+    run(mmfeat, "score", tmp_path / "model", store, tmp_path / "predictions")
+    told = run(mmfeat, "evaluate", tmp_path / "model", store, "--json").stdout
+    assert json.loads(told)["accuracy"] >= 0.8
+    rows = predictions_of(tmp_path / "predictions")
+    assert len(rows) == 715
+    assert {row["prediction"] for row in rows} == {"Men", "Women"}
+
+
+def test_chinese_names_and_texts_survive_byte_for_byte(mmfeat, features, real_data, tmp_path):
+    store = FeatureStore(str(features("recipes_zh")))
+    assert store.records == 342
+    with (real_data("recipes_zh") / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        wanted = {row["file_name"]: row for row in csv.DictReader(file)}
+    seen = {}
+    for tar in sorted((tmp_path / "shards").glob("*.tar")):
+        for sample in webdataset.WebDataset(str(tar), shardshuffle=False):
+            metadata = json.loads(sample["json"])
+            row = wanted[metadata["file_name"]]
+            assert sample["txt"] == row["text"].encode()
+            assert sample["jpg"] == (real_data("recipes_zh") / row["file_name"]).read_bytes()
+            assert metadata == {name: row[name] for name in row if name != "text"}
+            seen[metadata["file_name"]] = sample["__key__"]
+    assert seen.keys() == wanted.keys()
+    assert seen["images/aquatic/小龙虾_0.jpg"] == "小龙虾_0"

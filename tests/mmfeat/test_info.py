@@ -1,0 +1,35 @@
+import json
+
+import pytest
+
+
+@pytest.fixture
+def shards(mmfeat, toy_table, tmp_path):
+    mmfeat("shard", toy_table, tmp_path / "shards")
+    return tmp_path / "shards"
+
+
+def test_info_says_what_a_store_holds(mmfeat, shards):
+    result = mmfeat("info", shards)
+    assert result.returncode == 0
+    assert "shards in" in result.stdout
+    assert "samples_per_shard" in result.stdout
+
+
+def test_info_as_json_is_one_object_and_nothing_else(mmfeat, shards):
+    facts = json.loads(mmfeat("info", shards, "--json").stdout)
+    assert facts["kind"] == "shards"
+    assert facts["finished"] is True
+    assert facts["totals"]["records"] == 60
+    assert facts["config"]["samples_per_shard"] == 1000
+
+
+def test_info_tells_an_unfinished_store_from_a_finished_one(mmfeat, shards):
+    (shards / "manifest.json").unlink()
+    assert json.loads(mmfeat("info", shards, "--json").stdout)["finished"] is False
+
+
+def test_info_refuses_what_is_no_store(mmfeat, tmp_path):
+    result = mmfeat("info", tmp_path)
+    assert result.returncode == 1
+    assert "has none" in result.stderr

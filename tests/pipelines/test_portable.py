@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+
+PORTABLE = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK")
+
+
+def data_of(folder):
+    """All bytes of a store but for timings and the paths it was made from."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(Path(folder).rglob("*"))
+        if path.suffix in (".tar", ".parquet", ".arrow")
+    }
+
+
+@pytest.mark.slow
+def test_a_portable_runner_makes_the_same_stores_as_this_process(mmfeat, toy_table, tmp_path):
+    local, portable = tmp_path / "local", tmp_path / "portable"
+    for folder, flags in ((local, ()), (portable, PORTABLE)):
+        for arguments in (
+            ("shard", toy_table, folder / "shards", "--samples-per-shard", "20", *flags),
+            ("extract", folder / "shards", folder / "features", *flags),
+        ):
+            result = mmfeat(*arguments)
+            assert result.returncode == 0, result.stderr
+    model = tmp_path / "model"
+    mmfeat("train", local / "features", model, "--target", "label", "--epochs", "3")
+    for folder, flags in ((local, ()), (portable, PORTABLE)):
+        result = mmfeat("score", model, folder / "features", folder / "predictions", *flags)
+        assert result.returncode == 0, result.stderr
+    assert len(data_of(local)) == 3 * 2 + 3 * 3 + 3
+    assert data_of(local) == data_of(portable)
