@@ -1,0 +1,37 @@
+# `make quickstart` and `make test` each set up all they need; Python 3.11 or newer is the one
+# thing that must be there.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: quickstart test lint help constraints clean
+
+help:  ## what there is to make
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
+
+$(READY): pyproject.toml setup.py constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+quickstart: $(READY)  ## the whole way on a small generated dataset
+	$(BIN)/mmfeat quickstart
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+constraints: $(READY)  ## choose the newest versions anew
+	echo "# Versions that \`make\` installs, all tested together. Made anew by: make constraints" > $@.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
+		--no-annotate --no-header pyproject.toml >> $@.txt
+
+clean:  ## remove what make made
+	rm -rf .venv quickstart build dist *.egg-info
