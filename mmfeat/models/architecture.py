@@ -1,0 +1,46 @@
+"""The numbers and names that fix a model's layers: what config.json needs to rebuild it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mmfeat.errors import MmfeatError
+from mmfeat.models.combination import COMBINATIONS
+from mmfeat.models.fusion import FUSIONS
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The layers of a `MultimodalClassifier`.
+
+    Raises:
+        MmfeatError: no such fusion or combination, or a number out of its range.
+    """
+
+    dims: dict[str, int]
+    """Feature column → length of its vectors, in the order the model takes them."""
+    classes: int
+    fusion: str = "gmu"
+    combination: str = "mlp"
+    hidden: int = 256
+    """d, the length every modality is projected to, and the width of the combination."""
+    dropout: float = 0.2
+    """Part of a feature's values, and of the combination's units, set to 0 in training."""
+    modality_dropout: float = 0.1
+    """Chance that a present modality is hidden from the model in training."""
+
+    def __post_init__(self) -> None:
+        check_name("fusion", self.fusion, FUSIONS)
+        check_name("combination", self.combination, COMBINATIONS)
+        for name in ("dropout", "modality_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise MmfeatError(f"{name} must lie in [0, 1)", got=getattr(self, name))
+        if self.hidden < 1:
+            raise MmfeatError("hidden must be at least 1", got=self.hidden)
+
+
+def check_name(what: str, name: str, table: dict[str, Any]) -> None:
+    """Raise the error that lists the names there are."""
+    if name not in table:
+        raise MmfeatError(
+            f"no {what} of that name", got=name, cure=f"There are: {', '.join(sorted(table))}"
+        )

@@ -1,0 +1,144 @@
+"""A model on disk: config.json and model.safetensors, never a pickle.
+
+MODEL/config.json         the claim: all that determines the weights and rebuilds the layers
+MODEL/model.safetensors   the weights and the temperature
+MODEL/metrics.json        quality on validation and test
+MODEL/log.jsonl           one line an epoch
+MODEL/manifest.json       written last: a model without it is not finished
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+
+from mmfeat import storage
+from mmfeat.errors import MmfeatError
+from mmfeat.features import Column
+from mmfeat.models.architecture import Architecture
+from mmfeat.models.inference import Predictions, predict
+from mmfeat.models.multimodal import MultimodalClassifier
+from mmfeat.store import read_manifest
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model, ready to predict."""
+
+    path: str
+    config: dict[str, Any]
+    """The configuration it was trained with, as config.json holds it."""
+    module: MultimodalClassifier
+    columns: list[Column]
+    """The feature columns it takes, in its order, with the fingerprints it was trained on."""
+    classes: list[str]
+    target: str
+    split: dict[str, Any]
+    """The split rule it was trained with."""
+
+    @property
+    def temperature(self) -> float:
+        """What the logits are divided by."""
+        return float(self.module.temperature)
+
+    @cached_property
+    def column_names(self) -> list[str]:
+        """Names of the feature columns, in the model's order."""
+        return [column.name for column in self.columns]
+
+    def check_columns(self, there: Mapping[str, Column]) -> None:
+        """Check that a feature store's columns are those the model was trained on.
+
+        Raises:
+            MmfeatError: a column is not there, or another encoder made it.
+        """
+        for column in self.columns:
+            if column.name not in there:
+                raise MmfeatError(
+                    f"the model in {self.path} needs the feature column {column.name!r}; "
+                    f"there are: {', '.join(sorted(there))}",
+                    cure="Extract it with the encoder the model was trained on",
+                )
+            found = there[column.name].fingerprint
+            if found != column.fingerprint:
+                raise MmfeatError(
+                    f"the feature column {column.name!r} must have the fingerprint the model in "
+                    f"{self.path} was trained on, {column.fingerprint}",
+                    got=found,
+                    cure="Extract it with that encoder, or train on these features",
+                )
+
+    def predict(
+        self, features: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray]
+    ) -> Predictions:
+        """Predict rows, in bounded batches; the same row gives the same bits in any batch.
+
+        Args:
+            features: column → float16, shape (rows, dim).
+            present: column → bool, shape (rows,).
+        """
+        return predict(self.module, features, present)
+
+
+def save_weights(folder: str, module: MultimodalClassifier) -> dict[str, Any]:
+    """Write model.safetensors; returns what the manifest says of the file."""
+    state = {name: value.contiguous() for name, value in module.state_dict().items()}
+    with storage.create(storage.join(folder, WEIGHTS)) as output:
+        output.write(safetensors.torch.save(state))
+    return output.describe()
+
+
+def load_model(path: str) -> LoadedModel:
+    """Load a finished model.
+
+    Raises:
+        MmfeatError: no finished model at the path, or its weights are not those it was saved with.
+    """
+    manifest = read_manifest(path, "model")
+    config = manifest["config"]
+    columns = [Column(**facts) for facts in config["columns"]]
+    module = MultimodalClassifier(
+        Architecture(
+            dims={column.name: column.dim for column in columns},
+            classes=len(config["classes"]),
+            fusion=config["fusion"],
+            combination=config["combination"],
+            hidden=config["hidden"],
+            dropout=config["dropout"],
+            modality_dropout=config["modality_dropout"],
+        )
+    )
+    module.load_state_dict(_read_weights(path, manifest["files"][WEIGHTS]["sha256"]))
+    return LoadedModel(
+        path=path,
+        config=config,
+        module=module.eval().requires_grad_(False),
+        columns=columns,
+        classes=config["classes"],
+        target=config["target"],
+        split=config["split"],
+    )
+
+
+def _read_weights(path: str, sha256: str) -> dict[str, Any]:
+    """The tensors of model.safetensors, once the file is known to be the one that was saved."""
+    name = storage.join(path, WEIGHTS)
+    try:
+        with storage.open_input(name) as file:
+            data = file.read()
+    except FileNotFoundError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise MmfeatError(
+            f"{name} must be the file its manifest names (sha256 {sha256[:12]}…)",
+            got=f"{len(data):,} bytes of another",
+            cure="Copy the model again, or remove its directory and train again",
+        )
+    return safetensors.torch.load(data)

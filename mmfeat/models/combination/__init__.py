@@ -1,0 +1,12 @@
+"""Combinations by name. A new one is one file here and one line in the table."""
+
+from mmfeat.models.combination.base import Combination
+from mmfeat.models.combination.linear import LinearCombination
+from mmfeat.models.combination.mlp import MlpCombination
+
+COMBINATIONS: dict[str, type[Combination]] = {
+    "linear": LinearCombination,
+    "mlp": MlpCombination,
+}
+
+__all__ = ["COMBINATIONS", "Combination", "LinearCombination", "MlpCombination"]

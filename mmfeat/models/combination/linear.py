@@ -1,0 +1,13 @@
+"""Nothing between the fusion and the classifier: the classifier is the matrix product."""
+
+from torch import Tensor
+
+from mmfeat.models.combination.base import Combination
+
+
+class LinearCombination(Combination):
+    """f(x) = x. All interaction between modalities must come from the fusion, so it shows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `Combination.forward`."""
+        return x

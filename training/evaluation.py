@@ -1,0 +1,128 @@
+"""Measure a model on the rows of one split, shard by shard, as scoring would see them."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from mmfeat.console import Bar, say, show_summary, show_table
+from mmfeat.errors import MmfeatError
+from mmfeat.features import FeatureStore
+from mmfeat.models.checkpoint import LoadedModel, load_model
+from training.config import EvaluateConfig
+from training.make_model import use_threads
+from training.metrics import measure
+from training.samples import check_metadata, count, read_rows
+from training.splits import SPLITS, SplitRule
+
+ALL = "all"
+
+_WIDEST_MATRIX = 16
+
+
+def evaluate(config: EvaluateConfig) -> None:
+    """Measure and print, as tables or as one JSON object."""
+    use_threads(config.threads)
+    model = load_model(config.model)
+    store = FeatureStore(config.features)
+    result = measure_split(model, store, config.split)
+    if config.json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        show_result(result)
+
+
+def measure_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[str, Any]:
+    """What `measure` says of one split of a feature store, and who was left out.
+
+    Args:
+        model: a trained model.
+        store: features with the columns the model was trained on.
+        split: `train`, `val`, `test`, or `all` for every row with a label.
+
+    Raises:
+        MmfeatError: other features than the model's, no target column, or no row in the split.
+    """
+    model.check_columns(store.columns)
+    rule = SplitRule() if split == ALL else SplitRule(**model.split)
+    wanted = SPLITS if split == ALL else (split,)
+    check_metadata(store, model.target, rule.column)
+    texts: list[str] = []
+    probabilities: list[np.ndarray] = []
+    present: list[np.ndarray] = []
+    left_out: Counter[str] = Counter()
+    with Bar("evaluate", store.records, "records") as bar:
+        done = 0
+        for shard, columns in store.read(model.column_names):
+            rows = read_rows(store, shard, model.target, rule, columns)
+            reasons = rows.reasons(rule.assign(rows.keys, rows.split_values), wanted)
+            used = np.flatnonzero(reasons == "")
+            left_out.update(count(reasons))
+            texts += rows.labels[used].tolist()
+            present.append(rows.present[used])
+            probabilities.append(
+                model.predict(
+                    {name: column.features[used] for name, column in columns.items()},
+                    {name: column.present[used] for name, column in columns.items()},
+                ).probabilities
+            )
+            done += len(rows.keys)
+            bar.at(done)
+    if not texts:
+        raise MmfeatError(
+            f"the split {split!r} of {store.path} must have rows to measure on "
+            f"(split: {rule}; left out: {dict(left_out) or 'none'})",
+            got=0,
+            cure="Name another with --split, or --split all",
+        )
+    pattern = np.concatenate(present)
+    return measure(
+        texts,
+        np.concatenate(probabilities),
+        {name: pattern[:, m] for m, name in enumerate(model.column_names)},
+        model.classes,
+    ) | {
+        "split": split,
+        "target": model.target,
+        "left_out": dict(sorted(left_out.items())),
+        "model": model.path,
+        "features": store.path,
+    }
+
+
+def show_result(result: dict[str, Any]) -> None:
+    """The result as tables: the whole, each presence subset, each class, the confusion matrix."""
+    facts = {name: result[name] for name in ("split", "target", "rows", *_NUMBERS)}
+    facts |= {f"left out: {reason}": rows for reason, rows in result["left_out"].items()}
+    facts |= {
+        f"label {label!r}, unseen in training": f"{rows:,} rows, all errors"
+        for label, rows in result["unseen_labels"].items()
+    }
+    show_summary("evaluate", {name: "-" if v is None else v for name, v in facts.items()})
+    show_table(
+        "by what records have",
+        ["modalities", "rows", "accuracy", "balanced accuracy", "macro-F1"],
+        [[name, *values.values()] for name, values in result["per_subset"].items()],
+    )
+    show_table(
+        "by class",
+        ["class", "precision", "recall", "F1", "rows"],
+        [[name, *values.values()] for name, values in result["per_class"].items()],
+    )
+    classes = result["classes"]
+    if len(classes) > _WIDEST_MATRIX:
+        say(f"The confusion matrix of {len(classes):,} classes is in the output of --json")
+        return
+    numbers = [f"({number})" for number in range(1, len(classes) + 1)]
+    show_table(
+        "confusion matrix",
+        ["true ↓ predicted →", *numbers],
+        [
+            [f"{number} {name}", *row]
+            for number, name, row in zip(numbers, classes, result["confusion_matrix"], strict=True)
+        ],
+    )
+
+
+_NUMBERS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "nll", "ece")

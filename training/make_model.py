@@ -1,0 +1,66 @@
+"""Make a model, from the features to the last file.
+
+columns → data in memory → plan → claim → fit each learning rate → temperature → files
+"""
+
+from functools import partial
+
+import torch
+
+from mmfeat import storage
+from mmfeat.console import Bar, say
+from mmfeat.features import FeatureStore
+from mmfeat.store import MANIFEST, claim
+from training.config import TrainConfig
+from training.data import Dataset, load_dataset
+from training.fit import Fitted, fit
+from training.outcome import judge, show_outcome, write_model
+from training.plan import Plan, choose_columns, choose_split_column, plan_training
+
+
+def make_model(config: TrainConfig) -> None:
+    """Train a model and write it; a finished one is left alone.
+
+    Raises:
+        MmfeatError: the features lack what the options name, or the output holds another model.
+    """
+    use_threads(config.threads)
+    store = FeatureStore(config.features)
+    columns = choose_columns(store, config.modalities)
+    dataset = load_dataset(
+        store,
+        [column.name for column in columns],
+        config.target,
+        choose_split_column(store, config),
+    )
+    plan = plan_training(config, store, columns, dataset)
+    config_hash = claim(config.output, "model", plan.claim)
+    if storage.exists(storage.join(config.output, MANIFEST)):
+        say(f"{config.output} holds this model already; nothing to do")
+        return
+    candidates = fit_candidates(plan, dataset)
+    best = max(candidates, key=lambda candidate: candidate.rank)
+    metrics = judge(best, candidates, dataset)
+    write_model(config.output, config_hash, best, candidates, metrics)
+    show_outcome(config.output, dataset, metrics)
+
+
+def use_threads(threads: int | None) -> None:
+    """Set the threads of a matrix product; more than four gain nothing on heads of this size."""
+    torch.set_num_threads(threads or min(4, torch.get_num_threads()))
+
+
+def fit_candidates(plan: Plan, dataset: Dataset) -> list[Fitted]:
+    """A fitted model for each recipe of the plan."""
+    candidates: list[Fitted] = []
+    with Bar("train", sum(recipe.epochs for recipe in plan.recipes), "epochs at most") as bar:
+        for number, recipe in enumerate(plan.recipes):
+            before = sum(earlier.epochs for earlier in plan.recipes[:number])
+            candidates.append(
+                fit(plan.architecture, dataset, recipe, partial(_tell, bar, before))
+            )
+    return candidates
+
+
+def _tell(bar: Bar, before: int, epoch: int) -> None:
+    bar.at(before + epoch)

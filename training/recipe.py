@@ -1,0 +1,62 @@
+"""The recipe: every number of a training run, settled before it starts."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.config import Metric
+
+LEARNING_RATES = (3e-4, 1e-3, 3e-3)
+"""What is tried where no learning rate is given."""
+
+WARM_UP = 0.05
+"""Part of the steps in which the learning rate rises."""
+
+CLIP = 1.0
+"""Longest gradient, as the norm over all weights."""
+
+IMBALANCE = 10
+"""From this ratio of the largest to the smallest class on, a balanced metric adjusts the logits."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model is fitted."""
+
+    lr: float
+    weight_decay: float
+    batch_size: int
+    epochs: int
+    patience: int
+    metric: Metric
+    seed: int
+    log_prior: tuple[float, ...] = ()
+    """Added to the logits in the loss, and only there (logit adjustment, Menon et al. 2021,
+    arXiv:2007.07314, τ = 1); empty = not."""
+
+    def lr_at(self, step: int, steps: int) -> float:
+        """Part of the learning rate at a step: a linear rise, then half a cosine down to 0."""
+        rise = max(1, round(WARM_UP * steps))
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def batch_size_for(rows: int) -> int:
+    """A 50th of the training rows, so that a small set still gives an epoch many steps."""
+    return min(1024, max(32, rows // 50))
+
+
+def log_prior_for(labels: np.ndarray, classes: int, metric: Metric) -> tuple[float, ...]:
+    """log π of each class where the classes are far from even and the metric weighs them evenly.
+
+    Args:
+        labels: int64, the training rows'.
+        classes: how many there are.
+        metric: what the model is chosen by.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    if metric == "accuracy" or counts.max() <= IMBALANCE * counts.min():
+        return ()
+    return tuple(np.log(counts / counts.sum()).tolist())
