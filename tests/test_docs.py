@@ -1,0 +1,72 @@
+"""The docs are tests: commands shown in them run, and their tables say what the code says."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from mmfeat.cli import COMMANDS
+from mmfeat.quickstart.toyset import make_toyset
+from mmfeat.sample import REASONS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, language):
+    return [text for name, text in FENCE.findall(page.read_text("utf-8")) if name == language]
+
+
+def commands_of(page):
+    lines = "\n".join(blocks(page, "console")).replace("\\\n", " ").splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ mmfeat ")]
+
+
+@pytest.mark.slow()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_code_shown_run_in_their_order(page, mmfeat, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_toyset(tmp_path / "quickstart" / "raw", records=240)
+    commands, code = commands_of(page), blocks(page, "python")
+    if code and not commands:
+        commands = [
+            "mmfeat shard quickstart/raw/toyset.csv quickstart/shards",
+            "mmfeat extract quickstart/shards quickstart/features",
+        ]
+    for command in commands:
+        result = mmfeat(*shlex.split(command)[1:])
+        assert result.returncode == 0, f"{command}\n{result.stderr}"
+    for block in code:
+        exec(compile(block, str(page), "exec"), {})
+
+
+def test_the_readme_shows_every_command():
+    shown = {command.split()[1] for command in commands_of(REPOSITORY / "README.md")}
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    assert {name for name in COMMANDS if name not in shown and f"mmfeat {name}" not in text} == set()
+
+
+def test_the_table_of_reasons_is_the_vocabulary():
+    text = (REPOSITORY / "docs/store.md").read_text("utf-8")
+    for reason, meaning in REASONS.items():
+        assert f"| `{reason}` | {meaning} |" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_annotated_tree_of_the_readme_names_what_is_there():
+    tree = next(b for b in blocks(REPOSITORY / "README.md", "text") if "pipelines/" in b)
+    folder = ""
+    for line in filter(str.strip, tree.splitlines()):
+        name = line.split()[0]
+        if not line.startswith(" "):
+            folder = name if name.endswith("/") else ""
+            assert (REPOSITORY / name).exists(), name
+        else:
+            assert (REPOSITORY / folder / name).exists(), folder + name
