@@ -29,7 +29,7 @@ MAX_PIXELS = 128 * 1024**2
 
 
 @contextmanager
-def _pillow_trouble_as_record_error() -> Iterator[None]:
+def pillow_errors_as_record_errors() -> Iterator[None]:
     """Pillow's plugins raise whatever their parsing meets: OSError, SyntaxError, ValueError,
     struct.error, KeyError, ZeroDivisionError, MemoryError, …; all of them mean the same to us."""
     try:
@@ -49,7 +49,7 @@ def open_image(data: bytes) -> Image.Image:
     Raises:
         RecordError: `undecodable` or `too_large`.
     """
-    with _pillow_trouble_as_record_error():
+    with pillow_errors_as_record_errors():
         if not data:
             raise RecordError("undecodable", "the file is empty")
         Image.init()  # so that a build without, say, AVIF still knows which formats it lacks
@@ -75,7 +75,7 @@ def load_image(data: bytes, *, draft: int | None = None) -> Image.Image:
         RecordError: `undecodable` (a truncated file too) or `too_large`.
     """
     image = open_image(data)
-    with _pillow_trouble_as_record_error():
+    with pillow_errors_as_record_errors():
         if draft is not None:
             image.draft(None, (draft, draft))
         image.load()

@@ -5,13 +5,13 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import torch
 
 from mmfeat.console import Bar, say, show_summary, show_table
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.checkpoint import LoadedModel, load_model
 from training.config import EvaluateConfig
-from training.make_model import use_threads
 from training.metrics import measure
 from training.samples import check_metadata, count, read_rows
 from training.splits import SPLITS, SplitRule
@@ -23,7 +23,7 @@ _WIDEST_MATRIX = 16
 
 def evaluate(config: EvaluateConfig) -> None:
     """Measure and print, as tables or as one JSON object."""
-    use_threads(config.threads)
+    torch.set_num_threads(config.threads)
     model = load_model(config.model)
     store = FeatureStore(config.features)
     result = measure_split(model, store, config.split)

@@ -81,7 +81,7 @@ def _fit(
     held_out = (*dataset.features_of(dataset.parts[VAL]), dataset.labels[dataset.parts[VAL]])
     loss_of = _Loss(recipe)
     optimizer = torch.optim.AdamW(
-        module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay
+        module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: recipe.lr_at(n, steps))
     best: Fitted | None = None

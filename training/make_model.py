@@ -24,7 +24,7 @@ def make_model(config: TrainConfig) -> None:
     Raises:
         MmfeatError: the features lack what the options name, or the output holds another model.
     """
-    use_threads(config.threads)
+    torch.set_num_threads(config.threads)
     store = FeatureStore(config.features)
     columns = choose_columns(store, config.modalities)
     dataset = load_dataset(
@@ -45,20 +45,13 @@ def make_model(config: TrainConfig) -> None:
     show_outcome(config.output, dataset, metrics)
 
 
-def use_threads(threads: int | None) -> None:
-    """Set the threads of a matrix product; more than four gain nothing on heads of this size."""
-    torch.set_num_threads(threads or min(4, torch.get_num_threads()))
-
-
 def fit_candidates(plan: Plan, dataset: Dataset) -> list[Fitted]:
     """A fitted model for each recipe of the plan."""
     candidates: list[Fitted] = []
     with Bar("train", sum(recipe.epochs for recipe in plan.recipes), "epochs at most") as bar:
         for number, recipe in enumerate(plan.recipes):
             before = sum(earlier.epochs for earlier in plan.recipes[:number])
-            candidates.append(
-                fit(plan.architecture, dataset, recipe, partial(_tell, bar, before))
-            )
+            candidates.append(fit(plan.architecture, dataset, recipe, partial(_tell, bar, before)))
     return candidates
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.errors import MmfeatError
-from mmfeat.images import load_image, upright
+from mmfeat.images import load_image, pillow_errors_as_record_errors, upright
 
 VERSION = 1
 """Goes up with any change of a value that `encode` returns."""
@@ -84,8 +84,9 @@ class ImageDescriptor(Encoder):
         # Twice the side leaves the resampling below enough to average over.
         image = upright(load_image(data, draft=2 * SIDE))
         shape = math.log(image.width / image.height)
-        # Colour times alpha (RGBa): else the unseen colour of transparent pixels bleeds into edges.
-        small = _rgba(image).convert("RGBa").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        with pillow_errors_as_record_errors():
+            # Colour times alpha (RGBa): else the unseen colour of transparent pixels bleeds in.
+            small = _rgba(image).convert("RGBa").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         return np.asarray(small), shape
 
     def encode(self, batch: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:

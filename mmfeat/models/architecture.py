@@ -13,7 +13,8 @@ class Architecture:
     """The layers of a `MultimodalClassifier`.
 
     Raises:
-        MmfeatError: no such fusion or combination, or a number out of its range.
+        MmfeatError: no such fusion or combination, more modalities than the fusion takes, or a
+            number out of its range.
     """
 
     dims: dict[str, int]
@@ -31,6 +32,13 @@ class Architecture:
     def __post_init__(self) -> None:
         check_name("fusion", self.fusion, FUSIONS)
         check_name("combination", self.combination, COMBINATIONS)
+        most = FUSIONS[self.fusion].most
+        if most is not None and len(self.dims) > most:
+            raise MmfeatError(
+                f"the fusion {self.fusion!r} takes at most {most} of the modalities",
+                got=list(self.dims),
+                cure="Choose with --modalities, or name another fusion",
+            )
         for name in ("dropout", "modality_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise MmfeatError(f"{name} must lie in [0, 1)", got=getattr(self, name))

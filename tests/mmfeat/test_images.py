@@ -114,6 +114,7 @@ def test_upright_turns_as_exif_says() -> None:
     assert upright(image).size == (40, 60)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_upright_leaves_a_picture_whose_exif_is_broken() -> None:
     image = load_image(encoded(noise()))
     image.info["exif"] = b"Exif\x00\x00MM\x00*\xff\xff\xff\xff"

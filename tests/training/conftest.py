@@ -1,6 +1,6 @@
 """Feature stores made up on the spot, in the format that `mmfeat extract` writes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from mmfeat import storage
 from mmfeat.features import OK, Outcome, column_batch, column_schema
@@ -118,12 +119,65 @@ def xor_records(count: int = 1500, dim: int = 4, seed: int = 0) -> Records:
     )
 
 
-@pytest.fixture(scope="session")
-def xor_store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Read only."""
-    return write_store(str(tmp_path_factory.mktemp("xor") / "features"), xor_records())
+def with_gaps(count: int = 900, dim: int = 6, seed: int = 0) -> Records:
+    """Three classes that either modality tells with some noise; presence and labels have holes.
+
+    Of ten records one lacks the image, one the text, one both; of 30 one has no label, one a
+    split that no one knows, and the last ones of the test split a class of their own.
+    """
+    rng = np.random.default_rng(seed)
+    number = np.arange(count)
+    classes = rng.integers(0, 3, count)
+    features = {
+        name: rng.normal(size=(3, dim))[classes] + rng.normal(0, 0.8, (count, dim))
+        for name in ("image", "text")
+    }
+    labels: list[str | None] = [("red", "green", "blue")[c] for c in classes]
+    splits = np.array(["train", "train", "train", "val", "test"])[
+        rng.integers(0, 5, count)
+    ].tolist()
+    for row in range(7, count, 30):
+        labels[row] = None if row % 60 < 30 else " "
+        splits[row + 1] = "holdout"
+    for row in [row for row in range(count) if splits[row] == "test" and labels[row]][-4:]:
+        labels[row] = "violet"
+    draw = rng.integers(0, 10, count)
+    return Records(
+        features=features,
+        metadata={"label": labels, "split": splits, "number": number.tolist()},
+        present={"image": (draw != 0) & (draw != 2), "text": (draw != 1) & (draw != 2)},
+    )
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """The weights of a run depend on the number of threads."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> str:
-    return str(tmp_path / "features")
+def make_store(tmp_path: Path) -> Callable[..., str]:
+    """Writes a store of the given features, metadata, … (see `Records`); returns its path."""
+
+    def make(name: str = "features", **records: Any) -> str:
+        return write_store(str(tmp_path / name), Records(**records))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def xor_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two modalities that tell nothing alone, everything together. Not to be written to."""
+    return write_store(str(tmp_path_factory.mktemp("xor") / "features"), xor_records())
+
+
+@pytest.fixture(scope="session")
+def big_xor_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Enough test rows (1,600) that chance is 50 ± 1.25 %. Not to be written to."""
+    return write_store(str(tmp_path_factory.mktemp("xor") / "features"), xor_records(8000))
+
+
+@pytest.fixture(scope="session")
+def gap_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Three shards with holes in everything (see `with_gaps`). Not to be written to."""
+    return write_store(str(tmp_path_factory.mktemp("gaps") / "features"), with_gaps(), shards=3)

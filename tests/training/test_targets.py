@@ -38,7 +38,7 @@ def test_a_fraction_is_not_a_class() -> None:
 
 
 def test_infinity_is_not_a_class() -> None:
-    with pytest.raises(MmfeatError, match="must hold classes.*got inf"):
+    with pytest.raises(MmfeatError, match=r"must hold classes.*got inf"):
         labels_of([1.0, float("inf")])
 
 

@@ -1,6 +1,6 @@
 """What a fusion is: several vectors of one record in, one vector out."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ class Fused(NamedTuple):
 
 
 class Fusion(nn.Module):
-    """Base of all fusions: any number of modalities, any of them absent.
+    """Base of all fusions: several modalities, any of them absent.
 
     Args:
         modalities: how many there are.
@@ -29,6 +29,9 @@ class Fusion(nn.Module):
     Attributes:
         out_dim: length of the fused vector.
     """
+
+    most: ClassVar[int | None] = None
+    """Most modalities it can take; None = any number."""
 
     out_dim: int
 

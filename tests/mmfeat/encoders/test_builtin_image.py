@@ -195,6 +195,16 @@ def test_what_pillow_cannot_load_is_undecodable(data: bytes) -> None:
     assert caught.value.reason == "undecodable"
 
 
+def test_a_mode_that_pillow_cannot_convert_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(image: Image.Image, mode: str) -> None:
+        raise ValueError(f"conversion from {image.mode} to {mode} not supported")
+
+    data = encoded(drawing())
+    monkeypatch.setattr(Image.Image, "convert", refuse)
+    with pytest.raises(RecordError, match="conversion from RGB"):
+        ImageDescriptor().decode(data)
+
+
 def test_decode_keeps_a_small_fixed_size_whatever_the_picture() -> None:
     for size in ((3, 9), (1500, 1000)):
         pixels, _ = ImageDescriptor().decode(encoded(drawing().resize(size), "JPEG"))

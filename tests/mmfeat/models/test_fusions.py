@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmfeat.errors import MmfeatError
 from mmfeat.models.fusion import FUSIONS, GatedMultimodalUnit
 from mmfeat.models.fusion.base import softmax_over_present
 
@@ -97,8 +96,3 @@ def test_sum_and_concat_are_what_their_names_say() -> None:
 def test_a_row_with_nothing_at_all_stays_finite() -> None:
     weights = softmax_over_present(torch.randn(1, 3, 4), mask_of([0, 0, 0]))
     assert weights.isfinite().all()
-
-
-def test_single_refuses_two_modalities() -> None:
-    with pytest.raises(MmfeatError, match="takes one modality; got 2"):
-        FUSIONS["single"](2, 4)

@@ -40,12 +40,8 @@ def as_tensors(values: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @settings(max_examples=25, deadline=None)
-@given(
-    value=st.sampled_from([float("nan"), float("inf"), -3.0, 6e4]), seed=st.integers(0, 2**16)
-)
-def test_what_stands_in_an_absent_row_changes_nothing(
-    fusion: str, value: float, seed: int
-) -> None:
+@given(value=st.sampled_from([float("nan"), float("inf"), -3.0, 6e4]), seed=st.integers(0, 2**16))
+def test_what_stands_in_an_absent_row_changes_nothing(fusion: str, value: float, seed: int) -> None:
     module = classifier(fusion)
     features, present = rows(8, seed)
     logits, weights = module(as_tensors(features), as_tensors(present))
@@ -145,6 +141,11 @@ def test_modality_dropout_hides_by_its_chance_and_never_all_of_a_row() -> None:
     [
         ("fusion", "gum", "no fusion of that name; got 'gum'. There are: concat, gmu"),
         ("combination", "deep", "no combination of that name; got 'deep'. There are: linear"),
+        (
+            "fusion",
+            "single",
+            "'single' takes at most 1 of the modalities; got .'image', 'text.clip'",
+        ),
         ("dropout", 1.0, "dropout must lie in"),
         ("hidden", 0, "hidden must be at least 1"),
     ],

@@ -1,0 +1,81 @@
+"""A model on disk is the model that was saved, or an error."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmfeat.errors import MmfeatError
+from mmfeat.features import Column
+from mmfeat.models.architecture import Architecture
+from mmfeat.models.checkpoint import WEIGHTS, load_model, save_weights
+from mmfeat.models.inference import predict
+from mmfeat.models.multimodal import MultimodalClassifier
+from mmfeat.store import claim, write_manifest
+
+COLUMNS = [Column("image", "image", 4, "aaa", {}), Column("text", "text", 3, "bbb", {})]
+
+
+def save(folder: str) -> MultimodalClassifier:
+    """Write a finished model with weights of chance."""
+    torch.manual_seed(0)
+    dims = {column.name: column.dim for column in COLUMNS}
+    module = MultimodalClassifier(Architecture(dims, classes=3, hidden=8)).eval()
+    module.temperature.fill_(1.5)
+    layers = asdict(module.architecture)
+    del layers["dims"], layers["classes"]
+    config = {
+        "target": "label",
+        "classes": ["a", "b", "c"],
+        "split": {"column": "split", "carve": False},
+        "columns": [asdict(column) for column in COLUMNS],
+        **layers,
+    }
+    config_hash = claim(folder, "model", config)
+    write_manifest(folder, "model", config_hash, files={WEIGHTS: save_weights(folder, module)})
+    return module
+
+
+def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path) -> None:
+    module = save(str(tmp_path / "model"))
+    loaded = load_model(str(tmp_path / "model"))
+    rng = np.random.default_rng(0)
+    features = {c.name: rng.normal(size=(9, c.dim)).astype("f2") for c in COLUMNS}
+    present = {c.name: rng.random(9) < 0.7 for c in COLUMNS}
+    before, after = predict(module, features, present), loaded.predict(features, present)
+    np.testing.assert_array_equal(before.probabilities, after.probabilities)
+    np.testing.assert_array_equal(before.weights, after.weights)
+    assert loaded.temperature == 1.5
+    assert loaded.classes == ["a", "b", "c"]
+    assert not loaded.module.training
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    save(str(tmp_path / "model"))
+    weights = tmp_path / "model" / WEIGHTS
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(MmfeatError, match="must be the file its manifest names"):
+        load_model(str(tmp_path / "model"))
+    weights.unlink()
+    with pytest.raises(MmfeatError, match="must be the file its manifest names"):
+        load_model(str(tmp_path / "model"))
+
+
+def test_columns_are_checked_by_name_and_fingerprint(tmp_path: Path) -> None:
+    save(str(tmp_path / "model"))
+    model = load_model(str(tmp_path / "model"))
+    there = {column.name: column for column in COLUMNS}
+    model.check_columns(there | {"more": Column("more", "text", 3, "ccc", {})})
+    with pytest.raises(MmfeatError, match=r"'text'.* trained on, bbb; got 'ccc'"):
+        model.check_columns(there | {"text": Column("text", "text", 3, "ccc", {})})
+    with pytest.raises(MmfeatError, match="needs the feature column 'text'; there are: image"):
+        model.check_columns({"image": COLUMNS[0]})
+
+
+def test_no_model_there_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(MmfeatError, match="mmfeat train FEATURES OUTPUT"):
+        load_model(str(tmp_path / "nothing"))

@@ -1,0 +1,139 @@
+"""What the training loop can and cannot teach each fusion."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmfeat.features import FeatureStore
+from mmfeat.models.architecture import Architecture
+from mmfeat.models.inference import run
+from training.data import Dataset, load_dataset
+from training.fit import Fitted, fit
+from training.recipe import Recipe, batch_size_for, log_prior_for
+from training.splits import TEST
+
+RECIPE = Recipe(
+    lr=3e-3, weight_decay=0.01, batch_size=64, epochs=40, patience=12, metric="accuracy", seed=0
+)
+
+
+def fitted(dataset: Dataset, recipe: Recipe = RECIPE, **layers: Any) -> Fitted:
+    dims = {name: values.shape[1] for name, values in dataset.features.items()}
+    layers = {"combination": "linear", "hidden": 64, **layers}
+    return fit(Architecture(dims, classes=len(dataset.classes), **layers), dataset, recipe)
+
+
+def load(path: str, columns: list[str] | None = None) -> Dataset:
+    store = FeatureStore(path)
+    return load_dataset(store, columns or list(store.columns), "label", "split")
+
+
+def logits_of(best: Fitted, dataset: Dataset) -> np.ndarray:
+    return run(best.module, *dataset.features_of(dataset.parts[TEST])).logits
+
+
+def test_gmu_learns_the_exclusive_or_of_two_modalities(big_xor_store: str) -> None:
+    dataset = load(big_xor_store)
+    right = logits_of(fitted(dataset, fusion="gmu"), dataset).argmax(axis=1)
+    assert (right == dataset.labels[dataset.parts[TEST]]).mean() >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("fusion", "columns"),
+    [
+        ("sum", ["image", "text"]),
+        ("concat", ["image", "text"]),
+        ("single", ["image"]),
+        ("single", ["text"]),
+    ],
+)
+def test_an_additive_head_stays_at_chance_on_it(
+    big_xor_store: str, fusion: str, columns: list[str]
+) -> None:
+    dataset = load(big_xor_store, columns)
+    logits = logits_of(fitted(dataset, fusion=fusion), dataset)
+    # A lucky bias alone gets three cells of four right, 75 %. At the median of its scores, where
+    # half the rows go to each class, such a head stands at 50.
+    score = logits[:, 1] - logits[:, 0]
+    right = (score > np.median(score)) == (dataset.labels[dataset.parts[TEST]] == 1)
+    assert right.mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_missing_modality_costs_no_more_than_it_must(gap_store: str) -> None:
+    gaps = load(gap_store)
+    text = load(gap_store, ["text"])
+    both = fitted(gaps, combination="mlp", modality_dropout=0.3)
+    alone = fitted(text, fusion="single", combination="mlp")
+    rows = gaps.parts[TEST][gaps.labels[gaps.parts[TEST]] >= 0]
+    rows = rows[gaps.present["text"][rows]]
+    labels = gaps.labels[rows]
+    features, present = gaps.features_of(rows)
+    hidden = present | {"image": np.zeros(len(rows), bool)}
+
+    def right(best: Fitted, there: dict[str, np.ndarray]) -> float:
+        return float((run(best.module, features, there).logits.argmax(axis=1) == labels).mean())
+
+    assert right(both, hidden) >= right(alone, present) - 0.05
+    assert right(both, present) >= right(both, hidden) + 0.05
+
+
+def test_the_best_epoch_is_kept_and_training_stops_after_it(xor_store: str) -> None:
+    best = fitted(load(xor_store), replace(RECIPE, patience=3), fusion="gmu")
+    scores = [entry["val_accuracy"] for entry in best.log]
+    assert best.score == max(scores) == scores[best.epoch - 1]
+    assert len(best.log) == best.epoch + 3 < RECIPE.epochs
+
+
+def test_the_caller_s_random_state_is_neither_used_nor_changed(xor_store: str) -> None:
+    dataset, short = load(xor_store), replace(RECIPE, epochs=2)
+    torch.manual_seed(1)
+    first = fitted(dataset, short)
+    after = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(1))
+    torch.manual_seed(2)
+    second = fitted(dataset, short)
+    np.testing.assert_array_equal(logits_of(first, dataset), logits_of(second, dataset))
+
+
+def test_logit_adjustment_wins_back_the_rare_class(make_store: Callable[..., str]) -> None:
+    rng = np.random.default_rng(0)
+    rare = rng.random(4000) < 0.04
+    x = rng.normal(0, 1, (4000, 4))
+    x[:, 0] += 1.5 * rare
+    splits = np.array(["train", "train", "val", "test"])[np.arange(4000) % 4].tolist()
+    metadata = {"label": rare.astype(int).tolist(), "split": splits}
+    dataset = load(make_store(features={"image": x}, metadata=metadata))
+    train = dataset.labels[dataset.parts["train"]]
+    prior = log_prior_for(train, 2, "balanced_accuracy")
+    assert prior == pytest.approx(np.log(np.bincount(train) / len(train)).tolist())
+    recall = []
+    for log_prior in ((), prior):
+        best = fitted(dataset, replace(RECIPE, log_prior=log_prior), fusion="single")
+        predicted = logits_of(best, dataset).argmax(axis=1)
+        recall.append(predicted[dataset.labels[dataset.parts[TEST]] == 1].mean())
+    assert recall[1] > recall[0] + 0.3
+
+
+def logits_of_are_adjusted_only_for_a_balanced_metric_and_uneven_classes() -> None:
+    uneven, even = np.repeat([0, 1], [110, 10]), np.repeat([0, 1], [100, 10])
+    assert log_prior_for(uneven, 2, "macro_f1")
+    assert not log_prior_for(uneven, 2, "accuracy")
+    assert not log_prior_for(even, 2, "macro_f1")
+
+
+def test_the_learning_rate_rises_for_a_twentieth_and_falls_to_zero() -> None:
+    curve = [RECIPE.lr_at(step, 1000) for step in range(1001)]
+    assert np.argmax(curve) in (49, 50)
+    assert max(curve) == pytest.approx(1)
+    assert curve[0] == pytest.approx(0.02)
+    assert curve[-1] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(10, 32), (5000, 100), (10_000_000, 1024)])
+def test_a_batch_is_a_fiftieth_within_bounds(rows: int, size: int) -> None:
+    assert batch_size_for(rows) == size
