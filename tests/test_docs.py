@@ -24,7 +24,7 @@ def commands_of(page):
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ mmfeat ")]
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_code_shown_run_in_their_order(page, mmfeat, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -45,7 +45,9 @@ def test_commands_and_code_shown_run_in_their_order(page, mmfeat, tmp_path, monk
 def test_the_readme_shows_every_command():
     shown = {command.split()[1] for command in commands_of(REPOSITORY / "README.md")}
     text = (REPOSITORY / "README.md").read_text("utf-8")
-    assert {name for name in COMMANDS if name not in shown and f"mmfeat {name}" not in text} == set()
+    assert {
+        name for name in COMMANDS if name not in shown and f"mmfeat {name}" not in text
+    } == set()
 
 
 def test_the_table_of_reasons_is_the_vocabulary():

@@ -42,14 +42,14 @@ class TrainConfig:
     modality_dropout: float | None = None
     """Chance that a modality is hidden in training; None = 0.1, or 0.3 where records lack one."""
     lr: float | None = None
-    """Learning rate; None = the best on validation of 3e-4, 1e-3 and 3e-3."""
+    """Learning rate; None = the best on validation of 1e-4, 3e-4, 1e-3 and 3e-3."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     batch_size: int | None = None
     """Rows a step; None = a 50th of the training rows, at least 32 and at most 1024."""
     epochs: int = 50
     """Most passes over the training rows."""
-    patience: int = 5
+    patience: int = 10
     """Passes without a better validation metric after which training stops."""
     threads: int = 1
     """Threads of a matrix product. More help where the machine has nothing else to do; beside one

@@ -7,7 +7,7 @@ import numpy as np
 
 from training.config import Metric
 
-LEARNING_RATES = (3e-4, 1e-3, 3e-3)
+LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 """What is tried where no learning rate is given."""
 
 WARM_UP = 0.05

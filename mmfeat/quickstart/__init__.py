@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         model = str(output / f"model_{modalities.replace(',', '_')}")
         seed = str(config.seed)
         _run("train", features, model, "--target", "label", "--modalities", modalities,
-             "--seed", seed)  # fmt: skip
+             "--lr", "0.001", "--seed", seed)  # fmt: skip
         accuracies[name] = _test_accuracy(model)
     predictions = str(output / "predictions")
     _run("score", model, features, predictions)

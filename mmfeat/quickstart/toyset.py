@@ -19,11 +19,11 @@ COLOURS = {
 }
 
 QUESTIONS = (
-    "What is the colour of the shape on the {side}?",
-    "Tell me the {side} shape's colour",
-    "the {side} one: which colour has it?",
-    "Look {side}. What colour do you see?",
-    "colour of the {side}-hand shape, please",
+    "the {side} one",
+    "{side} shape?",
+    "which colour is {side}?",
+    "on the {side}",
+    "{side}, please",
 )
 
 SIZE = 64
