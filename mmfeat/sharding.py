@@ -187,7 +187,8 @@ class Sharding(Stage):
             raise MmfeatError(
                 f"none of the {sums['records']} records of {self.config.input} is usable "
                 f"({store.count_words(sums['rejected'])})",
-                cure=f"The tables in {self.output} say what happened to each",
+                cure=f"The tables in {self.output} say what happened to each; mend the input and "
+                "name another output directory",
             )
         manifest = store.write_manifest(
             self.output,

@@ -26,6 +26,9 @@ FORMAT = 1
 CONFIG = "config.json"
 MANIFEST = "manifest.json"
 
+_TOLD = 5
+"""Differing settings that an error names; the others are counted."""
+
 
 def shard_name(index: int) -> str:
     """`00000`, `00001`, …"""
@@ -144,7 +147,9 @@ def refuse_difference(folder: str, found: Mapping[str, Any], wanted: Mapping[str
     else:
         old, new = _flat(found.get("config", {})), _flat(wanted["config"])
         keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-        difference = "; ".join(f"{key}: {old.get(key)} there, {new.get(key)} now" for key in keys)
+        told = [f"{key}: {old.get(key)} there, {new.get(key)} now" for key in keys[:_TOLD]]
+        more = [f"and {len(keys) - _TOLD} more"] if len(keys) > _TOLD else []
+        difference = "; ".join(told + more)
     raise MmfeatError(
         f"{folder} was made with another configuration "
         f"({str(found.get('hash'))[:12]} there, {wanted['hash'][:12]} now): {difference}",
@@ -156,6 +161,8 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings under dotted names; long digests cut, for a person to read."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
+        if isinstance(value, list) and all(isinstance(v, Mapping) and "name" in v for v in value):
+            value = {v["name"]: v for v in value}
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
         else:

@@ -76,6 +76,16 @@ def test_a_directory_belongs_to_one_configuration(folder):
         store.claim(folder, "features", {"n": 1})
 
 
+def test_a_refusal_names_some_differences_and_counts_the_rest(folder):
+    def config(value):
+        columns = [{"name": "image", "dim": value}]
+        return {"columns": columns, **{f"k{i}": value for i in range(6)}}
+
+    store.claim(folder, "model", config(1))
+    with pytest.raises(MmfeatError, match=r"columns\.image\.dim: 1 there, 2 now; .*; and 2 more"):
+        store.claim(folder, "model", config(2))
+
+
 def test_a_directory_with_foreign_files_is_refused(tmp_path):
     (tmp_path / "thesis.docx").write_bytes(b"")
     with pytest.raises(MmfeatError, match=r"must be empty .* got 'thesis\.docx'"):
