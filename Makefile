@@ -20,7 +20,7 @@ quickstart: $(READY)  ## the whole way on a small generated dataset
 	$(BIN)/mmfeat quickstart
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 lint: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
