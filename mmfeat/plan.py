@@ -109,7 +109,11 @@ def read_plan(folder: str, shard: str) -> list[Record]:
 
 
 def remove_plan(folder: str) -> None:
-    """Remove the plan of a finished store."""
+    """Remove the plan once all shards are made; comes before the manifest, the last act of a run.
+
+    Its commit mark goes first, so that a kill in between leaves no plan that looks whole.
+    """
+    storage.remove(storage.join(folder, PLAN, "plan.json"))
     storage.remove(storage.join(folder, PLAN))
 
 

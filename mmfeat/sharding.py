@@ -190,7 +190,8 @@ class Sharding(Stage):
                 cure=f"The tables in {self.output} say what happened to each; mend the input and "
                 "name another output directory",
             )
-        manifest = store.write_manifest(
+        remove_plan(self.output)
+        return store.write_manifest(
             self.output,
             "shards",
             self.config_hash,
@@ -199,8 +200,6 @@ class Sharding(Stage):
             shards=[_listing(receipt) for receipt in receipts],
             totals=sums,
         )
-        remove_plan(self.output)
-        return manifest
 
 
 def _listing(receipt: Receipt) -> dict[str, Any]:

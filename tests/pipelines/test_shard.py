@@ -199,6 +199,21 @@ def test_killed_and_run_again_the_store_is_the_same(
     assert not (tmp_path / "out" / "_plan").exists()
 
 
+def test_a_kill_at_the_very_end_leaves_no_plan_behind(mmfeat, toy_table, tmp_path, monkeypatch):
+    from mmfeat import store as stores
+
+    def killed(*arguments, **facts):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stores, "write_manifest", killed)
+    mmfeat("shard", toy_table, tmp_path / "out")
+    monkeypatch.undo()
+    assert not (tmp_path / "out" / "_plan").exists()
+    assert mmfeat("shard", toy_table, tmp_path / "out").returncode == 0
+    assert not (tmp_path / "out" / "_plan").exists()
+    assert (tmp_path / "out" / "manifest.json").exists()
+
+
 def test_a_tar_is_plain_for_everyone(mmfeat, toy_table, tmp_path):
     mmfeat("shard", toy_table, tmp_path / "out")
     with tarfile.open(tmp_path / "out" / "00000.tar") as tar:
