@@ -183,14 +183,17 @@ class Extraction(Stage):
             bytes_read=made.files[f"{shard}.tar"]["bytes"],
         ).write(self._folder(SAMPLES))
 
+    def _receipts(self, name: str, shards: Sequence[str]) -> list[Receipt]:
+        return store.require_receipts(self._folder(name), shards, failures_in=self.output)
+
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Check that all columns line up with the samples, and write the manifest."""
-        samples = store.require_receipts(self._folder(SAMPLES), shards)
+        samples = self._receipts(SAMPLES, shards)
         previous = storage.read_json(storage.join(self.output, store.MANIFEST)) or {}
         columns = {
             name: Column(**facts) for name, facts in previous.get("columns", {}).items()
         } | self.columns
-        receipts = {name: store.require_receipts(self._folder(name), shards) for name in columns}
+        receipts = {name: self._receipts(name, shards) for name in columns}
         for name, of_column in receipts.items():
             _require_same_keys(samples, of_column, self._folder(name))
         by_column = {name: store.totals(of_column) for name, of_column in receipts.items()}

@@ -81,7 +81,6 @@ class Receipt:
                 f"{sum(self.rejected.values())} rejected do not add up"
             )
         storage.write_json(storage.join(folder, f"{self.shard}_stats.json"), asdict(self))
-        storage.remove(storage.join(folder, f"{self.shard}_failed.json"))
 
 
 def read_receipt(folder: str, shard: str) -> Receipt | None:
@@ -104,6 +103,11 @@ def write_failure(folder: str, shard: str, error: str) -> None:
     """Say why a shard failed, so that the run can go on and the next one tries it again."""
     path = storage.join(folder, f"{shard}_failed.json")
     storage.write_json(path, {"shard": shard, "error": error})
+
+
+def clear_failure(folder: str, shard: str) -> None:
+    """Take back what was said of a shard that has been made since."""
+    storage.remove(storage.join(folder, f"{shard}_failed.json"))
 
 
 def read_failures(folder: str) -> dict[str, str]:
@@ -222,8 +226,15 @@ def totals(receipts: Iterable[Receipt]) -> dict[str, Any]:
     return sums
 
 
-def require_receipts(folder: str, shards: Iterable[str]) -> list[Receipt]:
+def require_receipts(
+    folder: str, shards: Iterable[str], *, failures_in: str | None = None
+) -> list[Receipt]:
     """The receipts of all shards of a store, in order.
+
+    Args:
+        folder: where the receipts are.
+        shards: names of the shards.
+        failures_in: where failures are written down, if not in the same folder.
 
     Raises:
         MmfeatError: some shards are not there, with the reason of the first that failed.
@@ -236,7 +247,7 @@ def require_receipts(folder: str, shards: Iterable[str]) -> list[Receipt]:
         else:
             missing.append(shard)
     if missing:
-        failures = read_failures(folder)
+        failures = read_failures(failures_in or folder)
         told = next((f"; {s}: {failures[s]}" for s in missing if s in failures), "")
         raise MmfeatError(
             f"{len(missing)} of {len(missing) + len(receipts)} shards of {folder} are not made, "

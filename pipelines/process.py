@@ -38,6 +38,7 @@ def process_shard(stage: Stage, task: ShardTask, loaded: Any) -> bool:
     except Exception as error:
         store.write_failure(stage.output, task.shard, f"{type(error).__name__}: {error}")
         return False
+    store.clear_failure(stage.output, task.shard)
     return True
 
 

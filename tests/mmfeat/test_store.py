@@ -44,10 +44,11 @@ def test_a_receipt_cut_short_counts_for_nothing(folder):
     assert store.read_receipt(folder, "00000") is None
 
 
-def test_a_made_shard_takes_its_failure_receipt_away(folder):
+def test_a_failure_is_written_down_and_can_be_taken_back(folder):
     store.write_failure(folder, "00000", "OSError: disk full")
     assert store.read_failures(folder) == {"00000": "OSError: disk full"}
-    receipt(folder)
+    store.clear_failure(folder, "00000")
+    store.clear_failure(folder, "00001")
     assert store.read_failures(folder) == {}
 
 

@@ -151,6 +151,24 @@ def test_a_modality_the_shards_lack_is_refused(mmfeat, make_table, tmp_path):
     assert "column i needs image" in result.stderr
 
 
+def test_a_shard_that_failed_is_told_with_its_reason_and_forgotten_once_made(
+    mmfeat, shards, tmp_path, monkeypatch
+):
+    from mmfeat.extraction import Extraction
+
+    def broken(self, task, loaded):
+        raise RuntimeError("a bad moment")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Extraction, "process", broken)
+        result = mmfeat("extract", shards, tmp_path / "out")
+    assert result.returncode == 1
+    assert "a bad moment" in result.stderr
+    assert len(store.read_failures(str(tmp_path / "out"))) == 3
+    assert mmfeat("extract", shards, tmp_path / "out").returncode == 0
+    assert store.read_failures(str(tmp_path / "out")) == {}
+
+
 def test_no_feature_at_all_is_an_error(mmfeat, make_table, tmp_path):
     table = make_table([{"file_name": "x.png"}])
     (table.parent / "x.png").write_bytes((table.parent / "x.png").read_bytes()[:50])
