@@ -23,12 +23,14 @@ class TrainConfig:
     """Directory of the model: config.json, model.safetensors, metrics.json, log.jsonl."""
     target: str
     """Column of the samples table that holds the class."""
-    fusion: str = "gmu"
-    """How the modalities meet: concat, gmu, single, sum."""
+    fusion: str = ""
+    """How the modalities meet: concat, gmu, single, sum; or logistic, a logistic regression on the
+    features themselves. Empty = gmu, and logistic for one modality alone."""
     combination: str = "mlp"
     """What follows the fusion: linear (shows what the fusion itself can do) or mlp."""
     modalities: str = ""
-    """Feature columns to use, as image,text; empty = all. One alone needs no fusion."""
+    """Feature columns to use, as image,text; empty = all. One alone needs no fusion
+    (a name other than logistic then means single)."""
     split_column: str = ""
     """Column that says train, val or test; empty = 'split', or a hash of the key (80/10/10)."""
     metric: Metric = "accuracy"
@@ -43,6 +45,8 @@ class TrainConfig:
     """Chance that a modality is hidden in training; None = 0.1, or 0.3 where records lack one."""
     lr: float | None = None
     """Learning rate; None = the best on validation of 1e-4, 3e-4, 1e-3 and 3e-3."""
+    inverse_penalty: float | None = None
+    """C of logistic, larger for weaker; None = the best on validation of 1, 3, 10, … 300."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     batch_size: int | None = None
@@ -62,6 +66,8 @@ class TrainConfig:
                 raise MmfeatError(f"--{name.replace('_', '-')} must be at least 1", got=value)
         if self.lr is not None and self.lr <= 0:
             raise MmfeatError("--lr must be above 0", got=self.lr)
+        if self.inverse_penalty is not None and self.inverse_penalty <= 0:
+            raise MmfeatError("--inverse-penalty must be above 0", got=self.inverse_penalty)
         if self.weight_decay < 0:
             raise MmfeatError("--weight-decay must not be negative", got=self.weight_decay)
         if self.seed < 0:

@@ -1,6 +1,6 @@
 """Make a model, from the features to the last file.
 
-columns → data in memory → plan → claim → fit each learning rate → temperature → files
+columns → data in memory → plan → claim → fit each recipe → temperature → files
 """
 
 from functools import partial
@@ -13,9 +13,12 @@ from mmfeat.features import FeatureStore
 from mmfeat.store import MANIFEST, claim
 from training.config import TrainConfig
 from training.data import Dataset, load_dataset
-from training.fit import Fitted, fit
+from training.fit import fit
+from training.fitted import Fitted
 from training.outcome import judge, show_outcome, write_model
 from training.plan import Plan, choose_columns, choose_split_column, plan_training
+from training.probe import solve
+from training.recipe import ProbeRecipe, StepRecipe
 
 
 def make_model(config: TrainConfig) -> None:
@@ -42,7 +45,7 @@ def make_model(config: TrainConfig) -> None:
     best = max(candidates, key=lambda candidate: candidate.rank)
     metrics = judge(best, candidates, dataset)
     write_model(config.output, config_hash, best, candidates, metrics)
-    show_outcome(config.output, dataset, metrics)
+    show_outcome(config.output, dataset, best.recipe.choice, metrics)
 
 
 def fit_candidates(plan: Plan, dataset: Dataset) -> list[Fitted]:
@@ -51,7 +54,12 @@ def fit_candidates(plan: Plan, dataset: Dataset) -> list[Fitted]:
     with Bar("train", sum(recipe.epochs for recipe in plan.recipes), "epochs at most") as bar:
         for number, recipe in enumerate(plan.recipes):
             before = sum(earlier.epochs for earlier in plan.recipes[:number])
-            candidates.append(fit(plan.architecture, dataset, recipe, partial(_tell, bar, before)))
+            tell = partial(_tell, bar, before)
+            match recipe:
+                case ProbeRecipe():
+                    candidates.append(solve(plan.architecture, dataset, recipe, tell))
+                case StepRecipe():
+                    candidates.append(fit(plan.architecture, dataset, recipe, tell))
     return candidates
 
 

@@ -1,6 +1,7 @@
 """What a training run leaves: a verdict, files, and a table for the person who waits."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from mmfeat.models.inference import predict, run, softmax
 from mmfeat.store import write_manifest
 from training.calibration import ece, fit_temperature, nll
 from training.data import Dataset
-from training.fit import Fitted
+from training.fitted import Fitted
 from training.metrics import measure
 from training.splits import SPLITS, TEST, TRAIN, VAL
 
@@ -30,17 +31,17 @@ def judge(best: Fitted, candidates: Sequence[Fitted], dataset: Dataset) -> dict[
     metric = best.recipe.metric
     return {
         "metric": metric,
-        "lr": best.recipe.lr,
+        **best.recipe.choice,
         "best_epoch": best.epoch,
         "temperature": calibrate(best, dataset),
         "validation": _measure(best, dataset, VAL),
         "test": _measure(best, dataset, TEST) if len(dataset.parts[TEST]) else None,
         "candidates": [
             {
-                "lr": c.recipe.lr,
+                **c.recipe.choice,
                 "epoch": c.epoch,
                 metric: c.score,
-                "nll": c.log[c.epoch - 1]["val_nll"],
+                "nll": None if math.isinf(c.loss) else c.loss,
             }
             for c in candidates
         ],
@@ -96,8 +97,9 @@ def write_model(
     storage.write_json(storage.join(folder, METRICS), metrics)
     with storage.create(storage.join(folder, LOG)) as output:
         for candidate in candidates:
+            tried = {f"tried_{name}": value for name, value in candidate.recipe.choice.items()}
             for entry in candidate.log:
-                line = {"max_lr": candidate.recipe.lr, **entry}
+                line = tried | entry
                 output.write(json.dumps(line).encode() + b"\n")
     write_manifest(
         folder,
@@ -110,7 +112,9 @@ def write_model(
     )
 
 
-def show_outcome(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:
+def show_outcome(
+    folder: str, dataset: Dataset, choice: dict[str, float], metrics: dict[str, Any]
+) -> None:
     """The closing table."""
     metric = metrics["metric"]
     facts: dict[str, Any] = {f"rows: {split}": metrics["rows"][split] for split in SPLITS}
@@ -120,7 +124,8 @@ def show_outcome(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None
         for label, rows in (metrics[split] or {}).get("unseen_labels", {}).items():
             facts[f"{split}: label {label!r}, unseen in training"] = f"{rows:,} rows, all errors"
     facts |= {
-        "learning rate": f"{metrics['lr']:g} (best epoch {metrics['best_epoch']})",
+        **{name.replace("_", " "): f"{value:g}" for name, value in choice.items()},
+        "best epoch": metrics["best_epoch"],
         f"validation: {metric}": metrics["validation"][metric],
         f"test: {metric}": metrics["test"][metric] if metrics["test"] else "no test rows",
         "temperature": metrics["temperature"]["value"],

@@ -1,16 +1,23 @@
 """From options and data to a settled run: the columns, the layers, the numbers, the claim."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
-from mmfeat.models.architecture import Architecture
+from mmfeat.models.architecture import LOGISTIC, Architecture
 from mmfeat.options import comma_list
 from training.config import TrainConfig
 from training.data import Dataset
-from training.recipe import LEARNING_RATES, Recipe, batch_size_for, log_prior_for
+from training.recipe import (
+    INVERSE_PENALTIES,
+    LEARNING_RATES,
+    ProbeRecipe,
+    StepRecipe,
+    batch_size_for,
+    log_prior_for,
+)
 from training.splits import TRAIN
 
 
@@ -19,12 +26,12 @@ class Plan:
     """A training run, settled.
 
     Attributes:
-        recipes: one for each learning rate to try.
+        recipes: one for each learning rate, or inverse penalty, to try.
         claim: all that determines the weights; becomes config.json.
     """
 
     architecture: Architecture
-    recipes: list[Recipe]
+    recipes: Sequence[StepRecipe | ProbeRecipe]
     claim: dict[str, Any]
 
 
@@ -59,33 +66,13 @@ def plan_training(
     config: TrainConfig, store: FeatureStore, columns: Sequence[Column], dataset: Dataset
 ) -> Plan:
     """Settle what the options leave open."""
-    modality_dropout = config.modality_dropout
-    if modality_dropout is None:
-        modality_dropout = 0.3 if dataset.has_gaps else 0.1
-    architecture = Architecture(
-        dims={column.name: column.dim for column in columns},
-        classes=len(dataset.classes),
-        fusion=config.fusion if len(columns) > 1 else "single",
-        combination=config.combination,
-        hidden=config.hidden,
-        dropout=config.dropout,
-        modality_dropout=modality_dropout if len(columns) > 1 else 0.0,
-    )
-    rows = dataset.parts[TRAIN]
-    rates = [config.lr] if config.lr else list(LEARNING_RATES)
-    recipe = Recipe(
-        lr=rates[0],
-        weight_decay=config.weight_decay,
-        batch_size=config.batch_size or batch_size_for(len(rows)),
-        epochs=config.epochs,
-        patience=config.patience,
-        metric=config.metric,
-        seed=config.seed,
-        log_prior=log_prior_for(dataset.labels[rows], len(dataset.classes), config.metric),
-    )
+    architecture = _architecture(config, columns, dataset)
+    recipes = _recipes(config, architecture, dataset)
+    settled = asdict(recipes[0])
+    choices = {name: [recipe.choice[name] for recipe in recipes] for name in recipes[0].choice}
     return Plan(
         architecture=architecture,
-        recipes=[replace(recipe, lr=lr) for lr in rates],
+        recipes=recipes,
         claim={
             "task": "multiclass",
             "target": config.target,
@@ -97,11 +84,67 @@ def plan_training(
                 "records": store.records,
             },
             **_without(asdict(architecture), "dims", "classes"),
-            **_without(asdict(recipe), "lr", "log_prior"),
-            "lr": rates,
-            "logit_adjustment": bool(recipe.log_prior),
+            **_without(settled, "log_prior"),
+            **choices,
+            "logit_adjustment": bool(settled["log_prior"]),
         },
     )
+
+
+def _architecture(config: TrainConfig, columns: Sequence[Column], dataset: Dataset) -> Architecture:
+    """The layers: without a fusion named, logistic regression for one column, gmu for more."""
+    dims = {column.name: column.dim for column in columns}
+    alone = len(columns) == 1
+    fusion = config.fusion or (LOGISTIC if alone else "gmu")
+    if fusion == LOGISTIC:
+        return Architecture(
+            dims, len(dataset.classes), fusion, "linear", dropout=0.0, modality_dropout=0.0
+        )
+    modality_dropout = config.modality_dropout
+    if modality_dropout is None:
+        modality_dropout = 0.3 if dataset.has_gaps else 0.1
+    return Architecture(
+        dims=dims,
+        classes=len(dataset.classes),
+        fusion="single" if alone else fusion,
+        combination=config.combination,
+        hidden=config.hidden,
+        dropout=config.dropout,
+        modality_dropout=0.0 if alone else modality_dropout,
+    )
+
+
+def _recipes(
+    config: TrainConfig, architecture: Architecture, dataset: Dataset
+) -> Sequence[StepRecipe | ProbeRecipe]:
+    """A recipe for each value of what is chosen on validation."""
+    labels = dataset.labels[dataset.parts[TRAIN]]
+    log_prior = log_prior_for(labels, architecture.classes, config.metric)
+    if architecture.fusion == LOGISTIC:
+        penalties = [config.inverse_penalty] if config.inverse_penalty else INVERSE_PENALTIES
+        return [
+            ProbeRecipe(
+                metric=config.metric,
+                seed=config.seed,
+                epochs=config.epochs,
+                log_prior=log_prior,
+                inverse_penalty=penalty,
+            )
+            for penalty in penalties
+        ]
+    return [
+        StepRecipe(
+            metric=config.metric,
+            seed=config.seed,
+            epochs=config.epochs,
+            log_prior=log_prior,
+            lr=lr,
+            weight_decay=config.weight_decay,
+            batch_size=config.batch_size or batch_size_for(len(labels)),
+            patience=config.patience,
+        )
+        for lr in ([config.lr] if config.lr else LEARNING_RATES)
+    ]
 
 
 def _without(facts: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -20,20 +20,53 @@ IMBALANCE = 10
 """From this ratio of the largest to the smallest class on, a balanced metric adjusts the logits."""
 
 
-@dataclass(frozen=True)
+INVERSE_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+"""What is tried for logistic regression where no --inverse-penalty is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How one model is fitted."""
+    """How one model is fitted: what all ways of fitting share."""
+
+    metric: Metric
+    seed: int
+    epochs: int
+    log_prior: tuple[float, ...] = ()
+    """Added to the logits in the loss, and only there (logit adjustment, Menon et al. 2021,
+    arXiv:2007.07314, τ = 1); empty = not."""
+
+    @property
+    def choice(self) -> dict[str, float]:
+        """Name and value of the number that is chosen on validation."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRecipe(Recipe):
+    """L-BFGS to convergence on a convex loss; an epoch is 20 iterations at most."""
+
+    inverse_penalty: float
+    """C: the loss is the sum of the rows' cross-entropies + penalty / C."""
+
+    @property
+    def choice(self) -> dict[str, float]:
+        """See `Recipe`."""
+        return {"inverse_penalty": self.inverse_penalty}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecipe(Recipe):
+    """AdamW on batches, stopped early."""
 
     lr: float
     weight_decay: float
     batch_size: int
-    epochs: int
     patience: int
-    metric: Metric
-    seed: int
-    log_prior: tuple[float, ...] = ()
-    """Added to the logits in the loss, and only there (logit adjustment, Menon et al. 2021,
-    arXiv:2007.07314, τ = 1); empty = not."""
+
+    @property
+    def choice(self) -> dict[str, float]:
+        """See `Recipe`."""
+        return {"lr": self.lr}
 
     def lr_at(self, step: int, steps: int) -> float:
         """Part of the learning rate at a step: a linear rise, then half a cosine down to 0."""

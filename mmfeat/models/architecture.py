@@ -1,16 +1,19 @@
 """The numbers and names that fix a model's layers: what config.json needs to rebuild it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
 
+LOGISTIC = "logistic"
+"""Named in the place of a fusion: no layers, the features themselves (see `logistic.py`)."""
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """The layers of a `MultimodalClassifier`.
+    """The layers of a `Classifier`.
 
     Raises:
         MmfeatError: no such fusion or combination, more modalities than the fusion takes, or a
@@ -30,9 +33,9 @@ class Architecture:
     """Chance that a present modality is hidden from the model in training."""
 
     def __post_init__(self) -> None:
-        check_name("fusion", self.fusion, FUSIONS)
+        check_name("fusion", self.fusion, [*FUSIONS, LOGISTIC])
         check_name("combination", self.combination, COMBINATIONS)
-        most = FUSIONS[self.fusion].most
+        most = None if self.fusion == LOGISTIC else FUSIONS[self.fusion].most
         if most is not None and len(self.dims) > most:
             raise MmfeatError(
                 f"the fusion {self.fusion!r} takes at most {most} of the modalities",
@@ -46,7 +49,7 @@ class Architecture:
             raise MmfeatError("hidden must be at least 1", got=self.hidden)
 
 
-def check_name(what: str, name: str, table: dict[str, Any]) -> None:
+def check_name(what: str, name: str, table: Iterable[str]) -> None:
     """Raise the error that lists the names there are."""
     if name not in table:
         raise MmfeatError(

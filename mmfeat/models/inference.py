@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mmfeat.models.multimodal import MultimodalClassifier
+from mmfeat.models.base import Classifier
 
 BATCH = 512
 """Rows in every forward. The last batch is filled up to it: a matrix product may round a row
@@ -42,7 +42,7 @@ class Predictions(NamedTuple):
 
 
 def run(
-    module: MultimodalClassifier,
+    module: Classifier,
     features: Mapping[str, np.ndarray],
     present: Mapping[str, np.ndarray],
 ) -> Outputs:
@@ -75,7 +75,7 @@ def run(
 
 
 def predict(
-    module: MultimodalClassifier,
+    module: Classifier,
     features: Mapping[str, np.ndarray],
     present: Mapping[str, np.ndarray],
 ) -> Predictions:

@@ -4,26 +4,18 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
+from mmfeat.models.base import Classifier
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
 from mmfeat.models.projection import Projection
 
 
-class MultimodalClassifier(nn.Module):
-    """Classifies a record by the features of the modalities it has.
-
-    Attributes:
-        architecture: what it was built from.
-        temperature: buffer, shape []; the probabilities are softmax(logits / temperature).
-            Fitted on the validation split after training, 1 before.
-    """
-
-    temperature: Tensor
+class MultimodalClassifier(Classifier):
+    """A projection for each modality, one fusion, one combination, one linear classifier."""
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        a = self.architecture = architecture
-        self.columns = list(a.dims)
+        super().__init__(architecture)
+        a = architecture
         # A list and not a dictionary: a column's name may hold characters a module's may not.
         self.projections = nn.ModuleList(
             Projection(dim, a.hidden, a.dropout) for dim in a.dims.values()
@@ -31,21 +23,11 @@ class MultimodalClassifier(nn.Module):
         self.fusion = FUSIONS[a.fusion](len(a.dims), a.hidden)
         self.combination = COMBINATIONS[a.combination](self.fusion.out_dim, a.hidden, a.dropout)
         self.classifier = nn.Linear(self.combination.out_dim, a.classes)
-        self.register_buffer("temperature", torch.ones(()))
 
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """Classify.
-
-        Args:
-            features: column → float, shape [batch, dim]; absent rows may hold anything.
-            present: column → bool, shape [batch].
-
-        Returns:
-            logits, shape [batch, classes], and the weight of each modality, shape
-            [batch, modalities], where the fusion has weights.
-        """
+        """See `Classifier.forward`; it has weights where its fusion has."""
         mask = torch.stack([present[column] for column in self.columns], dim=1)
         if self.training and self.architecture.modality_dropout:
             mask = hide_modalities(mask, self.architecture.modality_dropout)

@@ -12,16 +12,17 @@ from mmfeat.features import FeatureStore
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.inference import run
 from training.data import Dataset, load_dataset
-from training.fit import Fitted, fit
-from training.recipe import Recipe, batch_size_for, log_prior_for
+from training.fit import fit
+from training.fitted import Fitted
+from training.recipe import StepRecipe, batch_size_for, log_prior_for
 from training.splits import TEST
 
-RECIPE = Recipe(
+RECIPE = StepRecipe(
     lr=3e-3, weight_decay=0.01, batch_size=64, epochs=40, patience=12, metric="accuracy", seed=0
 )
 
 
-def fitted(dataset: Dataset, recipe: Recipe = RECIPE, **layers: Any) -> Fitted:
+def fitted(dataset: Dataset, recipe: StepRecipe = RECIPE, **layers: Any) -> Fitted:
     dims = {name: values.shape[1] for name, values in dataset.features.items()}
     layers = {"combination": "linear", "hidden": 64, **layers}
     return fit(Architecture(dims, classes=len(dataset.classes), **layers), dataset, recipe)

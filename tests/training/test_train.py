@@ -16,7 +16,7 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.checkpoint import load_model
-from training.recipe import LEARNING_RATES
+from training.recipe import INVERSE_PENALTIES, LEARNING_RATES
 from training.train import main
 
 QUICK = ["--target", "label", "--epochs", "3", "--hidden", "16", "--lr", "0.003", "--threads", "1"]
@@ -123,8 +123,23 @@ def test_the_learning_rate_is_the_best_of_those_tried_on_validation(
     assert tried[metrics["lr"]] == max(tried.values()) == metrics["validation"]["accuracy"]
 
 
-def test_one_modality_is_a_single_model_whatever_the_fusion(xor_store: str, tmp_path: Path) -> None:
-    by_gmu = train(xor_store, tmp_path / "gmu", "--modalities", "text")
+def test_one_modality_is_a_logistic_regression_that_no_seed_changes(
+    gap_store: str, tmp_path: Path
+) -> None:
+    first, second = (
+        train(gap_store, tmp_path / seed, "--modalities", "text", "--seed", seed)
+        for seed in ("0", "1")
+    )
+    assert first == second
+    metrics = read(tmp_path / "0/metrics.json")
+    tried = [entry["inverse_penalty"] for entry in metrics["candidates"]]
+    assert tried == list(INVERSE_PENALTIES)
+    assert metrics["inverse_penalty"] in tried
+    assert load_model(str(tmp_path / "0")).config["fusion"] == "logistic"
+
+
+def test_one_modality_with_a_fusion_named_is_a_single_model(xor_store: str, tmp_path: Path) -> None:
+    by_gmu = train(xor_store, tmp_path / "gmu", "--modalities", "text", "--fusion", "gmu")
     by_sum = train(xor_store, tmp_path / "sum", "--modalities", " text ", "--fusion", "sum")
     assert by_gmu == by_sum
     model = load_model(str(tmp_path / "gmu"))
@@ -173,6 +188,7 @@ def test_models_go_where_fsspec_goes(xor_store: str) -> None:
         (["--split-column", "fold"], "no split column 'fold'; it has: label, split"),
         (["--split-column", "label"], "there must be rows to train on"),
         (["--lr", "-1"], "--lr must be above 0; got -1.0"),
+        (["--inverse-penalty", "0"], "--inverse-penalty must be above 0; got 0.0"),
         (["--batch-size", "0"], "--batch-size must be at least 1; got 0"),
     ],
 )
@@ -204,6 +220,7 @@ def test_a_store_that_is_not_finished_is_refused(xor_store: str, tmp_path: Path)
 
 
 def test_help_names_every_fusion_and_combination_and_loads_no_torch() -> None:
+    from mmfeat.models.architecture import LOGISTIC
     from mmfeat.models.combination import COMBINATIONS
     from mmfeat.models.fusion import FUSIONS
 
@@ -215,5 +232,5 @@ def test_help_names_every_fusion_and_combination_and_loads_no_torch() -> None:
     text = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
-    for name in (*FUSIONS, *COMBINATIONS):
+    for name in (*FUSIONS, LOGISTIC, *COMBINATIONS):
         assert name in text
