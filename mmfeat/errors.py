@@ -1,5 +1,8 @@
 """The two kinds of trouble: a mistake the user can mend, and a record that is bad."""
 
+from functools import partial
+from typing import Any
+
 
 class MmfeatError(Exception):
     """A mistake the user can mend. The command line prints it as one line and exits with 1.
@@ -12,7 +15,11 @@ class MmfeatError(Exception):
 
     def __init__(self, rule: str, *, got: object = None, cure: str = "") -> None:
         self.rule, self.got, self.cure = rule, got, cure
-        super().__init__(rule, got, cure)
+        super().__init__(rule)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it crosses from one process to another."""
+        return partial(type(self), got=self.got, cure=self.cure), (self.rule,)
 
     def __str__(self) -> str:
         text = self.rule

@@ -8,8 +8,9 @@ Pillow start another program (EPS hands the file to Ghostscript; such formats ar
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmfeat.errors import RecordError
 
@@ -23,6 +24,8 @@ FORMATS = frozenset([
 """Formats that Pillow reads by itself. Left out: EPS (starts Ghostscript), WMF (drawn by Windows),
 those known by name only, with no reader of their own (BUFR, GRIB, HDF5), and textures of games
 (BLP, FTEX: 284 hostile bytes can cost a second and a half)."""
+
+_FREQUENT = frozenset({"JPEG", "PNG", "WEBP"})
 
 MAX_PIXELS = 128 * 1024**2
 """A 100-megapixel camera passes; decoded to RGBA it is 0.5 GiB, which a worker can hold."""
@@ -39,6 +42,9 @@ def pillow_errors_as_record_errors() -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # The warning arrives as an exception where warnings are made errors.
         raise RecordError("too_large", str(error)) from error
+    except UnidentifiedImageError as error:
+        # Its message holds an address that differs from run to run.
+        raise RecordError("undecodable", "no picture in a format that is read") from error
     except Exception as error:
         raise RecordError("undecodable", f"{type(error).__name__}: {error}") from error
 
@@ -52,8 +58,7 @@ def open_image(data: bytes) -> Image.Image:
     with pillow_errors_as_record_errors():
         if not data:
             raise RecordError("undecodable", "the file is empty")
-        Image.init()  # so that a build without, say, AVIF still knows which formats it lacks
-        image = Image.open(io.BytesIO(data), formats=sorted(FORMATS & Image.OPEN.keys()))
+        image = Image.open(io.BytesIO(data), formats=_readable())
         width, height = image.size
         # Pillow's own bound is a process-wide setting that a library may switch off; ours is not.
         if width * height > MAX_PIXELS:
@@ -61,6 +66,13 @@ def open_image(data: bytes) -> Image.Image:
                 "too_large", f"{width}x{height} pixels; at most {MAX_PIXELS} are read"
             )
     return image
+
+
+@cache
+def _readable() -> list[str]:
+    """Those of `FORMATS` that this build of Pillow reads; the frequent ones are tried first."""
+    Image.init()  # so that a build without, say, AVIF still knows which formats it lacks
+    return sorted(FORMATS & Image.OPEN.keys(), key=lambda name: (name not in _FREQUENT, name))
 
 
 def load_image(data: bytes, *, draft: int | None = None) -> Image.Image:

@@ -28,7 +28,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {plain(str(name)): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
@@ -61,4 +61,6 @@ def arrow_array(values: Sequence[Any], kind: str) -> pa.Array:
     if kind == "json":
         texts = [None if v is None else json.dumps(v, ensure_ascii=False) for v in values]
         return pa.array(texts, pa.string())
+    if kind == "float64":  # Arrow refuses whole numbers that a float does not hold exactly
+        values = [None if v is None else float(v) for v in values]
     return pa.array(values, _TYPES[kind])

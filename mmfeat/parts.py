@@ -1,15 +1,25 @@
-"""Reading the parts of a record: bounded, confined to the input's folder, checked."""
+"""From the parts of a record to the members of a sample: read, checked, perhaps encoded anew."""
 
-import posixpath
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mmfeat import storage
+from mmfeat.contents import ContentReader
 from mmfeat.errors import RecordError
-from mmfeat.images import load_image, open_image
-from mmfeat.modalities import MODALITIES, modality_of
-from mmfeat.sample import Part, Record, Sample
+from mmfeat.headers import plain_size
+from mmfeat.images import MAX_PIXELS, load_image, open_image
+from mmfeat.modalities import (
+    MODALITIES,
+    carried_extension,
+    member_extension,
+    modality_of,
+    slot_modality,
+)
+from mmfeat.part import Part, extension_of, size_of
+from mmfeat.reencoding import Reencoding
+from mmfeat.sample import Record, Sample
+from mmfeat.sounds import check_sound
 
 Validation = Literal["none", "header", "decode"]
 
@@ -19,82 +29,78 @@ class PartReader:
     """Turns records into samples.
 
     Args:
-        root: folder that relative paths start from and may not leave.
-        modalities: modalities every record is expected to have.
-        validation: how far pictures are checked.
-        max_bytes: a larger file is not read.
+        slots: slots every record is expected to have.
+        contents: reads the bytes.
+        validation: how far pictures and sounds are checked.
+        reencoding: how pictures are written.
     """
 
-    root: str
-    modalities: Sequence[str]
+    slots: Sequence[str]
+    contents: ContentReader
     validation: Validation
-    max_bytes: int
+    reencoding: Reencoding
 
     def read(self, record: Record) -> Sample:
         """A record with its bytes; what cannot be used is among its problems."""
         sample = Sample(record, problems=dict(record.problems))
         if "" in sample.problems:
             return sample
-        for modality in self.modalities:
-            if modality in sample.problems:
+        for slot in [*self.slots, *(slot for slot in record.parts if slot not in self.slots)]:
+            if slot in sample.problems:
                 continue
             try:
-                part = record.parts.get(modality)
-                if part is None:
-                    raise RecordError("missing")
-                content = self._content(part)
-                extension = self._check(modality, part, content)
+                self._add(sample, slot, record.parts)
             except RecordError as error:
-                sample.problems[modality] = (error.reason, error.detail)
-            else:
-                sample.members[extension] = content
+                sample.problems[slot] = (error.reason, error.detail)
         return sample
 
-    def _content(self, part: Part) -> bytes:
-        if part.path is None:
-            return (part.value or "").encode()
-        path = self._confined(part.path)
-        fs, name = storage.filesystem(path)
-        try:
-            info = fs.info(name)
-            if info["type"] != "file":
-                raise RecordError("unreadable", f"{part.path}: a {info['type']}, not a file")
-            if (info["size"] or 0) > self.max_bytes:
-                raise RecordError("too_large", f"{part.path}: {info['size']} bytes")
-            with fs.open(name, "rb") as file:
-                content: bytes = file.read(self.max_bytes + 1)
-        except FileNotFoundError:
-            raise RecordError("not_found", part.path) from None
-        except (OSError, ValueError) as error:
-            raise RecordError("unreadable", f"{part.path}: {error}") from error
-        if len(content) > self.max_bytes:
-            raise RecordError("too_large", f"{part.path}: more than {self.max_bytes} bytes")
-        if not content:
-            raise RecordError("empty", part.path)
-        return content
+    def _add(self, sample: Sample, slot: str, parts: Mapping[str, Part]) -> None:
+        part = parts.get(slot)
+        if part is None:
+            raise RecordError("missing")
+        modality = slot_modality(slot)
+        if modality is None:
+            content = self.contents.read(part) if size_of(part) != 0 else b""
+            _put(sample, carried_extension(slot), content)
+            return
+        content = self.contents.read(part)
+        if modality != "text":
+            sample.sha256[slot] = hashlib.sha256(content).hexdigest()
+        extension = self._check(modality, extension_of(part), content)
+        if modality == "image" and self.reencoding.active:
+            content, extension = self.reencoding.apply(content, extension)
+        _put(sample, member_extension(slot, extension), content)
 
-    def _confined(self, path: str) -> str:
-        if "://" in path or posixpath.isabs(path):
-            return path
-        normal = posixpath.normpath(path)
-        if normal == ".." or normal.startswith("../"):
-            raise RecordError("outside", f"{path} leaves {self.root}")
-        return storage.join(self.root, normal)
-
-    def _check(self, modality: str, part: Part, content: bytes) -> str:
+    def _check(self, modality: str, extension: str, content: bytes) -> str:
         """The member extension for usable content."""
-        extension = posixpath.splitext(part.path or "")[1].removeprefix(".").lower()
+        known = modality_of(extension) == modality
         if modality == "text":
             _check_text(content)
-        elif modality == "image" and self.validation != "none":
-            image = open_image(content)
-            if self.validation == "decode":
-                load_image(content)
-            if modality_of(extension) != modality:
-                extension = (image.format or "img").lower()
-        if modality_of(extension) != modality:
-            extension = MODALITIES[modality].extensions[-1]
+        elif self.validation != "none":
+            decode = self.validation == "decode"
+            if modality == "audio":
+                found = check_sound(content, decode=decode).extension
+            else:
+                found = _check_image(content, extension if known else "", decode=decode)
+            if not known and modality_of(found) == modality:
+                return found
+        return extension if known else MODALITIES[modality].extensions[-1]
+
+
+def _put(sample: Sample, extension: str, content: bytes) -> None:
+    """Add a member; encoded anew, a picture may take the name of another member."""
+    if extension in sample.members or extension == "json":
+        raise RecordError("duplicate", f"the sample has a member .{extension} already")
+    sample.members[extension] = content
+
+
+def _check_image(content: bytes, extension: str, *, decode: bool) -> str:
+    """The format of a picture that can be opened, or decoded; the extension where that is plain."""
+    size = None if decode or not extension else plain_size(content)
+    if size and size[0] * size[1] <= MAX_PIXELS:
         return extension
+    image = load_image(content) if decode else open_image(content)
+    return (image.format or "img").lower()
 
 
 def _check_text(content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A count of records done in this process: stages add to it, whoever shows progress reads it."""
+"""Numbers of a run in this process: stages write them, whoever shows progress reads them."""
 
 import threading
 
@@ -8,13 +8,21 @@ class Count:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.value = 0
+        self.value: float = 0
 
-    def add(self, number: int) -> None:
+    def add(self, number: float) -> None:
         """Add to the count."""
         with self._lock:
             self.value += number
 
+    def raise_to(self, number: float) -> None:
+        """Make it that number, unless it is larger already."""
+        with self._lock:
+            self.value = max(self.value, number)
+
 
 RECORDS = Count()
 """Records that the stages of this process have done."""
+
+WORKERS_PEAK = Count()
+"""Most memory, in MB, that a process working for this one has had."""

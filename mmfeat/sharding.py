@@ -1,72 +1,42 @@
 """Sharding: raw records → WebDataset tars, with one row a record that says what became of it."""
 
+import os
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat import console, progress, storage, store
+from mmfeat.cells import with_contents
+from mmfeat.dedup import find_duplicates
 from mmfeat.errors import MmfeatError
-from mmfeat.metadata import arrow_array
 from mmfeat.modalities import MODALITIES
-from mmfeat.options import InputPath, OutputPath, comma_list
 from mmfeat.parallel import default_threads, ordered_map
-from mmfeat.parts import PartReader, Validation
-from mmfeat.plan import Plan, make_plan, read_plan, remove_plan
-from mmfeat.sample import RESERVED, Record, Sample
+from mmfeat.part import File, Part
+from mmfeat.plan import Plan, amend_plan, make_plan, planned_shards, read_plan, remove_plan
+from mmfeat.retry import Retry, after_retry, failed_rows, has_failed
+from mmfeat.sample import Record, Sample
+from mmfeat.selection import Condition
+from mmfeat.shard_config import ShardConfig
+from mmfeat.shard_rows import ShardRows, metadata_columns
 from mmfeat.shards import TarWriter
 from mmfeat.sources import Source, open_source
-from mmfeat.stage import ShardTask, Stage
+from mmfeat.stage import RunStoppedError, ShardTask, Stage
 from mmfeat.store import Receipt
 
+_BATCH = 16
+"""Records handed to a thread at a time."""
 
-@dataclass
-class ShardConfig:
-    """Turn raw records into shards: WebDataset tars, with a table that accounts for each record.
+_FAR_THREADS = 16
+"""Threads that wait for files of a server, where none are asked for."""
 
-    INPUT is a table (.csv, .tsv, .jsonl, .parquet, also .gz) with a column of picture paths, of
-    texts, or both, or a folder of pictures with .txt and .json files of the same stem. Flags not
-    listed here go to Apache Beam, for example --runner=DataflowRunner.
-    """
-
-    input: InputPath
-    """Table or folder of the raw records."""
-    output: OutputPath
-    """Directory of the shards."""
-    samples_per_shard: int = 1000
-    """Records in one shard."""
-    image_column: str = ""
-    """Column of picture paths; found by its name when not given (file_name, image, path, …)."""
-    text_column: str = ""
-    """Column of texts; found by its name when not given (text, caption, description, …)."""
-    key_column: str = ""
-    """Column of keys; else the stem of the picture's file name is the key."""
-    duplicate_keys: Literal["auto", "refuse", "suffix"] = "auto"
-    """Records that share a key: refuse the input, or tell them apart by a suffix `~ROW`. auto
-    refuses with --key-column and suffixes otherwise."""
-    require: str = ""
-    """Modalities every sample must have, as in image,text; records without them are rejected."""
-    validate: Validation = "header"
-    """How far pictures are checked: not at all, can be opened, or can be decoded whole."""
-    max_file_bytes: int = 256 << 20
-    """A larger file is not read; its record says too_large."""
-    threads: int = 0
-    """Threads that read and check files; 0 takes one a core."""
-
-    def __post_init__(self) -> None:
-        if self.samples_per_shard < 1:
-            raise MmfeatError("--samples-per-shard must be at least 1", got=self.samples_per_shard)
-        if self.max_file_bytes < 1:
-            raise MmfeatError("--max-file-bytes must be at least 1", got=self.max_file_bytes)
-        unknown = [name for name in comma_list(self.require) if name not in MODALITIES]
-        if unknown:
-            raise MmfeatError(
-                f"--require must name modalities out of {', '.join(MODALITIES)}", got=unknown[0]
-            )
+_ENOUGH = 100
+"""Records after which the part of rejected ones is looked at."""
 
 
 class Sharding(Stage):
@@ -77,112 +47,198 @@ class Sharding(Stage):
     def __init__(self, config: ShardConfig) -> None:
         self.config = config
         self.output = config.output
-        self.root = ""
-        self.modalities: tuple[str, ...] = ()
+        self.processes = config.processes
+        self.slots: tuple[str, ...] = ()
         self.config_hash = ""
         self._kinds: dict[str, str] = {}
-        self._columns: dict[str, str] = {}
+        self._selected: dict[str, int] = {}
+        self._retry: Retry | None = None
 
     def plan(self) -> list[ShardTask]:
         """Plan the shards; needs one pass over the table, none over the media."""
         source = self._open()
-        self.root, self.modalities = source.root, source.modalities
+        shuffle = self.config.layout(in_order=source.in_order).shuffle
+        settings = self.config.settings(source.describe(), shuffle)
+        self.config_hash = store.claim(self.output, "shards", settings)
+        if self.config.retry_failed:
+            return self._plan_retry(source)
         if manifest := self.finished():
-            tasks = [self._task(shard["name"], shard["records"]) for shard in manifest["shards"]]
+            tasks = [
+                self._task(shard["name"], shard["records"], shard["config_hash"])
+                for shard in manifest["shards"]
+            ]
             if all(task.done for task in tasks):
                 return tasks
+        plan = self.make_plan(source, self.output)
+        self._kinds, self._selected = plan.columns, {"read": plan.read, "wanted": plan.records}
+        return [self._task(name, shard.records) for name, shard in plan.shards.items()]
+
+    def make_plan(self, source: Source, folder: str, *, sized: bool = False) -> Plan:
+        """Plan the whole input; `folder` holds the plan, and no more is written."""
+        config = self.config
+        condition = Condition(config.where) if config.where else None
+        records = source.records()
+        if sized or config.max_shard_bytes:
+            records = self._sized(records)
+        amend: Callable[[str], None] | None = None
+        if config.dedup == "exact":
+            amend = self._mark_duplicates
+        return make_plan(
+            records,
+            folder,
+            config_hash=self.config_hash,
+            layout=config.layout(in_order=source.in_order),
+            slots=source.slots,
+            where=condition,
+            keys=((key, "") for key in config.selection.wanted()) if config.keys else None,
+            key_of=config.selection.value,
+            same_key=_refuse_same_key if config.refuses_duplicates else None,
+            amend=amend,
+        )
+
+    def _plan_retry(self, source: Source) -> list[ShardTask]:
+        """The shards that are there, and further ones for the records that failed."""
+        manifest = self.finished()
+        if manifest is None:
+            raise MmfeatError(
+                f"--retry-failed needs a finished store, and {self.output} is none",
+                cure="Run the command without it first",
+            )
+        self._retry = Retry(manifest)
+        self._kinds = manifest["kinds"]
+        tasks = [ShardTask(s["name"], s["records"], done=True) for s in manifest["shards"]]
+        if not has_failed(self.output, manifest):
+            return tasks
         plan = make_plan(
             source.records(),
             self.output,
-            config_hash=self.config_hash,
-            samples_per_shard=self.config.samples_per_shard,
-            same_key=_refuse_same_key if self._refuses_duplicates else None,
+            config_hash=self._retry.config_hash(self.config_hash),
+            layout=self.config.layout(in_order=source.in_order),
+            slots=source.slots,
+            keys=failed_rows(self.output, manifest),
+            key_of=lambda record: str(record.row),
+            first_shard=self._retry.first_shard,
         )
-        self._kinds, self._columns = plan.columns, _column_names(plan)
-        return [self._task(shard, records) for shard, records in plan.shards.items()]
+        return tasks + [self._task(name, shard.records) for name, shard in plan.shards.items()]
 
-    def _task(self, shard: str, records: int) -> ShardTask:
+    def _task(self, shard: str, records: int, config_hash: str = "") -> ShardTask:
         receipt = store.read_receipt(self.output, shard)
-        done = receipt is not None and receipt.config_hash == self.config_hash
-        return ShardTask(shard, records, done)
+        wanted = config_hash or self._hash_of(shard)
+        return ShardTask(shard, records, done=receipt is not None and receipt.config_hash == wanted)
+
+    def _hash_of(self, shard: str) -> str:
+        """What the receipt of a shard is to say."""
+        retried = self._retry and shard not in self._retry.shards
+        return self._retry.config_hash(self.config_hash) if retried and self._retry else (
+            self.config_hash
+        )  # fmt: skip
 
     def _open(self) -> Source:
         config = self.config
-        columns = {"image": config.image_column, "text": config.text_column}
-        source = open_source(config.input, columns, config.key_column)
+        source = open_source(config.input, config.input_options)
         for line in source.notes():
             console.note(f"shard: {line}")
-        missing = [m for m in comma_list(config.require) if m not in source.modalities]
+        missing = [name for name in config.required if name not in source.slots]
         if missing:
             raise MmfeatError(
                 f"--require asks for a modality that {config.input} does not have",
                 got=missing[0],
-                cure=f"It has: {', '.join(source.modalities)}",
+                cure=f"It has: {', '.join(source.slots)}",
             )
-        settings = {
-            "source": source.describe(),
-            "samples_per_shard": config.samples_per_shard,
-            "duplicate_keys": "refuse" if self._refuses_duplicates else "suffix",
-            "require": sorted(comma_list(config.require)),
-            "validate": config.validate,
-            "max_file_bytes": config.max_file_bytes,
-        }
-        self.config_hash = store.claim(self.output, "shards", settings)
+        self.slots = source.slots
         return source
 
-    @property
-    def _refuses_duplicates(self) -> bool:
-        choice = self.config.duplicate_keys
-        return choice == "refuse" or (choice == "auto" and bool(self.config.key_column))
+    def _sized(self, records: Iterator[Record]) -> Iterator[Record]:
+        first = next(records, None)
+        if first is None:
+            return records
+        records = chain([first], records)
+        if any(map(_is_far, first.parts.values())):
+            return ordered_map(_with_sizes, records, threads=_FAR_THREADS)
+        return map(_with_sizes, records)
+
+    def _mark_duplicates(self, folder: str) -> None:
+        threads = self.config.threads or default_threads()
+        shards = ((name, read_plan(folder, name)) for name in planned_shards(folder))
+        for shard, marks in find_duplicates(shards, self.config.contents(), threads=threads):
+            amend_plan(folder, shard, marks, "duplicate")
 
     def finished(self) -> dict[str, Any] | None:
         """The manifest of a finished store of this configuration."""
         return store.finished(self.output, self.config_hash)
 
-    def process(self, task: ShardTask, loaded: Any) -> Receipt:
+    def load(self) -> "_Tally":
+        """What all shards of a process share."""
+        return _Tally(self.config.max_reject_rate)
+
+    def process(self, task: ShardTask, loaded: "_Tally") -> Receipt:
         """Read the records' files, write the tar, the table and the receipt of one shard."""
         started = time.monotonic()
         records = read_plan(self.output, task.shard)
-        reader = PartReader(
-            self.root, self.modalities, self.config.validate, self.config.max_file_bytes
-        )
-        required = set(comma_list(self.config.require))
-        rows = _Rows(self.modalities, self._kinds, self._columns)
+        required = set(self.config.required)
+        rows = ShardRows(self.slots, self._kinds)
         bytes_read = 0
         tar_name, table_name = f"{task.shard}.tar", f"{task.shard}.parquet"
         with storage.create(storage.join(self.output, tar_name)) as tar_file:
             tar = TarWriter(tar_file)
-            threads = self.config.threads or default_threads()
-            for sample in ordered_map(reader.read, records, threads=threads):
+            for sample in self._read(records):
                 status = _status(sample, required)
+                bytes_read += _weight(sample)
                 if status != "failed":
                     tar.write(sample)
-                rows.add(sample, status)
-                bytes_read += sum(map(len, sample.members.values()))
+                    rows.add(sample, status)
+                elif self._retry:
+                    rows.count(sample, status)  # it has its row from the first time
+                else:
+                    rows.add(sample, status)
+                if not self._retry:
+                    loaded.add(failed=status == "failed")
                 progress.RECORDS.add(1)
             tar.close()
         with storage.create(storage.join(self.output, table_name)) as table_file:
             pq.write_table(rows.table(), table_file, compression="zstd")
         receipt = Receipt(
             shard=task.shard,
-            config_hash=self.config_hash,
+            config_hash=self._hash_of(task.shard),
             records=len(records),
             out=rows.status["ok"] + rows.status["partial"],
             rejected=dict(rows.rejected),
             status=dict(rows.status),
             problems=dict(rows.problems),
             files={tar_name: tar_file.describe(), table_name: table_file.describe()},
-            keys_sha256=store.keys_digest(record.key for record in records),
+            keys_sha256=store.keys_digest(rows.keys),
             bytes_read=bytes_read,
             seconds=round(time.monotonic() - started, 3),
         )
         receipt.write(self.output)
         return receipt
 
+    def _read(self, records: Sequence[Record]) -> Iterator[Sample]:
+        """The samples of records, in their order.
+
+        Far files are waited for by many threads. Near ones are read in batches by one thread
+        beside this one; where other processes make shards meanwhile, by none.
+        """
+        reader = self.config.reader(self.slots, processes=self.processes)
+        found = with_contents(records)
+        far = any(_is_far(part) for record in records for part in record.parts.values())
+        threads = self.config.threads or (_FAR_THREADS if far else 1)
+        if self.processes > 1 and not far and not self.config.threads:
+            return map(reader.read, found)
+        batch = 1 if far else _BATCH
+        return ordered_map(reader.read, found, threads=threads, batch=batch, weight=_weight)
+
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Check the account over all shards and write the manifest."""
         receipts = store.require_receipts(self.output, shards)
-        sums = store.totals(receipts)
+        first = [r for r in receipts if not self._retry or r.shard in self._retry.shards]
+        tried = [r for r in receipts if r not in first]
+        sums = store.totals(first)
+        listing = [_listing(receipt, receipt.records) for receipt in first]
+        selection = self._selected
+        if self._retry:
+            listing = self._retry.listing + [_listing(r, r.out) for r in tried if r.out]
+            sums, selection = after_retry(self._retry.totals, tried), self._retry.selection
         if not sums["out"]:
             raise MmfeatError(
                 f"none of the {sums['records']} records of {self.config.input} is usable "
@@ -191,25 +247,89 @@ class Sharding(Stage):
                 "name another output directory",
             )
         remove_plan(self.output)
-        return store.write_manifest(
+        names = metadata_columns(self._kinds, self.slots)
+        manifest = store.write_manifest(
             self.output,
             "shards",
             self.config_hash,
-            modalities=list(self.modalities),
-            columns={self._columns[name]: kind for name, kind in self._kinds.items()},
-            shards=[_listing(receipt) for receipt in receipts],
+            modalities=[slot for slot in self.slots if slot in MODALITIES],
+            slots=list(self.slots),
+            columns={names[name]: kind for name, kind in self._kinds.items()},
+            kinds=self._kinds,
+            selection=selection,
+            shards=listing,
             totals=sums,
         )
+        for receipt in tried:
+            if not receipt.out:
+                store.remove_shard(self.output, receipt)
+        return manifest
+
+    def facts(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """How many records were not wanted."""
+        selection = manifest["selection"]
+        left_out = selection.get("read", 0) - selection.get("wanted", 0)
+        return {"not selected (not counted above)": left_out} if left_out else {}
 
 
-def _listing(receipt: Receipt) -> dict[str, Any]:
+class _Tally:
+    """Records and rejected ones of this process; says when too many are."""
+
+    def __init__(self, most: float | None) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._records = self._failed = 0
+
+    def add(self, *, failed: bool) -> None:
+        """Count a record.
+
+        Raises:
+            RunStoppedError: more than the permitted part of the records are rejected.
+        """
+        if self._most is None:
+            return
+        with self._lock:
+            self._records += 1
+            self._failed += failed
+            records, rejected = self._records, self._failed
+        if records >= _ENOUGH and rejected > self._most * records:
+            raise RunStoppedError(
+                f"--max-reject-rate is {self._most:g}, and {rejected} of {records} records are "
+                "rejected; what was committed before stays"
+            )
+
+
+def _is_far(part: Part) -> bool:
+    return isinstance(part, File) and "://" in part.path
+
+
+def _weight(sample: Sample) -> int:
+    return sum(map(len, sample.members.values()))
+
+
+def _with_sizes(record: Record) -> Record:
+    return replace(record, parts={slot: _with_size(part) for slot, part in record.parts.items()})
+
+
+def _with_size(part: Part) -> Part:
+    if not isinstance(part, File) or part.size is not None or part.path.startswith("http"):
+        return part
+    try:
+        size = storage.size(part.path) if _is_far(part) else os.stat(part.path).st_size
+        return File(part.path, size)
+    except (OSError, ValueError, ImportError, MmfeatError):
+        return part
+
+
+def _listing(receipt: Receipt, rows: int) -> dict[str, Any]:
     facts = receipt.files[f"{receipt.shard}.tar"]
     return {
         "name": receipt.shard,
-        "records": receipt.records,
+        "records": rows,
         "out": receipt.out,
         "sha256": facts["sha256"],
         "keys_sha256": receipt.keys_sha256,
+        "config_hash": receipt.config_hash,
     }
 
 
@@ -222,18 +342,6 @@ def _refuse_same_key(first: Record, second: Record) -> None:
     )
 
 
-def _column_names(plan: Plan) -> dict[str, str]:
-    """Metadata column → its name in the per-record table, where some names are ours."""
-    ours = {*RESERVED, *(f"{name}_status" for name in MODALITIES)}
-    names: dict[str, str] = {}
-    for name in plan.columns:
-        column = name
-        while column in ours or column in names.values():
-            column = f"meta_{column}"
-        names[name] = column
-    return names
-
-
 def _status(sample: Sample, required: set[str]) -> str:
     """`ok`, `partial` where a part cannot be used, `failed` where nothing usable is left."""
     if not sample.members or required & sample.problems.keys():
@@ -241,50 +349,25 @@ def _status(sample: Sample, required: set[str]) -> str:
     return "partial" if sample.problems else "ok"
 
 
-class _Rows:
-    """The per-record table of one shard, and its counts."""
+def dry_run(config: ShardConfig, folder: str) -> dict[str, Any]:
+    """What a run would make, for a person to read; the plan goes into `folder`, to be thrown away.
 
-    def __init__(
-        self, modalities: Iterable[str], kinds: Mapping[str, str], columns: Mapping[str, str]
-    ) -> None:
-        self._kinds, self._columns = kinds, columns
-        self._modalities = tuple(modalities)
-        self._ours: list[dict[str, Any]] = []
-        self._metadata: list[Mapping[str, Any]] = []
-        self.status: Counter[str] = Counter()
-        self.rejected: Counter[str] = Counter()
-        self.problems: Counter[str] = Counter()
-
-    def add(self, sample: Sample, status: str) -> None:
-        """One record's row."""
-        reason = sample.reason
-        self.status[status] += 1
-        if status == "failed":
-            self.rejected[str(reason)] += 1
-        if reason:
-            self.problems[reason] += 1
-        whole = sample.problems.get("")
-        row = {
-            "__key__": sample.key,
-            "status": status,
-            "reason": reason,
-            "error": sample.error,
-            "input_row": sample.record.row,
-        }
-        for name in self._modalities:
-            problem = sample.problems.get(name) or whole
-            row[f"{name}_status"] = problem[0] if problem else "ok"
-        self._ours.append(row)
-        self._metadata.append(sample.record.metadata)
-
-    def table(self) -> pa.Table:
-        """The rows as Arrow: our columns, then the metadata columns."""
-        fields = {name: pa.string() for name in RESERVED} | {"input_row": pa.int64()}
-        fields |= {f"{name}_status": pa.string() for name in self._modalities}
-        arrays = {
-            name: pa.array([row[name] for row in self._ours], kind) for name, kind in fields.items()
-        }
-        for name, column in self._columns.items():
-            values = [metadata.get(name) for metadata in self._metadata]
-            arrays[column] = arrow_array(values, self._kinds[name])
-        return pa.table(arrays)
+    Raises:
+        MmfeatError: as the run itself would.
+    """
+    stage = Sharding(config)
+    source = stage._open()
+    plan = stage.make_plan(source, folder, sized=True)
+    facts: dict[str, Any] = {"records": plan.records}
+    if plan.read != plan.records:
+        facts["not selected"] = plan.read - plan.records
+    facts["shards"] = len(plan.shards)
+    facts["bytes"] = plan.bytes
+    if plan.unsized:
+        facts["records of unknown size"] = plan.unsized
+    lacking = Counter(plan.lacks)
+    facts[f"records with {', '.join(source.slots)}"] = lacking.pop("", 0)
+    facts |= {f"records without {slots}": number for slots, number in lacking.items()}
+    facts |= {f"records with {reason}": number for reason, number in plan.problems.items()}
+    facts |= {f"column {name}": kind for name, kind in plan.columns.items()}
+    return facts

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmfeat.errors import MmfeatError
 from mmfeat.store import Receipt
 
 
@@ -27,12 +28,18 @@ class ShardTask:
     done: bool = False
 
 
+class RunStoppedError(MmfeatError):
+    """Nothing more is to be made: shards not begun are left alone, committed ones stay."""
+
+
 class Stage(ABC):
     """A step from one store to the next."""
 
     name: str
     output: str
     """The directory the stage makes."""
+    processes: int = 1
+    """Processes that may make shards side by side on this machine; 0 = as many as pay."""
 
     @abstractmethod
     def plan(self) -> list[ShardTask]:

@@ -10,10 +10,13 @@ A shard without a valid receipt does not exist. In every receipt, and over the w
 records in = records out + records rejected.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -30,9 +33,9 @@ _TOLD = 5
 """Differing settings that an error names; the others are counted."""
 
 
-def shard_name(index: int) -> str:
+def shard_name(index: int, pattern: str = "%05d") -> str:
     """`00000`, `00001`, …"""
-    return f"{index:05d}"
+    return pattern % index
 
 
 def digest(value: Any) -> str:
@@ -99,6 +102,12 @@ def read_receipt(folder: str, shard: str) -> Receipt | None:
     return receipt
 
 
+def remove_shard(folder: str, receipt: Receipt) -> None:
+    """Remove a shard, its receipt first: without one it does not exist."""
+    for name in (f"{receipt.shard}_stats.json", *receipt.files):
+        storage.remove(storage.join(folder, name))
+
+
 def write_failure(folder: str, shard: str, error: str) -> None:
     """Say why a shard failed, so that the run can go on and the next one tries it again."""
     path = storage.join(folder, f"{shard}_failed.json")
@@ -119,6 +128,38 @@ def read_failures(folder: str) -> dict[str, str]:
                 (storage.read_json(storage.join(folder, name)) or {}).get("error")
             )
     return failures
+
+
+@contextmanager
+def exclusive(folder: str) -> Iterator[None]:
+    """Keep other runs of this machine out of a local directory; a kill sets it free.
+
+    Raises:
+        MmfeatError: another run works in it.
+    """
+    if not storage.is_local(folder):
+        yield
+        return
+    path = storage.filesystem(folder)[1]
+    was_there = os.path.exists(path)
+    os.makedirs(path, exist_ok=True)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MmfeatError(
+                f"one run at a time may work in {folder}, and another one does",
+                cure="Wait for it to end, then run the same command again",
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
+        if not was_there:
+            with suppress(OSError):
+                os.rmdir(path)  # only where nothing came of it
 
 
 def claim(folder: str, kind: str, config: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from mmfeat.errors import MmfeatError
 
@@ -35,6 +35,11 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
     if runner == LOCAL:
         _refuse_unknown(rest)
     return PipelineOptions([f"--runner={runner}", *rest])
+
+
+def is_local(options: PipelineOptions) -> bool:
+    """Whether the pipeline runs in this process."""
+    return bool(options.view_as(StandardOptions).runner == LOCAL)
 
 
 def _refuse_unknown(flags: Sequence[str]) -> None:

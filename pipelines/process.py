@@ -10,39 +10,40 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.shared import Shared
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
 
-from mmfeat import store
 from mmfeat.errors import MmfeatError
-from mmfeat.stage import ShardTask, Stage
+from mmfeat.stage import RunStoppedError, ShardTask, Stage
+from pipelines.attempts import process_shard
+from pipelines.workers import Workers
 
-ATTEMPTS = 3
-"""Tries at a shard whose storage fails, with growing pauses between them."""
 
+class _ProcessSideBySide(beam.DoFn):
+    """Makes the shards of a bundle in several processes."""
 
-def process_shard(stage: Stage, task: ShardTask, loaded: Any) -> bool:
-    """Make one shard; returns whether it was made. One bad shard never ends a run.
+    def __init__(self, stage: Stage, processes: int) -> None:
+        self._stage, self._processes = stage, processes
 
-    Trouble with storage is tried again; what remains is written down in a failure receipt, and
-    the next run makes just that shard.
-    """
-    attempts = Retrying(
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential(multiplier=0.5, max=10),
-        retry=retry_if_exception_type(OSError),
-        reraise=True,
-    )
-    try:
-        attempts(stage.process, task, loaded)
-    except Exception as error:
-        store.write_failure(stage.output, task.shard, f"{type(error).__name__}: {error}")
-        return False
-    store.clear_failure(stage.output, task.shard)
-    return True
+    def start_bundle(self) -> None:
+        self._workers = Workers(self._stage, self._processes)
+
+    def process(self, task: ShardTask) -> None:
+        self._workers.submit(task)
+
+    def finish_bundle(self) -> Iterable[WindowedValue]:
+        try:
+            for shard in self._workers.finished():
+                yield WindowedValue(shard, MIN_TIMESTAMP, [GlobalWindow()])
+        finally:
+            self._workers.close()
 
 
 class _ProcessShard(beam.DoFn):
+    """Makes shards one after the other."""
+
     def __init__(self, stage: Stage, shared: Shared) -> None:
         self._stage, self._shared = stage, shared
 
@@ -50,15 +51,21 @@ class _ProcessShard(beam.DoFn):
         self._loaded = self._shared.acquire(lambda: _Holder(self._stage.load()))
 
     def process(self, task: ShardTask) -> Iterable[str]:
-        if process_shard(self._stage, task, self._loaded.content):
-            yield task.shard
+        if self._loaded.stopped:
+            return
+        try:
+            if process_shard(self._stage, task, self._loaded.content):
+                yield task.shard
+        except RunStoppedError:
+            self._loaded.stopped = True
 
 
 @dataclass
 class _Holder:
-    """`Shared` keeps a weak reference, which not every object allows."""
+    """What a process shares; `Shared` keeps a weak reference, which not every object allows."""
 
     content: Any
+    stopped: bool = False
 
 
 @dataclass
@@ -66,17 +73,17 @@ class ProcessShards(beam.PTransform):
     """Makes the shards of a stage: tasks in, names of the shards that were made out."""
 
     stage: Stage
+    processes: int = 1
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, tasks: beam.PCollection) -> beam.PCollection:
         """One shard an element, spread over the workers."""
-        return (
-            tasks
-            | "Spread" >> beam.Reshuffle()
-            | "ProcessShard" >> beam.ParDo(_ProcessShard(self.stage, Shared()))
-        )
+        make: beam.DoFn = _ProcessShard(self.stage, Shared())
+        if self.processes > 1:
+            make = _ProcessSideBySide(self.stage, self.processes)
+        return tasks | "Spread" >> beam.Reshuffle() | "ProcessShard" >> beam.ParDo(make)
 
 
 @dataclass
@@ -104,6 +111,6 @@ class FinishStore(beam.PTransform):
 def _finish(shards: list[str], stage: Stage, made: list[str]) -> int:
     try:
         stage.finish(shards)
-    except MmfeatError:
+    except (MmfeatError, OSError):  # whoever started the run meets it again, and says so
         return 0
     return len(made)

@@ -10,11 +10,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from mmfeat import console, progress
+from mmfeat import console, progress, store
 from mmfeat.errors import MmfeatError
 from mmfeat.stage import ShardTask, Stage
-from pipelines.beam_options import beam_options
+from pipelines.beam_options import beam_options, is_local
 from pipelines.process import FinishStore, ProcessShards
+from pipelines.workers import processes_for
 
 
 def run(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
@@ -28,6 +29,11 @@ def run(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
         MmfeatError: the input does not fit, nothing usable came out, or shards failed.
     """
     options = beam_options(beam_flags)
+    with store.exclusive(stage.output):
+        return _run(stage, options)
+
+
+def _run(stage: Stage, options: PipelineOptions) -> dict[str, Any]:
     tasks = stage.plan()
     todo = [task for task in tasks if not task.done]
     manifest = stage.finished()
@@ -52,7 +58,11 @@ def _run_pipeline(
     stage: Stage, tasks: Sequence[ShardTask], todo: Sequence[ShardTask], options: PipelineOptions
 ) -> None:
     pipeline = beam.Pipeline(options=options)
-    made = pipeline | "Tasks" >> beam.Create(list(todo)) | "Shards" >> ProcessShards(stage)
+    processes = processes_for(stage, todo, local=is_local(options))
+    stage.processes = processes
+    made = (
+        pipeline | "Tasks" >> beam.Create(list(todo)) | "Shards" >> ProcessShards(stage, processes)
+    )
     _ = made | "Manifest" >> FinishStore(stage, [task.shard for task in tasks])
     with _shown_progress(stage, todo):
         try:
@@ -86,7 +96,7 @@ class _shown_progress:  # noqa: N801 - reads as a verb in a with statement
     def _show(self) -> None:
         with console.Bar(self._stage.name, self._total, "records") as bar:
             while not self._stop.wait(0.2):
-                bar.at(progress.RECORDS.value - self._start)
+                bar.at(int(progress.RECORDS.value - self._start))
 
 
 def _speed(
@@ -97,8 +107,14 @@ def _speed(
     return {
         "time": f"{seconds:.1f} s",
         "speed": f"{records / seconds:,.0f} samples/s, {megabytes / seconds:,.1f} MB/s read",
-        "peak memory": f"{console.peak_memory_mb():,.0f} MB (this process)",
+        "peak memory": _peak_memory(),
     }
+
+
+def _peak_memory() -> str:
+    worker = progress.WORKERS_PEAK.value
+    workers = f", {worker:,.0f} MB (largest worker)" if worker else ""
+    return f"{console.peak_memory_mb():,.0f} MB (this process){workers}"
 
 
 def _summarise(stage: Stage, manifest: dict[str, Any], speed: dict[str, Any]) -> None:

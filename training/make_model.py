@@ -10,7 +10,7 @@ import torch
 from mmfeat import storage
 from mmfeat.console import Bar, say
 from mmfeat.features import FeatureStore
-from mmfeat.store import MANIFEST, claim
+from mmfeat.store import MANIFEST, claim, exclusive
 from training.config import TrainConfig
 from training.data import Dataset, load_dataset
 from training.fit import fit
@@ -27,6 +27,11 @@ def make_model(config: TrainConfig) -> None:
     Raises:
         MmfeatError: the features lack what the options name, or the output holds another model.
     """
+    with exclusive(config.output):
+        _make_model(config)
+
+
+def _make_model(config: TrainConfig) -> None:
     torch.set_num_threads(config.threads)
     store = FeatureStore(config.features)
     columns = choose_columns(store, config.modalities)

@@ -9,21 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TRAIN, VAL, TEST = "train", "val", "test"
-SPLITS = (TRAIN, VAL, TEST)
+from mmfeat.splits import NAMES, SPLITS
+
+TRAIN, VAL, TEST = SPLITS
 NOWHERE = ""
 """The split of a row whose split column says none of the names below."""
-
-NAMES = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "val": VAL,
-    "valid": VAL,
-    "validation": VAL,
-    "dev": VAL,
-    "test": TEST,
-}
-"""What a split column may say, in any case, and the split it means."""
 
 CARVED = 0.1
 """Part of the training rows that become validation where the column names none."""

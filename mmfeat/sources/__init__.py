@@ -1,35 +1,100 @@
 """Sources: from what the user has to a stream of records."""
 
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Sequence
 
 from mmfeat import storage
 from mmfeat.errors import MmfeatError
-from mmfeat.sources.base import Source
+from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.folder import FolderSource
-from mmfeat.sources.table import TableSource
+from mmfeat.sources.paths import expand
+from mmfeat.sources.table import TableFile, TableSource
+from mmfeat.sources.tars import TarSource
+from mmfeat.splits import split_of_folder
 
-__all__ = ["FolderSource", "Source", "TableSource", "open_source"]
+__all__ = ["FolderSource", "InputOptions", "Source", "TableSource", "TarSource", "open_source"]
+
+METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+"""Tables that Hugging Face's imagefolder and audiofolder look for in a folder of media."""
+
+_COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
 
 
-def open_source(path: str, columns: Mapping[str, str], key_column: str = "") -> Source:
-    """The source a path stands for: a folder or a table.
+def open_source(path: str, options: InputOptions | None = None) -> Source:
+    """The source a path stands for: a folder, or one or many tables or tars.
 
     Args:
-        path: the input as the user gave it.
-        columns: modality → column name, empty where the user named none.
-        key_column: column of keys, or empty.
+        path: the input as the user gave it; globs and braces name several files.
+        options: how it is to be understood.
 
     Raises:
-        MmfeatError: nothing there, nothing in it, or column flags that do not fit.
+        MmfeatError: nothing there, nothing in it, or flags that do not fit.
     """
-    if not storage.is_folder(path):
-        return TableSource(path, columns, key_column)
-    if key_column or any(columns.values()):
-        raise MmfeatError(f"column flags go with a table, and {path} is a folder")
-    source = FolderSource(path)
-    if not source.modalities:
+    options = options or InputOptions()
+    if storage.is_folder(path):
+        return _folder(path.rstrip("/") or "/", options)
+    paths = expand(path)
+    if packed := [p for p in paths if p.lower().endswith(_COMPRESSED_TARS)]:
         raise MmfeatError(
-            f"no pictures and no texts found in the folder {path}",
+            "tars must be plain: members of a compressed one cannot be found again",
+            got=packed[0],
+            cure="Undo the compression first (pictures hardly gain by it)",
+        )
+    tars = [p for p in paths if p.lower().endswith(".tar")]
+    if not tars:
+        return _tables(paths, options)
+    if len(tars) < len(paths):
+        other = next(p for p in paths if p not in tars)
+        raise MmfeatError("tars and other files cannot be one input", got=other)
+    return _tars(paths, options)
+
+
+def _folder(path: str, options: InputOptions) -> Source:
+    names = storage.names_in(path)
+    if tars := [name for name in names if name.endswith(".tar")]:
+        if "config.json" in names and "manifest.json" not in names:
+            raise MmfeatError(
+                f"the shards in {path} are not finished: no manifest.json",
+                cure="Run the command that makes them again",
+            )
+        return _tars([storage.join(path, name) for name in tars], options)
+    if tables := _metadata_files(path, names):
+        return TableSource(tables, options)
+    if names and all(name.endswith(".parquet") or name.startswith(".") for name in names):
+        return _tables([storage.join(path, n) for n in names if n.endswith(".parquet")], options)
+    if options.names_columns:
+        raise MmfeatError(f"column flags go with a table, and {path} is a folder")
+    source = FolderSource(path, options)
+    if not source.slots:
+        raise MmfeatError(
+            f"no pictures, sounds or texts found in the folder {path}",
             cure="Name a folder that holds them, or a table of their paths",
         )
     return source
+
+
+def _metadata_files(path: str, names: Sequence[str]) -> list[TableFile]:
+    """The metadata tables of a folder, or of the folders of its splits."""
+    here = [name for name in METADATA_FILES if name in names]
+    if here:
+        return [TableFile(storage.join(path, here[0]), path)]
+    found = []
+    for name in names:
+        split = split_of_folder(name)
+        if split is None:
+            continue
+        folder = storage.join(path, name)
+        inside = storage.names_in(folder)
+        for file in [file for file in METADATA_FILES if file in inside][:1]:
+            found.append(TableFile(storage.join(folder, file), folder, {"split": split}))
+    return found
+
+
+def _tables(paths: Sequence[str], options: InputOptions) -> TableSource:
+    return TableSource([TableFile(path, posixpath.dirname(path)) for path in paths], options)
+
+
+def _tars(paths: Sequence[str], options: InputOptions) -> TarSource:
+    if options.names_columns:
+        raise MmfeatError("column flags go with a table, and tars have none", got=paths[0])
+    return TarSource(paths)

@@ -1,11 +1,11 @@
-"""Folders: pictures with a `.txt` and a `.json` of the same stem beside them."""
+"""Folders: pictures and sounds, with a `.txt` and a `.json` of the same stem beside them."""
 
 import hashlib
 import json
 import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -13,9 +13,11 @@ from mmfeat import storage
 from mmfeat.keys import safe_key
 from mmfeat.metadata import plain
 from mmfeat.modalities import MODALITIES, modality_of
-from mmfeat.sample import Part, Record
-from mmfeat.sources.base import Source
+from mmfeat.part import File, Part
+from mmfeat.sample import Record
+from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.rows import TABLE_FORMATS
+from mmfeat.splits import split_of_folder
 
 _MAX_SIDECAR_BYTES = 16 << 20
 
@@ -39,14 +41,18 @@ class _File:
 class FolderSource(Source):
     """Records from the files of a folder and the folders below it.
 
-    A record is a stem: its picture, its `.txt`, its `.json` of metadata. Two pictures of one stem
-    are two records that share the rest. Hidden files and files of other kinds are left out.
+    A record is a stem: its picture, its sound, its `.txt`, its `.json` of metadata. Two pictures
+    of one stem are two records that share the rest. Hidden files and files of other kinds are
+    left out. The folder a file lies in is its label, and one called train, test, … above it its
+    split (Hugging Face's imagefolder), unless its `.json` says otherwise.
 
     Args:
         root: the folder.
+        options: `folder_labels` is looked at.
     """
 
     root: str
+    options: InputOptions = field(default_factory=InputOptions)
 
     def __post_init__(self) -> None:
         self._fs, self._name = storage.filesystem(self.root)
@@ -54,7 +60,7 @@ class FolderSource(Source):
         for file in self._walk(self._name):
             modality = modality_of(file.extension)
             if modality is None and file.extension != "json":
-                ignored[f".{file.extension}" if file.extension else file.path] += 1
+                ignored[f".{file.extension}" if file.extension else "without an extension"] += 1
                 continue
             total.update(f"{file.path}\0{file.bytes}\0".encode(errors="surrogateescape"))
             if modality:
@@ -62,19 +68,25 @@ class FolderSource(Source):
             else:
                 total.update(hashlib.sha256(self._read_sidecar(file)).digest())
         self._ignored = ignored
-        self.modalities = tuple(name for name in MODALITIES if name in modalities)
+        self.slots = tuple(name for name in MODALITIES if name in modalities)
         self._sha256 = total.hexdigest()
 
     def describe(self) -> dict[str, Any]:
         """A digest of the names and sizes of all files, and of what the `.json` files say."""
-        return {"form": "folder", "modalities": list(self.modalities), "sha256": self._sha256}
+        return {
+            "form": "folder",
+            "slots": list(self.slots),
+            "folder_labels": self.options.folder_labels,
+            "sha256": self._sha256,
+        }
 
     def notes(self) -> list[str]:
         """Which files are no records, so that nothing is left out unsaid."""
         if not self._ignored:
             return []
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self._ignored.items()))
-        told = f"files of {self.root} that are no pictures and no texts are left out: {kinds}"
+        counts = sorted((str(plain(kind)), number) for kind, number in self._ignored.items())
+        kinds = ", ".join(f"{number} {kind}" for kind, number in counts)
+        told = f"files of {self.root} that are no pictures, sounds or texts are left out: {kinds}"
         tables = [kind for kind in self._ignored if kind in TABLE_FORMATS]
         return [told + ("; to use a table, name it as INPUT" if tables else "")]
 
@@ -95,29 +107,49 @@ class FolderSource(Source):
         for file in files:
             modality = modality_of(file.extension)
             if modality == "image":
-                pictures.append(Part(path=file.path))
+                pictures.append(self._part(file))
+            elif modality in shared:
+                detail = f"{file.path}: a second file of {modality} of that name"
+                problems[file.extension] = ("duplicate", detail)
             elif modality:
-                shared[modality] = Part(path=file.path)
+                shared[modality] = self._part(file)
             else:
                 metadata, problem = self._metadata(file)
                 if problem:
                     problems["json"] = problem
         if files:
-            key = "/".join(safe_key(name) for name in files[0].stem.split("/"))
+            key = "/".join(safe_key(name) or "_" for name in files[0].stem.split("/"))
+            metadata = self._told_by_folders(files[0]) | metadata
             for offset, picture in enumerate(pictures or [None]):
                 parts = {"image": picture, **shared} if picture else shared
                 yield Record(row + offset, key, parts, metadata, problems)
+
+    def _part(self, file: _File) -> File:
+        return File(storage.join(self.root, file.path), file.bytes)
+
+    def _told_by_folders(self, file: _File) -> dict[str, Any]:
+        """Label and split of a file in folders below the root."""
+        if not self.options.folder_labels:
+            return {}
+        folders = file.path.split("/")[:-1]
+        told: dict[str, Any] = {}
+        if folders and (split := split_of_folder(folders[0])):
+            told["split"] = split
+            del folders[0]
+        if folders:
+            told["label"] = plain(folders[-1])
+        return told
 
     def _metadata(self, file: _File) -> tuple[dict[str, Any], tuple[str, str] | None]:
         if file.bytes > _MAX_SIDECAR_BYTES:
             return {}, ("too_large", f"{file.path}: {file.bytes} bytes")
         try:
-            value = json.loads(self._read_sidecar(file))
+            value = plain(json.loads(self._read_sidecar(file)))
         except (ValueError, RecursionError) as error:
             return {}, ("undecodable", f"{file.path}: {error}")
         if not isinstance(value, dict):
             return {}, ("undecodable", f"{file.path}: not a JSON object")
-        return plain(value), None
+        return value, None
 
     def _read_sidecar(self, file: _File) -> bytes:
         with self._fs.open(posixpath.join(self._name, file.path), "rb") as opened:
@@ -130,11 +162,21 @@ class FolderSource(Source):
             name = posixpath.basename(entry["name"].rstrip("/"))
             if name.startswith("."):
                 continue
+            if entry.get("islink"):
+                entry = self._followed(entry)
             if entry["type"] == "directory" and not entry.get("islink"):
                 yield from self._walk(entry["name"])
             elif entry["type"] == "file":
                 relative = posixpath.relpath(entry["name"], self._name)
                 yield _File(relative, entry["size"])
+
+    def _followed(self, link: dict[str, Any]) -> dict[str, Any]:
+        """What a link leads to; a folder keeps its `islink`, for its links may lead in circles."""
+        try:
+            found: dict[str, Any] = self._fs.info(link["name"])
+        except OSError:
+            return link
+        return found
 
 
 def _by_stem(entry: dict[str, Any]) -> tuple[bool, str, str]:

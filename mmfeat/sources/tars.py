@@ -1,0 +1,227 @@
+"""WebDataset tars: made by us, by img2dataset or by anyone; the headers are read, not the bytes."""
+
+import hashlib
+import json
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmfeat import storage
+from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.keys import checked_key, leads_outside, safe_key
+from mmfeat.metadata import plain
+from mmfeat.modalities import MODALITIES, carried_slot, slot_modality, slot_of
+from mmfeat.part import Member, Part
+from mmfeat.sample import REASONS, RESERVED, Record
+from mmfeat.sources.base import Source
+from mmfeat.sources.digests import digest_of_ends
+from mmfeat.tarindex import IndexedSample, index_tar
+
+_SNIFFED = 1000
+"""Samples looked at to learn which slots a record has."""
+
+_Rows = dict[str, dict[str, Any]]
+
+
+class TarSource(Source):
+    """Records from the samples of WebDataset tars, with the tables that lie beside them.
+
+    A table `00000.parquet` beside `00000.tar` (ours, with `__key__`, or img2dataset's, with `key`)
+    tells of records that are not in the tar: they stay in the account with their reason. Members
+    that hold no modality are carried as they are.
+
+    Args:
+        paths: the tars, in their order.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+        if gone := [path for path in paths if not storage.exists(path)]:
+            raise MmfeatError(f"no such file: {gone[0]}", cure="Name tars, a folder or a table")
+        seen: dict[str, None] = {}
+        count = 0
+        for sample in islice(_readable_samples(paths), _SNIFFED):
+            seen |= dict.fromkeys(map(slot_of, sample.members))
+            count += 1
+        self.slots = tuple(
+            slot
+            for modality in MODALITIES
+            for slot in sorted(seen)
+            if slot_modality(slot) == modality
+        )
+        if not self.slots:
+            raise MmfeatError(
+                f"no pictures, sounds or texts found in the first {count} samples of {paths[0]}",
+                cure="Name WebDataset tars: members KEY.jpg, KEY.txt, … stand together",
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """A digest of names, sizes and both ends of all tars, and of the tables beside them."""
+        total = hashlib.sha256()
+        for path in self._paths:
+            for file in (path, _sidecar(path)):
+                if storage.exists(file):
+                    total.update(f"{posixpath.basename(file)}\0{digest_of_ends(file)}\0".encode())
+        return {
+            "form": "tars",
+            "slots": list(self.slots),
+            "files": len(self._paths),
+            "sha256": total.hexdigest(),
+        }
+
+    def notes(self) -> list[str]:
+        """How many tars there are and what their samples have."""
+        return [f"{len(self._paths)} tars, their samples have: {', '.join(self.slots)}"]
+
+    def records(self) -> Iterator[Record]:
+        """The samples tar by tar, then the records its table knows and the tar lacks."""
+        row = 0
+        for path in self._paths:
+            table = _read_sidecar(_sidecar(path))
+            ignored: Counter[str] = Counter()
+            damage: RecordError | None = None
+            samples = index_tar(path, ignored)
+            while True:
+                try:
+                    sample = next(samples, None)
+                except RecordError as error:
+                    damage = error
+                    break
+                if sample is None:
+                    break
+                yield _record(row, path, sample, table.pop(sample.key, None))
+                row += 1
+            for key, values in table.items():
+                yield _lost(row, key, values, damage)
+                row += 1
+            if damage and not table:
+                name = posixpath.basename(path)
+                key = safe_key(f"damaged {name}")
+                detail = f"{name}: {damage.detail}; what stands behind it is not counted"
+                yield Record(row, key, problems={"": (damage.reason, detail)})
+                row += 1
+            for name, number in ignored.items():
+                yield Record(
+                    row,
+                    safe_key(f"no sample in {posixpath.basename(path)} {name}"),
+                    problems={"": ("unsafe", f"{posixpath.basename(path)}: {number} x {name}")},
+                )
+                row += 1
+
+
+def _readable_samples(paths: Sequence[str]) -> Iterator[IndexedSample]:
+    """Samples of all tars, as far as each can be read."""
+    for path in paths:
+        with suppress(RecordError):
+            yield from index_tar(path, Counter())
+
+
+def _record(row: int, path: str, sample: IndexedSample, values: dict[str, Any] | None) -> Record:
+    parts: dict[str, Part] = {}
+    for extension, (name, offset, size) in sample.members.items():
+        slot = slot_of(extension)
+        # A second member of a modality, say .jpg beside .png, keeps its own name.
+        parts[carried_slot(extension) if slot in parts else slot] = Member(path, name, offset, size)
+    problems: dict[str, tuple[str, str]] = {}
+    for extension, problem in sample.problems.items():
+        # A second member of one name is no reason to leave the first.
+        slot = slot_of(extension)
+        problems[extension if slot in parts else slot] = problem
+    metadata: dict[str, Any] = {}
+    if values is not None:
+        metadata, told = _from_table(values)
+        problems = {slot: problem for slot, problem in told.items() if slot} | problems
+    if sample.document is not None:
+        try:
+            told_here = _metadata(sample.document)
+            # A table of ours repeats what the .json says, under other names where ours are taken.
+            metadata = told_here if _is_ours(values) else metadata | told_here
+        except RecordError as error:
+            problems["json"] = (error.reason, error.detail)
+    if leads_outside(sample.key):
+        problems[""] = ("outside", f"{sample.key!r} is no name inside a tar")
+    return Record(row, checked_key(sample.key), parts, metadata, problems)
+
+
+def _lost(row: int, key: str, values: dict[str, Any], damage: RecordError | None) -> Record:
+    """A record that the table knows and the tar does not have."""
+    metadata, problems = _from_table(values)
+    if not problems:
+        why = damage or RecordError("missing", "the table names it, the tar does not have it")
+        problems = {"": (why.reason, why.detail)}
+    return Record(row, checked_key(key), {}, metadata, problems)
+
+
+def _from_table(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
+    """Metadata and problems of a row of a table beside a tar."""
+    problems: dict[str, tuple[str, str]] = {}
+    if _is_ours(values):
+        error = str(values.get("error") or "")
+        for label in str(values.get("reason") or "").split(", "):
+            slot, _, reason = label.rpartition(":")
+            if reason in REASONS:
+                problems[slot] = (reason, _detail(error, label))
+        if values.get("status") == "failed" and not problems:
+            problems[""] = ("missing", error)
+        ours = {*RESERVED, *(n for n in values if n.endswith(("_status", "_sha256")))}
+        metadata = {_own_name(n, ours): value for n, value in values.items() if n not in ours}
+        return plain(metadata), problems
+    status = values.get("status")
+    if status not in (None, "success"):
+        reason = "not_found" if status == "failed_to_download" else "undecodable"
+        problems["image"] = (reason, f"img2dataset: {values.get('error_message') or status}")
+    return plain(values), problems
+
+
+def _is_ours(values: Mapping[str, Any] | None) -> bool:
+    return values is not None and "__key__" in values
+
+
+def _own_name(column: str, ours: Set[str]) -> str:
+    """The name that a metadata column had before it made room for one of ours."""
+    name = column
+    while name.startswith("meta_"):
+        name = name.removeprefix("meta_")
+    return name if name in ours else column
+
+
+def _detail(error: str, label: str) -> str:
+    """What a column of errors says of one problem, as `image:not_found: …; text:empty: …`."""
+    parts = (part for part in error.split("; ") if part.startswith(f"{label}: "))
+    return next(parts, "").removeprefix(f"{label}: ")
+
+
+def _metadata(document: bytes) -> dict[str, Any]:
+    try:
+        value = plain(json.loads(document))
+    except (ValueError, RecursionError) as error:
+        raise RecordError("undecodable", f".json: {error}") from error
+    if not isinstance(value, dict):
+        raise RecordError("undecodable", ".json: not a JSON object")
+    return value
+
+
+def _sidecar(tar: str) -> str:
+    return posixpath.splitext(tar)[0] + ".parquet"
+
+
+def _read_sidecar(path: str) -> _Rows:
+    """Key → row of the table beside a tar; empty where there is none. It is as long as the tar."""
+    if not storage.exists(path):
+        return {}
+    try:
+        with storage.open_input(path) as file, pq.ParquetFile(file) as table:
+            names = table.schema_arrow.names
+            key = next((name for name in ("__key__", "key") if name in names), None)
+            if key is None:
+                return {}
+            rows = table.read().to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise MmfeatError(f"the table beside a tar cannot be read: {path}: {error}") from error
+    return {str(row[key]): row for row in rows}
