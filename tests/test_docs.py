@@ -9,6 +9,7 @@ import pytest
 from mmfeat.cli import COMMANDS
 from mmfeat.quickstart.toyset import make_toyset
 from mmfeat.sample import REASONS
+from tests.inputs import make_inputs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -20,7 +21,17 @@ def blocks(page, language):
 
 
 def commands_of(page):
-    lines = "\n".join(blocks(page, "console")).replace("\\\n", " ").splitlines()
+    """Those of console blocks, and those that stand in the tables, in their order."""
+    text = page.read_text("utf-8")
+    found = [(m.start(), m[1]) for m in re.finditer(r"\| `(mmfeat [^`]+)` \|$", text, re.MULTILINE)]
+    for match in FENCE.finditer(text):
+        if match[1] == "console":
+            found += [(match.start(), command) for command in console_commands(match[2])]
+    return [command for _, command in sorted(found, key=lambda item: item[0])]
+
+
+def console_commands(block):
+    lines = block.replace("\\\n", " ").splitlines()
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ mmfeat ")]
 
 
@@ -28,7 +39,8 @@ def commands_of(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_code_shown_run_in_their_order(page, mmfeat, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    make_toyset(tmp_path / "quickstart" / "raw", records=240)
+    table = make_toyset(tmp_path / "quickstart" / "raw", records=240)
+    make_inputs(table, tmp_path / "inputs")
     commands, code = commands_of(page), blocks(page, "python")
     if code and not commands:
         commands = [
@@ -51,7 +63,7 @@ def test_the_readme_shows_every_command():
 
 
 def test_the_table_of_reasons_is_the_vocabulary():
-    text = (REPOSITORY / "docs/store.md").read_text("utf-8")
+    text = (REPOSITORY / "docs/shards.md").read_text("utf-8")
     for reason, meaning in REASONS.items():
         assert f"| `{reason}` | {meaning} |" in text
 
