@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mmfeat import storage
 from mmfeat.keys import safe_key
 from mmfeat.sample import Record, Sample
-from mmfeat.shards import TarWriter, read_tar, split_name
+from mmfeat.shards import TarWriter, _header, read_tar, split_name
 
 metadata = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text(), max_size=3)
 contents = st.fixed_dictionaries({}, optional={"png": st.binary(max_size=700), "txt": st.binary()})
@@ -46,6 +46,48 @@ def test_samples_come_back_byte_for_byte(tmp_path_factory, samples):
         members, meta = samples[item.key]
         assert {name: item.members[name] for name in members} == members
         assert item.metadata() == meta
+
+
+names_of_members = st.text(max_size=150).filter(
+    lambda name: "\0" not in name and name
+) | st.sampled_from(
+    ["x" * 100, "x" * 101, "x" * 99 + "é", "caf\udce9", "a" * 300, "folder/" * 30 + "é"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            names_of_members,
+            st.dictionaries(
+                st.sampled_from(["png", "txt", "left.jpg", "café", "caf\udce9", "x" * 90]),
+                st.binary(max_size=1100),
+            ),
+        ),
+        max_size=4,
+    )
+)
+def test_the_bytes_are_those_that_pythons_tarfile_writes(tmp_path_factory, samples):
+    path = tmp_path_factory.mktemp("tar") / "00000.tar"
+    write(path, [sample(key, members) for key, members in samples])
+    expected = io.BytesIO()
+    with tarfile.open(
+        fileobj=expected, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8"
+    ) as tar:
+        for key, members in samples:
+            for extension, content in [*members.items(), ("json", b"{}")]:
+                info = tarfile.TarInfo(f"{key}.{extension}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    assert path.read_bytes() == expected.getvalue()
+
+
+def test_a_member_of_eight_gigabytes_has_the_header_that_tarfile_gives_it():
+    for size in (8**11 - 1, 8**11, 8**11 + 1):
+        info = tarfile.TarInfo("a.bin")
+        info.size = size
+        assert _header("a.bin", size) == info.tobuf(tarfile.PAX_FORMAT)
 
 
 def test_the_same_samples_give_the_same_bytes(tmp_path):

@@ -55,7 +55,7 @@ def test_a_sound_tells_its_length_rate_and_channels(
     format: str, channels: int, decode: bool
 ) -> None:
     assert check_sound(encoded(format, channels=channels), decode=decode) == SoundInfo(
-        frames=20_000, sample_rate=8000, channels=channels
+        frames=20_000, sample_rate=8000, channels=channels, extension=format.lower()
     )
 
 

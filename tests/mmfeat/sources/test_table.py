@@ -1,19 +1,29 @@
+import base64
 import csv
 import gzip
+import io
 import json
+import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
-from mmfeat.sources import open_source
+from mmfeat.part import Base64, Cell, File, Text
+from mmfeat.sources import InputOptions, open_source
+from mmfeat.sources.rows import open_unpacked
 
 ROWS = [
     {"file_name": "images/小龙虾_0.jpg", "text": '麻辣，\n"鲜香"', "label": "aquatic"},
     {"file_name": "", "text": "no picture", "label": "none"},
     {"file_name": "b.jpg", "text": "", "label": ""},
 ]
+STRUCT = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
 def write_csv(path, rows, separator=","):
@@ -31,22 +41,42 @@ def write_parquet(path, rows):
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def write_gzip(path, rows):
-    write_csv(path.with_suffix(""), rows)
-    path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
+def packed(write, pack):
+    def write_packed(path, rows):
+        write(path, rows)
+        path.write_bytes(pack(path.read_bytes()))
+
+    return write_packed
 
 
 WRITERS = {
     "t.csv": write_csv,
     "t.tsv": lambda path, rows: write_csv(path, rows, "\t"),
     "t.jsonl": write_json_lines,
-    "t.parquet": write_parquet,
-    "t.csv.gz": write_gzip,
-}
+    "t.ndjson": write_json_lines,
+    "t.json": lambda path, rows: path.write_text(json.dumps(rows)),
+    "data.json": lambda path, rows: path.write_text(json.dumps({"info": [{}], "data": rows})),
+    "bom.json": lambda path, rows: path.write_text(json.dumps(rows), encoding="utf-8-sig"),
+    "bom.csv": packed(write_csv, lambda content: b"\xef\xbb\xbf" + content),
+    "T.PARQUET": write_parquet,
+    "t.csv.gz": packed(write_csv, gzip.compress),
+    "t.jsonl.gz": packed(write_json_lines, gzip.compress),
+    "t.csv.zst": packed(write_csv, zstandard.compress),
+    "t.json.zst": packed(
+        lambda path, rows: path.write_text(json.dumps(rows)), zstandard.compress
+    ),
+}  # fmt: skip
 
 
-def source_of(path, key_column="", **columns):
-    return open_source(str(path), columns, key_column)
+def source_of(path, key="", outside=False, **columns):
+    named = {modality: tuple(names.split()) for modality, names in columns.items()}
+    return open_source(str(path), InputOptions(named, key, outside))
+
+
+def sound():
+    file = io.BytesIO()
+    soundfile.write(file, [0.0, 0.1] * 400, 8000, format="WAV")
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -54,11 +84,12 @@ def test_every_form_of_table_gives_the_same_records(tmp_path, name):
     WRITERS[name](tmp_path / name, ROWS)
     source = source_of(tmp_path / name)
     first, second, third = source.records()
-    assert source.modalities == ("image", "text")
-    assert source.root == str(tmp_path)
+    assert source.slots == ("image", "text")
     assert first.key == "小龙虾_0"
-    assert first.parts["image"].path == ROWS[0]["file_name"]
-    assert first.parts["text"].value == ROWS[0]["text"]
+    assert first.parts == {
+        "image": File(str(tmp_path / ROWS[0]["file_name"])),
+        "text": Text(ROWS[0]["text"]),
+    }
     assert first.metadata == {"file_name": ROWS[0]["file_name"], "label": "aquatic"}
     assert list(second.parts) == ["text"]
     assert second.key == ""
@@ -66,10 +97,57 @@ def test_every_form_of_table_gives_the_same_records(tmp_path, name):
     assert [record.row for record in (first, second, third)] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("pattern", ["p*.*", "p{1,2}.*", "p{1.csv,2.jsonl}"])
+def test_many_files_are_one_table_with_the_columns_of_all(tmp_path, pattern):
+    write_csv(tmp_path / "p1.csv", [{"file_name": "a.png", "n": "1"}] * 3)
+    write_json_lines(tmp_path / "p2.jsonl", [{"text": "b", "m": 2}] * 2)
+    source = source_of(tmp_path / pattern)
+    records = list(source.records())
+    assert source.slots == ("image", "text")
+    assert [record.row for record in records] == list(range(5))
+    assert [list(record.parts) for record in records] == [["image"]] * 3 + [["text"]] * 2
+    assert set(source.columns) == {"file_name", "n", "text", "m"}
+
+
+def test_files_come_in_the_order_of_the_braces(tmp_path):
+    for name in "ab":
+        write_csv(tmp_path / f"{name}.csv", [{"text": name}])
+    texts = [record.parts["text"].value for record in source_of(tmp_path / "{b,a}.csv").records()]
+    assert texts == ["b", "a"]
+
+
 def test_columns_are_found_under_their_usual_names_whatever_their_case(tmp_path):
     write_csv(tmp_path / "t.csv", [{"Caption": "words", "Image_Path": "a.png", "n": "1"}])
     (record,) = source_of(tmp_path / "t.csv").records()
-    assert (record.parts["image"].path, record.parts["text"].value) == ("a.png", "words")
+    assert record.parts == {"image": File(str(tmp_path / "a.png")), "text": Text("words")}
+
+
+def test_what_a_column_of_paths_holds_tells_its_modality(tmp_path):
+    write_csv(tmp_path / "a.csv", [{"file_name": ""}, {"file_name": "x.WAV"}])
+    assert source_of(tmp_path / "a.csv").slots == ("audio",)
+    write_csv(tmp_path / "b.csv", [{"path": "x.flac", "image": "y.png", "sentence": "z"}])
+    assert source_of(tmp_path / "b.csv").slots == ("image", "audio", "text")
+    write_csv(tmp_path / "c.csv", [{"url": "http://x/y.mp3?a=b.png"}])
+    assert source_of(tmp_path / "c.csv").slots == ("audio",)
+
+
+def test_urls_are_left_as_they_are(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"url": "http://x/a%20b/c.jpg?w=1.5", "caption": "x"}])
+    (record,) = source_of(tmp_path / "t.csv").records()
+    assert record.parts["image"] == File("http://x/a%20b/c.jpg?w=1.5")
+    assert record.key == "c"
+
+
+def test_further_pictures_have_a_name_of_their_own(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"image": "a.png", "l": "l.png", "x=y": "r.png", "s": "c.wav"}])
+    source = source_of(tmp_path / "t.csv", image="image left=l right=x=y")
+    (record,) = source.records()
+    assert source.slots == ("image", "image.left", "image.right")
+    assert record.parts["image.left"] == File(str(tmp_path / "l.png"))
+    assert record.parts["image.right"] == File(str(tmp_path / "r.png"))
+    assert record.metadata == {"image": "a.png", "l": "l.png", "x=y": "r.png", "s": "c.wav"}
+    with pytest.raises(MmfeatError, match="given twice"):
+        source_of(tmp_path / "t.csv", image="image l")
 
 
 def test_named_columns_win_and_unknown_ones_are_refused_with_the_nearest(tmp_path):
@@ -79,19 +157,129 @@ def test_named_columns_win_and_unknown_ones_are_refused_with_the_nearest(tmp_pat
     with pytest.raises(MmfeatError, match=r"got 'titel'.*Did you mean 'title'\?.*text, title"):
         source_of(tmp_path / "t.csv", text="titel")
     with pytest.raises(MmfeatError, match="--key-column must name a column"):
-        source_of(tmp_path / "t.csv", key_column="id")
+        source_of(tmp_path / "t.csv", key="id")
 
 
-def test_a_table_without_pictures_and_texts_is_refused(tmp_path):
+def test_a_table_without_media_and_texts_is_refused(tmp_path):
     write_csv(tmp_path / "t.csv", [{"a": "1", "b": "2"}])
-    with pytest.raises(MmfeatError, match="no column of pictures or texts"):
+    with pytest.raises(MmfeatError, match="no column of pictures, sounds or texts"):
         source_of(tmp_path / "t.csv")
 
 
 def test_keys_come_from_the_key_column_where_one_is_named(tmp_path):
-    write_csv(tmp_path / "t.csv", [{"file_name": "x.png", "id": "v1.2"}])
-    (record,) = source_of(tmp_path / "t.csv", key_column="id").records()
-    assert record.key == "v1_2"
+    write_json_lines(tmp_path / "t.jsonl", [{"text": "x", "id": "v1.2"}, {"text": "y", "id": 7}])
+    assert [r.key for r in source_of(tmp_path / "t.jsonl", key="id").records()] == ["v1_2", "7"]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "WAV"])
+def test_base64_is_known_by_its_beginning(tmp_path, picture, kind):
+    content = sound() if kind == "WAV" else picture(kind=kind)
+    plain, lines = base64.b64encode(content).decode(), base64.encodebytes(content).decode()
+    rows = [{"image": value, "text": "x"} for value in (plain, lines, f"data:x/y;base64,{plain}")]
+    write_csv(tmp_path / "t.csv", rows)
+    records = list(source_of(tmp_path / "t.csv").records())
+    assert {type(record.parts["image"]) for record in records} == {Base64}
+    assert {"".join(r.parts["image"].value.split()) for r in records} == {plain}
+    assert all(record.metadata == {} and record.key == "" for record in records)
+
+
+def test_a_data_url_without_base64_is_undecodable(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"image": "data:image/svg+xml,<svg/>"}])
+    (record,) = source_of(tmp_path / "t.csv").records()
+    assert record.problems["image"][0] == "undecodable"
+    assert record.metadata == {}
+
+
+@pytest.mark.parametrize("path", ["../a.png", "x/../../a.png", "..", "./../a.png"])
+def test_relative_paths_stay_in_the_folder_of_the_table(tmp_path, path):
+    write_csv(tmp_path / "t.csv", [{"image": path}, {"image": "x/../a..b.png"}])
+    outside, inside = source_of(tmp_path / "t.csv").records()
+    assert (outside.parts, outside.problems["image"][0]) == ({}, "outside")
+    assert inside.parts["image"] == File(str(tmp_path / "a..b.png"))
+    permitted, _ = source_of(tmp_path / "t.csv", outside=True).records()
+    assert permitted.parts["image"].path.startswith(f"{tmp_path}/..")
+
+
+def test_absolute_paths_are_taken_as_they_are(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"image": "/elsewhere/a.png"}])
+    (record,) = source_of(tmp_path / "t.csv").records()
+    assert record.parts["image"] == File("/elsewhere/a.png")
+
+
+def bytes_table(path, count=3):
+    columns = {
+        "image": pa.array(
+            [{"bytes": b"x" * 50, "path": f"f/{i}.png"} for i in range(count)], STRUCT
+        ),
+        "audio": pa.array([b"y" * 50] * count, pa.large_binary()),
+        "raw": pa.array([b"z" * 50] * count, pa.binary()),
+        "packed": pa.array([b"z" * 50] * count).dictionary_encode(),
+        "label": pa.array(range(count)),
+        "caption": pa.array(["x"] * count),
+    }
+    pq.write_table(pa.table(columns), path, row_group_size=2)
+
+
+def test_media_in_a_parquet_table_are_referred_to_by_place(tmp_path):
+    path = tmp_path / "t.parquet"
+    bytes_table(path)
+    source = source_of(path)
+    last = list(source.records())[-1]
+    assert source.in_order
+    assert last.parts == {
+        "image": Cell(str(path), 2, "image", "f/2.png", str(tmp_path / "f/2.png")),
+        "audio": Cell(str(path), 2, "audio"),
+        "text": Text("x"),
+    }
+    assert last.key == "2"
+    assert last.metadata == {"image": "f/2.png", "label": 2}
+    assert "left out: packed, raw" in source.notes()[1]
+
+
+def test_media_in_a_parquet_table_are_not_read_while_planning(tmp_path, monkeypatch):
+    bytes_table(tmp_path / "t.parquet")
+    read = pq.ParquetFile.iter_batches
+    asked = set()
+
+    def spy(self, *arguments, columns=None, **more):
+        asked.update(columns)
+        return read(self, *arguments, columns=columns, **more)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", spy)
+    list(source_of(tmp_path / "t.parquet").records())
+    assert asked == {"image.path", "label", "caption"}
+
+
+def test_a_table_of_bytes_alone_has_a_record_a_row(tmp_path):
+    pq.write_table(pa.table({"image": [b"x", None]}), tmp_path / "t.parquet")
+    first, second = source_of(tmp_path / "t.parquet").records()
+    assert (first.row, second.row, first.key) == (0, 1, "")
+    assert second.parts == {"image": Cell(str(tmp_path / "t.parquet"), 1, "image")}
+
+
+def test_the_path_beside_bytes_may_not_lead_outside_either(tmp_path):
+    values = pa.array([{"bytes": None, "path": "../../etc/passwd"}, None], STRUCT)
+    pq.write_table(pa.table({"image": values}), tmp_path / "t.parquet")
+    first, second = source_of(tmp_path / "t.parquet").records()
+    assert (first.parts["image"].path, second.parts["image"].path) == ("", "")
+    first, _ = source_of(tmp_path / "t.parquet", outside=True).records()
+    assert first.parts["image"].path.endswith("/../../etc/passwd")
+
+
+def test_a_struct_in_json_is_read_likewise(tmp_path):
+    rows = [{"image": {"bytes": "AAAA", "path": "a.png"}}, {"image": {"path": "../a.png"}},
+            {"image": {"path": None}}]  # fmt: skip
+    write_json_lines(tmp_path / "t.jsonl", rows)
+    first, second, third = source_of(tmp_path / "t.jsonl").records()
+    assert first.parts == {"image": Base64("AAAA", "a.png")}
+    assert second.problems["image"][0] == "outside"
+    assert (third.parts, third.problems) == ({}, {})
+
+
+def test_keys_are_no_bytes(tmp_path):
+    bytes_table(tmp_path / "t.parquet")
+    with pytest.raises(MmfeatError, match="--key-column must hold texts or numbers; got 'raw'"):
+        source_of(tmp_path / "t.parquet", key="raw")
 
 
 def test_lines_that_cannot_be_parsed_are_records_with_a_reason(tmp_path):
@@ -100,18 +288,50 @@ def test_lines_that_cannot_be_parsed_are_records_with_a_reason(tmp_path):
     assert [problems.get("", ("",))[0] for problems in reasons] == [
         "", "malformed_row", "malformed_row", "",
     ]  # fmt: skip
-    assert "line 3: 1 cells, the header 2" in reasons[1][""][1]
-    (tmp_path / "t.jsonl").write_text('{"text": "a"}\n{"text": \n[1]\n{"text": "b"}\n')
+    assert "t.csv: line 3: 1 cells, the header 2" in reasons[1][""][1]
+    deep = "[" * 100_000
+    (tmp_path / "t.jsonl").write_text(
+        f'{{"text": "a"}}\n{{"text": \n[1]\n{deep}\n{{"n": 1{"0" * 5000}}}\n{{"text": "b"}}\n'
+    )
     reasons = [record.problems for record in source_of(tmp_path / "t.jsonl").records()]
-    assert [bool(problems) for problems in reasons] == [False, True, True, False]
+    assert [bool(problems) for problems in reasons] == [False, True, True, True, True, False]
+
+
+def test_values_nested_too_deeply_cost_their_own_record_only(tmp_path):
+    deep = "[" * 700 + "]" * 700
+    (tmp_path / "t.jsonl").write_text(f'{{"text": "a", "x": {deep}}}\n{{"text": "b"}}\n')
+    first, second = source_of(tmp_path / "t.jsonl").records()
+    assert first.problems.get("", ("malformed_row",))[0] == "malformed_row"
+    assert second.parts == {"text": Text("b")}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['[{"text": "a"}, {"text": ', '[{"text": "a"}, {"text": NaN}]', '[{"text": "a"}, "b"]',
+     '[{"text": "a"}, {"text": "\\ud8"}]'],
+)  # fmt: skip
+def test_where_an_array_breaks_off_a_record_says_so(tmp_path, content):
+    (tmp_path / "t.json").write_text(content)
+    first, second = source_of(tmp_path / "t.json").records()
+    assert first.parts == {"text": Text("a")}
+    assert second.problems[""][0] == "malformed_row"
 
 
 def test_a_text_that_is_not_utf8_is_a_problem_of_that_record_alone(tmp_path):
-    (tmp_path / "t.csv").write_bytes(b"file_name,text,n\na.png,caf\xe9,1\nb.png,ok,2\n")
+    (tmp_path / "t.csv").write_bytes(b"file_name,text,n\na.png,caf\xe9,1\nb\xe9.png,ok,\xe9\n")
     first, second = source_of(tmp_path / "t.csv").records()
     assert first.problems["text"][0] == "undecodable"
-    assert first.parts["image"].path == "a.png"
+    assert first.parts["image"].path == str(tmp_path / "a.png")
     assert second.problems == {}
+    assert second.parts["image"].path == str(tmp_path / "b\udce9.png")
+    assert (second.key, second.metadata["n"]) == ("b_", "\\udce9")
+
+
+def test_names_of_columns_that_are_not_utf8_become_ones_that_a_table_can_have(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"text,pr\xe9nom\na,b\n")
+    source = source_of(tmp_path / "t.csv")
+    assert next(source.records()).metadata == {"pr\\udce9nom": "b"}
+    assert source.columns == ["text", "pr\\udce9nom"]
 
 
 def test_a_cell_that_should_be_a_string_and_is_not_says_what_it_is(tmp_path):
@@ -120,22 +340,54 @@ def test_a_cell_that_should_be_a_string_and_is_not_says_what_it_is(tmp_path):
     assert second.problems["text"] == ("undecodable", "column 'text' holds int, not a string")
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json"])
 def test_an_empty_file_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(MmfeatError, match="is empty: no header and no row"):
         source_of(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv.gz", "t.csv.zst", "t.jsonl.gz"])
+def test_what_is_no_table_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"text,n\nnot what its name says\n")
+    with pytest.raises(MmfeatError, match=r"cannot be read as a table|breaks off"):
+        source_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.jsonl.gz", "t.csv.zst"])
+def test_a_compressed_table_that_is_cut_is_no_shorter_table(tmp_path, name):
+    numbers = [{"text": str(random.Random(i).random())} for i in range(5000)]
+    WRITERS[name](tmp_path / name, numbers)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(MmfeatError, match=r"breaks off|cannot be read as a table"):
+        list(source_of(tmp_path / name).records())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.binary(max_size=300), max_size=4))
+def test_all_frames_of_a_compressed_file_are_read(tmp_path_factory, frames):
+    path = tmp_path_factory.mktemp("zst") / "a.zst"
+    path.write_bytes(b"".join(map(zstandard.compress, frames)))
+    with open_unpacked(str(path)) as file:
+        assert file.read() == b"".join(frames)
+
+
+def test_a_parquet_table_with_damaged_pages_is_refused(tmp_path):
+    write_parquet(tmp_path / "t.parquet", [{"text": f"text {i}"} for i in range(1000)])
+    content = bytearray((tmp_path / "t.parquet").read_bytes())
+    content[4:400] = b"\xff" * 396
+    (tmp_path / "t.parquet").write_bytes(content)
+    with pytest.raises(MmfeatError, match="breaks off after 0 rows"):
+        list(source_of(tmp_path / "t.parquet").records())
+
+
 def test_a_path_that_is_no_table_says_which_forms_there_are(tmp_path):
     with pytest.raises(MmfeatError, match=r"no such file: .*gone\.csv"):
         source_of(tmp_path / "gone.csv")
     (tmp_path / "t.xlsx").write_bytes(b"PK")
-    with pytest.raises(MmfeatError, match=r"must end in one of \.csv.*got '\.xlsx'"):
+    with pytest.raises(MmfeatError, match=r"must be a folder or end in .*\.csv.*got '\.xlsx'"):
         source_of(tmp_path / "t.xlsx")
-    (tmp_path / "t.parquet").write_bytes(b"not parquet at all")
-    with pytest.raises(MmfeatError, match="cannot be read as a table"):
-        source_of(tmp_path / "t.parquet")
 
 
 def test_columns_that_share_a_name_are_refused(tmp_path):
@@ -153,3 +405,10 @@ def test_the_digest_changes_with_the_table_and_only_then(tmp_path):
     )
     assert first == same
     assert first != other
+
+
+def test_the_digest_of_a_table_of_media_sees_a_change_of_its_ends(tmp_path):
+    bytes_table(tmp_path / "a.parquet")
+    bytes_table(tmp_path / "b.parquet", 4)
+    first, other = (source_of(tmp_path / f"{n}.parquet").describe()["sha256"] for n in "ab")
+    assert first == source_of(tmp_path / "a.parquet").describe()["sha256"] != other

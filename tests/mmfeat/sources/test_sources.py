@@ -1,0 +1,103 @@
+import csv
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mmfeat.errors import MmfeatError
+from mmfeat.part import File
+from mmfeat.sources import FolderSource, InputOptions, TableSource, open_source
+
+
+def write_table(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_folder_with_a_table_of_metadata_is_that_table(tmp_path, suffix):
+    write_table(tmp_path / f"metadata.{suffix}", [{"file_name": "x/a.png", "text": "t"}])
+    (tmp_path / "left-out.png").write_bytes(b"")
+    (record,) = open_source(f"{tmp_path}/").records()
+    assert record.parts["image"] == File(f"{tmp_path}/x/a.png")
+    assert record.metadata == {"file_name": "x/a.png"}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_tables_in_the_folders_of_splits_are_one_table_with_a_split(tmp_path, suffix):
+    for folder in ("train", "Test", "other"):
+        rows = [
+            {"file_name": "a.wav", "split": "own"} if folder == "other" else {"file_name": "a.wav"}
+        ]
+        write_table(tmp_path / folder / f"metadata.{suffix}", rows)
+    source = open_source(str(tmp_path))
+    first, second = source.records()
+    assert source.slots == ("audio",)
+    assert (first.row, first.parts["audio"].path) == (0, f"{tmp_path}/Test/a.wav")
+    assert (second.row, second.parts["audio"].path) == (1, f"{tmp_path}/train/a.wav")
+    assert [r.metadata["split"] for r in (first, second)] == ["test", "train"]
+    assert "split" in source.columns
+
+
+def test_a_column_of_splits_wins_over_the_folder(tmp_path):
+    write_table(tmp_path / "train/metadata.csv", [{"file_name": "a.png", "split": "mine"}])
+    (record,) = open_source(str(tmp_path)).records()
+    assert record.metadata["split"] == "mine"
+
+
+def test_a_folder_of_parquet_tables_is_one_table(tmp_path):
+    for number in (1, 0):
+        write_table(tmp_path / f"train-{number}.parquet", [{"text": str(number)}])
+    assert [r.parts["text"].value for r in open_source(str(tmp_path)).records()] == ["0", "1"]
+    (tmp_path / "a.png").write_bytes(b"")
+    assert isinstance(open_source(str(tmp_path)), FolderSource)
+
+
+def test_column_flags_fit_a_folder_with_a_table(tmp_path):
+    write_table(tmp_path / "metadata.csv", [{"file_name": "a.png", "words": "t", "id": "7"}])
+    (record,) = open_source(str(tmp_path), InputOptions({"text": ("words",)}, "id")).records()
+    assert (record.key, record.parts["text"].value) == ("7", "t")
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.zst", "A.TAR.XZ"])
+def test_tars_must_be_plain(tmp_path, name):
+    with pytest.raises(MmfeatError, match="tars must be plain"):
+        open_source(str(tmp_path / name))
+
+
+def test_tars_and_tables_are_no_one_input(tmp_path):
+    with pytest.raises(MmfeatError, match="cannot be one input"):
+        open_source(f"{tmp_path}/{{a.tar,b.csv}}")
+
+
+def test_what_is_not_there_is_told(tmp_path):
+    for name in ("gone.tar", "gone.csv", "{a,b}.tar"):
+        with pytest.raises(MmfeatError, match="no such file"):
+            open_source(str(tmp_path / name))
+    with pytest.raises(MmfeatError, match="no pictures, sounds or texts"):
+        (tmp_path / "empty").mkdir()
+        open_source(str(tmp_path / "empty"))
+
+
+def test_shards_that_are_not_finished_are_refused(tmp_path):
+    (tmp_path / "00000.tar").write_bytes(b"")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(MmfeatError, match="not finished"):
+        open_source(str(tmp_path))
+
+
+def test_a_folder_is_a_folder_whatever_its_name(tmp_path):
+    (tmp_path / "t.csv").mkdir()
+    (tmp_path / "t.csv" / "a.png").write_bytes(b"")
+    assert isinstance(open_source(str(tmp_path / "t.csv")), FolderSource)
+    write_table(tmp_path / "u.csv", [{"text": "a"}])
+    assert isinstance(open_source(str(tmp_path / "u.csv")), TableSource)
