@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmfeat import progress, storage, store
@@ -162,6 +162,8 @@ class Extraction(Stage):
         made = store.read_receipt(self.config.shards, shard)
         if made is None:
             raise MmfeatError(f"shard {shard} of {self.config.shards} is not there, or was changed")
+        if made.records != self._sources[shard]["records"]:
+            made = _of_rows(made)
         name = f"{shard}.parquet"
         with (
             storage.open_input(storage.join(self.config.shards, name)) as table,
@@ -228,6 +230,18 @@ class Extraction(Stage):
             facts[f"column {name}"] = f"{sums['out']:,} features ({size})"
             facts |= {f"  no {name}: {why}": n for why, n in sums["rejected"].items()}
         return facts
+
+
+def _of_rows(made: Receipt) -> Receipt:
+    """The account of a shard of records that were tried again: those that failed once more have
+    no row in it."""
+    return replace(
+        made,
+        records=made.out,
+        rejected={},
+        status={status: n for status, n in made.status.items() if status != "failed"},
+        problems=dict(Counter(made.problems) - Counter(made.rejected)),
+    )
 
 
 def _require_same_keys(samples: Iterable[Receipt], column: Iterable[Receipt], folder: str) -> None:

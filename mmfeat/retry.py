@@ -43,6 +43,12 @@ class Retry:
         return store.digest([of_store, sorted(self.shards)])
 
 
+def further_shards(manifest: dict[str, Any]) -> list[str]:
+    """Names of the shards of a store that hold what did not work at first."""
+    own = manifest["config_hash"]
+    return [s["name"] for s in manifest["shards"] if s.get("config_hash", own) != own]
+
+
 def failed_rows(folder: str, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Input row and key of the records that no shard has a sample of yet.
 

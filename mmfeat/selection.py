@@ -13,6 +13,7 @@ import simpleeval
 
 from mmfeat import storage
 from mmfeat.errors import MmfeatError
+from mmfeat.keys import safe_key
 from mmfeat.metadata import plain
 from mmfeat.part import Text
 from mmfeat.sample import Record
@@ -227,8 +228,14 @@ class Selection:
         return "" if value is None else str(value)
 
     def wanted(self) -> Iterator[str]:
-        """The keys of the file, streamed: one a line, a column of a table, or DataComp's .npy."""
-        return read_keys(self.keys)
+        """The keys of the file, streamed: one a line, a column of a table, or DataComp's .npy.
+
+        A key that is looked up as such may be written as the input has it: `v1.2` finds `v1_2`.
+        """
+        for key in read_keys(self.keys):
+            yield key
+            if not self.keys_column and (safe := safe_key(key)) != key:
+                yield safe
 
 
 def read_keys(path: str) -> Iterator[str]:

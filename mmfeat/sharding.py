@@ -81,7 +81,7 @@ class Sharding(Stage):
         if sized or config.max_shard_bytes:
             records = self._sized(records)
         amend: Callable[[str], None] | None = None
-        if config.dedup == "exact":
+        if config.dedup == "exact" and not sized:
             amend = self._mark_duplicates
         return make_plan(
             records,

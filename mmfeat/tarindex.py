@@ -100,7 +100,10 @@ def _members(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
         # tarfile takes a broken header in the middle for the end, and reads no tar behind the end
         # of a first one. Behind the true end there are but zeros.
         file.seek(tar.offset)
-        if file.read(_END_BYTES).strip(b"\0"):
+        rest = file.read(_END_BYTES)
+        if not rest:
+            raise tarfile.ReadError("it has no end mark: it was cut between two members")
+        if rest.strip(b"\0"):
             raise tarfile.ReadError(f"no header at byte {tar.offset}, and the file goes on")
 
 

@@ -78,15 +78,22 @@ def _metadata_files(path: str, names: Sequence[str]) -> list[TableFile]:
     here = [name for name in METADATA_FILES if name in names]
     if here:
         return [TableFile(storage.join(path, here[0]), path)]
-    found = []
+    found, without = [], []
     for name in names:
-        split = split_of_folder(name)
-        if split is None:
+        split, folder = split_of_folder(name), storage.join(path, name)
+        if split is None or not storage.is_folder(folder):
             continue
-        folder = storage.join(path, name)
         inside = storage.names_in(folder)
-        for file in [file for file in METADATA_FILES if file in inside][:1]:
-            found.append(TableFile(storage.join(folder, file), folder, {"split": split}))
+        if table := next((file for file in METADATA_FILES if file in inside), None):
+            found.append(TableFile(storage.join(folder, table), folder, {"split": split}))
+        else:
+            without.append(folder)
+    if found and without:
+        raise MmfeatError(
+            f"either all folders of splits in {path} have a metadata file or none",
+            got=without[0],
+            cure=f"Add a {METADATA_FILES[0]} to it, or name one folder as INPUT",
+        )
     return found
 
 

@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import posixpath
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,6 +35,9 @@ class Bytes:
 
 
 _PACKED_BYTES = 1 << 14
+
+_MAX_CELL = 512 << 20
+"""Characters of a cell of CSV; a quote that never closes must not take all memory."""
 
 _COLUMNS_SEEN = 1000
 """JSON lines looked at to learn the columns."""
@@ -134,11 +136,11 @@ class _Zstandard(io.RawIOBase):
 
 def _delimited(separator: str) -> Callable[[str], tuple[list[str], Iterator[Row]]]:
     def read(path: str) -> tuple[list[str], Iterator[Row]]:
-        csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+        csv.field_size_limit(_MAX_CELL)
         text = io.TextIOWrapper(
             open_unpacked(path), encoding="utf-8-sig", errors="surrogateescape", newline=""
         )
-        reader = csv.reader(text, delimiter=separator)
+        reader = csv.reader(text, delimiter=separator, strict=True)
         header = next(reader, [])
         return header, _rows(reader, header, text)
 

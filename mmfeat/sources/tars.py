@@ -18,6 +18,7 @@ from mmfeat.keys import checked_key, leads_outside, safe_key
 from mmfeat.metadata import plain
 from mmfeat.modalities import MODALITIES, carried_slot, slot_modality, slot_of
 from mmfeat.part import Member, Part
+from mmfeat.retry import further_shards
 from mmfeat.sample import REASONS, RESERVED, Record
 from mmfeat.sources.base import Source
 from mmfeat.sources.digests import digest_of_ends
@@ -42,6 +43,7 @@ class TarSource(Source):
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
+        self._json_columns_of: dict[str, list[str]] = {}
         if gone := [path for path in paths if not storage.exists(path)]:
             raise MmfeatError(f"no such file: {gone[0]}", cure="Name tars, a folder or a table")
         seen: dict[str, None] = {}
@@ -83,7 +85,7 @@ class TarSource(Source):
         """The samples tar by tar, then the records its table knows and the tar lacks."""
         row = 0
         for path in self._paths:
-            table = _read_sidecar(_sidecar(path))
+            table = _read_sidecar(_sidecar(path), self._json_columns(posixpath.dirname(path)))
             ignored: Counter[str] = Counter()
             damage: RecordError | None = None
             samples = index_tar(path, ignored)
@@ -97,9 +99,11 @@ class TarSource(Source):
                     break
                 yield _record(row, path, sample, table.pop(sample.key, None))
                 row += 1
+            worked_later = _worked_later(posixpath.dirname(path), posixpath.basename(path))
             for key, values in table.items():
-                yield _lost(row, key, values, damage)
-                row += 1
+                if key not in worked_later:
+                    yield _lost(row, key, values, damage)
+                    row += 1
             if damage and not table:
                 name = posixpath.basename(path)
                 key = safe_key(f"damaged {name}")
@@ -113,6 +117,30 @@ class TarSource(Source):
                     problems={"": ("unsafe", f"{posixpath.basename(path)}: {number} x {name}")},
                 )
                 row += 1
+
+
+def _worked_later(folder: str, tar: str) -> frozenset[str]:
+    """Keys of a store of ours that failed in this shard and worked when they were tried again."""
+    manifest = storage.read_json(storage.join(folder, "manifest.json"))
+    if not isinstance(manifest, dict) or manifest.get("kind") != "shards":
+        return frozenset()
+    further = further_shards(manifest)
+    if posixpath.splitext(tar)[0] in further:
+        return frozenset()
+    tables = (storage.join(folder, f"{shard}.parquet") for shard in further)
+    return frozenset(key for table in tables for key in _read_sidecar(table))
+
+    def _json_columns(self, folder: str) -> Sequence[str]:
+        """Columns of a store of ours that hold values as their JSON text."""
+        if folder not in self._json_columns_of:
+            manifest = storage.read_json(storage.join(folder, "manifest.json"))
+            columns = manifest.get("columns") if isinstance(manifest, dict) else None
+            self._json_columns_of[folder] = [
+                name
+                for name, kind in (columns.items() if isinstance(columns, dict) else ())
+                if kind == "json"
+            ]
+        return self._json_columns_of[folder]
 
 
 def _readable_samples(paths: Sequence[str]) -> Iterator[IndexedSample]:
@@ -211,7 +239,7 @@ def _sidecar(tar: str) -> str:
     return posixpath.splitext(tar)[0] + ".parquet"
 
 
-def _read_sidecar(path: str) -> _Rows:
+def _read_sidecar(path: str, json_columns: Sequence[str]) -> _Rows:
     """Key → row of the table beside a tar; empty where there is none. It is as long as the tar."""
     if not storage.exists(path):
         return {}
