@@ -122,6 +122,8 @@ class ShardConfig:
             raise MmfeatError(
                 f"--require must name modalities out of {', '.join(MODALITIES)}", got=unknown[0]
             )
+        if self.dry_run and self.retry_failed:
+            raise MmfeatError("--dry-run tells of a whole run; it cannot go with --retry-failed")
         _ = self.reencoding, self.selection  # they refuse what does not fit
 
     @property

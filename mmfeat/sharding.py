@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -19,7 +19,7 @@ from mmfeat.modalities import MODALITIES
 from mmfeat.parallel import default_threads, ordered_map
 from mmfeat.part import File, Part
 from mmfeat.plan import Plan, amend_plan, make_plan, planned_shards, read_plan, remove_plan
-from mmfeat.retry import Retry, after_retry, failed_rows, has_failed
+from mmfeat.retry import Retry, after_retry, failed_rows, further_shards, has_failed
 from mmfeat.sample import Record, Sample
 from mmfeat.selection import Condition
 from mmfeat.shard_config import ShardConfig
@@ -53,6 +53,7 @@ class Sharding(Stage):
         self._kinds: dict[str, str] = {}
         self._selected: dict[str, int] = {}
         self._retry: Retry | None = None
+        self._before: Counter[str] = Counter()
 
     def plan(self) -> list[ShardTask]:
         """Plan the shards; needs one pass over the table, none over the media."""
@@ -69,6 +70,14 @@ class Sharding(Stage):
             ]
             if all(task.done for task in tasks):
                 return tasks
+            if further_shards(manifest):
+                lost = next(task.shard for task in tasks if not task.done)
+                raise MmfeatError(
+                    f"a shard of {self.output} is lost, and the store was completed by "
+                    "--retry-failed since it was first made",
+                    got=lost,
+                    cure="Bring its files back, or shard the input anew into another directory",
+                )
         plan = self.make_plan(source, self.output)
         self._kinds, self._selected = plan.columns, {"read": plan.read, "wanted": plan.records}
         return [self._task(name, shard.records) for name, shard in plan.shards.items()]
@@ -123,8 +132,12 @@ class Sharding(Stage):
 
     def _task(self, shard: str, records: int, config_hash: str = "") -> ShardTask:
         receipt = store.read_receipt(self.output, shard)
-        wanted = config_hash or self._hash_of(shard)
-        return ShardTask(shard, records, done=receipt is not None and receipt.config_hash == wanted)
+        if receipt is None or receipt.config_hash != (config_hash or self._hash_of(shard)):
+            return ShardTask(shard, records)
+        if self._retry and not receipt.out:
+            return ShardTask(shard, records)  # tried before, for nothing: it may be mended by now
+        self._before += Counter(records=receipt.records, failed=receipt.status.get("failed", 0))
+        return ShardTask(shard, records, done=True)
 
     def _hash_of(self, shard: str) -> str:
         """What the receipt of a shard is to say."""
@@ -169,7 +182,7 @@ class Sharding(Stage):
 
     def load(self) -> "_Tally":
         """What all shards of a process share."""
-        return _Tally(self.config.max_reject_rate)
+        return _Tally(self.config.max_reject_rate, self._before)
 
     def process(self, task: ShardTask, loaded: "_Tally") -> Receipt:
         """Read the records' files, write the tar, the table and the receipt of one shard."""
@@ -232,7 +245,7 @@ class Sharding(Stage):
         """Check the account over all shards and write the manifest."""
         receipts = store.require_receipts(self.output, shards)
         first = [r for r in receipts if not self._retry or r.shard in self._retry.shards]
-        tried = [r for r in receipts if r not in first]
+        tried = [r for r in receipts if self._retry and r.shard not in self._retry.shards]
         sums = store.totals(first)
         listing = [_listing(receipt, receipt.records) for receipt in first]
         selection = self._selected
@@ -248,7 +261,7 @@ class Sharding(Stage):
             )
         remove_plan(self.output)
         names = metadata_columns(self._kinds, self.slots)
-        manifest = store.write_manifest(
+        return store.write_manifest(
             self.output,
             "shards",
             self.config_hash,
@@ -260,10 +273,15 @@ class Sharding(Stage):
             shards=listing,
             totals=sums,
         )
-        for receipt in tried:
-            if not receipt.out:
+
+    def tidy(self, shards: Sequence[str]) -> None:
+        """Remove further shards in which no record worked after all."""
+        if self._retry is None:
+            return
+        for shard in shards:
+            receipt = store.read_receipt(self.output, shard)
+            if shard not in self._retry.shards and receipt and not receipt.out:
                 store.remove_shard(self.output, receipt)
-        return manifest
 
     def facts(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """How many records were not wanted."""
@@ -273,12 +291,12 @@ class Sharding(Stage):
 
 
 class _Tally:
-    """Records and rejected ones of this process; says when too many are."""
+    """Records and rejected ones, of shards made before and of this process; stops too many."""
 
-    def __init__(self, most: float | None) -> None:
+    def __init__(self, most: float | None, before: Mapping[str, int]) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._records = self._failed = 0
+        self._records, self._failed = before.get("records", 0), before.get("failed", 0)
 
     def add(self, *, failed: bool) -> None:
         """Count a record.

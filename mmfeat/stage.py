@@ -65,6 +65,9 @@ class Stage(ABC):
             MmfeatError: shards are missing, or nothing usable came out.
         """
 
+    def tidy(self, shards: Sequence[str]) -> None:  # noqa: B027 - most stages have nothing to do
+        """Remove what the finished store does not need; comes last, once."""
+
     @abstractmethod
     def finished(self) -> dict[str, Any] | None:
         """The manifest, when an earlier run finished this very work."""

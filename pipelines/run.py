@@ -48,7 +48,9 @@ def _run(stage: Stage, options: PipelineOptions) -> dict[str, Any]:
     if todo:
         _run_pipeline(stage, tasks, todo, options)
     seconds = time.monotonic() - started
-    manifest = stage.finish([task.shard for task in tasks])
+    shards = [task.shard for task in tasks]
+    manifest = stage.finish(shards)
+    stage.tidy(shards)
     records = sum(task.records for task in todo)
     _summarise(stage, manifest, _speed(manifest, records, seconds, len(todo), len(tasks)))
     return manifest

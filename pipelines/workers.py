@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -22,8 +21,6 @@ from pipelines.attempts import process_shard
 
 WORTH_IT = 4000
 """Records from which on starting processes costs less than it saves."""
-
-_WATCH_SECONDS = 0.2
 
 
 def warm_up() -> None:
@@ -54,7 +51,7 @@ class Workers:
     def __init__(self, stage: Stage, processes: int) -> None:
         self._stage = stage
         self._pool = ProcessPoolExecutor(
-            processes, _context(), initializer=_begin, initargs=(stage, os.getpid())
+            processes, _context(), initializer=_begin, initargs=(stage,)
         )
         self._made: dict[Future[tuple[bool, float]], ShardTask] = {}
 
@@ -94,9 +91,9 @@ def _context() -> multiprocessing.context.BaseContext:
 _here: dict[str, Any] = {}
 
 
-def _begin(stage: Stage, parent: int) -> None:
+def _begin(stage: Stage) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run's own process tells when to stop
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _here.update(stage=stage, loaded=stage.load())
 
 
@@ -105,18 +102,12 @@ def _make(task: ShardTask) -> tuple[bool, float]:
     return process_shard(_here["stage"], task, _here["loaded"]), peak_memory_mb()
 
 
-def _end_with(parent: int) -> None:
-    """A run that was killed leaves no one behind who works on."""
-    while _alive(parent):
-        time.sleep(_WATCH_SECONDS)
-    os._exit(1)
+def _end_with_parent() -> None:
+    """A run that was killed leaves no one behind who works on.
 
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    What is waited for is the end of a pipe that the run holds: a process that was killed keeps its
+    number until someone asks for its exit code, and then the number may be another's.
+    """
+    if run := multiprocessing.parent_process():
+        run.join()
+        os._exit(1)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -29,6 +29,9 @@ _SNIFFED = 1000
 
 _Rows = dict[str, dict[str, Any]]
 
+_Columns = dict[str, tuple[str, str]]
+"""Column of a table of ours → name and kind of the metadata it holds."""
+
 
 class TarSource(Source):
     """Records from the samples of WebDataset tars, with the tables that lie beside them.
@@ -43,7 +46,7 @@ class TarSource(Source):
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
-        self._json_columns_of: dict[str, list[str]] = {}
+        self._columns_of: dict[str, _Columns | None] = {}
         if gone := [path for path in paths if not storage.exists(path)]:
             raise MmfeatError(f"no such file: {gone[0]}", cure="Name tars, a folder or a table")
         seen: dict[str, None] = {}
@@ -85,7 +88,7 @@ class TarSource(Source):
         """The samples tar by tar, then the records its table knows and the tar lacks."""
         row = 0
         for path in self._paths:
-            table = _read_sidecar(_sidecar(path), self._json_columns(posixpath.dirname(path)))
+            table = _read_sidecar(_sidecar(path))
             ignored: Counter[str] = Counter()
             damage: RecordError | None = None
             samples = index_tar(path, ignored)
@@ -102,7 +105,7 @@ class TarSource(Source):
             worked_later = _worked_later(posixpath.dirname(path), posixpath.basename(path))
             for key, values in table.items():
                 if key not in worked_later:
-                    yield _lost(row, key, values, damage)
+                    yield _lost(row, key, values, damage, self._columns(posixpath.dirname(path)))
                     row += 1
             if damage and not table:
                 name = posixpath.basename(path)
@@ -118,6 +121,16 @@ class TarSource(Source):
                 )
                 row += 1
 
+    def _columns(self, folder: str) -> "_Columns | None":
+        """The metadata columns of a store of ours; None where its manifest is not at hand."""
+        if folder not in self._columns_of:
+            found = storage.read_json(storage.join(folder, "manifest.json"))
+            ours = isinstance(found, dict) and found.get("kind") == "shards" and "kinds" in found
+            self._columns_of[folder] = (
+                dict(zip(found["columns"], found["kinds"].items(), strict=True)) if ours else None
+            )
+        return self._columns_of[folder]
+
 
 def _worked_later(folder: str, tar: str) -> frozenset[str]:
     """Keys of a store of ours that failed in this shard and worked when they were tried again."""
@@ -129,18 +142,6 @@ def _worked_later(folder: str, tar: str) -> frozenset[str]:
         return frozenset()
     tables = (storage.join(folder, f"{shard}.parquet") for shard in further)
     return frozenset(key for table in tables for key in _read_sidecar(table))
-
-    def _json_columns(self, folder: str) -> Sequence[str]:
-        """Columns of a store of ours that hold values as their JSON text."""
-        if folder not in self._json_columns_of:
-            manifest = storage.read_json(storage.join(folder, "manifest.json"))
-            columns = manifest.get("columns") if isinstance(manifest, dict) else None
-            self._json_columns_of[folder] = [
-                name
-                for name, kind in (columns.items() if isinstance(columns, dict) else ())
-                if kind == "json"
-            ]
-        return self._json_columns_of[folder]
 
 
 def _readable_samples(paths: Sequence[str]) -> Iterator[IndexedSample]:
@@ -177,9 +178,20 @@ def _record(row: int, path: str, sample: IndexedSample, values: dict[str, Any] |
     return Record(row, checked_key(sample.key), parts, metadata, problems)
 
 
-def _lost(row: int, key: str, values: dict[str, Any], damage: RecordError | None) -> Record:
+def _lost(
+    row: int,
+    key: str,
+    values: dict[str, Any],
+    damage: RecordError | None,
+    columns: _Columns | None,
+) -> Record:
     """A record that the table knows and the tar does not have."""
     metadata, problems = _from_table(values)
+    if columns is not None:
+        metadata = {
+            name: plain(_as_before(values.get(column), kind))
+            for column, (name, kind) in columns.items()
+        }
     if not problems:
         why = damage or RecordError("missing", "the table names it, the tar does not have it")
         problems = {"": (why.reason, why.detail)}
@@ -198,7 +210,7 @@ def _from_table(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tuple
         if values.get("status") == "failed" and not problems:
             problems[""] = ("missing", error)
         ours = {*RESERVED, *(n for n in values if n.endswith(("_status", "_sha256")))}
-        metadata = {_own_name(n, ours): value for n, value in values.items() if n not in ours}
+        metadata = {name: value for name, value in values.items() if name not in ours}
         return plain(metadata), problems
     status = values.get("status")
     if status not in (None, "success"):
@@ -209,14 +221,6 @@ def _from_table(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tuple
 
 def _is_ours(values: Mapping[str, Any] | None) -> bool:
     return values is not None and "__key__" in values
-
-
-def _own_name(column: str, ours: Set[str]) -> str:
-    """The name that a metadata column had before it made room for one of ours."""
-    name = column
-    while name.startswith("meta_"):
-        name = name.removeprefix("meta_")
-    return name if name in ours else column
 
 
 def _detail(error: str, label: str) -> str:
@@ -239,7 +243,15 @@ def _sidecar(tar: str) -> str:
     return posixpath.splitext(tar)[0] + ".parquet"
 
 
-def _read_sidecar(path: str, json_columns: Sequence[str]) -> _Rows:
+def _as_before(value: Any, kind: str) -> Any:
+    """A metadata value as it was before it became a cell: some are their JSON text there."""
+    if kind == "json" and isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
+
+
+def _read_sidecar(path: str) -> _Rows:
     """Key → row of the table beside a tar; empty where there is none. It is as long as the tar."""
     if not storage.exists(path):
         return {}

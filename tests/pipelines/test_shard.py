@@ -50,7 +50,7 @@ def test_every_record_has_a_row_that_says_what_became_of_it(mmfeat, damaged_tabl
         "page": ("partial", "image:undecodable"),
         "row~4": ("failed", "image:missing, text:missing"),
         "whole~5": ("ok", None),
-        "passwd": ("failed", "image:outside, text:missing"),
+        "row~6": ("failed", "image:outside, text:missing"),
     }
     assert rows["whole~0"]["label"] == "a"
     assert rows["whole~0"]["meta_status"] == "new"

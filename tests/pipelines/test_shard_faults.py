@@ -1,0 +1,380 @@
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from PIL import Image
+from tenacity import wait_none
+
+from mmfeat import store
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FLAGS = ("--samples-per-shard", 20)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Six hundred small pictures of noise with a text each; some are broken, some are missing."""
+    folder = tmp_path_factory.mktemp("raw")
+    noise = np.random.default_rng(7).integers(0, 256, (600, 24, 24, 3), dtype=np.uint8)
+    lines = []
+    for n, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(folder / f"{n:03}.png")
+        lines.append(f"{n:03}.png,words of {n},{n % 5}\n")
+    for n in range(0, 600, 50):
+        (folder / f"{n:03}.png").write_bytes(b"no picture")
+        (folder / f"{n + 1:03}.png").unlink()
+    (folder / "table.csv").write_text("file_name,text,label\n" + "".join(lines))
+    return folder / "table.csv"
+
+
+def one_line_of(text):
+    """The one line that tells of the error."""
+    assert "Traceback" not in text
+    lines = [line for line in text.splitlines() if line.startswith("mmfeat: error:")]
+    assert len(lines) == 1, text
+    return lines[0]
+
+
+def wait_for(process, condition, seconds=30):
+    """Waits for a condition; False where the process ended before."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < end, "waited for too long"
+        time.sleep(0.001)
+    return True
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "times"), [(1, 20), (2, 10)])
+def test_killed_twenty_times_at_any_moment_the_store_is_that_of_an_undisturbed_run(
+    mmfeat, mmfeat_process, pictures, tmp_path, whole_of, processes, times
+):
+    assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
+    whole = whole_of(tmp_path / "whole")
+    chance = random.Random(20 + processes)
+    out, kills, rounds = tmp_path / "0", 0, 0
+    arguments = (*FLAGS, "--processes", processes)
+    while kills < times:
+        process = mmfeat_process("shard", pictures, out, *arguments)
+        receipts = len(list(out.glob("*_stats.json"))) + chance.randint(0, 2)
+        moment = chance.choice(["time", "plan", "receipts", "receipts", "temporary"])
+        if moment == "time":
+            time.sleep(chance.uniform(0.3, 2.5))
+        elif moment == "plan":
+            wait_for(process, (out / "_plan").exists)
+            time.sleep(chance.uniform(0, 0.05))
+        elif moment == "receipts":
+            wait_for(process, lambda o=out, n=receipts: len(list(o.glob("*_stats.json"))) > n)
+        else:
+            wait_for(process, lambda o=out: any(o.glob(".*.tmp-*")))
+        kills += kill(process)
+        if (out / "manifest.json").exists():
+            assert mmfeat("shard", pictures, out, *arguments).returncode == 0
+            assert whole_of(out) == whole
+            rounds += 1
+            out = tmp_path / str(rounds)
+    result = mmfeat("shard", pictures, out, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert whole_of(out) == whole
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own and a function that changes how it is mounted; skips where forbidden."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if os.geteuid() or not mount("size=200k"):
+        pytest.skip("a disk of its own needs root and the right to mount")
+    yield place, mount
+    subprocess.run(["umount", "--lazy", str(place)], check=False)
+
+
+def test_a_full_disk_is_one_line_and_with_more_room_the_run_goes_on(
+    mmfeat, pictures, tmp_path, whole_of, small_disk
+):
+    place, mount = small_disk
+    assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
+    out = place / "out"
+    for size in ("200k", "500k", "1m"):
+        assert mount(f"remount,size={size}")
+        result = mmfeat("shard", pictures, out, *FLAGS)
+        assert result.returncode == 1
+        one_line_of(result.stderr)
+        assert "No space left" in result.stderr, result.stderr
+        assert not list(out.rglob(".*"))
+        for receipt in out.glob("*_stats.json"):
+            assert store.read_receipt(str(out), receipt.name.removesuffix("_stats.json"))
+    assert mount("remount,size=50m")
+    result = mmfeat("shard", pictures, out, *FLAGS)
+    assert result.returncode == 0, result.stderr
+    assert whole_of(out) == whole_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("limit", [3_000, 60_000])
+def test_a_file_that_may_not_grow_is_one_line_and_without_the_limit_the_run_goes_on(
+    mmfeat, pictures, tmp_path, whole_of, limit
+):
+    out = tmp_path / "out"
+    command = ["-m", "mmfeat.cli", "shard", pictures, out, "--samples-per-shard", "40"]
+    result = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert result.returncode == 1, result.stderr
+    assert "File too large" in one_line_of(result.stderr)
+    assert not list(out.rglob(".*"))
+    assert not list(out.glob("*.tar"))
+    flags = ("--samples-per-shard", 40)
+    assert mmfeat("shard", pictures, out, *flags).returncode == 0
+    assert mmfeat("shard", pictures, tmp_path / "whole", *flags).returncode == 0
+    assert whole_of(out) == whole_of(tmp_path / "whole")
+
+
+def test_a_read_only_disk_is_one_line(mmfeat, toy_table, small_disk):
+    place, mount = small_disk
+    assert mount("remount,size=50m")
+    assert mmfeat("shard", toy_table, place / "done").returncode == 0
+    assert mount("remount,ro")
+    result = mmfeat("shard", toy_table, place / "out")
+    assert result.returncode == 1
+    assert "Read-only" in one_line_of(result.stderr)
+    result = mmfeat("shard", toy_table, place / "done")
+    assert (result.returncode, "nothing to do" in result.stdout) == (0, True)
+
+
+class Flaky(MemoryFileSystem):
+    """A store in memory where some calls fail, by chance with a seed, or all that write."""
+
+    protocol = "flaky"
+    store = {}  # noqa: RUF012
+    pseudo_dirs = [""]  # noqa: RUF012
+    chance = random.Random(0)
+    part = 0.0
+    failed = 0
+    read_only = False
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(str(path).replace("flaky://", "memory://", 1))
+
+    @classmethod
+    def tick(cls, what, writes=False):
+        if writes and cls.read_only:
+            raise PermissionError(13, "Permission denied", what)
+        if cls.chance.random() < cls.part:
+            Flaky.failed += 1
+            raise OSError(5, "the connection was reset", what)
+
+    def _open(self, path, mode="rb", **options):
+        self.tick(path, mode != "rb")
+        return super()._open(path, mode, **options)
+
+    def info(self, path, **options):
+        self.tick(path)
+        return super().info(path, **options)
+
+    def ls(self, path, detail=True, **options):
+        self.tick(path)
+        return super().ls(path, detail, **options)
+
+    def put_file(self, lpath, rpath, **options):
+        self.tick(rpath, writes=True)
+        return super().put_file(lpath, rpath, **options)
+
+    def rm(self, path, **options):
+        self.tick(path, writes=True)
+        return super().rm(path, **options)
+
+    def makedirs(self, path, exist_ok=False):
+        self.tick(path, writes=True)
+        return super().makedirs(path, exist_ok)
+
+
+@pytest.fixture
+def flaky(monkeypatch):
+    """The store that fails, not failing yet, and empty."""
+    fsspec.register_implementation("flaky", Flaky, clobber=True)
+    monkeypatch.setattr(Flaky, "store", {})
+    monkeypatch.setattr(Flaky, "pseudo_dirs", [""])
+    monkeypatch.setattr(Flaky, "chance", random.Random(11))
+    monkeypatch.setattr(Flaky, "part", 0.0)
+    monkeypatch.setattr(Flaky, "failed", 0)
+    monkeypatch.setattr(Flaky, "read_only", False)
+    monkeypatch.setattr("pipelines.attempts.wait_exponential", lambda **words: wait_none())
+    monkeypatch.setattr("mmfeat.contents._PAUSE", 0)
+    return Flaky
+
+
+def contents(folder):
+    """All files of a folder of the flaky store."""
+    return {
+        name.removeprefix(folder): file.getvalue()
+        for name, file in Flaky.store.items()
+        if name.startswith(f"{folder}/") and not name.endswith("_stats.json")
+    }
+
+
+@pytest.mark.parametrize("part", [0.03, 0.05])
+def test_a_store_that_fails_now_and_then_comes_out_the_same(
+    mmfeat, toy_table, picture, flaky, part
+):
+    fs = flaky()
+    for path in toy_table.parent.iterdir():
+        fs.pipe_file(f"/in/{path.name}", path.read_bytes())
+    fs.rm_file("/in/p007.png")
+    fs.pipe_file("/in/p008.png", b"no picture")
+    arguments = ("shard", "flaky://in/table.csv")
+    flags = ("--samples-per-shard", 13, "--threads", 1)
+    assert mmfeat(*arguments, "flaky://whole", *flags).returncode == 0
+    flaky.part = part
+    for _ in range(200):
+        result = mmfeat(*arguments, "flaky://out", *flags)
+        if result.returncode == 0:
+            break
+        one_line_of(result.stderr)
+    flaky.part = 0.0
+    assert result.returncode == 0, result.stderr
+    assert flaky.failed
+    assert contents("/out") == contents("/whole")
+
+
+def test_a_folder_in_a_store_that_fails_comes_out_the_same(mmfeat, picture, flaky):
+    fs = flaky()
+    for n in range(30):
+        fs.pipe_file(f"/in/cats/{n}.png", picture((n, n, n)))
+        fs.pipe_file(f"/in/cats/{n}.txt", f"text {n}".encode())
+        fs.pipe_file(f"/in/cats/{n}.json", b'{"n": %d}' % n)
+    arguments = ("shard", "flaky://in")
+    assert mmfeat(*arguments, "flaky://whole", "--threads", 1).returncode == 0
+    flaky.part = 0.01
+    for _ in range(200):
+        result = mmfeat(*arguments, "flaky://out", "--threads", 1)
+        if result.returncode == 0:
+            break
+        one_line_of(result.stderr)
+    flaky.part = 0.0
+    assert result.returncode == 0, result.stderr
+    assert contents("/out") == contents("/whole")
+
+
+def test_a_store_that_may_not_be_written_is_one_line(mmfeat, toy_table, flaky):
+    flaky.read_only = True
+    result = mmfeat("shard", toy_table, "flaky://out")
+    assert result.returncode == 1
+    assert "Permission denied" in one_line_of(result.stderr)
+    assert not contents("/out")
+
+
+def test_a_second_run_on_the_same_directory_is_refused_and_the_first_is_unharmed(
+    mmfeat, mmfeat_process, pictures, tmp_path, whole_of
+):
+    out = tmp_path / "out"
+    first = mmfeat_process("shard", pictures, out, *FLAGS, "--threads", 1)
+    assert wait_for(first, lambda: any(out.glob("*_stats.json")))
+    first.send_signal(signal.SIGSTOP)
+    second = mmfeat("shard", pictures, out, *FLAGS)
+    assert second.returncode == 1
+    assert "one run at a time" in one_line_of(second.stderr)
+    other = mmfeat("shard", pictures, out, "--samples-per-shard", 7)
+    assert "one run at a time" in one_line_of(other.stderr)
+    first.send_signal(signal.SIGCONT)
+    assert first.wait(60) == 0
+    assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
+    assert whole_of(out) == whole_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_kill_sets_the_directory_free(mmfeat, mmfeat_process, pictures, tmp_path, processes):
+    out = tmp_path / "out"
+    flags = (*FLAGS, "--threads", 1, "--processes", processes)
+    first = mmfeat_process("shard", pictures, out, *flags)
+    assert wait_for(first, lambda: any(out.glob("*_stats.json")))
+    assert kill(first)
+    result = mmfeat("shard", pictures, out, *FLAGS)
+    assert result.returncode == 0, result.stderr
+    assert not list(out.glob(".*"))
+
+
+def members_of(session):
+    """Processes of a session that are still at work."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(status.parent.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_run_that_is_killed_leaves_no_process_behind(pictures, tmp_path):
+    out = tmp_path / "out"
+    command = ["-m", "mmfeat.cli", "shard", pictures, out, *FLAGS, "--processes", 2]
+    run = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert wait_for(run, lambda: any(out.glob("*_stats.json")))
+        run.send_signal(signal.SIGKILL)  # and nobody asks for its exit code yet
+        end = time.monotonic() + 10
+        while members_of(run.pid) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not members_of(run.pid)
+    finally:
+        for process in members_of(run.pid):
+            os.kill(int(process), signal.SIGKILL)
+        run.wait()
+
+
+def test_runs_that_start_together_do_no_harm(mmfeat, mmfeat_process, pictures, tmp_path, whole_of):
+    out = tmp_path / "out"
+    started = [mmfeat_process("shard", pictures, out, *FLAGS) for _ in range(3)]
+    codes = []
+    for process in started:
+        told = process.communicate(timeout=60)[0].decode()
+        codes.append(process.returncode)
+        if process.returncode:
+            assert "one run at a time" in one_line_of(told)
+    assert 0 in codes
+    assert mmfeat("shard", pictures, out, *FLAGS).returncode == 0
+    assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
+    assert whole_of(out) == whole_of(tmp_path / "whole")
+
+
+def test_too_many_rejected_records_stop_several_processes_too(mmfeat, pictures, tmp_path):
+    flags = (*FLAGS, "--processes", 2, "--max-reject-rate", "0.001", "--require", "image,text")
+    result = mmfeat("shard", pictures, tmp_path / "out", *flags)
+    assert result.returncode == 1
+    assert "--max-reject-rate is 0.001" in one_line_of(result.stderr)
+    assert not (tmp_path / "out" / "manifest.json").exists()
