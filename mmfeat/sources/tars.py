@@ -24,8 +24,8 @@ from mmfeat.sources.base import Source
 from mmfeat.sources.digests import digest_of_ends
 from mmfeat.tarindex import IndexedSample, index_tar
 
-_SNIFFED = 1000
-"""Samples looked at to learn which slots a record has."""
+_SNIFFED, _SNIFFED_TARS = 100, 100
+"""Samples of a tar, and tars, looked at to learn which slots a record has."""
 
 _Rows = dict[str, dict[str, Any]]
 
@@ -51,7 +51,7 @@ class TarSource(Source):
             raise MmfeatError(f"no such file: {gone[0]}", cure="Name tars, a folder or a table")
         seen: dict[str, None] = {}
         count = 0
-        for sample in islice(_readable_samples(paths), _SNIFFED):
+        for sample in _some_samples(paths):
             seen |= dict.fromkeys(map(slot_of, sample.members))
             count += 1
         self.slots = tuple(
@@ -144,11 +144,11 @@ def _worked_later(folder: str, tar: str) -> frozenset[str]:
     return frozenset(key for table in tables for key in _read_sidecar(table))
 
 
-def _readable_samples(paths: Sequence[str]) -> Iterator[IndexedSample]:
-    """Samples of all tars, as far as each can be read."""
-    for path in paths:
+def _some_samples(paths: Sequence[str]) -> Iterator[IndexedSample]:
+    """The first samples of tars from all over the input: merged stores differ in what they have."""
+    for path in paths[:: -(-len(paths) // _SNIFFED_TARS)]:
         with suppress(RecordError):
-            yield from index_tar(path, Counter())
+            yield from islice(index_tar(path, Counter()), _SNIFFED)
 
 
 def _record(row: int, path: str, sample: IndexedSample, values: dict[str, Any] | None) -> Record:

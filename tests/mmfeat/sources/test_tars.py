@@ -16,7 +16,7 @@ from mmfeat.reencoding import Reencoding
 from mmfeat.sample import REASONS, Record, Sample
 from mmfeat.shard_rows import ShardRows
 from mmfeat.shards import TarWriter
-from mmfeat.sources import InputOptions, open_source
+from mmfeat.sources import InputOptions, TarSource, open_source
 
 
 def write_tar(path, members, **links):
@@ -290,3 +290,17 @@ def test_every_ugly_tar_gives_records_that_a_plan_can_hold_or_is_refused(real_da
         assert plan.records == len(records)
         assert all(reasons(record) or record.parts for record in records)
         json.dumps([record.key for record in records], ensure_ascii=False).encode()
+
+
+def test_what_a_record_should_have_is_learned_from_all_over_the_tars(tmp_path):
+    def tar(name, extension):
+        path = tmp_path / name
+        with tarfile.open(path, "w") as file:
+            for number in range(150):
+                info = tarfile.TarInfo(f"{name[0]}{number}.{extension}")
+                info.size = 1
+                file.addfile(info, io.BytesIO(b"x"))
+        return str(path)
+
+    source = TarSource([tar("a.tar", "txt"), tar("b.tar", "jpg")])
+    assert source.slots == ("image", "text")
