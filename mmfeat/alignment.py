@@ -1,17 +1,14 @@
 """Rows and samples side by side: the table says which records are, the tar has their bytes."""
 
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import IO, TypeVar
+from typing import IO
 
 import pyarrow.parquet as pq
 
 from mmfeat.errors import RecordError
 from mmfeat.shards import TarSample, read_tar
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +70,3 @@ def _table_rows(table: IO[bytes]) -> Iterator[tuple[str, str, dict[str, str]]]:
             for row in batch.to_pylist():
                 statuses = {name.removesuffix("_status"): row[name] for name in names}
                 yield row["__key__"], row["status"], statuses
-
-
-def blocks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of up to `size` items."""
-    items = iter(items)
-    while block := list(islice(items, size)):
-        yield block

@@ -1,9 +1,9 @@
-"""Writing one feature column of one shard: decode in threads, encode in batches, count each row."""
+"""Writing one feature column of one shard: encode in batches, restore the order, count each row."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,33 +11,49 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat import storage, store
-from mmfeat.alignment import Row
-from mmfeat.encoders import Encoder, fingerprint
+from mmfeat.batching import batches
+from mmfeat.encoders import Encoder, EncoderSpec, fingerprint
+from mmfeat.encoders.probe import Settled
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.features import OK, Column, Outcome, column_batch, column_schema
-from mmfeat.modalities import modality_of
-from mmfeat.parallel import ordered_map
+from mmfeat.features import OK, Column, Outcome, Shape, column_batch, column_schema
 from mmfeat.store import Receipt
 
 COLUMN = "column.json"
 
 
-def claim_column(folder: str, name: str, encoder: Encoder) -> Column:
+def read_settled(folder: str) -> Settled | None:
+    """What was settled for a column when it was begun; None for a new one."""
+    found = storage.read_json(storage.join(folder, COLUMN))
+    return Settled(**found["settled"]) if found else None
+
+
+def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, settled: Settled) -> Column:
     """Take a column's folder for one encoder, or go on with it.
 
     Raises:
         MmfeatError: the column was made by another encoder; says both fingerprints.
     """
-    identity = {**encoder.identity(), "dtype": "float16"}
-    column = Column(name, encoder.modality, encoder.dim, fingerprint(identity), identity)
+    identity = {**encoder.identity(), "dtype": spec.dtype}
+    if spec.normalize:
+        identity["normalize"] = True
+    column = Column(
+        name=spec.column,
+        modality=encoder.modality,
+        dim=encoder.dim,
+        fingerprint=fingerprint(identity),
+        encoder=identity,
+        dtype=spec.dtype,
+        max_tokens=encoder.max_tokens,
+    )
     found = storage.read_json(storage.join(folder, COLUMN))
     if found is None:
-        storage.write_json(storage.join(folder, COLUMN), vars(column))
+        facts = {**vars(column), "settled": asdict(settled)}
+        storage.write_json(storage.join(folder, COLUMN), facts)
     elif found["fingerprint"] != column.fingerprint:
         old = found["encoder"]
         differing = sorted(k for k in {*old, *identity} if old.get(k) != identity.get(k))
         raise MmfeatError(
-            f"column {name} in {folder} was made by another encoder "
+            f"column {spec.column} in {folder} was made by another encoder "
             f"(fingerprint {found['fingerprint'][:12]} there, {column.fingerprint[:12]} now; "
             f"they differ in {', '.join(differing)})",
             cure="Give the new encoder a column name of its own",
@@ -45,21 +61,34 @@ def claim_column(folder: str, name: str, encoder: Encoder) -> Column:
     return column
 
 
-@dataclass(frozen=True, slots=True)
-class _Input:
-    value: Any
-
-
 class ColumnWriter:
     """Encodes the rows of one shard into one column file.
 
     Use it as a context manager: the file appears when the block ends well. `commit` then writes
     the receipt.
+
+    Args:
+        folder: of the column.
+        shard: its name.
+        column: what is claimed.
+        encoder: the encoder of that column.
+        batch_size: records encoded at a time at most.
+        normalize: whether each vector is brought to length 1.
     """
 
-    def __init__(self, folder: str, shard: str, column: Column, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        folder: str,
+        shard: str,
+        column: Column,
+        encoder: Encoder,
+        *,
+        batch_size: int,
+        normalize: bool = False,
+    ) -> None:
         self._folder, self._shard = folder, shard
         self._column, self._encoder = column, encoder
+        self._batch_size, self._normalize = batch_size, normalize
         self._file = f"{shard}.arrow"
         self._keys: list[str] = []
         self._rejected: Counter[str] = Counter()
@@ -70,7 +99,7 @@ class ColumnWriter:
         with ExitStack() as stack:
             path = storage.join(self._folder, self._file)
             self._output = stack.enter_context(storage.create(path))
-            schema = column_schema(self._column.dim)
+            schema = column_schema(self._column.shape)
             self._arrow = stack.enter_context(pa.ipc.new_file(self._output, schema))
             self._stack = stack.pop_all()
         return self
@@ -83,44 +112,35 @@ class ColumnWriter:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def write(self, rows: Sequence[Row], *, threads: int) -> None:
-        """Encode a block of rows and append it."""
-        outcomes: list[Outcome] = [OK] * len(rows)
-        features = np.zeros((len(rows), self._column.dim), np.float16)
-        inputs: dict[int, Any] = {}
-        for index, item in enumerate(ordered_map(self._decode, rows, threads=threads)):
-            if isinstance(item, Outcome):
-                outcomes[index] = item
-            else:
-                inputs[index] = item.value
-        results = encode_each(self._encoder, list(inputs.values()))
-        for index, result in zip(inputs, results, strict=True):
-            if isinstance(result, RecordError):
-                outcomes[index] = Outcome("failed", result.reason, result.detail)
-            else:
-                features[index] = result
-        self._arrow.write_batch(column_batch(features, outcomes))
-        self._keys += [row.key for row in rows]
+    def write(self, keys: Sequence[str], items: Sequence[Any], bytes_read: int) -> None:
+        """Encode a window of rows and append it.
+
+        Args:
+            keys: of the rows.
+            items: the encoder's input of each row, or an `Outcome` where it has none.
+            bytes_read: of the members that were decoded.
+        """
+        outcomes = [item if isinstance(item, Outcome) else OK for item in items]
+        features: list[np.ndarray | None] = [None] * len(items)
+        rows = [row for row, item in enumerate(items) if not isinstance(item, Outcome)]
+        lengths = [self._encoder.length(items[row]) for row in rows]
+        for batch in batches(lengths, self._batch_size, self._encoder.budget):
+            there = [rows[index] for index in batch]
+            results = encode_each(
+                self._encoder, [items[row] for row in there], self._column.shape, self._normalize
+            )
+            for row, result in zip(there, results, strict=True):
+                if isinstance(result, RecordError):
+                    outcomes[row] = Outcome("failed", result.reason, result.detail)
+                else:
+                    features[row] = result
+        self._arrow.write_batch(column_batch(features, outcomes, self._column.shape))
+        self._keys += keys
+        self._bytes_read += bytes_read
         for outcome in outcomes:
             self._status[outcome.status] += 1
             if outcome is not OK:
                 self._rejected[str(outcome.reason)] += 1
-
-    def _decode(self, row: Row) -> _Input | Outcome:
-        """The encoder's input, or what became of the record instead."""
-        modality = self._encoder.modality
-        try:
-            if row.problem:
-                raise row.problem
-            content = _member(row, modality)
-            if content is None:
-                return Outcome("missing", row.statuses.get(modality, "missing"))
-            self._bytes_read += len(content)
-            return _Input(self._encoder.decode(content))
-        except RecordError as error:
-            return Outcome("failed", error.reason, error.detail)
-        except Exception as error:
-            return Outcome("failed", "encoder_failed", f"{type(error).__name__}: {error}")
 
     def commit(self, source: Mapping[str, Any], *, seconds: float) -> None:
         """Write the receipt."""
@@ -139,41 +159,58 @@ class ColumnWriter:
         ).write(self._folder)
 
 
-def encode_each(encoder: Encoder, inputs: Sequence[Any]) -> list[np.ndarray | RecordError]:
-    """A float16 feature of each input; where a batch fails it is split until the bad one is alone.
+def encode_each(
+    encoder: Encoder, inputs: Sequence[Any], shape: Shape, normalize: bool = False
+) -> list[np.ndarray | RecordError]:
+    """A feature of each input; where a batch fails it is split until the bad one is alone.
 
     Args:
+        encoder: makes the features.
         inputs: decoded inputs.
+        shape: what features look like; they are cast to its dtype.
+        normalize: whether each vector is brought to length 1 before.
 
     Returns:
-        One vector of shape (dim,), or one error, an input.
+        One array of shape (dim,), or (tokens, dim) of tokens, or one error, an input.
     """
     if not inputs:
         return []
     try:
-        with np.errstate(over="ignore"):
-            features = np.asarray(encoder.encode(inputs)).astype(np.float16)
+        features = encoder.encode(inputs)
     except Exception as error:
         if len(inputs) == 1:
             return [RecordError("encoder_failed", f"{type(error).__name__}: {error}")]
         middle = len(inputs) // 2
-        return encode_each(encoder, inputs[:middle]) + encode_each(encoder, inputs[middle:])
-    if features.shape != (len(inputs), encoder.dim):
+        return [
+            result
+            for half in (inputs[:middle], inputs[middle:])
+            for result in encode_each(encoder, half, shape, normalize)
+        ]
+    if len(features) != len(inputs):
         raise MmfeatError(
-            f"{type(encoder).__name__}.encode must return shape {(len(inputs), encoder.dim)}",
-            got=features.shape,
+            f"{type(encoder).__name__}.encode must return {len(inputs)} features", got=len(features)
         )
-    unusable = RecordError("not_finite", "NaN or out of the range of float16")
-    return [feature if np.isfinite(feature).all() else unusable for feature in features]
+    return [_checked(encoder, feature, shape, normalize) for feature in features]
 
 
-def _member(row: Row, modality: str) -> bytes | None:
-    if row.sample is None:
-        return None
-    for extension, problem in row.sample.problems.items():
-        if modality_of(extension) == modality:
-            raise problem
-    for extension, content in row.sample.members.items():
-        if modality_of(extension) == modality:
-            return content
-    return None
+def _checked(
+    encoder: Encoder, feature: np.ndarray, shape: Shape, normalize: bool
+) -> np.ndarray | RecordError:
+    """A feature as it is kept, or why it cannot be."""
+    dimensions = 2 if shape.max_tokens else 1
+    if feature.ndim != dimensions or feature.shape[-1] != shape.dim:
+        wanted = f"(tokens, {shape.dim})" if shape.max_tokens else f"({shape.dim},)"
+        raise MmfeatError(
+            f"{type(encoder).__name__}.encode must return features of shape {wanted}",
+            got=feature.shape,
+        )
+    if shape.max_tokens and not 0 < len(feature) <= shape.max_tokens:
+        return RecordError("encoder_failed", f"{len(feature)} tokens, 1 to {shape.max_tokens} fit")
+    if normalize:
+        length = np.linalg.norm(feature.astype(np.float64), axis=-1, keepdims=True)
+        feature = feature / np.maximum(length, np.finfo(np.float32).tiny)
+    with np.errstate(over="ignore"):
+        kept = feature.astype(shape.dtype)
+    if not np.isfinite(kept).all():
+        return RecordError("not_finite", f"NaN or out of the range of {shape.dtype}")
+    return kept

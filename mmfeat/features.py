@@ -1,9 +1,10 @@
 """Feature columns: one Arrow IPC file a shard, uncompressed, read by memory map.
 
 Row i of every column in shard NNNNN is row i of samples/NNNNN.parquet. A column file has four
-fields: `feature` (`arrow.fixed_shape_tensor` of float16, null where there is none), `status`
-(`ok`, `missing`, `failed`), `reason` and `error`. They stand beside the vector, and not in
-samples/, so that a column can be added without touching what is there.
+fields: `feature` (`arrow.fixed_shape_tensor` of float16 or float32, or a list of them for an
+encoder of tokens; null where there is none), `status` (`ok`, `missing`, `failed`), `reason` and
+`error`. They stand beside the vector, and not in samples/, so that a column can be added without
+touching what is there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,11 +23,28 @@ SAMPLES = "samples"
 """Folder of the samples table, beside the folders of the columns."""
 
 
-def column_schema(dim: int) -> pa.Schema:
-    """Schema of a pooled feature column of `dim` values."""
+@dataclass(frozen=True)
+class Shape:
+    """What the features of a column look like.
+
+    Attributes:
+        dim: length of one vector.
+        dtype: `float16` or `float32`.
+        max_tokens: 0 for one vector a record, else the most vectors a record has.
+    """
+
+    dim: int
+    dtype: str = "float16"
+    max_tokens: int = 0
+
+
+def column_schema(shape: Shape) -> pa.Schema:
+    """Schema of a feature column."""
+    values = {"float16": pa.float16(), "float32": pa.float32()}[shape.dtype]
+    kind = pa.fixed_shape_tensor(values, [shape.dim])
     return pa.schema(
         [
-            pa.field("feature", pa.fixed_shape_tensor(pa.float16(), [dim])),
+            pa.field("feature", pa.list_(kind) if shape.max_tokens else kind),
             pa.field("status", pa.string(), nullable=False),
             pa.field("reason", pa.string()),
             pa.field("error", pa.string()),
@@ -46,24 +64,46 @@ class Outcome:
 OK = Outcome("ok")
 
 
-def column_batch(features: np.ndarray, outcomes: Sequence[Outcome]) -> pa.RecordBatch:
-    """Rows of a column file; a feature whose outcome is not `ok` becomes null.
+def column_batch(
+    features: Sequence[np.ndarray | None], outcomes: Sequence[Outcome], shape: Shape
+) -> pa.RecordBatch:
+    """Rows of a column file.
 
     Args:
-        features: shape (rows, dim); rows without a feature hold zeros.
+        features: a row each, shape (dim,), or (tokens, dim) of tokens; None where there is none.
         outcomes: one a row.
+        shape: of the column.
     """
-    dim = features.shape[1]
-    schema = column_schema(dim)
-    values = pa.array(np.ascontiguousarray(features, dtype=np.float16).reshape(-1))
-    absent = pa.array([outcome.status != "ok" for outcome in outcomes], pa.bool_())
-    lists = pa.FixedSizeListArray.from_arrays(values, dim, mask=absent)
-    tensor = pa.ExtensionArray.from_storage(schema.field("feature").type, lists)
+    schema = column_schema(shape)
+    kind = schema.field("feature").type
+    feature = _lists(features, shape, kind) if shape.max_tokens else _tensor(features, shape, kind)
     words = [
         pa.array([getattr(outcome, name) for outcome in outcomes], pa.string())
         for name in ("status", "reason", "error")
     ]
-    return pa.record_batch([tensor, *words], schema=schema)
+    return pa.record_batch([feature, *words], schema=schema)
+
+
+def _tensor(features: Sequence[np.ndarray | None], shape: Shape, kind: pa.DataType) -> pa.Array:
+    values = np.zeros((len(features), shape.dim), shape.dtype)
+    for row, feature in enumerate(features):
+        if feature is not None:
+            values[row] = feature
+    absent = pa.array([feature is None for feature in features], pa.bool_())
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), shape.dim, mask=absent)
+    return pa.ExtensionArray.from_storage(kind, lists)
+
+
+def _lists(features: Sequence[np.ndarray | None], shape: Shape, kind: pa.DataType) -> pa.Array:
+    counts = [0 if feature is None else len(feature) for feature in features]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    tokens = [feature for feature in features if feature is not None]
+    values = np.concatenate([np.empty((0, shape.dim), shape.dtype), *tokens]).astype(shape.dtype)
+    inner = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), shape.dim)
+    tensors = pa.ExtensionArray.from_storage(kind.value_type, inner)
+    absent = pa.array([feature is None for feature in features], pa.bool_())
+    lists = pa.ListArray.from_arrays(pa.array(offsets), inner, mask=absent)
+    return pa.ListArray.from_arrays(lists.offsets, tensors, type=kind, mask=absent)
 
 
 @dataclass(frozen=True)
@@ -75,6 +115,25 @@ class Column:
     dim: int
     fingerprint: str
     encoder: dict[str, Any]
+    dtype: str = "float16"
+    max_tokens: int = 0
+
+    @property
+    def title(self) -> str:
+        """What its features are, for a person to read."""
+        scheme, name = self.encoder.get("scheme"), str(self.encoder.get("name", ""))
+        if scheme and name != scheme:
+            name = f"{scheme}:{name or str(self.encoder.get('weights'))[:12]}"
+        size = f"{self.dim} x {self.dtype}"
+        if self.max_tokens:
+            size = f"up to {self.max_tokens} tokens of {size}"
+        precision = self.encoder.get("precision")
+        return f"{size}, {name}{f' in {precision}' if precision else ''}"
+
+    @property
+    def shape(self) -> Shape:
+        """What its features look like."""
+        return Shape(self.dim, self.dtype, self.max_tokens)
 
 
 @dataclass(frozen=True)
@@ -82,7 +141,8 @@ class ColumnShard:
     """One shard of a column.
 
     Attributes:
-        features: float16, shape (rows, dim); zeros where `present` is false.
+        features: float16 or float32, shape (rows, dim); zeros where `present` is false. Of tokens
+            shape (all tokens, dim), and row i has those from offsets[i] to offsets[i + 1].
         present: bool, shape (rows,).
         reasons: strings; why a row has no feature, null where it has one.
     """
@@ -90,6 +150,7 @@ class ColumnShard:
     features: np.ndarray
     present: np.ndarray
     reasons: pa.ChunkedArray
+    offsets: np.ndarray | None = None
 
 
 def read_column(path: str) -> ColumnShard:
@@ -100,11 +161,21 @@ def read_column(path: str) -> ColumnShard:
     else:
         with storage.open_input(path) as file:
             table = pa.ipc.open_file(pa.BufferReader(file.read())).read_all()
-    dim = table.schema.field("feature").type.shape[0]
-    parts = [_to_numpy(chunk.storage, dim) for chunk in table["feature"].chunks]
-    features = parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, dim), "f2"), *parts])
+    kind = table.schema.field("feature").type
+    tokens = pa.types.is_list(kind)
+    tensor = kind.value_type if tokens else kind
+    dim = tensor.shape[0]
+    empty = np.float16 if tensor.value_type == pa.float16() else np.float32
+    chunks = table["feature"].chunks
+    stored = [chunk.flatten() if tokens else chunk for chunk in chunks]
+    parts = [_to_numpy(chunk.storage, dim) for chunk in stored]
+    features = parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, dim), empty), *parts])
     present = table["feature"].is_valid().to_numpy()
-    return ColumnShard(features, present, table["reason"])
+    offsets: np.ndarray | None = None
+    if tokens:
+        counts = [chunk.value_lengths().fill_null(0).to_numpy() for chunk in chunks]
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate([[], *counts]))]).astype(np.int64)
+    return ColumnShard(features, present, table["reason"], offsets)
 
 
 def _to_numpy(lists: pa.FixedSizeListArray, dim: int) -> np.ndarray:

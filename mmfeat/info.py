@@ -11,6 +11,7 @@ import tyro
 from mmfeat import console, storage, store
 from mmfeat.cli import run_stage
 from mmfeat.errors import MmfeatError
+from mmfeat.features import Column
 from mmfeat.options import argument, parse
 
 
@@ -66,7 +67,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     if "shards" in facts:
         lines.append(("shards", len(facts["shards"])))
     for name, column in (facts["columns"] if facts["kind"] == "features" else {}).items():
-        shape = f"{column['modality']}, {column['dim']} x float16, {column['encoder']['name']}"
+        shape = f"{column['modality']}, {Column(**column).title}"
         lines.append((f"column {name}", f"{shape}, fingerprint {column['fingerprint'][:12]}"))
     lines += _nested(facts.get("totals", {}), "")
     lines += [(f"failed shard {shard}", error) for shard, error in facts["failed_shards"].items()]

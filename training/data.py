@@ -17,7 +17,7 @@ class Dataset:
     """All records of a feature store, and the rows of each split.
 
     Attributes:
-        features: column → float16, shape (records, dim).
+        features: column → float16 or float32, shape (records, dim).
         present: column → bool, shape (records,).
         texts: object array, shape (records,); the label of each record as text.
         labels: int64, shape (records,); its index in `classes`, -1 where it has none or one that
@@ -69,7 +69,8 @@ def load_dataset(
     check_metadata(store, target, split_column)
     rule = SplitRule(split_column)
     features = {
-        name: np.zeros((store.records, store.columns[name].dim), np.float16) for name in columns
+        name: np.zeros((store.records, store.columns[name].dim), store.columns[name].dtype)
+        for name in columns
     }
     shards: list[Rows] = []
     start = 0

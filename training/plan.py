@@ -53,7 +53,15 @@ def choose_columns(store: FeatureStore, modalities: str) -> list[Column]:
                 got=name,
                 cure=f"There are: {', '.join(store.columns)}",
             )
-    return [column for name, column in store.columns.items() if name in names]
+    chosen = [column for name, column in store.columns.items() if name in names]
+    for column in chosen:
+        if column.max_tokens:
+            raise MmfeatError(
+                "a column of tokens cannot be trained on; fusions take one vector a modality",
+                got=column.name,
+                cure="Choose others with --modalities, or extract it with output=pooled",
+            )
+    return chosen
 
 
 def choose_split_column(store: FeatureStore, config: TrainConfig) -> str:

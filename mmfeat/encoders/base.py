@@ -1,8 +1,8 @@
-"""What every frozen encoder is: bytes of one member in, one vector out."""
+"""What every frozen encoder is: bytes of one member in, one vector out, or one a token."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +15,23 @@ class Encoder(ABC):
     neighbours.
     """
 
-    modality: ClassVar[str]
-    """The modality this encoder reads: `image`, `text`, …"""
+    modality: str
+    """The modality this encoder reads: `image`, `text`, `audio`."""
 
     dim: int
-    """Length of one pooled feature."""
+    """Length of one vector."""
+
+    max_tokens: int = 0
+    """0 for one vector a record; else a record has one to so many vectors."""
+
+    batch_size: int = 64
+    """Records encoded at a time at most, where the user asks for no number."""
+
+    on_gpu: bool = False
+    """Whether the forward leaves the CPU free to decode meanwhile."""
+
+    budget: int | None = None
+    """Most units of `length` in a batch, padding counted; None = no bound but the batch size."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -33,6 +45,17 @@ class Encoder(ABC):
             RecordError: the bytes cannot be used; only this record is lost.
         """
 
+    def length(self, item: Any) -> int:
+        """What a decoded input costs: tokens of a text, frames of a sound.
+
+        Inputs of like length are put into one batch, so that little is spent on padding.
+        """
+        return 1
+
     @abstractmethod
-    def encode(self, batch: Sequence[Any]) -> np.ndarray:
-        """Features of a batch of decoded inputs: float32, shape (len(batch), dim)."""
+    def encode(self, batch: Sequence[Any]) -> np.ndarray | list[np.ndarray]:
+        """Features of a batch of decoded inputs.
+
+        Returns:
+            float32, shape (len(batch), dim); of tokens a list of arrays of shape (tokens, dim).
+        """

@@ -10,7 +10,7 @@ difference between none and a little counts for more than that between much and 
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import PIL
@@ -48,7 +48,7 @@ class ImageDescriptor(Encoder):
         directions: gradient directions around the circle; the vector grows by 80 for each.
     """
 
-    modality: ClassVar[str] = "image"
+    modality = "image"
 
     def __init__(self, *, directions: int = 12) -> None:
         if not isinstance(directions, int) or not 4 <= directions <= 36:

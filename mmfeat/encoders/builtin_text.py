@@ -8,7 +8,7 @@ stems, endings, misspellings, and the languages that put no spaces between words
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class TextNgrams(Encoder):
         dim: length of the vector, an even number. Fewer dimensions, more collisions.
     """
 
-    modality: ClassVar[str] = "text"
+    modality = "text"
 
     def __init__(self, *, dim: int = 4096) -> None:
         if not isinstance(dim, int) or dim < 64 or dim % 2:

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmfeat.alignment import aligned_rows, blocks
+from mmfeat.alignment import aligned_rows
 from mmfeat.sample import Record, Sample
 from mmfeat.shards import TarWriter
 from mmfeat.storage import Output
@@ -65,8 +65,3 @@ def test_a_tar_of_other_samples_is_found_out(table):
 def test_no_tar_at_all_is_damage(table):
     rows = outcome(aligned_rows(table, io.BytesIO(b"")))
     assert [row[2] for row in rows] == ["damaged_shard", None, "damaged_shard", "damaged_shard"]
-
-
-def test_blocks_keep_all_items_in_order():
-    assert list(blocks(range(5), 2)) == [[0, 1], [2, 3], [4]]
-    assert list(blocks([], 2)) == []

@@ -3,9 +3,11 @@ import pytest
 
 from mmfeat.alignment import Row
 from mmfeat.columns import ColumnWriter, claim_column, encode_each
-from mmfeat.encoders import Encoder
+from mmfeat.decoding import windows
+from mmfeat.encoders import Encoder, EncoderSpec
+from mmfeat.encoders.probe import Settled
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.features import read_column
+from mmfeat.features import Shape, read_column
 from mmfeat.shards import TarSample
 from mmfeat.store import read_receipt
 
@@ -40,16 +42,25 @@ def row(key, text=None, statuses=None, problem=None):
     return Row(key, statuses or {"text": "ok"}, sample, problem)
 
 
-def write(folder, rows, encoder=None):
+SPEC = EncoderSpec("text", "text", "builtin", "text")
+
+
+def claim(folder, encoder):
+    return claim_column(folder, SPEC, encoder, Settled("float32", 64, {}))
+
+
+def write(folder, rows, encoder=None, ahead=False):
     encoder = encoder or Lengths()
-    column = claim_column(folder, "text", encoder)
-    with ColumnWriter(folder, "00000", column, encoder) as writer:
-        writer.write(rows, threads=2)
+    column = claim(folder, encoder)
+    with ColumnWriter(folder, "00000", column, encoder, batch_size=64) as writer:
+        for window in windows(rows, {"text": encoder}, threads=2, ahead=ahead):
+            writer.write(window.keys, window.items["text"], window.bytes_read["text"])
     writer.commit({"sha256": "s"}, seconds=1.0)
     return read_column(f"{folder}/00000.arrow"), read_receipt(folder, "00000")
 
 
-def test_each_record_has_one_row_and_one_outcome(tmp_path):
+@pytest.mark.parametrize("ahead", [False, True])
+def test_each_record_has_one_row_and_one_outcome(tmp_path, ahead):
     rows = [
         row("a", "one"),
         row("b", None, {"text": "not_found"}),
@@ -60,7 +71,7 @@ def test_each_record_has_one_row_and_one_outcome(tmp_path):
         row("g", "three"),
         row("h", problem=RecordError("damaged_shard", "cut")),
     ]
-    shard, receipt = write(str(tmp_path), rows)
+    shard, receipt = write(str(tmp_path), rows, ahead=ahead)
     assert shard.present.tolist() == [True, *[False] * 5, True, False]
     assert shard.features[[0, 6]].tolist() == [[3, 3], [5, 5]]
     assert shard.reasons.to_pylist() == [
@@ -74,7 +85,7 @@ def test_each_record_has_one_row_and_one_outcome(tmp_path):
 
 def test_a_batch_that_fails_is_split_until_the_bad_record_is_alone():
     encoder = Lengths()
-    results = encode_each(encoder, ["a", "bb", "trip", "cccc"])
+    results = encode_each(encoder, ["a", "bb", "trip", "cccc"], Shape(2))
     assert [r.reason if isinstance(r, RecordError) else r[0] for r in results] == [
         1, 2, "encoder_failed", 4,
     ]  # fmt: skip
@@ -85,13 +96,13 @@ def test_a_batch_that_fails_is_split_until_the_bad_record_is_alone():
 def test_an_encoder_that_returns_another_shape_is_an_error_of_the_encoder():
     encoder = Lengths()
     encoder.dim = 3
-    with pytest.raises(MmfeatError, match=r"must return shape \(1, 3\); got \(1, 2\)"):
-        encode_each(encoder, ["a"])
+    with pytest.raises(MmfeatError, match=r"must return features of shape \(3,\); got \(2,\)"):
+        encode_each(encoder, ["a"], Shape(3))
 
 
 def test_a_column_made_by_another_encoder_is_refused_with_both_fingerprints(tmp_path):
-    first = claim_column(str(tmp_path), "text", Lengths())
-    assert claim_column(str(tmp_path), "text", Lengths()) == first
+    first = claim(str(tmp_path), Lengths())
+    assert claim(str(tmp_path), Lengths()) == first
     with pytest.raises(MmfeatError, match="they differ in version") as caught:
-        claim_column(str(tmp_path), "text", Lengths(version=2))
+        claim(str(tmp_path), Lengths(version=2))
     assert first.fingerprint[:12] in str(caught.value)

@@ -78,7 +78,7 @@ def test_a_second_run_does_nothing_and_another_column_computes_that_column_only(
 
 
 def test_a_changed_encoder_under_an_old_column_name_is_refused(mmfeat, shards, features):
-    result = mmfeat("extract", shards, features, "--encoder", "image=builtin:text")
+    result = mmfeat("extract", shards, features, "--encoder", "image:text=builtin:text")
     assert result.returncode == 1
     assert "fingerprint" in result.stderr
     assert FeatureStore(str(features)).columns["image"].modality == "image"
@@ -128,10 +128,10 @@ def test_the_features_do_not_depend_on_batches_and_threads(mmfeat, shards, featu
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
-        ("image", "must be of the form COLUMN=SCHEME:NAME; got 'image'"),
+        ("image", "COLUMN:MODALITY=SCHEME:NAME; got 'image'"),
         ("image=builtin:imag", "Did you mean builtin:image"),
         ("samples=builtin:text", "must not be called 'samples'"),
-        ("text=builtin:text?nonsense=1", "does not take these options"),
+        ("text=builtin:text?nonsense=1", "has no such option; got 'nonsense'"),
     ],
 )
 def test_an_encoder_that_does_not_exist_is_one_clear_error(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mmfeat import storage
-from mmfeat.features import OK, Outcome, column_batch, column_schema
+from mmfeat.features import OK, Outcome, Shape, column_batch, column_schema
 from mmfeat.store import FORMAT, shard_name
 
 
@@ -43,14 +43,19 @@ def write_store(folder: str, records: Records, shards: int = 2) -> str:
         _write_samples(folder, index, records, rows)
         for name, values in records.features.items():
             there = records.present.get(name, np.ones(records.count, bool))[rows]
+            shape = Shape(values.shape[1])
             batch = column_batch(
-                np.where(there[:, None], values[rows], 0),
+                [
+                    vector if is_there else None
+                    for vector, is_there in zip(values[rows], there, strict=True)
+                ],
                 [OK if is_there else Outcome("missing", "missing") for is_there in there],
+                shape,
             )
             path = storage.join(folder, name, f"{shard_name(index)}.arrow")
             with (
                 storage.create(path) as output,
-                pa.ipc.new_file(output, column_schema(values.shape[1])) as file,
+                pa.ipc.new_file(output, column_schema(shape)) as file,
             ):
                 file.write_batch(batch)
     storage.write_json(storage.join(folder, "manifest.json"), _manifest(records, parts))

@@ -1,0 +1,145 @@
+"""Settling what is best measured: the precision of an encoder, and how much it takes at a time.
+
+It happens once, before a column is begun, on records of the store; what came out is written into
+column.json, so that each shard of the column is made alike, today and after a kill.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from mmfeat.encoders import Encoder, EncoderSpec
+from mmfeat.encoders.settings import Precision, Settings
+
+PROBED = 32
+"""Records that are encoded."""
+
+MEAN_COSINE, MIN_COSINE = 0.999, 0.99
+"""What a precision must reach against float32."""
+
+_GAIN = 1.03
+"""A larger batch must be faster by this factor."""
+
+_REPEATS = 2
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What came out.
+
+    Attributes:
+        precision: of the weights and the forward.
+        batch_size: records encoded at a time at most.
+        measured: the figures, for column.json: per precision records/s and cosine to float32,
+            per batch size records/s.
+    """
+
+    precision: Precision
+    batch_size: int
+    measured: dict[str, Any]
+
+
+def settle(
+    spec: EncoderSpec, settings: Settings, members: Sequence[bytes], batch_size: int
+) -> tuple[Encoder, Settled]:
+    """The encoder as it is to run.
+
+    Args:
+        spec: which encoder.
+        settings: with the precision that was asked for, perhaps `auto`.
+        members: bytes of some records, as many as `PROBED`; none leaves the defaults.
+        batch_size: asked for, or 0.
+    """
+    asked = settings.precision
+    encoder = spec.load(replace(settings, precision="float32" if asked == "auto" else asked))
+    if "precision" not in encoder.identity():
+        return encoder, Settled("float32", batch_size or encoder.batch_size, {})
+    measured: dict[str, Any] = {}
+    inputs = _decoded(encoder, members)
+    precision: Precision = "float32" if asked == "auto" else asked
+    if asked == "auto" and inputs:
+        encoder, precision, measured["precision"] = _choose(spec, settings, encoder, inputs)
+    if not batch_size and inputs:
+        batch_size, measured["batch_size"] = _largest_that_pays(encoder, inputs)
+    return encoder, Settled(precision, batch_size or encoder.batch_size, measured)
+
+
+def _choose(
+    spec: EncoderSpec, settings: Settings, reference: Encoder, inputs: Sequence[Any]
+) -> tuple[Encoder, Precision, dict[str, Any]]:
+    """The fastest precision whose features are those of float32."""
+    exact = _pooled(reference.encode(inputs))
+    speed = _speed(partial(reference.encode, inputs), len(inputs))
+    best, chosen, fastest = reference, "float32", speed
+    facts: dict[str, Any] = {"float32": {"records_per_second": round(speed, 2)}}
+    candidates: tuple[Precision, ...] = ("bfloat16", "float16") if reference.on_gpu else (
+        "bfloat16",
+    )  # fmt: skip
+    for precision in candidates:
+        encoder = spec.load(replace(settings, precision=precision))
+        cosines = _cosines(_pooled(encoder.encode(inputs)), exact)
+        speed = _speed(partial(encoder.encode, inputs), len(inputs))
+        facts[precision] = {
+            "records_per_second": round(speed, 2),
+            "cosine_mean": round(float(cosines.mean()), 6),
+            "cosine_min": round(float(cosines.min()), 6),
+        }
+        alike = cosines.mean() >= MEAN_COSINE and cosines.min() >= MIN_COSINE
+        if alike and speed > fastest:
+            best, chosen, fastest = encoder, precision, speed
+    return best, chosen, facts  # type: ignore[return-value]
+
+
+def _largest_that_pays(encoder: Encoder, inputs: Sequence[Any]) -> tuple[int, dict[str, float]]:
+    """The batch size beyond which nothing is gained; one record more never costs a retry."""
+    facts: dict[str, float] = {}
+    size, best, fastest = 8, 8, 0.0
+    while size <= encoder.batch_size:
+        batch = [inputs[i % len(inputs)] for i in range(size)]
+        try:
+            speed = _speed(partial(encoder.encode, batch), size)
+        except Exception:
+            break  # too large for the memory there is
+        facts[str(size)] = round(speed, 2)
+        if speed < fastest * _GAIN:
+            break
+        best, fastest, size = size, speed, size * 2
+    return best, facts
+
+
+def _decoded(encoder: Encoder, members: Sequence[bytes]) -> list[Any]:
+    """Inputs of those records that can be decoded and encoded."""
+    inputs = []
+    for member in members[:PROBED]:
+        try:
+            item = encoder.decode(member)
+            encoder.encode([item])
+        except Exception:  # noqa: S112
+            continue  # extraction meets it again, and says so
+        inputs.append(item)
+    return inputs
+
+
+def _pooled(features: np.ndarray | list[np.ndarray]) -> np.ndarray:
+    """One vector a record; of tokens all of them, one after the other."""
+    return features if isinstance(features, np.ndarray) else np.concatenate(features)
+
+
+def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    cosines: np.ndarray = (a * b).sum(axis=-1) / np.maximum(lengths, 1e-12)
+    return cosines
+
+
+def _speed(action: Callable[[], Any], records: int) -> float:
+    """Records a second, best of some."""
+    seconds = []
+    for _ in range(_REPEATS):
+        began = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - began)
+    return records / min(seconds)
