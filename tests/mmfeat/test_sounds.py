@@ -12,7 +12,7 @@ import soundfile
 
 from mmfeat import sounds
 from mmfeat.errors import RecordError
-from mmfeat.sounds import SoundInfo, check_sound
+from mmfeat.sounds import SoundInfo, check_sound, read_sound
 
 
 def encoded(
@@ -186,3 +186,47 @@ def test_spoken_digits_are_all_fine(real_data: Callable[[str], Path]) -> None:
         info = check_sound(data, decode=True)
         assert info == check_sound(data, decode=False)
         assert (info.sample_rate, info.channels) == (8000, 1)
+
+
+def written(wave: np.ndarray, rate: int, format: str = "WAV", subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, wave, rate, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+def test_a_sound_is_read_from_its_start_as_one_channel() -> None:
+    wave = np.random.default_rng(3).uniform(-0.5, 0.5, (200_000, 2)).astype("float32")
+    data = written(wave, 8000, subtype="FLOAT")
+    whole = read_sound(data, 8000, 60)
+    np.testing.assert_allclose(whole, wave.mean(axis=1), atol=1e-7)
+    np.testing.assert_array_equal(read_sound(data, 8000, 10), whole[:80_000])
+    assert read_sound(flac_of_unknown_length(), 8000, 60).shape == (20_000,)
+    assert read_sound(flac_of_unknown_length(), 8000, 1).shape == (8000,)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 44_101, 48_000, 192_000])
+def test_a_tone_sounds_the_same_at_any_sampling_rate(rate: int) -> None:
+    data = written(np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate), rate)
+    samples = read_sound(data, 16_000, 1.5)
+    assert samples.dtype == np.float32
+    assert len(samples) == 24_000
+    expected = np.sin(2 * np.pi * 440 * np.arange(24_000) / 16_000)
+    assert np.abs(samples - expected)[500:-500].max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"", "undecodable"),
+        (b"no sound", "undecodable"),
+        (written(np.zeros(0), 8000), "empty"),
+        (written(np.array([0.1, np.nan]), 8000, subtype="FLOAT"), "undecodable"),
+        (written(np.zeros(9), 2**30), "undecodable"),
+        (written(np.zeros(9), 1), "undecodable"),
+        (written(np.zeros((9, 65)), 8000), "too_large"),
+    ],
+)
+def test_a_sound_that_cannot_be_read_is_a_bad_record(data: bytes, word: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        read_sound(data, 16_000, 30)
+    assert caught.value.reason == word
