@@ -1,13 +1,20 @@
 """What the tests of stores look at: their rows, their samples, all that must not change."""
 
 import json
+import os
+import random
+import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
+from tenacity import wait_none
+
+from tests.faults import Flaky
 
 
 @pytest.fixture
@@ -58,3 +65,34 @@ def whole_of() -> Callable[[Path], dict[str, Any]]:
         return found
 
     return whole
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[str], bool]]]:
+    """A disk of its own and a function that changes how it is mounted; skips where forbidden."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if os.geteuid() or not mount("size=200k"):
+        pytest.skip("a disk of its own needs root and the right to mount")
+    yield place, mount
+    subprocess.run(["umount", "--lazy", str(place)], check=False)
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> type[Flaky]:
+    """The store that fails, not failing yet, and empty."""
+    fsspec.register_implementation("flaky", Flaky, clobber=True)
+    monkeypatch.setattr(Flaky, "store", {})
+    monkeypatch.setattr(Flaky, "pseudo_dirs", [""])
+    monkeypatch.setattr(Flaky, "chance", random.Random(11))
+    monkeypatch.setattr(Flaky, "part", 0.0)
+    monkeypatch.setattr(Flaky, "failed", 0)
+    monkeypatch.setattr(Flaky, "read_only", False)
+    monkeypatch.setattr("pipelines.attempts.wait_exponential", lambda **words: wait_none())
+    monkeypatch.setattr("mmfeat.contents._PAUSE", 0)
+    return Flaky

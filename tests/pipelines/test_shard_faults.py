@@ -7,14 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
-from tenacity import wait_none
 
 from mmfeat import store
+from tests.faults import contents, kill, one_line_of, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = ("--samples-per-shard", 20)
@@ -34,30 +32,6 @@ def pictures(tmp_path_factory):
         (folder / f"{n + 1:03}.png").unlink()
     (folder / "table.csv").write_text("file_name,text,label\n" + "".join(lines))
     return folder / "table.csv"
-
-
-def one_line_of(text):
-    """The one line that tells of the error."""
-    assert "Traceback" not in text
-    lines = [line for line in text.splitlines() if line.startswith("mmfeat: error:")]
-    assert len(lines) == 1, text
-    return lines[0]
-
-
-def wait_for(process, condition, seconds=30):
-    """Waits for a condition; False where the process ended before."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if process.poll() is not None:
-            return False
-        assert time.monotonic() < end, "waited for too long"
-        time.sleep(0.001)
-    return True
-
-
-def kill(process):
-    process.send_signal(signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
 
 
 @pytest.mark.slow
@@ -92,22 +66,6 @@ def test_killed_twenty_times_at_any_moment_the_store_is_that_of_an_undisturbed_r
     result = mmfeat("shard", pictures, out, *arguments)
     assert result.returncode == 0, result.stderr
     assert whole_of(out) == whole
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of its own and a function that changes how it is mounted; skips where forbidden."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mount(options):
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-    if os.geteuid() or not mount("size=200k"):
-        pytest.skip("a disk of its own needs root and the right to mount")
-    yield place, mount
-    subprocess.run(["umount", "--lazy", str(place)], check=False)
 
 
 def test_a_full_disk_is_one_line_and_with_more_room_the_run_goes_on(
@@ -165,78 +123,6 @@ def test_a_read_only_disk_is_one_line(mmfeat, toy_table, small_disk):
     assert "Read-only" in one_line_of(result.stderr)
     result = mmfeat("shard", toy_table, place / "done")
     assert (result.returncode, "nothing to do" in result.stdout) == (0, True)
-
-
-class Flaky(MemoryFileSystem):
-    """A store in memory where some calls fail, by chance with a seed, or all that write."""
-
-    protocol = "flaky"
-    store = {}  # noqa: RUF012
-    pseudo_dirs = [""]  # noqa: RUF012
-    chance = random.Random(0)
-    part = 0.0
-    failed = 0
-    read_only = False
-
-    @classmethod
-    def _strip_protocol(cls, path):
-        return super()._strip_protocol(str(path).replace("flaky://", "memory://", 1))
-
-    @classmethod
-    def tick(cls, what, writes=False):
-        if writes and cls.read_only:
-            raise PermissionError(13, "Permission denied", what)
-        if cls.chance.random() < cls.part:
-            Flaky.failed += 1
-            raise OSError(5, "the connection was reset", what)
-
-    def _open(self, path, mode="rb", **options):
-        self.tick(path, mode != "rb")
-        return super()._open(path, mode, **options)
-
-    def info(self, path, **options):
-        self.tick(path)
-        return super().info(path, **options)
-
-    def ls(self, path, detail=True, **options):
-        self.tick(path)
-        return super().ls(path, detail, **options)
-
-    def put_file(self, lpath, rpath, **options):
-        self.tick(rpath, writes=True)
-        return super().put_file(lpath, rpath, **options)
-
-    def rm(self, path, **options):
-        self.tick(path, writes=True)
-        return super().rm(path, **options)
-
-    def makedirs(self, path, exist_ok=False):
-        self.tick(path, writes=True)
-        return super().makedirs(path, exist_ok)
-
-
-@pytest.fixture
-def flaky(monkeypatch):
-    """The store that fails, not failing yet, and empty."""
-    fsspec.register_implementation("flaky", Flaky, clobber=True)
-    monkeypatch.setattr(Flaky, "store", {})
-    monkeypatch.setattr(Flaky, "pseudo_dirs", [""])
-    monkeypatch.setattr(Flaky, "chance", random.Random(11))
-    monkeypatch.setattr(Flaky, "part", 0.0)
-    monkeypatch.setattr(Flaky, "failed", 0)
-    monkeypatch.setattr(Flaky, "read_only", False)
-    monkeypatch.setattr("pipelines.attempts.wait_exponential", lambda **words: wait_none())
-    monkeypatch.setattr("mmfeat.contents._PAUSE", 0)
-    return Flaky
-
-
-def contents(folder):
-    """All files of a folder of the flaky store."""
-    return {
-        name.removeprefix(folder): file.getvalue()
-        for name, file in Flaky.store.items()
-        if name.startswith(f"{folder}/") and not name.endswith("_stats.json")
-    }
 
 
 @pytest.mark.parametrize("part", [0.03, 0.05])
