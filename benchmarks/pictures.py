@@ -16,7 +16,7 @@ _BASES = 64
 _QUALITY = 85
 _SMALLEST, _LARGEST = 22_000, 98_000
 """Aims for the bytes of a file; what noise adds or takes keeps it in 20 to 100 KB."""
-_WORDS = "red green blue small large old new round square bright lamp boat house tree road".split()
+WORDS = "red green blue small large old new round square bright lamp boat house tree road".split()
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _record(bases: list[bytes], seed: int, index: int) -> tuple[bytes, str]:
 
 def _caption(seed: int, index: int) -> str:
     draw = random.Random(f"{seed} caption {index}")  # noqa: S311 - repeatable, not secret
-    return f"{' '.join(draw.choices(_WORDS, k=draw.randint(5, 15)))}, number {index}"
+    return f"{' '.join(draw.choices(WORDS, k=draw.randint(5, 15)))}, number {index}"
 
 
 def _with_comment(jpeg: bytes, comment: bytes) -> bytes:
