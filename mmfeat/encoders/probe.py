@@ -6,6 +6,7 @@ column.json, so that each shard of the column is made alike, today and after a k
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -25,6 +26,9 @@ _GAIN = 1.03
 """A larger batch must be faster by this factor."""
 
 _REPEATS = 2
+
+_PATIENCE = 4.0
+"""Seconds after which no larger batch is tried."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,16 @@ def _choose(
 
 
 def _largest_that_pays(encoder: Encoder, inputs: Sequence[Any]) -> tuple[int, dict[str, float]]:
-    """The batch size beyond which nothing is gained; one record more never costs a retry."""
+    """The batch size beyond which nothing is gained.
+
+    Where a budget bounds batches by their length there is nothing to find.
+    """
     facts: dict[str, float] = {}
-    size, best, fastest = 8, 8, 0.0
-    while size <= encoder.batch_size:
+    if encoder.budget is not None:
+        return encoder.batch_size, facts
+    size, best, fastest = min(8, encoder.batch_size), min(8, encoder.batch_size), 0.0
+    began = time.perf_counter()
+    while size <= encoder.batch_size and time.perf_counter() - began < _PATIENCE:
         batch = [inputs[i % len(inputs)] for i in range(size)]
         try:
             speed = _speed(partial(encoder.encode, batch), size)
@@ -115,12 +125,21 @@ def _decoded(encoder: Encoder, members: Sequence[bytes]) -> list[Any]:
     """Inputs of those records that can be decoded and encoded."""
     inputs = []
     for member in members[:PROBED]:
-        try:
-            item = encoder.decode(member)
-            encoder.encode([item])
-        except Exception:  # noqa: S112
-            continue  # extraction meets it again, and says so
-        inputs.append(item)
+        with suppress(Exception):  # extraction meets it again, and says so
+            inputs.append(encoder.decode(member))
+    return _encodable(encoder, inputs)
+
+
+def _encodable(encoder: Encoder, inputs: list[Any]) -> list[Any]:
+    """Those inputs that do not make the encoder fail."""
+    try:
+        if inputs:
+            encoder.encode(inputs)
+    except Exception:
+        half = len(inputs) // 2
+        if not half:
+            return []
+        return _encodable(encoder, inputs[:half]) + _encodable(encoder, inputs[half:])
     return inputs
 
 
