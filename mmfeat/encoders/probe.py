@@ -25,7 +25,9 @@ MEAN_COSINE, MIN_COSINE = 0.999, 0.99
 _GAIN = 1.03
 """A larger batch must be faster by this factor."""
 
-_REPEATS = 2
+_REPEATS, _MOST_REPEATS = 2, 10
+_SECONDS = 1.0
+"""What is quick is measured again until that much time has passed, or noise would decide."""
 
 _PATIENCE = 4.0
 """Seconds after which no larger batch is tried."""
@@ -156,8 +158,8 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _speed(action: Callable[[], Any], records: int) -> float:
     """Records a second, best of some."""
-    seconds = []
-    for _ in range(_REPEATS):
+    seconds: list[float] = []
+    while len(seconds) < _REPEATS or (sum(seconds) < _SECONDS and len(seconds) < _MOST_REPEATS):
         began = time.perf_counter()
         action()
         seconds.append(time.perf_counter() - began)
