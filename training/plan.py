@@ -127,25 +127,18 @@ def _recipes(
 ) -> Sequence[StepRecipe | ProbeRecipe]:
     """A recipe for each value of what is chosen on validation."""
     labels = dataset.labels[dataset.parts[TRAIN]]
-    log_prior = log_prior_for(labels, architecture.classes, config.metric)
+    shared: dict[str, Any] = {
+        "metric": config.metric,
+        "seed": config.seed,
+        "epochs": config.epochs,
+        "log_prior": log_prior_for(labels, architecture.classes, config.metric),
+    }
     if architecture.fusion == LOGISTIC:
         penalties = [config.inverse_penalty] if config.inverse_penalty else INVERSE_PENALTIES
-        return [
-            ProbeRecipe(
-                metric=config.metric,
-                seed=config.seed,
-                epochs=config.epochs,
-                log_prior=log_prior,
-                inverse_penalty=penalty,
-            )
-            for penalty in penalties
-        ]
+        return [ProbeRecipe(**shared, inverse_penalty=penalty) for penalty in penalties]
     return [
         StepRecipe(
-            metric=config.metric,
-            seed=config.seed,
-            epochs=config.epochs,
-            log_prior=log_prior,
+            **shared,
             lr=lr,
             weight_decay=config.weight_decay,
             batch_size=config.batch_size or batch_size_for(len(labels)),
