@@ -57,7 +57,7 @@ def check_sound(data: bytes, *, decode: bool) -> SoundInfo:
     Raises:
         RecordError: `undecodable`, `empty` where there are no frames, or `too_large`.
     """
-    with _opened(data) as file:
+    with opened(data) as file:
         frames, channels = file.frames, file.channels
         if frames != _UNKNOWN:
             _check_length(frames, channels)
@@ -82,7 +82,7 @@ def read_sound(data: bytes, rate: int, seconds: float) -> np.ndarray:
     Raises:
         RecordError: `undecodable`, a sample that is no number too; `empty`; `too_large`.
     """
-    with _opened(data) as file:
+    with opened(data) as file:
         if not MIN_RATE <= file.samplerate <= MAX_RATE:
             raise RecordError(
                 "undecodable", f"{file.samplerate} Hz; {MIN_RATE} to {MAX_RATE} Hz are read"
@@ -96,8 +96,11 @@ def read_sound(data: bytes, rate: int, seconds: float) -> np.ndarray:
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Any]:
-    """A file of soundfile's; whatever goes wrong with it is a RecordError."""
+def opened(data: bytes) -> Iterator[Any]:
+    """A file of soundfile's; whatever goes wrong with it is a RecordError.
+
+    Its header's length is not to be trusted, and it does not seek: read until nothing comes.
+    """
     import soundfile
 
     try:

@@ -20,7 +20,7 @@ import numpy as np
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.errors import RecordError
-from mmfeat.sounds import MAX_CHANNELS, _Bytes
+from mmfeat.sounds import opened
 
 VERSION = 1
 """Goes up with any change of a value that `encode` returns."""
@@ -129,40 +129,21 @@ class LogMelStatistics(Encoder):
 
 def _read_mono(data: bytes) -> tuple[np.ndarray, int]:
     """The mean of the channels, float32, shape (frames,), and the rate, within bounds."""
-    import soundfile
-
-    try:
-        if not data:
-            raise RecordError("undecodable", "the file is empty")
-        with soundfile.SoundFile(_Bytes(data)) as file:
-            channels = file.channels
-            if channels > MAX_CHANNELS:
-                raise RecordError(
-                    "too_large", f"{channels} channels; at most {MAX_CHANNELS} are read"
-                )
-            rate = min(max(file.samplerate, RATES[0]), RATES[1])
-            # For both of these see `mmfeat.sounds`: no seeking, no trust in the header's length.
-            file.seekable = lambda: False
-            block = np.empty((_BLOCK, channels), np.float32)
-            mono, left = [], MAX_SECONDS * rate
-            while left and file.frames:
-                read = file.buffer_read_into(block[: min(left, _BLOCK)], dtype="float32")
-                if not read:
-                    break
-                # Floats may be anything. Those beyond these bounds are no sound.
-                part = np.nan_to_num(block[:read], nan=0, posinf=0, neginf=0).clip(-1e9, 1e9)
-                mono.append(part.mean(axis=1))
-                left -= read
-    except RecordError:
-        raise
-    except soundfile.LibsndfileError as error:
-        # Without its prefix, which holds an address that differs from run to run.
-        raise RecordError("undecodable", f"libsndfile: {error.error_string}") from error
-    except Exception as error:
-        raise RecordError("undecodable", f"{type(error).__name__}: {error}") from error
-    if not mono:
-        raise RecordError("empty", "no frames")
-    return np.concatenate(mono), rate
+    with opened(data) as file:
+        rate = min(max(file.samplerate, RATES[0]), RATES[1])
+        block = np.empty((_BLOCK, file.channels), np.float32)
+        mono, left = [], MAX_SECONDS * rate
+        while left and file.frames:
+            read = file.buffer_read_into(block[: min(left, _BLOCK)], dtype="float32")
+            if not read:
+                break
+            # Floats may be anything. Those beyond these bounds are no sound.
+            part = np.nan_to_num(block[:read], nan=0, posinf=0, neginf=0).clip(-1e9, 1e9)
+            mono.append(part.mean(axis=1))
+            left -= read
+        if not mono:
+            raise RecordError("empty", "no frames")
+        return np.concatenate(mono), rate
 
 
 def _log_mel(sound: np.ndarray, rate: int) -> np.ndarray:
