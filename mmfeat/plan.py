@@ -51,12 +51,30 @@ class Layout:
         bytes: bytes of a shard at most, as far as sizes are known; a larger record stands alone.
         shuffle: `hash` for the order of a hash of the key, `none` for that of the input.
         name: printf pattern of the shards' names.
+        first: number of the first shard.
     """
 
     samples: int
     bytes: int | None = None
     shuffle: Shuffle = "hash"
     name: str = "%05d"
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which records are planned, and under which key.
+
+    Attributes:
+        where: where given, records that do not meet it are left out.
+        keys: where given, records whose `key_of` is not among them are left out; the second of
+            each pair, where it is not empty, becomes the record's key.
+        key_of: see `keys`.
+    """
+
+    where: Condition | None = None
+    keys: Iterable[tuple[str, str]] | None = None
+    key_of: Callable[[Record], str] = lambda record: record.key
 
 
 @dataclass(frozen=True)
@@ -98,6 +116,9 @@ class Plan:
         return sum(shard.bytes for shard in self.shards.values())
 
 
+_ALL = Choice()
+
+
 def make_plan(
     records: Iterable[Record],
     folder: str,
@@ -105,12 +126,9 @@ def make_plan(
     config_hash: str,
     layout: Layout,
     slots: Iterable[str] = (),
-    where: Condition | None = None,
-    keys: Iterable[tuple[str, str]] | None = None,
-    key_of: Callable[[Record], str] = lambda record: record.key,
+    choice: Choice = _ALL,
     same_key: Callable[[Record, Record], None] | None = None,
     amend: Callable[[str], None] | None = None,
-    first_shard: int = 0,
     run_bytes: int = RUN_BYTES,
 ) -> Plan:
     """Plan the shards of a store, or read the plan that an earlier run finished.
@@ -121,14 +139,10 @@ def make_plan(
         config_hash: the plan is good for this configuration only.
         layout: how records become shards.
         slots: what every record is expected to have, for the census.
-        where: where given, records that do not meet it are left out.
-        keys: where given, records whose `key_of` is not among them are left out; the second of
-            each pair, where it is not empty, becomes the record's key.
-        key_of: see `keys`.
+        choice: which records are planned; all when not given.
         same_key: called with two records that share a key, to refuse; else both are told apart
             by a `~` and their row numbers.
         amend: called with the folder of the store once all shards are planned.
-        first_shard: number of the first shard.
         run_bytes: bytes of lines sorted in memory at a time.
 
     Raises:
@@ -144,18 +158,19 @@ def make_plan(
     storage.remove(place)
     counts: Counter[str] = Counter()
     kinds: dict[str, str | None] = {}
-    wanted = _wanted(records, where, counts)
+    wanted = _wanted(records, choice.where, counts)
     lines: Iterator[_Line]
-    if keys is None:
+    if choice.keys is None:
         lines = (_line(record, tuple(slots), kinds) for record in wanted)
     else:
         lines = _joined(
             external_sort(
-                (_prefix(key_of(r)) + b"\t" + _line(r, tuple(slots), kinds) for r in wanted),
+                (_prefix(choice.key_of(r)) + b"\t" + _line(r, tuple(slots), kinds) for r in wanted),
                 run_bytes,
             ),
             external_sort(
-                (_prefix(key) + f"\t{_quoted(new)}\n".encode() for key, new in keys), run_bytes
+                (_prefix(key) + f"\t{_quoted(new)}\n".encode() for key, new in choice.keys),
+                run_bytes,
             ),
         )
     lines = _with_unique_keys(external_sort(lines, run_bytes), same_key, counts)
@@ -163,11 +178,11 @@ def make_plan(
         lines = external_sort((_by_row(line) for line in lines), run_bytes)
     census = _Census()
     shards: dict[str, PlannedShard] = {}
-    for index, block in enumerate(_blocks(lines, layout), first_shard):
+    for index, block in enumerate(_blocks(lines, layout), layout.first):
         name = shard_name(index, layout.name)
         shards[name] = _write_shard(storage.join(place, f"{name}.jsonl"), block, census)
-    if where:
-        where.check()
+    if choice.where:
+        choice.where.check()
     if not shards:
         raise MmfeatError(
             "the input holds no records" if not counts["read"] else

@@ -18,7 +18,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.modalities import MODALITIES
 from mmfeat.parallel import default_threads, ordered_map
 from mmfeat.part import File, Part
-from mmfeat.plan import Plan, amend_plan, make_plan, planned_shards, read_plan, remove_plan
+from mmfeat.plan import Choice, Plan, amend_plan, make_plan, planned_shards, read_plan, remove_plan
 from mmfeat.retry import Retry, after_retry, failed_rows, further_shards, has_failed
 from mmfeat.sample import Record, Sample
 from mmfeat.selection import Condition
@@ -85,7 +85,6 @@ class Sharding(Stage):
     def make_plan(self, source: Source, folder: str, *, sized: bool = False) -> Plan:
         """Plan the whole input; `folder` holds the plan, and no more is written."""
         config = self.config
-        condition = Condition(config.where) if config.where else None
         records = source.records()
         if sized or config.max_shard_bytes:
             records = self._sized(records)
@@ -98,9 +97,11 @@ class Sharding(Stage):
             config_hash=self.config_hash,
             layout=config.layout(in_order=source.in_order),
             slots=source.slots,
-            where=condition,
-            keys=((key, "") for key in config.selection.wanted()) if config.keys else None,
-            key_of=config.selection.value,
+            choice=Choice(
+                Condition(config.where) if config.where else None,
+                ((key, "") for key in config.selection.wanted()) if config.keys else None,
+                config.selection.value,
+            ),
             same_key=_refuse_same_key if config.refuses_duplicates else None,
             amend=amend,
         )
@@ -118,15 +119,16 @@ class Sharding(Stage):
         tasks = [ShardTask(s["name"], s["records"], done=True) for s in manifest["shards"]]
         if not has_failed(self.output, manifest):
             return tasks
+        layout = self.config.layout(in_order=source.in_order)
         plan = make_plan(
             source.records(),
             self.output,
             config_hash=self._retry.config_hash(self.config_hash),
-            layout=self.config.layout(in_order=source.in_order),
+            layout=replace(layout, first=self._retry.first_shard),
             slots=source.slots,
-            keys=failed_rows(self.output, manifest),
-            key_of=lambda record: str(record.row),
-            first_shard=self._retry.first_shard,
+            choice=Choice(
+                keys=failed_rows(self.output, manifest), key_of=lambda record: str(record.row)
+            ),
         )
         return tasks + [self._task(name, shard.records) for name, shard in plan.shards.items()]
 

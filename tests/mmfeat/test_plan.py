@@ -11,6 +11,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.keys import order_of
 from mmfeat.part import Base64, Cell, File, Member, Text
 from mmfeat.plan import (
+    Choice,
     Layout,
     amend_plan,
     make_plan,
@@ -84,7 +85,8 @@ def test_of_the_keys_those_that_are_wanted_are_planned_and_no_others(
     tmp_path_factory, keys, wanted, run_bytes
 ):
     folder = tmp_path_factory.mktemp("plan")
-    options = {"keys": ((key, "") for key in wanted), "run_bytes": run_bytes}
+    choice = Choice(keys=((key, "") for key in wanted))
+    options = {"choice": choice, "run_bytes": run_bytes}
     expected = [row for row, key in enumerate(keys) if key in wanted]
     if not expected:
         with pytest.raises(MmfeatError, match=f"none of the {len(keys)} records"):
@@ -96,8 +98,8 @@ def test_of_the_keys_those_that_are_wanted_are_planned_and_no_others(
 
 
 def test_records_are_looked_up_by_what_they_are_asked_for_and_take_the_new_key(tmp_path):
-    options = {"keys": [("2", "new"), ("0", "")], "key_of": lambda record: str(record.row)}
-    _, shards = plan_of(tmp_path, records(["a", "b", "c"]), first_shard=7, **options)
+    choice = Choice(keys=[("2", "new"), ("0", "")], key_of=lambda record: str(record.row))
+    _, shards = plan_of(tmp_path, records(["a", "b", "c"]), Layout(4, first=7), choice=choice)
     assert {record.row: record.key for record in flat(shards)} == {0: "a", 2: "new"}
     assert planned_shards(str(tmp_path)) == ["00007"]
 
@@ -144,10 +146,10 @@ def test_the_census_says_what_is_known_before_anything_is_read(tmp_path):
 
 
 def test_a_condition_over_a_column_that_no_record_has_is_refused(tmp_path):
-    _, shards = plan_of(tmp_path / "a", records(["a", "b"]), where=Condition("n > 0"))
+    _, shards = plan_of(tmp_path / "a", records(["a", "b"]), choice=Choice(Condition("n > 0")))
     assert [record.key for record in flat(shards)] == ["b"]
     with pytest.raises(MmfeatError, match="no record has this one; got 'm'"):
-        plan_of(tmp_path / "b", records(["a", "b"]), where=Condition("m > 0"))
+        plan_of(tmp_path / "b", records(["a", "b"]), choice=Choice(Condition("m > 0")))
 
 
 def test_a_finished_plan_is_read_and_an_unfinished_one_is_made_again(tmp_path):
@@ -212,7 +214,7 @@ def test_memory_does_not_grow_with_the_number_of_records(tmp_path):
             str(tmp_path / str(number)),
             config_hash="h",
             layout=Layout(500, shuffle="none"),
-            keys=((f"key{i}", "") for i in range(number)),
+            choice=Choice(keys=((f"key{i}", "") for i in range(number))),
             run_bytes=500_000,
         )
         used = tracemalloc.get_traced_memory()[1]
