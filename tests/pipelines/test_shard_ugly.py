@@ -355,15 +355,16 @@ def test_a_csv_with_nul_bytes_quotes_that_never_close_and_ragged_lines_stops_not
 )
 def test_an_input_that_is_no_table_is_one_clear_line(mmfeat, tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    one_line_of(mmfeat("shard", tmp_path / name, tmp_path / "out"))
+    assert one_line_of(mmfeat("shard", tmp_path / name, tmp_path / "out"))
+    assert not list(tmp_path.glob("out/0*"))
 
 
 def test_an_input_that_is_not_there_is_one_clear_line(mmfeat, tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("gone.csv", "gone", "*.tar", "{1..", "empty", "nosuch://x/t.csv"):
-        one_line_of(
-            mmfeat("shard", f"{tmp_path}/{name}" if "//" not in name else name, tmp_path / "out")
-        )
+        path = f"{tmp_path}/{name}" if "//" not in name else name
+        assert one_line_of(mmfeat("shard", path, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_output_that_cannot_be_is_one_clear_line(mmfeat, toy_table, tmp_path):
