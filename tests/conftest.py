@@ -18,6 +18,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Names bytes by how many there are: encoders write the time of day into some, and all
+    processes that share the tests must come to the same names."""
+    return f"{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture
 def real_data() -> Callable[[str], Path]:
     """Gives the folder of a real dataset; skips the test where it is absent."""
