@@ -12,7 +12,7 @@ from training.splits import TRAIN
 class Batches:
     """Batches of the training rows, gathered from memory.
 
-    Yields (features, present, labels) as `Classifier.forward` and the loss take them.
+    Yields (features, present, labels) as `Model.forward` and the loss take them.
     """
 
     def __init__(self, dataset: Dataset, size: int, *, shuffled: bool = True) -> None:

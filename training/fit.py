@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.base import Classifier
+from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
 from training.batches import Batches
 from training.data import Dataset
@@ -41,7 +41,7 @@ def fit(
 
 
 def _fit(
-    module: Classifier,
+    module: Model,
     dataset: Dataset,
     recipe: StepRecipe,
     on_epoch: Callable[[int], None],

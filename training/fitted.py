@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmfeat.models.base import Classifier
+from mmfeat.models.base import Model
 from mmfeat.models.inference import run, softmax
 from training.calibration import nll
 from training.data import Dataset
@@ -25,7 +25,7 @@ class Fitted:
         log: one entry an epoch.
     """
 
-    module: Classifier
+    module: Model
     recipe: Recipe
     epoch: int
     log: list[dict[str, Any]]
@@ -62,7 +62,7 @@ class Loss:
         return nn.functional.cross_entropy(logits, labels)
 
 
-def validate(module: Classifier, dataset: Dataset) -> dict[str, Any]:
+def validate(module: Model, dataset: Dataset) -> dict[str, Any]:
     """The three scores and the NLL on validation, as an epoch's log names them."""
     rows = dataset.parts[VAL]
     labels = dataset.labels[rows]

@@ -91,7 +91,7 @@ def plan_training(
                 "config_hash": store.manifest["config_hash"],
                 "records": store.records,
             },
-            **_without(asdict(architecture), "dims", "classes"),
+            **_without(asdict(architecture), "dims", "outputs"),
             **_without(settled, "log_prior"),
             **choices,
             "logit_adjustment": bool(settled["log_prior"]),
@@ -113,7 +113,7 @@ def _architecture(config: TrainConfig, columns: Sequence[Column], dataset: Datas
         modality_dropout = 0.3 if dataset.has_gaps else 0.1
     return Architecture(
         dims=dims,
-        classes=len(dataset.classes),
+        outputs=len(dataset.classes),
         fusion="single" if alone else fusion,
         combination=config.combination,
         hidden=config.hidden,
@@ -131,7 +131,7 @@ def _recipes(
         "metric": config.metric,
         "seed": config.seed,
         "epochs": config.epochs,
-        "log_prior": log_prior_for(labels, architecture.classes, config.metric),
+        "log_prior": log_prior_for(labels, architecture.outputs, config.metric),
     }
     if architecture.fusion == LOGISTIC:
         penalties = [config.inverse_penalty] if config.inverse_penalty else INVERSE_PENALTIES

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.logistic import LogisticRegression
+from mmfeat.models.linear import LinearModel
 from training.batches import Batches
 from training.data import Dataset
 from training.fitted import Fitted, Loss, validate
@@ -34,7 +34,7 @@ def solve(
 
     Validation does not stop it: the last epoch is the best one. Arguments as for `fit`.
     """
-    module = LogisticRegression(architecture)
+    module = LinearModel(architecture)
     rows = len(dataset.parts[TRAIN])
     batches = Batches(dataset, _ROWS, shuffled=False)
     loss_of = Loss(recipe)

@@ -8,12 +8,12 @@ from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
 
 LOGISTIC = "logistic"
-"""Named in the place of a fusion: no layers, the features themselves (see `logistic.py`)."""
+"""Named in the place of a fusion: no layers, the features themselves (see `linear.py`)."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The layers of a `Classifier`.
+    """The layers of a `Model`.
 
     Raises:
         MmfeatError: no such fusion or combination, more modalities than the fusion takes, or a
@@ -22,7 +22,8 @@ class Architecture:
 
     dims: dict[str, int]
     """Feature column → length of its vectors, in the order the model takes them."""
-    classes: int
+    outputs: int
+    """Length of the logits: classes, labels, or 1 of a regression."""
     fusion: str = "gmu"
     combination: str = "mlp"
     hidden: int = 256

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from mmfeat.models.architecture import Architecture
 
 
-class Classifier(nn.Module):
+class Model(nn.Module):
     """Base of all models: classifies a record by the features of the modalities it has.
 
     Attributes:

@@ -1,13 +1,13 @@
 """From the numbers that fix a model's layers to the layers."""
 
 from mmfeat.models.architecture import LOGISTIC, Architecture
-from mmfeat.models.base import Classifier
-from mmfeat.models.logistic import LogisticRegression
-from mmfeat.models.multimodal import MultimodalClassifier
+from mmfeat.models.base import Model
+from mmfeat.models.fusion_model import FusionModel
+from mmfeat.models.linear import LinearModel
 
 
-def build_model(architecture: Architecture) -> Classifier:
+def build_model(architecture: Architecture) -> Model:
     """A model with its first weights, drawn from torch's random state."""
     if architecture.fusion == LOGISTIC:
-        return LogisticRegression(architecture)
-    return MultimodalClassifier(architecture)
+        return LinearModel(architecture)
+    return FusionModel(architecture)

@@ -21,7 +21,7 @@ from mmfeat import storage
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.base import Classifier
+from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
 from mmfeat.models.inference import Predictions, predict
 from mmfeat.store import read_manifest
@@ -36,7 +36,7 @@ class LoadedModel:
     path: str
     config: dict[str, Any]
     """The configuration it was trained with, as config.json holds it."""
-    module: Classifier
+    module: Model
     columns: list[Column]
     """The feature columns it takes, in its order, with the fingerprints it was trained on."""
     classes: list[str]
@@ -88,7 +88,7 @@ class LoadedModel:
         return predict(self.module, features, present)
 
 
-def save_weights(folder: str, module: Classifier) -> dict[str, Any]:
+def save_weights(folder: str, module: Model) -> dict[str, Any]:
     """Write model.safetensors; returns what the manifest says of the file."""
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
     with storage.create(storage.join(folder, WEIGHTS)) as output:
@@ -108,7 +108,7 @@ def load_model(path: str) -> LoadedModel:
     module = build_model(
         Architecture(
             dims={column.name: column.dim for column in columns},
-            classes=len(config["classes"]),
+            outputs=len(config["classes"]),
             fusion=config["fusion"],
             combination=config["combination"],
             hidden=config["hidden"],

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mmfeat.models.base import Classifier
+from mmfeat.models.base import Model
 
 BATCH = 512
 """Rows in every forward. The last batch is filled up to it: a matrix product may round a row
@@ -42,7 +42,7 @@ class Predictions(NamedTuple):
 
 
 def run(
-    module: Classifier,
+    module: Model,
     features: Mapping[str, np.ndarray],
     present: Mapping[str, np.ndarray],
 ) -> Outputs:
@@ -53,7 +53,7 @@ def run(
         present: column → bool, shape (rows,).
     """
     rows = len(present[module.columns[0]])
-    logits = np.empty((rows, module.architecture.classes), np.float32)
+    logits = np.empty((rows, module.architecture.outputs), np.float32)
     weights: np.ndarray | None = None
     was_training = module.training
     module.eval()
@@ -75,7 +75,7 @@ def run(
 
 
 def predict(
-    module: Classifier,
+    module: Model,
     features: Mapping[str, np.ndarray],
     present: Mapping[str, np.ndarray],
 ) -> Predictions:

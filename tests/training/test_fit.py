@@ -25,7 +25,7 @@ RECIPE = StepRecipe(
 def fitted(dataset: Dataset, recipe: StepRecipe = RECIPE, **layers: Any) -> Fitted:
     dims = {name: values.shape[1] for name, values in dataset.features.items()}
     layers = {"combination": "linear", "hidden": 64, **layers}
-    return fit(Architecture(dims, classes=len(dataset.classes), **layers), dataset, recipe)
+    return fit(Architecture(dims, outputs=len(dataset.classes), **layers), dataset, recipe)
 
 
 def load(path: str, columns: list[str] | None = None) -> Dataset:

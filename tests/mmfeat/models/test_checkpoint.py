@@ -11,21 +11,21 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features import Column
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.checkpoint import WEIGHTS, load_model, save_weights
+from mmfeat.models.fusion_model import FusionModel
 from mmfeat.models.inference import predict
-from mmfeat.models.multimodal import MultimodalClassifier
 from mmfeat.store import claim, write_manifest
 
 COLUMNS = [Column("image", "image", 4, "aaa", {}), Column("text", "text", 3, "bbb", {})]
 
 
-def save(folder: str) -> MultimodalClassifier:
+def save(folder: str) -> FusionModel:
     """Write a finished model with weights of chance."""
     torch.manual_seed(0)
     dims = {column.name: column.dim for column in COLUMNS}
-    module = MultimodalClassifier(Architecture(dims, classes=3, hidden=8)).eval()
+    module = FusionModel(Architecture(dims, outputs=3, hidden=8)).eval()
     module.temperature.fill_(1.5)
     layers = asdict(module.architecture)
-    del layers["dims"], layers["classes"]
+    del layers["dims"], layers["outputs"]
     config = {
         "target": "label",
         "classes": ["a", "b", "c"],

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.base import Classifier
+from mmfeat.models.base import Model
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
 from mmfeat.models.projection import Projection
 
 
-class MultimodalClassifier(Classifier):
+class FusionModel(Model):
     """A projection for each modality, one fusion, one combination, one linear classifier."""
 
     def __init__(self, architecture: Architecture) -> None:
@@ -22,12 +22,12 @@ class MultimodalClassifier(Classifier):
         )
         self.fusion = FUSIONS[a.fusion](len(a.dims), a.hidden)
         self.combination = COMBINATIONS[a.combination](self.fusion.out_dim, a.hidden, a.dropout)
-        self.classifier = nn.Linear(self.combination.out_dim, a.classes)
+        self.classifier = nn.Linear(self.combination.out_dim, a.outputs)
 
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Classifier.forward`; it has weights where its fusion has."""
+        """See `Model.forward`; it has weights where its fusion has."""
         mask = torch.stack([present[column] for column in self.columns], dim=1)
         if self.training and self.architecture.modality_dropout:
             mask = hide_modalities(mask, self.architecture.modality_dropout)

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from mmfeat.errors import MmfeatError
 from mmfeat.models.architecture import Architecture
+from mmfeat.models.fusion_model import FusionModel, hide_modalities
 from mmfeat.models.inference import BATCH, predict
-from mmfeat.models.multimodal import MultimodalClassifier, hide_modalities
 
 DIMS = {"image": 5, "text.clip": 7, "audio": 3}
 FUSIONS = ["concat", "gmu", "sum"]
 
 
-def classifier(fusion: str, dims: dict[str, int] = DIMS) -> MultimodalClassifier:
+def classifier(fusion: str, dims: dict[str, int] = DIMS) -> FusionModel:
     """In eval mode, with no gate or vector of absence left at zero."""
     torch.manual_seed(1)
-    module = MultimodalClassifier(Architecture(dims, classes=4, fusion=fusion, hidden=16))
+    module = FusionModel(Architecture(dims, outputs=4, fusion=fusion, hidden=16))
     for weight in (*module.fusion.parameters(), *(p.missing for p in module.projections)):
         torch.nn.init.normal_(weight)
     return module.eval()
@@ -152,4 +152,4 @@ def test_modality_dropout_hides_by_its_chance_and_never_all_of_a_row() -> None:
 )
 def test_a_mistaken_architecture_is_refused(field: str, value: object, says: str) -> None:
     with pytest.raises(MmfeatError, match=says):
-        Architecture(**{"dims": DIMS, "classes": 2, field: value})
+        Architecture(**{"dims": DIMS, "outputs": 2, field: value})

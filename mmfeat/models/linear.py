@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.base import Classifier
+from mmfeat.models.base import Model
 
 
-class LogisticRegression(Classifier):
+class LinearModel(Model):
     """logits = b + Σ_m W_m x̂_m over the modalities present + Σ_m a_m over the absent ones.
 
     x̂ is x with mean 0 and length 1, so that one penalty fits all encoders.
@@ -18,7 +18,7 @@ class LogisticRegression(Classifier):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        dims, classes = list(architecture.dims.values()), architecture.classes
+        dims, classes = list(architecture.dims.values()), architecture.outputs
         self.weights = nn.ParameterList(torch.zeros(classes, dim) for dim in dims)
         self.absent = nn.Parameter(torch.zeros(len(dims), classes))
         self.bias = nn.Parameter(torch.zeros(classes))
@@ -26,7 +26,7 @@ class LogisticRegression(Classifier):
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Classifier.forward`; it has no weights of modalities."""
+        """See `Model.forward`; it has no weights of modalities."""
         logits: Tensor = self.bias
         for column, weight, absent in zip(self.columns, self.weights, self.absent, strict=True):
             there = present[column].unsqueeze(1)
