@@ -1,13 +1,19 @@
 """From the numbers that fix a model's layers to the layers."""
 
-from mmfeat.models.architecture import LOGISTIC, Architecture
+from mmfeat.models.architecture import LATE, LATE_STACKED, LOGISTIC, Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.fusion_model import FusionModel
+from mmfeat.models.late import LateModel, LateStackedModel
 from mmfeat.models.linear import LinearModel
+
+MODELS: dict[str, type[Model]] = {
+    LATE: LateModel,
+    LATE_STACKED: LateStackedModel,
+    LOGISTIC: LinearModel,
+}
+"""Models of their own, by the name that stands in the place of a fusion."""
 
 
 def build_model(architecture: Architecture) -> Model:
     """A model with its first weights, drawn from torch's random state."""
-    if architecture.fusion == LOGISTIC:
-        return LinearModel(architecture)
-    return FusionModel(architecture)
+    return MODELS.get(architecture.fusion, FusionModel)(architecture)

@@ -1,5 +1,7 @@
 """Nothing between the fusion and the classifier: the classifier is the matrix product."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from mmfeat.models.combination.base import Combination
@@ -8,6 +10,8 @@ from mmfeat.models.combination.base import Combination
 class LinearCombination(Combination):
     """f(x) = x. All interaction between modalities must come from the fusion, so it shows."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    title: ClassVar[str] = "nothing"
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
         """See `Combination.forward`."""
         return x

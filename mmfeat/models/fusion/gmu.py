@@ -1,12 +1,14 @@
 """Gated multimodal unit (Arevalo et al. 2017, arXiv:1702.01992): a gate per channel."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
-from mmfeat.models.fusion.base import Fused, Fusion, softmax_over_present
+from mmfeat.models.fusion.base import Fused, PooledFusion, softmax_over_present
 
 
-class GatedMultimodalUnit(Fusion):
+class GatedMultimodalUnit(PooledFusion):
     """z = σ(W_z [h_1; h_2]), x = z ⊙ tanh(h_1) + (1 − z) ⊙ tanh(h_2).
 
     The paper's W_1 and W_2 are the projections that made h. For more than two modalities z is a
@@ -19,6 +21,9 @@ class GatedMultimodalUnit(Fusion):
     heart: 0.73 right on the emoji set, where no gate at all has 0.78 and this one 0.78.
     """
 
+    title: ClassVar[str] = "a gate per channel"
+    weighs: ClassVar[bool] = True
+
     def __init__(self, modalities: int, dim: int) -> None:
         super().__init__(modalities, dim)
         # Two modalities need one gate: the softmax over (g, 0) is (σ(g), 1 − σ(g)).
@@ -27,7 +32,7 @@ class GatedMultimodalUnit(Fusion):
         nn.init.zeros_(self.gate.weight)
 
     def forward(self, h: Tensor, mask: Tensor) -> Fused:
-        """See `Fusion.forward`."""
+        """See `PooledFusion.forward`."""
         scores = self.gate(h.flatten(1)) / self.gate.in_features
         scores = scores.unflatten(1, (self.gates, self.dim))
         if self.gates == 1:
