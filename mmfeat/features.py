@@ -152,6 +152,25 @@ class ColumnShard:
     reasons: pa.ChunkedArray
     offsets: np.ndarray | None = None
 
+    def take(self, rows: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+        """Some rows as a model takes them.
+
+        Args:
+            rows: int64, shape (n,).
+            max_tokens: the column's; 0 for one vector a record.
+
+        Returns:
+            features, shape (n, dim), or (n, max_tokens, dim) of tokens with zeros behind the last
+            one; and what is there of them, bool, shape (n,), or (n, max_tokens).
+        """
+        if self.offsets is None:
+            return self.features[rows], self.present[rows]
+        starts, counts = self.offsets[rows], np.diff(self.offsets)[rows]
+        there = np.arange(max_tokens) < counts[:, None]
+        features = np.zeros((len(rows), max_tokens, self.features.shape[1]), self.features.dtype)
+        features[there] = self.features[(starts[:, None] + np.arange(max_tokens))[there]]
+        return features, there
+
 
 def read_column(path: str) -> ColumnShard:
     """Read a column file; local ones are mapped, not copied."""

@@ -1,7 +1,7 @@
 """Scoring: model + features → predictions, one row an input record, scored or not.
 
-OUTPUT/00000.parquet    __key__, status, reason, prediction, probability,
-                        p_<class> of each class, w_<column> of each modality weight
+OUTPUT/00000.parquet    __key__, status, reason, prediction, w_<column> of each modality weight,
+                        probability and p_<class> where the model has classes
 """
 
 import time
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class ScoreConfig:
     """Score every record of a feature store with a trained model.
 
-    Each input record gets one row: the predicted label, the probability of each class and the
-    weight of each modality, or the reason why it cannot be scored. Flags not listed here go to
+    Each input record gets one row: the prediction, the probability of each class and the weight
+    of each modality, or the reason why it cannot be scored. Flags not listed here go to
     Apache Beam, for example --runner=DataflowRunner.
     """
 
@@ -62,7 +62,7 @@ class Scoring(Stage):
         weights = store.read_manifest(self.config.model, "model")["files"]
         settings = {
             "model": weights["model.safetensors"]["sha256"],
-            "classes": model.classes,
+            **model.task.facts,
             "columns": {column.name: column.fingerprint for column in model.columns},
             "features": features.manifest["config_hash"],
         }
@@ -92,10 +92,7 @@ class Scoring(Stage):
         started = time.monotonic()
         features = FeatureStore(self.config.features)
         columns = {c.name: features.read_column(c.name, task.shard) for c in loaded.columns}
-        predictions = loaded.predict(
-            {name: column.features for name, column in columns.items()},
-            {name: column.present for name, column in columns.items()},
-        )
+        predictions = loaded.predict_shard(columns)
         keys = features.read_samples(task.shard, ["__key__"])["__key__"]
         reasons = _reasons(predictions.scorable, columns)
         table = _table(loaded, predictions, keys, reasons)
@@ -160,27 +157,17 @@ def _table(
     keys: pa.ChunkedArray,
     reasons: Sequence[str | None],
 ) -> pa.Table:
-    scorable = predictions.scorable
-    best = np.where(scorable, predictions.probabilities.argmax(axis=1), -1)
-    labels = [model.classes[index] if index >= 0 else None for index in best]
+    scorable, weights = predictions.scorable, predictions.weights
     columns: dict[str, Any] = {
         "__key__": keys,
         "status": pa.array(["ok" if good else "failed" for good in scorable], pa.string()),
         "reason": pa.array(reasons, pa.string()),
-        "prediction": pa.array(labels, pa.string()),
-        "probability": _floats(predictions.probabilities.max(axis=1), scorable),
+        **model.task.columns(predictions.scores, model.module.thresholds.numpy(), scorable),
     }
-    for index, name in enumerate(model.classes):
-        columns[f"p_{name}"] = _floats(predictions.probabilities[:, index], scorable)
     for index, name in enumerate(model.column_names):
-        weights = predictions.weights
         columns[f"w_{name}"] = (
             pa.nulls(len(scorable), pa.float32())
             if weights is None
-            else _floats(weights[:, index], scorable)
+            else pa.array(weights[:, index], pa.float32(), mask=~scorable)
         )
     return pa.table(columns)
-
-
-def _floats(values: np.ndarray, valid: np.ndarray) -> pa.Array:
-    return pa.array(values, pa.float32(), mask=~valid)

@@ -1,4 +1,4 @@
-"""The training data in memory: one float16 array a feature column, filled shard by shard."""
+"""What is trained on: the rows of each split, their targets in memory, their features at hand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,10 +6,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features import FeatureStore
-from training.samples import Rows, check_metadata, count, join_rows, read_rows
-from training.splits import NAMES, SPLITS, TRAIN, VAL, SplitRule
-from training.targets import encode, find_classes
+from mmfeat.features import Column, FeatureStore
+from training.access import FeatureRows, MemoryRows, free_memory, mapped_rows, size_in_memory
+from training.leakage import Leakage, find_leakage, row_hashes
+from training.objectives import Objective
+from training.samples import Rows, check_metadata, count, read_rows
+from training.splits import NAMES, SPLITS, TRAIN, VAL, SplitRule, fraction, stratified_cuts
+
+MEMORY, BLOCKS = "memory", "blocks"
+
+_SHARE = 0.5
+"""Part of the free memory that features may take before they are read from the store instead."""
 
 
 @dataclass(frozen=True)
@@ -17,25 +24,24 @@ class Dataset:
     """All records of a feature store, and the rows of each split.
 
     Attributes:
-        features: column → float16 or float32, shape (records, dim).
+        features: the rows' features.
         present: column → bool, shape (records,).
-        texts: object array, shape (records,); the label of each record as text.
-        labels: int64, shape (records,); its index in `classes`, -1 where it has none or one that
-            no training row has.
-        parts: `train`, `val`, `test` → int64 indices of the rows that can be used.
-        classes: sorted labels of the training rows.
+        targets: in the objective's numbers; first axis: records.
+        parts: `train`, `val`, `test` → int64 indices, ascending, of the rows that can be used.
+        objective: what is learned.
         rule: the split rule that was applied.
         left_out: reason → rows that stay out.
+        leakage: what stands in two splits.
     """
 
-    features: dict[str, np.ndarray]
+    features: FeatureRows
     present: dict[str, np.ndarray]
-    texts: np.ndarray
-    labels: np.ndarray
+    targets: np.ndarray
     parts: dict[str, np.ndarray]
-    classes: list[str]
+    objective: Objective
     rule: SplitRule
     left_out: dict[str, int]
+    leakage: Leakage
 
     @property
     def has_gaps(self) -> bool:
@@ -43,55 +49,77 @@ class Dataset:
         rows = self.parts[TRAIN]
         return not all(present[rows].all() for present in self.present.values())
 
-    def features_of(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Features and presence of some rows, as a model's `predict` takes them."""
-        return (
-            {name: values[rows] for name, values in self.features.items()},
-            {name: values[rows] for name, values in self.present.items()},
-        )
-
 
 def load_dataset(
-    store: FeatureStore, columns: Sequence[str], target: str, split_column: str
+    store: FeatureStore,
+    columns: Sequence[Column],
+    objective: Objective,
+    rule: SplitRule,
+    *,
+    stratify: bool = False,
+    access: str = "auto",
 ) -> Dataset:
-    """Read the columns into memory and settle classes and splits.
+    """Read targets and splits, and the features into memory where they fit.
 
     Args:
         store: the features.
-        columns: names of the feature columns to read.
-        target: column of the samples table that holds the class.
-        split_column: column that names the split; empty = by a hash of the key.
+        columns: the columns to train on.
+        objective: what is to be learned; settled by this.
+        rule: how to split.
+        stratify: whether every split shall have a like part of each label.
+        access: `memory`, `blocks`, or `auto` for what the free memory allows.
 
     Raises:
-        MmfeatError: no such column, no class, no row to train on or none to choose by, or a
-            feature that is not a finite number.
+        MmfeatError: no such column, nothing to learn, no row to train on or none to choose by, or
+            a feature that is not a finite number.
     """
-    check_metadata(store, target, split_column)
-    rule = SplitRule(split_column)
-    features = {
-        name: np.zeros((store.records, store.columns[name].dim), store.columns[name].dtype)
-        for name in columns
-    }
+    check_metadata(store, objective, rule)
+    if stratify:
+        rule = _stratified(store, objective, rule)
+    if access == "auto":
+        fits = size_in_memory(store, columns) <= _SHARE * free_memory()
+        access = MEMORY if fits else BLOCKS
+    memory = MemoryRows(columns, store.records) if access == MEMORY else None
     shards: list[Rows] = []
-    start = 0
-    for shard, parts in store.read(columns):
-        shards.append(read_rows(store, shard, target, rule, parts))
+    hashes: dict[str, list[np.ndarray]] = {c.name: [] for c in columns if not c.max_tokens}
+    for shard, parts in store.read([column.name for column in columns]):
+        shards.append(replace(read_rows(store, shard, objective, rule, parts), keys=[]))
         for name, part in parts.items():
-            there = features[name][start : start + len(part.present)]
-            there[part.present] = part.features[part.present]
+            there = part.features if part.offsets is not None else part.features[part.present]
             if not np.isfinite(there).all():
                 raise MmfeatError(
                     f"every feature must be a finite number: column {name!r}, shard {shard}",
                     cure="Extract that column again; its encoder gave infinity or NaN",
                 )
-        start += store.shards[shard]
-    return _settle(join_rows(shards), features, rule, target)
+            if name in hashes:
+                hashes[name].append(row_hashes(part.features, part.present))
+        if memory:
+            memory.add(parts)
+    features = memory.rows() if memory else mapped_rows(store, columns)
+    return _settle(store, shards, features, objective, rule, hashes)
 
 
-def _settle(rows: Rows, features: dict[str, np.ndarray], rule: SplitRule, target: str) -> Dataset:
-    """Splits and classes of rows whose features are read."""
-    rule, splits, reasons = _split(rows, rule)
-    parts = {split: np.flatnonzero((splits == split) & (reasons == "")) for split in SPLITS}
+def _settle(
+    store: FeatureStore,
+    shards: Sequence[Rows],
+    features: FeatureRows,
+    objective: Objective,
+    rule: SplitRule,
+    hashes: dict[str, list[np.ndarray]],
+) -> Dataset:
+    """Splits and task of rows that are read."""
+    rows = Rows(
+        keys=[],
+        targets=objective.join([shard.targets for shard in shards]),
+        known=np.concatenate([shard.known for shard in shards]),
+        splits=np.concatenate([shard.splits for shard in shards]),
+        present=np.concatenate([shard.present for shard in shards]),
+    )
+    if not rule.carve and not ((rows.splits == VAL) & (rows.reasons() == "")).any():
+        rule = replace(rule, carve=True)
+        rows = replace(rows, splits=_resplit(store, objective, rule))
+    reasons = rows.reasons()
+    parts = {split: np.flatnonzero((rows.splits == split) & (reasons == "")) for split in SPLITS}
     left_out = count(reasons)
     for split, cure in ((TRAIN, "Check --target and the split column"), (VAL, "Add records")):
         if not len(parts[split]):
@@ -102,23 +130,33 @@ def _settle(rows: Rows, features: dict[str, np.ndarray], rule: SplitRule, target
                 got=0,
                 cure=cure,
             )
-    classes = find_classes(rows.labels[parts[TRAIN]], target)
     return Dataset(
         features=features,
-        present={name: rows.present[:, m].copy() for m, name in enumerate(features)},
-        texts=rows.labels,
-        labels=encode(rows.labels, classes),
+        present={c.name: rows.present[:, m].copy() for m, c in enumerate(features.columns)},
+        targets=objective.settle(rows.targets, parts[TRAIN]),
         parts=parts,
-        classes=classes,
+        objective=objective,
         rule=rule,
         left_out=left_out,
+        leakage=find_leakage(
+            {name: np.concatenate(values) for name, values in hashes.items()}, parts
+        ),
     )
 
 
-def _split(rows: Rows, rule: SplitRule) -> tuple[SplitRule, np.ndarray, np.ndarray]:
-    """The splits of rows and why some stay out; without validation rows, some are carved off."""
-    splits = rule.assign(rows.keys, rows.split_values)
-    reasons = rows.reasons(splits, SPLITS)
-    if rule.carve or ((splits == VAL) & (reasons == "")).any():
-        return rule, splits, reasons
-    return _split(rows, replace(rule, carve=True))
+def _resplit(store: FeatureStore, objective: Objective, rule: SplitRule) -> np.ndarray:
+    """The splits of all rows by another rule; nothing but samples is read."""
+    return np.concatenate(
+        [read_rows(store, shard, objective, rule, {}).splits for shard in store.shards]
+    )
+
+
+def _stratified(store: FeatureStore, objective: Objective, rule: SplitRule) -> SplitRule:
+    """The rule with cuts that give every split a like part of each label."""
+    labels: list[object] = []
+    fractions: list[float] = []
+    for shard in store.shards:
+        table = store.read_samples(shard, ["__key__", *objective.target_columns])
+        labels += objective.as_column(objective.read(table)).to_pylist()
+        fractions += [fraction(key, "split") for key in table["__key__"].to_pylist()]
+    return replace(rule, cuts=stratified_cuts(labels, np.array(fractions)))

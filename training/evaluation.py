@@ -12,7 +12,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.checkpoint import LoadedModel, load_model
 from training.config import EvaluateConfig
-from training.metrics import measure
+from training.objectives import objective_for
 from training.samples import check_metadata, count, read_rows
 from training.splits import SPLITS, SplitRule
 
@@ -45,45 +45,42 @@ def measure_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[s
         MmfeatError: other features than the model's, no target column, or no row in the split.
     """
     model.check_columns(store.columns)
+    objective = objective_for(model.task, model.target)
     rule = SplitRule() if split == ALL else SplitRule(**model.split)
     wanted = SPLITS if split == ALL else (split,)
-    check_metadata(store, model.target, rule.column)
-    texts: list[str] = []
-    probabilities: list[np.ndarray] = []
+    check_metadata(store, objective, rule)
+    targets: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
     present: list[np.ndarray] = []
     left_out: Counter[str] = Counter()
     with Bar("evaluate", store.records, "records") as bar:
         done = 0
         for shard, columns in store.read(model.column_names):
-            rows = read_rows(store, shard, model.target, rule, columns)
-            reasons = rows.reasons(rule.assign(rows.keys, rows.split_values), wanted)
+            rows = read_rows(store, shard, objective, rule, columns)
+            reasons = rows.reasons(wanted)
             used = np.flatnonzero(reasons == "")
             left_out.update(count(reasons))
-            texts += rows.labels[used].tolist()
+            targets.append(rows.targets[used])
             present.append(rows.present[used])
-            probabilities.append(
-                model.predict(
-                    {name: column.features[used] for name, column in columns.items()},
-                    {name: column.present[used] for name, column in columns.items()},
-                ).probabilities
-            )
+            scores.append(model.predict_shard(columns, used).scores)
             done += len(rows.keys)
             bar.at(done)
-    if not texts:
+    pattern = np.concatenate(present)
+    if not len(pattern):
         raise MmfeatError(
             f"the split {split!r} of {store.path} must have rows to measure on "
             f"(split: {rule}; left out: {dict(left_out) or 'none'})",
             got=0,
             cure="Name another with --split, or --split all",
         )
-    pattern = np.concatenate(present)
-    return measure(
-        texts,
-        np.concatenate(probabilities),
+    return objective.measure(
+        objective.join(targets),
+        np.concatenate(scores),
+        model.module.thresholds.numpy(),
         {name: pattern[:, m] for m, name in enumerate(model.column_names)},
-        model.classes,
     ) | {
         "split": split,
+        "task": model.task.name,
         "target": model.target,
         "left_out": dict(sorted(left_out.items())),
         "model": model.path,
@@ -93,24 +90,34 @@ def measure_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[s
 
 def show_result(result: dict[str, Any]) -> None:
     """The result as tables: the whole, each presence subset, each class, the confusion matrix."""
-    facts = {name: result[name] for name in ("split", "target", "rows", *_NUMBERS)}
+    numbers = {n: v for n, v in result.items() if isinstance(v, float) or v is None}
+    facts = {name: result[name] for name in ("split", "task", "target", "rows")} | numbers
     facts |= {f"left out: {reason}": rows for reason, rows in result["left_out"].items()}
     facts |= {
-        f"label {label!r}, unseen in training": f"{rows:,} rows, all errors"
-        for label, rows in result["unseen_labels"].items()
+        f"label {label!r}, unseen in training": f"{rows:,} rows"
+        for label, rows in result.get("unseen_labels", {}).items()
     }
     show_summary("evaluate", {name: "-" if v is None else v for name, v in facts.items()})
+    _show_nested("by what records have", "modalities", result["per_subset"])
+    if "per_class" in result:
+        _show_nested("by class", "class", result["per_class"])
+    if "confusion_matrix" in result:
+        _show_confusions(result["classes"], result["confusion_matrix"])
+
+
+def _show_nested(title: str, first: str, rows: dict[str, dict[str, Any]]) -> None:
+    names = list(next(iter(rows.values())))
     show_table(
-        "by what records have",
-        ["modalities", "rows", "accuracy", "balanced accuracy", "macro-F1"],
-        [[name, *values.values()] for name, values in result["per_subset"].items()],
+        title,
+        [first, *(name.replace("_", " ") for name in names)],
+        [
+            [row, *("-" if v is None else v for v in values.values())]
+            for row, values in rows.items()
+        ],
     )
-    show_table(
-        "by class",
-        ["class", "precision", "recall", "F1", "rows"],
-        [[name, *values.values()] for name, values in result["per_class"].items()],
-    )
-    classes = result["classes"]
+
+
+def _show_confusions(classes: list[str], matrix: list[list[int]]) -> None:
     if len(classes) > _WIDEST_MATRIX:
         say(f"The confusion matrix of {len(classes):,} classes is in the output of --json")
         return
@@ -120,9 +127,6 @@ def show_result(result: dict[str, Any]) -> None:
         ["true ↓ predicted →", *numbers],
         [
             [f"{number} {name}", *row]
-            for number, name, row in zip(numbers, classes, result["confusion_matrix"], strict=True)
+            for number, name, row in zip(numbers, classes, matrix, strict=True)
         ],
     )
-
-
-_NUMBERS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "nll", "ece")

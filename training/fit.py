@@ -14,7 +14,7 @@ from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
 from training.batches import Batches
 from training.data import Dataset
-from training.fitted import Fitted, Loss, validate
+from training.fitted import Fitted, validate
 from training.recipe import CLIP, StepRecipe
 
 
@@ -48,7 +48,8 @@ def _fit(
 ) -> Fitted:
     batches = Batches(dataset, recipe.batch_size)
     steps = recipe.epochs * len(batches)
-    loss_of = Loss(recipe)
+    objective = dataset.objective
+    loss_of = objective.loss(recipe)
     optimizer = torch.optim.AdamW(
         module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
     )
@@ -60,8 +61,8 @@ def _fit(
         lr = schedule.get_last_lr()[0]
         module.train()
         total = torch.zeros(())
-        for features, present, labels in batches:
-            loss = loss_of(module(features, present)[0], labels)
+        for batch in batches:
+            loss = loss_of(module(batch.features, batch.present)[0], batch.targets)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(module.parameters(), CLIP)
@@ -75,7 +76,7 @@ def _fit(
             | {"seconds": time.perf_counter() - began, "train_seconds": trained}
         )
         on_epoch(epoch)
-        now = Fitted(module, recipe, epoch, log)
+        now = Fitted(module, recipe, epoch, log, recipe.metric in objective.falling)
         if best is None or now.rank > best.rank:
             best = replace(now, module=copy.deepcopy(module))
         elif epoch - best.epoch >= recipe.patience:

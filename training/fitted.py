@@ -1,17 +1,14 @@
-"""A fitted model, and what every way of fitting shares: the loss and the look at validation."""
+"""A fitted model, and the look at validation that every way of fitting shares."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
 from mmfeat.models.base import Model
-from mmfeat.models.inference import run, softmax
-from training.calibration import nll
+from mmfeat.models.inference import run
 from training.data import Dataset
-from training.metrics import scores
 from training.recipe import Recipe
 from training.splits import VAL
 
@@ -23,23 +20,26 @@ class Fitted:
     Attributes:
         epoch: the best epoch, from 1.
         log: one entry an epoch.
+        falls: whether less of the recipe's metric is better.
     """
 
     module: Model
     recipe: Recipe
     epoch: int
     log: list[dict[str, Any]]
+    falls: bool = False
 
     @property
-    def score(self) -> float:
-        """Its metric on validation."""
-        return float(self.log[self.epoch - 1][f"val_{self.recipe.metric}"])
+    def score(self) -> float | None:
+        """Its metric on validation; None where validation cannot tell."""
+        value = self.log[self.epoch - 1][f"val_{self.recipe.metric}"]
+        return None if value is None else float(value)
 
     @property
     def loss(self) -> float:
-        """Its NLL on validation; infinite where validation has no label the model knows."""
-        nll = self.log[self.epoch - 1]["val_nll"]
-        return math.inf if nll is None else float(nll)
+        """Its loss on validation; infinite where validation has no label the model knows."""
+        loss = self.log[self.epoch - 1]["val_loss"]
+        return math.inf if loss is None else float(loss)
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -47,25 +47,22 @@ class Fitted:
 
         Without that bound a model that is right everywhere would train on for a loss of 1e-5.
         """
-        return self.score, -round(self.loss, 3)
+        score = -math.inf if self.score is None else self.score
+        return -score if self.falls else score, -round(self.loss, 3)
 
 
-class Loss:
-    """Cross-entropy, with the log prior added to the logits where the recipe says so."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._log_prior = torch.tensor(recipe.log_prior) if recipe.log_prior else None
-
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if self._log_prior is not None:
-            logits = logits + self._log_prior
-        return nn.functional.cross_entropy(logits, labels)
-
-
-def validate(module: Model, dataset: Dataset) -> dict[str, Any]:
-    """The three scores and the NLL on validation, as an epoch's log names them."""
+def validate(module: Model, dataset: Dataset) -> dict[str, float | None]:
+    """The metrics and the loss on validation, as an epoch's log names them."""
     rows = dataset.parts[VAL]
-    labels = dataset.labels[rows]
-    logits = run(module, *dataset.features_of(rows)).logits
-    values = scores(labels, logits.argmax(axis=1)) | {"nll": nll(softmax(logits), labels)}
+    values = dataset.objective.validate(dataset.targets[rows], logits_of(module, dataset, rows))
     return {f"val_{name}": value for name, value in values.items()}
+
+
+def logits_of(module: Model, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Logits of some rows, float32, shape (rows, outputs); their features a part at a time."""
+    return np.concatenate(
+        [
+            run(module, features, present).logits
+            for _, features, present in dataset.features.in_parts(rows)
+        ]
+    )

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from mmfeat import storage
-from mmfeat.console import Bar, say
+from mmfeat.console import Bar, note, say
 from mmfeat.features import FeatureStore
 from mmfeat.store import MANIFEST, claim, exclusive
 from training.config import TrainConfig
@@ -16,9 +16,11 @@ from training.data import Dataset, load_dataset
 from training.fit import fit
 from training.fitted import Fitted
 from training.outcome import judge, show_outcome, write_model
-from training.plan import Plan, choose_columns, choose_split_column, plan_training
+from training.plan import Plan, choose_columns, choose_rule, make_objective, plan_training
+from training.predictions import write_predictions
 from training.probe import solve
-from training.recipe import ProbeRecipe, StepRecipe
+from training.recipe import ProbeRecipe, RidgeRecipe, StepRecipe
+from training.ridge import solve_ridge
 
 
 def make_model(config: TrainConfig) -> None:
@@ -32,15 +34,19 @@ def make_model(config: TrainConfig) -> None:
 
 
 def _make_model(config: TrainConfig) -> None:
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.run.threads)
     store = FeatureStore(config.features)
     columns = choose_columns(store, config.modalities)
     dataset = load_dataset(
         store,
-        [column.name for column in columns],
-        config.target,
-        choose_split_column(store, config),
+        columns,
+        make_objective(config),
+        choose_rule(store, config),
+        stratify=config.split.stratify,
+        access=config.run.access,
     )
+    if dataset.leakage.worst:
+        note(f"mmfeat: warning: the splits leak: {dataset.leakage.worst}. Split by --group-column")
     plan = plan_training(config, store, columns, dataset)
     config_hash = claim(config.output, "model", plan.claim)
     if storage.exists(storage.join(config.output, MANIFEST)):
@@ -49,12 +55,16 @@ def _make_model(config: TrainConfig) -> None:
     candidates = fit_candidates(plan, dataset)
     best = max(candidates, key=lambda candidate: candidate.rank)
     metrics = judge(best, candidates, dataset)
+    write_predictions(config.output, store, best, dataset)
     write_model(config.output, config_hash, best, candidates, metrics)
     show_outcome(config.output, dataset, best.recipe.choice, metrics)
 
 
 def fit_candidates(plan: Plan, dataset: Dataset) -> list[Fitted]:
     """A fitted model for each recipe of the plan."""
+    ridges = [recipe for recipe in plan.recipes if isinstance(recipe, RidgeRecipe)]
+    if ridges:
+        return solve_ridge(plan.architecture, dataset, ridges)
     candidates: list[Fitted] = []
     with Bar("train", sum(recipe.epochs for recipe in plan.recipes), "epochs at most") as bar:
         for number, recipe in enumerate(plan.recipes):

@@ -10,13 +10,12 @@ import torch
 
 from mmfeat import storage
 from mmfeat.console import peak_memory_mb, show_summary
+from mmfeat.models.base import Model
 from mmfeat.models.checkpoint import WEIGHTS, save_weights
-from mmfeat.models.inference import predict, run, softmax
+from mmfeat.models.inference import predict
 from mmfeat.store import write_manifest
-from training.calibration import ece, fit_temperature, nll
 from training.data import Dataset
-from training.fitted import Fitted
-from training.metrics import measure
+from training.fitted import Fitted, logits_of
 from training.splits import SPLITS, TEST, TRAIN, VAL
 
 METRICS = "metrics.json"
@@ -29,51 +28,49 @@ def judge(best: Fitted, candidates: Sequence[Fitted], dataset: Dataset) -> dict[
     The test split is looked at here, once, and nowhere else in training.
     """
     metric = best.recipe.metric
+    rows = dataset.parts[VAL]
+    calibration = dataset.objective.calibrate(
+        best.module, dataset.targets[rows], logits_of(best.module, dataset, rows)
+    )
     return {
+        "task": dataset.objective.task.name,
         "metric": metric,
         **best.recipe.choice,
         "best_epoch": best.epoch,
-        "temperature": calibrate(best, dataset),
-        "validation": _measure(best, dataset, VAL),
-        "test": _measure(best, dataset, TEST) if len(dataset.parts[TEST]) else None,
+        "temperature": calibration or None,
+        "validation": measure_rows(best.module, dataset, VAL),
+        "test": measure_rows(best.module, dataset, TEST) if len(dataset.parts[TEST]) else None,
         "candidates": [
             {
                 **c.recipe.choice,
                 "epoch": c.epoch,
                 metric: c.score,
-                "nll": None if math.isinf(c.loss) else c.loss,
+                "loss": None if math.isinf(c.loss) else c.loss,
             }
             for c in candidates
         ],
         "parameters": sum(weight.numel() for weight in best.module.parameters()),
         "rows": {split: len(rows) for split, rows in dataset.parts.items()},
         "left_out": dataset.left_out,
+        "leakage": dataset.leakage.rows,
         "speed": _speed(candidates, len(dataset.parts[TRAIN])),
     }
 
 
-def calibrate(best: Fitted, dataset: Dataset) -> dict[str, float | None]:
-    """Fit the model's temperature on validation; returns it with NLL and ECE before and after."""
-    rows = dataset.parts[VAL]
-    labels = dataset.labels[rows]
-    logits = run(best.module, *dataset.features_of(rows)).logits
-    temperature = np.float32(fit_temperature(logits, labels))
-    best.module.temperature.fill_(float(temperature))
-    before, after = softmax(logits), softmax(logits / temperature)
-    return {
-        "value": float(temperature),
-        "nll_before": nll(before, labels),
-        "nll_after": nll(after, labels),
-        "ece_before": ece(before, labels),
-        "ece_after": ece(after, labels),
-    }
-
-
-def _measure(best: Fitted, dataset: Dataset, split: str) -> dict[str, Any]:
+def measure_rows(module: Model, dataset: Dataset, split: str) -> dict[str, Any]:
+    """What the objective reports of a split."""
     rows = dataset.parts[split]
-    features, present = dataset.features_of(rows)
-    probabilities = predict(best.module, features, present).probabilities
-    return measure(dataset.texts[rows].tolist(), probabilities, present, dataset.classes)
+    task = dataset.objective.task
+    scores = np.concatenate(
+        [
+            predict(module, task, features, present).scores
+            for _, features, present in dataset.features.in_parts(rows)
+        ]
+    )
+    present = {name: there[rows] for name, there in dataset.present.items()}
+    return dataset.objective.measure(
+        dataset.targets[rows], scores, module.thresholds.numpy(), present
+    )
 
 
 def _speed(candidates: Sequence[Fitted], rows: int) -> dict[str, float]:
@@ -119,16 +116,20 @@ def show_outcome(
     metric = metrics["metric"]
     facts: dict[str, Any] = {f"rows: {split}": metrics["rows"][split] for split in SPLITS}
     facts |= {f"left out: {reason}": rows for reason, rows in metrics["left_out"].items()}
-    facts |= {"split by": str(dataset.rule), "classes": len(dataset.classes)}
+    facts |= {"split by": str(dataset.rule), "task": metrics["task"]}
+    if "classes" in metrics["validation"]:
+        facts["classes"] = len(metrics["validation"]["classes"])
+    if dataset.leakage.worst:
+        facts["leakage"] = dataset.leakage.worst
     for split in ("validation", "test"):
         for label, rows in (metrics[split] or {}).get("unseen_labels", {}).items():
-            facts[f"{split}: label {label!r}, unseen in training"] = f"{rows:,} rows, all errors"
+            facts[f"{split}: label {label!r}, unseen in training"] = f"{rows:,} rows"
     facts |= {
         **{name.replace("_", " "): f"{value:g}" for name, value in choice.items()},
         "best epoch": metrics["best_epoch"],
         f"validation: {metric}": metrics["validation"][metric],
         f"test: {metric}": metrics["test"][metric] if metrics["test"] else "no test rows",
-        "temperature": metrics["temperature"]["value"],
+        **_calibration(metrics["temperature"]),
         "parameters": metrics["parameters"],
         "rows a second": round(metrics["speed"]["train_rows_per_second"]),
         "seconds of training": metrics["speed"]["train_seconds"],
@@ -136,3 +137,17 @@ def show_outcome(
         "model": folder,
     }
     show_summary("train", facts)
+
+
+def _calibration(found: dict[str, Any] | None) -> dict[str, Any]:
+    if not found:
+        return {}
+    before, after = (
+        ", ".join(
+            f"{name.upper()} -" if found[key] is None else f"{name.upper()} {found[key]:.3f}"
+            for name in ("nll", "ece")
+            for key in [f"{name}_{when}"]
+        )
+        for when in ("before", "after")
+    )
+    return {"temperature": found["value"], "calibration": f"{before} → {after}"}

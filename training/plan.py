@@ -6,19 +6,24 @@ from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
-from mmfeat.models.architecture import LOGISTIC, Architecture
+from mmfeat.models.architecture import LOGISTIC, RIDGE, Architecture
+from mmfeat.models.checkpoint import input_shapes
 from mmfeat.options import comma_list
-from training.config import TrainConfig
+from training import imbalance
+from training.config import TrainConfig, check_metric
 from training.data import Dataset
+from training.objectives import OBJECTIVES, Objective
 from training.recipe import (
     INVERSE_PENALTIES,
     LEARNING_RATES,
+    RIDGE_PENALTIES,
     ProbeRecipe,
+    Recipe,
+    RidgeRecipe,
     StepRecipe,
     batch_size_for,
-    log_prior_for,
 )
-from training.splits import TRAIN
+from training.splits import TRAIN, SplitRule
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Plan:
     """
 
     architecture: Architecture
-    recipes: Sequence[StepRecipe | ProbeRecipe]
+    recipes: Sequence[Recipe]
     claim: dict[str, Any]
 
 
@@ -53,21 +58,28 @@ def choose_columns(store: FeatureStore, modalities: str) -> list[Column]:
                 got=name,
                 cure=f"There are: {', '.join(store.columns)}",
             )
-    chosen = [column for name, column in store.columns.items() if name in names]
-    for column in chosen:
-        if column.max_tokens:
-            raise MmfeatError(
-                "a column of tokens cannot be trained on; fusions take one vector a modality",
-                got=column.name,
-                cure="Choose others with --modalities, or extract it with output=pooled",
-            )
-    return chosen
+    return [column for name, column in store.columns.items() if name in names]
 
 
-def choose_split_column(store: FeatureStore, config: TrainConfig) -> str:
-    """The column that names the split; empty where the key's hash decides."""
-    has_split = "split" in store.samples_schema.names and config.target != "split"
-    return config.split_column or ("split" if has_split else "")
+def make_objective(config: TrainConfig) -> Objective:
+    """What the options ask to learn.
+
+    Raises:
+        MmfeatError: the metric is not one of the task's.
+    """
+    objective = OBJECTIVES[config.task](config.target)
+    check_metric(config.recipe.metric or objective.metrics[0], objective.metrics, config.task)
+    return objective
+
+
+def choose_rule(store: FeatureStore, config: TrainConfig) -> SplitRule:
+    """How the options split; a column called `split` counts where they ask for nothing."""
+    asked = config.split
+    found = "split" in store.samples_schema.names and config.target != "split"
+    silent = not (asked.split_column or asked.group_column or asked.stratify)
+    return SplitRule(
+        asked.split_column or ("split" if found and silent else ""), asked.group_column
+    )
 
 
 def plan_training(
@@ -75,77 +87,101 @@ def plan_training(
 ) -> Plan:
     """Settle what the options leave open."""
     architecture = _architecture(config, columns, dataset)
-    recipes = _recipes(config, architecture, dataset)
+    recipes, treatment = _recipes(config, architecture, dataset)
     settled = asdict(recipes[0])
     choices = {name: [recipe.choice[name] for recipe in recipes] for name in recipes[0].choice}
     return Plan(
         architecture=architecture,
         recipes=recipes,
         claim={
-            "task": "multiclass",
             "target": config.target,
-            "classes": dataset.classes,
+            **dataset.objective.task.facts,
             "split": asdict(dataset.rule),
             "columns": [asdict(column) for column in columns],
             "features": {
+                "path": store.path,
                 "config_hash": store.manifest["config_hash"],
                 "records": store.records,
             },
-            **_without(asdict(architecture), "dims", "outputs"),
-            **_without(settled, "log_prior"),
+            **_without(asdict(architecture), "dims", "tokens", "outputs"),
+            **_without(settled, "prior"),
             **choices,
-            "logit_adjustment": bool(settled["log_prior"]),
+            "imbalance_why": treatment.why,
         },
     )
 
 
 def _architecture(config: TrainConfig, columns: Sequence[Column], dataset: Dataset) -> Architecture:
     """The layers: without a fusion named, logistic regression for one column, gmu for more."""
-    dims = {column.name: column.dim for column in columns}
+    options = config.model
     alone = len(columns) == 1
-    fusion = config.fusion or (LOGISTIC if alone else "gmu")
-    if fusion == LOGISTIC:
+    outputs = dataset.objective.task.outputs
+    fusion = options.fusion or (_linear_for(config.task) if alone else "gmu")
+    if fusion in (LOGISTIC, RIDGE):
+        if fusion == LOGISTIC and config.task == "regression":
+            raise MmfeatError(
+                "the fusion 'logistic' learns classes and labels, no numbers",
+                cure="Name the fusion 'ridge'",
+            )
         return Architecture(
-            dims, len(dataset.classes), fusion, "linear", dropout=0.0, modality_dropout=0.0
+            **input_shapes(columns),
+            outputs=outputs,
+            fusion=fusion,
+            combination="linear",
+            dropout=0.0,
+            modality_dropout=0.0,
         )
-    modality_dropout = config.modality_dropout
+    modality_dropout = options.modality_dropout
     if modality_dropout is None:
         modality_dropout = 0.3 if dataset.has_gaps else 0.1
     return Architecture(
-        dims=dims,
-        outputs=len(dataset.classes),
+        **input_shapes(columns),
+        outputs=outputs,
         fusion="single" if alone else fusion,
-        combination=config.combination,
-        hidden=config.hidden,
-        dropout=config.dropout,
+        combination=options.combination,
+        hidden=options.hidden,
+        dropout=options.dropout,
         modality_dropout=0.0 if alone else modality_dropout,
     )
 
 
+def _linear_for(task: str) -> str:
+    return RIDGE if task == "regression" else LOGISTIC
+
+
 def _recipes(
     config: TrainConfig, architecture: Architecture, dataset: Dataset
-) -> Sequence[StepRecipe | ProbeRecipe]:
-    """A recipe for each value of what is chosen on validation."""
-    labels = dataset.labels[dataset.parts[TRAIN]]
+) -> tuple[Sequence[Recipe], imbalance.Choice]:
+    """A recipe for each value of what is chosen on validation, and what is done on imbalance."""
+    options, objective = config.recipe, dataset.objective
+    rows = len(dataset.parts[TRAIN])
+    metric = options.metric or objective.metrics[0]
+    counts = objective.counts(dataset.targets[dataset.parts[TRAIN]])
+    treatment = imbalance.choose(options.imbalance, config.task, metric, counts, rows)
     shared: dict[str, Any] = {
-        "metric": config.metric,
+        "metric": metric,
         "seed": config.seed,
-        "epochs": config.epochs,
-        "log_prior": log_prior_for(labels, architecture.outputs, config.metric),
+        "epochs": options.epochs,
+        "imbalance": treatment.name,
+        "prior": () if counts is None else tuple((counts / rows).tolist()),
     }
+    asked = [options.inverse_penalty] if options.inverse_penalty else []
     if architecture.fusion == LOGISTIC:
-        penalties = [config.inverse_penalty] if config.inverse_penalty else INVERSE_PENALTIES
-        return [ProbeRecipe(**shared, inverse_penalty=penalty) for penalty in penalties]
+        penalties = asked or list(INVERSE_PENALTIES)
+        return [ProbeRecipe(**shared, inverse_penalty=c) for c in penalties], treatment
+    if architecture.fusion == RIDGE:
+        penalties = asked or list(RIDGE_PENALTIES)
+        return [RidgeRecipe(**shared, inverse_penalty=c) for c in penalties], treatment
     return [
         StepRecipe(
             **shared,
             lr=lr,
-            weight_decay=config.weight_decay,
-            batch_size=config.batch_size or batch_size_for(len(labels)),
-            patience=config.patience,
+            weight_decay=options.weight_decay,
+            batch_size=options.batch_size or batch_size_for(rows),
+            patience=options.patience,
         )
-        for lr in ([config.lr] if config.lr else LEARNING_RATES)
-    ]
+        for lr in ([options.lr] if options.lr else LEARNING_RATES)
+    ], treatment
 
 
 def _without(facts: dict[str, Any], *names: str) -> dict[str, Any]:

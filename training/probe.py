@@ -10,7 +10,7 @@ from mmfeat.models.architecture import Architecture
 from mmfeat.models.linear import LinearModel
 from training.batches import Batches
 from training.data import Dataset
-from training.fitted import Fitted, Loss, validate
+from training.fitted import Fitted, validate
 from training.recipe import ProbeRecipe
 from training.splits import TRAIN
 
@@ -37,7 +37,8 @@ def solve(
     module = LinearModel(architecture)
     rows = len(dataset.parts[TRAIN])
     batches = Batches(dataset, _ROWS, shuffled=False)
-    loss_of = Loss(recipe)
+    objective = dataset.objective
+    loss_of = objective.loss(recipe)
     optimizer = torch.optim.LBFGS(
         module.parameters(), max_iter=_ITERATIONS, line_search_fn="strong_wolfe"
     )
@@ -46,8 +47,9 @@ def solve(
         optimizer.zero_grad()
         total = module.penalty() / (recipe.inverse_penalty * rows)
         total.backward()
-        for features, present, labels in batches:
-            loss = loss_of(module(features, present)[0], labels) * (len(labels) / rows)
+        for batch in batches:
+            logits, _ = module(batch.features, batch.present)
+            loss = loss_of(logits, batch.targets) * (len(logits) / rows)
             loss.backward()
             total = total.detach() + loss.detach()
         return total
@@ -68,4 +70,4 @@ def solve(
         if before - loss <= _STILL * loss:
             break
         before = loss
-    return Fitted(module, recipe, len(log), log)
+    return Fitted(module, recipe, len(log), log, recipe.metric in objective.falling)

@@ -3,10 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from training.config import Metric
-
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 """What is tried where no learning rate is given."""
 
@@ -16,24 +12,24 @@ WARM_UP = 0.05
 CLIP = 1.0
 """Longest gradient, as the norm over all weights."""
 
-IMBALANCE = 10
-"""From this ratio of the largest to the smallest class on, a balanced metric adjusts the logits."""
-
-
 INVERSE_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """What is tried for logistic regression where no --inverse-penalty is given."""
+
+RIDGE_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""What is tried for ridge regression likewise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How one model is fitted: what all ways of fitting share."""
 
-    metric: Metric
+    metric: str
     seed: int
     epochs: int
-    log_prior: tuple[float, ...] = ()
-    """Added to the logits in the loss, and only there (logit adjustment, Menon et al. 2021,
-    arXiv:2007.07314, τ = 1); empty = not."""
+    imbalance: str = "none"
+    """What is done against unbalanced classes (see `imbalance.py`)."""
+    prior: tuple[float, ...] = ()
+    """Part of the training rows in each class, or with each label; what that goes by."""
 
     @property
     def choice(self) -> dict[str, float]:
@@ -47,6 +43,19 @@ class ProbeRecipe(Recipe):
 
     inverse_penalty: float
     """C: the loss is the sum of the rows' cross-entropies + penalty / C."""
+
+    @property
+    def choice(self) -> dict[str, float]:
+        """See `Recipe`."""
+        return {"inverse_penalty": self.inverse_penalty}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RidgeRecipe(Recipe):
+    """Least squares in closed form; there are no epochs."""
+
+    inverse_penalty: float
+    """C: the loss is the sum of the rows' squares + penalty / C."""
 
     @property
     def choice(self) -> dict[str, float]:
@@ -79,17 +88,3 @@ class StepRecipe(Recipe):
 def batch_size_for(rows: int) -> int:
     """A 50th of the training rows, so that a small set still gives an epoch many steps."""
     return min(1024, max(32, rows // 50))
-
-
-def log_prior_for(labels: np.ndarray, classes: int, metric: Metric) -> tuple[float, ...]:
-    """log π of each class where the classes are far from even and the metric weighs them evenly.
-
-    Args:
-        labels: int64, the training rows'.
-        classes: how many there are.
-        metric: what the model is chosen by.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    if metric == "accuracy" or counts.max() <= IMBALANCE * counts.min():
-        return ()
-    return tuple(np.log(counts / counts.sum()).tolist())

@@ -1,4 +1,4 @@
-"""The samples table of a shard as training sees it: labels, splits, and who stays out and why."""
+"""The samples table of a shard as training sees it: targets, splits, and who stays out and why."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,16 +8,19 @@ import numpy as np
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
-from training.splits import NOWHERE, SplitRule
-from training.targets import check_target, read_labels
+from training.objectives import Objective
+from training.splits import NOWHERE, SPLITS, SplitRule
+from training.targets import check_target
 
 OWN_COLUMNS = ("__key__", "status", "reason", "error")
 """What mmfeat itself writes into the samples table; the rest is the user's metadata."""
 
 NO_TARGET, NO_MODALITY, NO_SPLIT = "no target", "no modality", "no split"
 OTHER_SPLIT = "another split"
+MISALIGNED = "misaligned"
 """Why a row stays out: its target is null or blank, it has none of the features, its split column
-names no split, or another one than is asked for. The first that holds is counted."""
+names no split, or another one than is asked for, or its modalities disagree too much. The first
+that holds is counted."""
 
 
 @dataclass(frozen=True)
@@ -26,44 +29,34 @@ class Rows:
 
     Attributes:
         keys: the `__key__` of each.
-        labels: object array; the class as text, None where there is none.
-        split_values: object array; what the split column says, None without a column.
+        targets: as the objective reads them; first axis: rows.
+        known: bool, shape (rows,); which have a target.
+        splits: the split of each, by the rule.
         present: bool, shape (rows, columns); which features each has.
     """
 
     keys: list[str]
-    labels: np.ndarray
-    split_values: np.ndarray
+    targets: np.ndarray
+    known: np.ndarray
+    splits: np.ndarray
     present: np.ndarray
 
-    def reasons(self, splits: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
+    def reasons(self, wanted: Sequence[str] = SPLITS) -> np.ndarray:
         """Why each row stays out; empty text where it can be used.
 
         Args:
-            splits: the split of each row.
             wanted: the splits that are asked for.
         """
-        unlabelled = np.array([label is None for label in self.labels], bool)
         return np.select(
             [
-                unlabelled,
+                ~self.known,
                 ~self.present.any(axis=1),
-                splits == NOWHERE,
-                ~np.isin(splits, wanted),
+                self.splits == NOWHERE,
+                ~np.isin(self.splits, wanted),
             ],
             [NO_TARGET, NO_MODALITY, NO_SPLIT, OTHER_SPLIT],
             default="",
         )
-
-
-def join_rows(parts: list[Rows]) -> Rows:
-    """Rows of several shards, one after another."""
-    return Rows(
-        keys=[key for part in parts for key in part.keys],
-        labels=np.concatenate([part.labels for part in parts]),
-        split_values=np.concatenate([part.split_values for part in parts]),
-        present=np.concatenate([part.present for part in parts]),
-    )
 
 
 def count(reasons: np.ndarray) -> dict[str, int]:
@@ -71,44 +64,46 @@ def count(reasons: np.ndarray) -> dict[str, int]:
     return dict(sorted(Counter(reasons[reasons != ""].tolist()).items()))
 
 
-def check_metadata(store: FeatureStore, target: str, split_column: str) -> None:
-    """Check that the samples table has the target and the split column, where one is named.
+def check_metadata(store: FeatureStore, objective: Objective, rule: SplitRule) -> None:
+    """Check that the samples table has the target and what the split goes by.
 
     Raises:
         MmfeatError: one of them is not there.
     """
     available = [name for name in store.samples_schema.names if name not in OWN_COLUMNS]
-    check_target(target, available)
-    if split_column and split_column not in available:
-        raise MmfeatError(
-            f"the samples table of {store.path} has no split column {split_column!r}; "
-            f"it has: {', '.join(available)}",
-            cure="Name one of them with --split-column, or evaluate with --split all",
-        )
+    for name in objective.target_columns:
+        check_target(name, available)
+    for name, flag in ((rule.column, "--split-column"), (rule.group, "--group-column")):
+        if name and name not in available:
+            raise MmfeatError(
+                f"the samples table of {store.path} has no column {name!r} ({flag}); "
+                f"it has: {', '.join(available)}",
+                cure=f"Name one of them with {flag}, or evaluate with --split all",
+            )
 
 
 def read_rows(
     store: FeatureStore,
     shard: str,
-    target: str,
+    objective: Objective,
     rule: SplitRule,
     features: Mapping[str, ColumnShard],
 ) -> Rows:
     """The rows of one shard, beside its features.
 
     Raises:
-        MmfeatError: the target holds something that is not a class.
+        MmfeatError: the target holds something that the task cannot learn.
     """
-    wanted = ["__key__", target, *([rule.column] if rule.column else [])]
-    table = store.read_samples(shard, list(dict.fromkeys(wanted)))
-    split_values = np.full(table.num_rows, None, object)
-    if rule.column:
-        split_values[:] = table[rule.column].to_pylist()
-    labels = np.full(table.num_rows, None, object)
-    labels[:] = read_labels(table[target], target)
-    return Rows(
-        keys=table["__key__"].to_pylist(),
-        labels=labels,
-        split_values=split_values,
-        present=np.stack([column.present for column in features.values()], axis=1),
+    columns = ["__key__", *objective.target_columns, *rule.columns]
+    table = store.read_samples(shard, list(dict.fromkeys(columns)))
+    keys = table["__key__"].to_pylist()
+    targets = objective.read(table)
+    splits = rule.assign(
+        rule.hashed(keys, table[rule.group].to_pylist() if rule.group else ()),
+        table[rule.column].to_pylist() if rule.column else (),
+        objective.as_column(targets).to_pylist() if rule.cuts else (),
     )
+    present = np.zeros((len(keys), len(features)), bool)
+    for number, column in enumerate(features.values()):
+        present[:, number] = column.present
+    return Rows(keys, targets, objective.known(targets), splits, present)

@@ -1,10 +1,12 @@
-"""From a metadata column to classes."""
+"""From a metadata column to classes, labels and numbers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmfeat.errors import MmfeatError
 
@@ -45,8 +47,96 @@ def read_labels(column: pa.ChunkedArray, name: str) -> list[str | None]:
     if pa.types.is_floating(kind):
         return [_whole(value, name) for value in values]
     raise MmfeatError(
-        f"the target {name!r} must hold text, whole numbers or booleans", got=str(kind)
+        f"the target {name!r} must hold text, whole numbers or booleans",
+        got=str(kind),
+        cure="Learn lists of labels with --task multilabel" if _is_list(kind) else "",
     )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def read_label_sets(column: pa.ChunkedArray, name: str) -> list[list[str] | None]:
+    """The labels of each row, without repeats; None where the row says nothing at all (null).
+
+    A column of lists, or of text with commas between labels: an empty list or text is a record
+    that has none of the labels.
+
+    Raises:
+        MmfeatError: the column holds something else.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return read_label_sets(column.cast(kind.value_type), name)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        rows: list[Any] = [None if text is None else text.split(",") for text in column.to_pylist()]
+    elif _is_list(kind) and (
+        pa.types.is_string(kind.value_type) or pa.types.is_integer(kind.value_type)
+    ):
+        rows = column.to_pylist()
+    else:
+        raise MmfeatError(
+            f"the target {name!r} of --task multilabel must hold lists of labels, or text with "
+            "commas between them; or name several columns of 0 and 1, with commas",
+            got=str(kind),
+        )
+    return [
+        None if row is None else list(dict.fromkeys(w for w in map(_word, row) if w))
+        for row in rows
+    ]
+
+
+def _word(label: object) -> str:
+    return "" if label is None else str(label).strip()
+
+
+def read_flags(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """uint8: 1 for yes, 0 for no, 255 where the row says nothing.
+
+    Raises:
+        MmfeatError: the column holds something other than booleans, 0 and 1.
+    """
+    numbers = _as_floats(column, name, "0, 1 or booleans")
+    there = ~np.isnan(numbers)
+    wrong = numbers[there & ~np.isin(numbers, (0, 1))]
+    if len(wrong):
+        raise MmfeatError(f"the target {name!r} must hold 0, 1 or booleans", got=float(wrong[0]))
+    return np.where(there, numbers, 255).astype(np.uint8)
+
+
+def read_numbers(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """float64; NaN where the row says nothing.
+
+    Raises:
+        MmfeatError: the column holds something other than finite numbers.
+    """
+    numbers = _as_floats(column, name, "numbers for --task regression")
+    if np.isinf(numbers).any():
+        raise MmfeatError(f"the target {name!r} must hold finite numbers", got="infinity")
+    return numbers
+
+
+def _as_floats(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        blank = pc.equal(pc.utf8_trim_whitespace(column), "")
+        column = pc.if_else(blank, pa.scalar(None, kind), column)
+    elif not (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_null(kind)
+    ):
+        raise MmfeatError(f"the target {name!r} must hold {what}", got=str(kind))
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8())
+    try:
+        numbers = column.cast(pa.float64())
+    except pa.ArrowInvalid as error:
+        raise MmfeatError(f"the target {name!r} must hold {what}", got=str(error)) from None
+    return np.asarray(numbers.to_numpy(), np.float64)
 
 
 def _whole(value: float | None, name: str) -> str | None:
@@ -56,36 +146,33 @@ def _whole(value: float | None, name: str) -> str | None:
         raise MmfeatError(
             f"the target {name!r} must hold classes; a fraction is none",
             got=value,
-            cure="Bin the values into a column of their own, and name that",
+            cure="Learn the number with --task regression, or bin it into a column of its own",
         )
     return str(int(value))
 
 
-def find_classes(labels: Iterable[str], name: str) -> list[str]:
+def find_classes(counts: Mapping[str, int], name: str) -> list[str]:
     """The classes among the training rows' labels, sorted; numbers by value.
+
+    Args:
+        counts: label → training rows that have it.
+        name: the target.
 
     Raises:
         MmfeatError: fewer than two, or so many that the column is no class at all.
     """
-    labels = list(labels)
-    classes = set(labels)
-    if len(classes) < 2:
+    if len(counts) < 2:
         raise MmfeatError(
             f"the target {name!r} must have at least two classes among the training rows",
-            got=sorted(classes),
+            got=sorted(counts),
         )
-    if len(classes) > MANY_CLASSES and len(classes) > len(labels) / 2:
+    rows = sum(counts.values())
+    if len(counts) > MANY_CLASSES and len(counts) > rows / 2:
         raise MmfeatError(
-            f"the target {name!r} has {len(classes):,} classes in {len(labels):,} training rows: "
+            f"the target {name!r} has {len(counts):,} classes in {rows:,} training rows: "
             "that is free text or a key, not a class",
             cure="Name another column with --target",
         )
-    if all(label.lstrip("-").isdecimal() for label in classes):
-        return sorted(classes, key=lambda label: (int(label), label))
-    return sorted(classes)
-
-
-def encode(labels: Iterable[str], classes: Sequence[str]) -> np.ndarray:
-    """int64 index of each label among the classes; -1 where training never saw it."""
-    index = {name: number for number, name in enumerate(classes)}
-    return np.fromiter((index.get(label, -1) for label in labels), np.int64)
+    if all(label.lstrip("-").isdecimal() for label in counts):
+        return sorted(counts, key=lambda label: (int(label), label))
+    return sorted(counts)

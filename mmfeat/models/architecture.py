@@ -10,12 +10,14 @@ from mmfeat.models.fusion.base import Fusion
 
 LOGISTIC = "logistic"
 """Named in the place of a fusion: no layers, the features themselves (see `linear.py`)."""
+RIDGE = "ridge"
+"""As `LOGISTIC`, the weights by least squares."""
 LATE = "late"
 """Named in the place of a fusion: the mean of the modalities' logits (see `late.py`)."""
 LATE_STACKED = "late_stacked"
 """As `LATE`, with a linear layer on the logits in the place of their mean."""
 
-WHOLE_MODELS = (LATE, LATE_STACKED, LOGISTIC)
+WHOLE_MODELS = (LATE, LATE_STACKED, LOGISTIC, RIDGE)
 """What is named in the place of a fusion and is a model of its own: `--fusion` takes these and
 the names of `FUSIONS`."""
 

@@ -1,6 +1,6 @@
 """From the numbers that fix a model's layers to the layers."""
 
-from mmfeat.models.architecture import LATE, LATE_STACKED, LOGISTIC, Architecture
+from mmfeat.models.architecture import LATE, LATE_STACKED, LOGISTIC, RIDGE, Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.fusion_model import FusionModel
 from mmfeat.models.late import LateModel, LateStackedModel
@@ -10,6 +10,7 @@ MODELS: dict[str, type[Model]] = {
     LATE: LateModel,
     LATE_STACKED: LateStackedModel,
     LOGISTIC: LinearModel,
+    RIDGE: LinearModel,
 }
 """Models of their own, by the name that stands in the place of a fusion."""
 

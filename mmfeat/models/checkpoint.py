@@ -1,14 +1,14 @@
 """A model on disk: config.json and model.safetensors, never a pickle.
 
 MODEL/config.json         the claim: all that determines the weights and rebuilds the layers
-MODEL/model.safetensors   the weights and the temperature
+MODEL/model.safetensors   the weights, the temperature and the thresholds
 MODEL/metrics.json        quality on validation and test
 MODEL/log.jsonl           one line an epoch
 MODEL/manifest.json       written last: a model without it is not finished
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,14 +19,18 @@ import safetensors.torch
 
 from mmfeat import storage
 from mmfeat.errors import MmfeatError
-from mmfeat.features import Column
+from mmfeat.features import Column, ColumnShard
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
-from mmfeat.models.inference import Predictions, predict
+from mmfeat.models.inference import PART, Predictions, join_predictions, predict
+from mmfeat.models.tasks import Task, task_of
 from mmfeat.store import read_manifest
 
 WEIGHTS = "model.safetensors"
+
+_LAYERS = ("fusion", "combination", "hidden", "dropout", "modality_dropout")
+"""What config.json holds of the architecture, beside the columns and the task."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class LoadedModel:
     module: Model
     columns: list[Column]
     """The feature columns it takes, in its order, with the fingerprints it was trained on."""
-    classes: list[str]
+    task: Task
+    """What its outputs mean."""
     target: str
     split: dict[str, Any]
     """The split rule it was trained with."""
@@ -82,10 +87,38 @@ class LoadedModel:
         """Predict rows, in bounded batches; the same row gives the same bits in any batch.
 
         Args:
-            features: column → float16, shape (rows, dim).
-            present: column → bool, shape (rows,).
+            features: column → float16, shape (rows, dim), or (rows, tokens, dim).
+            present: column → bool, shape (rows,), or (rows, tokens).
         """
-        return predict(self.module, features, present)
+        return predict(self.module, self.task, features, present)
+
+    def predict_shard(
+        self, shard: Mapping[str, ColumnShard], rows: np.ndarray | None = None
+    ) -> Predictions:
+        """Predict rows of a shard, all of them or some, a bounded part at a time."""
+        if rows is None:
+            rows = np.arange(len(next(iter(shard.values())).present))
+        parts = []
+        for start in range(0, max(1, len(rows)), PART):
+            taken = {
+                column.name: shard[column.name].take(rows[start : start + PART], column.max_tokens)
+                for column in self.columns
+            }
+            parts.append(
+                self.predict(
+                    {name: features for name, (features, _) in taken.items()},
+                    {name: present for name, (_, present) in taken.items()},
+                )
+            )
+        return join_predictions(parts)
+
+
+def input_shapes(columns: Sequence[Column]) -> dict[str, Any]:
+    """What an `Architecture` is told of the columns a model takes."""
+    return {
+        "dims": {column.name: column.dim for column in columns},
+        "tokens": {column.name: column.max_tokens for column in columns if column.max_tokens},
+    }
 
 
 def save_weights(folder: str, module: Model) -> dict[str, Any]:
@@ -105,24 +138,16 @@ def load_model(path: str) -> LoadedModel:
     manifest = read_manifest(path, "model")
     config = manifest["config"]
     columns = [Column(**facts) for facts in config["columns"]]
-    module = build_model(
-        Architecture(
-            dims={column.name: column.dim for column in columns},
-            outputs=len(config["classes"]),
-            fusion=config["fusion"],
-            combination=config["combination"],
-            hidden=config["hidden"],
-            dropout=config["dropout"],
-            modality_dropout=config["modality_dropout"],
-        )
-    )
+    task = task_of(config)
+    layers = {name: config[name] for name in _LAYERS}
+    module = build_model(Architecture(**input_shapes(columns), outputs=task.outputs, **layers))
     module.load_state_dict(_read_weights(path, manifest["files"][WEIGHTS]["sha256"]))
     return LoadedModel(
         path=path,
         config=config,
         module=module.eval().requires_grad_(False),
         columns=columns,
-        classes=config["classes"],
+        task=task,
         target=config["target"],
         split=config["split"],
     )

@@ -1,24 +1,28 @@
 """Forward over many rows in bounded batches, with results that do not depend on the batches."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from mmfeat.models.base import Model
+from mmfeat.models.tasks import Task
 
 BATCH = 512
 """Rows in every forward. The last batch is filled up to it: a matrix product may round a row
 differently in a batch of another size, and then the same record would score differently in
 another shard."""
 
+PART = 16 * BATCH
+"""Rows whose features are in memory at a time."""
+
 
 class Outputs(NamedTuple):
     """What a model says of rows.
 
     Attributes:
-        logits: float32, shape (rows, classes), before the temperature.
+        logits: float32, shape (rows, outputs), before the temperature.
         weights: float32, shape (rows, modalities), or None where the fusion has none.
     """
 
@@ -30,13 +34,14 @@ class Predictions(NamedTuple):
     """What a model predicts of rows; NaN in the rows that are not scorable.
 
     Attributes:
-        probabilities: float32, shape (rows, classes), calibrated by the temperature.
+        scores: float32, shape (rows, outputs); calibrated probabilities, or values in the
+            target's unit, as the model's task has it.
         weights: float32, shape (rows, modalities) in the order of the model's columns, 0 for an
             absent modality; None where the fusion has no weights.
         scorable: bool, shape (rows,); false where the record has none of the model's modalities.
     """
 
-    probabilities: np.ndarray
+    scores: np.ndarray
     weights: np.ndarray | None
     scorable: np.ndarray
 
@@ -49,8 +54,8 @@ def run(
     """Logits and weights of all rows; the module is in eval mode while it runs.
 
     Args:
-        features: column → float16 or float32, shape (rows, dim).
-        present: column → bool, shape (rows,).
+        features: column → float16 or float32, shape (rows, dim), or (rows, tokens, dim).
+        present: column → bool, shape (rows,), or (rows, tokens).
     """
     rows = len(present[module.columns[0]])
     logits = np.empty((rows, module.architecture.outputs), np.float32)
@@ -76,25 +81,33 @@ def run(
 
 def predict(
     module: Model,
+    task: Task,
     features: Mapping[str, np.ndarray],
     present: Mapping[str, np.ndarray],
 ) -> Predictions:
-    """Calibrated probabilities of all rows; arguments as for `run`."""
+    """What a task makes of a model's logits; arguments as for `run`."""
     logits, weights = run(module, features, present)
-    probabilities = softmax(logits / np.float32(module.temperature))
-    scorable = np.any([present[column] for column in module.columns], axis=0)
-    probabilities[~scorable] = np.nan
+    scores = task.scores(logits, float(module.temperature))
+    scorable = np.logical_or.reduce([has_any(present[column]) for column in module.columns])
+    scores[~scorable] = np.nan
     if weights is not None:
         weights[~scorable] = np.nan
-    return Predictions(probabilities, weights, scorable)
+    return Predictions(scores, weights, scorable)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in float64 and back to the logits' type."""
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=-1, keepdims=True)
-    exponents = np.exp(shifted)
-    return (exponents / exponents.sum(axis=-1, keepdims=True)).astype(logits.dtype)
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of some rows, then of others, as one."""
+    weights = [part.weights for part in parts if part.weights is not None]
+    return Predictions(
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate(weights) if weights else None,
+        np.concatenate([part.scorable for part in parts]),
+    )
+
+
+def has_any(present: np.ndarray) -> np.ndarray:
+    """Which rows have a column, shape (rows,); of tokens those with one or more."""
+    return present if present.ndim == 1 else np.logical_or.reduce(present, axis=1)
 
 
 def _filled(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:

@@ -33,8 +33,9 @@ class Head(nn.Module):
 class LateModel(Model):
     """logits = mean of f_m(x_m) over the modalities present.
 
-    f_m is a `Head`, a whole model of one modality. All are trained at once by the loss of their mean, and modality dropout trains each alone at times. The logits add up,
-    so no interaction between modalities can be learned: a model that is not better used none.
+    f_m is a `Head`, a whole model of one modality. All are trained at once by the loss of their
+    mean, and modality dropout trains each alone at times. The logits add up, so no interaction
+    between modalities can be learned: where this ties with the best, none was needed.
     """
 
     title: ClassVar[str] = "mean of single-modality logits"

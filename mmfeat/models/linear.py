@@ -1,4 +1,4 @@
-"""Logistic regression on the features themselves: the linear probe of a frozen encoder."""
+"""A linear model on the features themselves: the linear probe of a frozen encoder."""
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +10,18 @@ from mmfeat.models.base import Model
 class LinearModel(Model):
     """logits = b + Σ_m W_m x̂_m over the modalities present + Σ_m a_m over the absent ones.
 
-    x̂ is x with mean 0 and length 1, so that one penalty fits all encoders.
-    There is no fusion: the modalities only add up. All weights start at 0, and the loss with its
-    penalty is convex: whatever the seed, there is one answer (Radford et al. 2021,
+    x̂ is x with mean 0 and length 1, so that one penalty fits all encoders; of tokens, their mean
+    is x. There is no fusion: the modalities only add up. All weights start at 0, and the loss
+    with its penalty is convex: whatever the seed, there is one answer (Radford et al. 2021,
     arXiv:2103.00020, judge encoders by such a probe).
     """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        dims, classes = list(architecture.dims.values()), architecture.outputs
-        self.weights = nn.ParameterList(torch.zeros(classes, dim) for dim in dims)
-        self.absent = nn.Parameter(torch.zeros(len(dims), classes))
-        self.bias = nn.Parameter(torch.zeros(classes))
+        dims, outputs = list(architecture.dims.values()), architecture.outputs
+        self.weights = nn.ParameterList(torch.zeros(outputs, dim) for dim in dims)
+        self.absent = nn.Parameter(torch.zeros(len(dims), outputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
@@ -29,9 +29,7 @@ class LinearModel(Model):
         """See `Model.forward`; it has no weights of modalities."""
         logits: Tensor = self.bias
         for column, weight, absent in zip(self.columns, self.weights, self.absent, strict=True):
-            there = present[column].unsqueeze(1)
-            x = torch.where(there, features[column], 0)
-            x = nn.functional.normalize(x - x.mean(dim=1, keepdim=True))
+            x, there = normalized(features[column], present[column])
             logits = logits + torch.where(there, x @ weight.T, absent)
         return logits, None
 
@@ -39,3 +37,17 @@ class LinearModel(Model):
         """Half the squared length of the weights; biases are free."""
         total = torch.stack([weight.square().sum() for weight in self.weights]).sum()
         return total / 2
+
+
+def normalized(x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """x̂, shape [batch, dim], zeros where absent, and who has it, bool, shape [batch, 1].
+
+    Args:
+        x: shape [batch, dim], or [batch, tokens, dim].
+        present: bool, shape [batch], or [batch, tokens].
+    """
+    x = torch.where(present.unsqueeze(-1), x, 0)
+    if present.dim() == 2:
+        x = x.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
+        present = present.any(dim=1)
+    return nn.functional.normalize(x - x.mean(dim=1, keepdim=True)), present.unsqueeze(1)

@@ -54,15 +54,15 @@ def test_the_scores_are_those_of_an_independent_computation(
     truth, predicted = [], []
     for shard in store.shards:
         columns = {name: store.read_column(name, shard) for name in store.columns}
-        probabilities = model.predict(
+        scores = model.predict(
             {name: column.features for name, column in columns.items()},
             {name: column.present for name, column in columns.items()},
-        ).probabilities
+        ).scores
         for row, record in enumerate(store.read_samples(shard).to_pylist()):
             there = any(column.present[row] for column in columns.values())
             if record["split"] == "test" and (record["label"] or "").strip() and there:
                 truth.append(record["label"])
-                predicted.append(model.classes[probabilities[row].argmax()])
+                predicted.append(model.task.classes[scores[row].argmax()])
     result = evaluate(gap_model, gap_store)
     assert result["rows"] == len(truth)
     assert result["accuracy"] == pytest.approx(accuracy_score(truth, predicted))

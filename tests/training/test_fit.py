@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from mmfeat.features import FeatureStore
 from mmfeat.models.architecture import Architecture
+from mmfeat.models.checkpoint import input_shapes
 from mmfeat.models.inference import run
-from training.data import Dataset, load_dataset
+from tests.training.stores import load
+from training.data import Dataset
 from training.fit import fit
 from training.fitted import Fitted
-from training.recipe import StepRecipe, batch_size_for, log_prior_for
+from training.recipe import StepRecipe, batch_size_for
 from training.splits import TEST
 
 RECIPE = StepRecipe(
@@ -23,24 +24,20 @@ RECIPE = StepRecipe(
 
 
 def fitted(dataset: Dataset, recipe: StepRecipe = RECIPE, **layers: Any) -> Fitted:
-    dims = {name: values.shape[1] for name, values in dataset.features.items()}
+    shapes = input_shapes(dataset.features.columns)
     layers = {"combination": "linear", "hidden": 64, **layers}
-    return fit(Architecture(dims, outputs=len(dataset.classes), **layers), dataset, recipe)
-
-
-def load(path: str, columns: list[str] | None = None) -> Dataset:
-    store = FeatureStore(path)
-    return load_dataset(store, columns or list(store.columns), "label", "split")
+    outputs = dataset.objective.task.outputs
+    return fit(Architecture(**shapes, outputs=outputs, **layers), dataset, recipe)
 
 
 def logits_of(best: Fitted, dataset: Dataset) -> np.ndarray:
-    return run(best.module, *dataset.features_of(dataset.parts[TEST])).logits
+    return run(best.module, *dataset.features.take(dataset.parts[TEST])).logits
 
 
 def test_gmu_learns_the_exclusive_or_of_two_modalities(big_xor_store: str) -> None:
     dataset = load(big_xor_store)
     right = logits_of(fitted(dataset, fusion="gmu"), dataset).argmax(axis=1)
-    assert (right == dataset.labels[dataset.parts[TEST]]).mean() >= 0.99
+    assert (right == dataset.targets[dataset.parts[TEST]]).mean() >= 0.99
 
 
 @pytest.mark.parametrize(
@@ -60,7 +57,7 @@ def test_an_additive_head_stays_at_chance_on_it(
     # A lucky bias alone gets three cells of four right, 75 %. At the median of its scores, where
     # half the rows go to each class, such a head stands at 50.
     score = logits[:, 1] - logits[:, 0]
-    right = (score > np.median(score)) == (dataset.labels[dataset.parts[TEST]] == 1)
+    right = (score > np.median(score)) == (dataset.targets[dataset.parts[TEST]] == 1)
     assert right.mean() == pytest.approx(0.5, abs=0.04)
 
 
@@ -69,10 +66,10 @@ def test_a_missing_modality_costs_no_more_than_it_must(gap_store: str) -> None:
     text = load(gap_store, ["text"])
     both = fitted(gaps, combination="mlp", modality_dropout=0.3)
     alone = fitted(text, fusion="single", combination="mlp")
-    rows = gaps.parts[TEST][gaps.labels[gaps.parts[TEST]] >= 0]
+    rows = gaps.parts[TEST][gaps.targets[gaps.parts[TEST]] >= 0]
     rows = rows[gaps.present["text"][rows]]
-    labels = gaps.labels[rows]
-    features, present = gaps.features_of(rows)
+    labels = gaps.targets[rows]
+    features, present = gaps.features.take(rows)
     hidden = present | {"image": np.zeros(len(rows), bool)}
 
     def right(best: Fitted, there: dict[str, np.ndarray]) -> float:
@@ -109,22 +106,15 @@ def test_logit_adjustment_wins_back_the_rare_class(make_store: Callable[..., str
     splits = np.array(["train", "train", "val", "test"])[np.arange(4000) % 4].tolist()
     metadata = {"label": rare.astype(int).tolist(), "split": splits}
     dataset = load(make_store(features={"image": x}, metadata=metadata))
-    train = dataset.labels[dataset.parts["train"]]
-    prior = log_prior_for(train, 2, "balanced_accuracy")
-    assert prior == pytest.approx(np.log(np.bincount(train) / len(train)).tolist())
+    train = dataset.targets[dataset.parts["train"]]
+    prior = tuple((np.bincount(train) / len(train)).tolist())
     recall = []
-    for log_prior in ((), prior):
-        best = fitted(dataset, replace(RECIPE, log_prior=log_prior), fusion="single")
+    for imbalance in ("none", "logit_adjustment"):
+        recipe = replace(RECIPE, imbalance=imbalance, prior=prior)
+        best = fitted(dataset, recipe, fusion="single")
         predicted = logits_of(best, dataset).argmax(axis=1)
-        recall.append(predicted[dataset.labels[dataset.parts[TEST]] == 1].mean())
+        recall.append(predicted[dataset.targets[dataset.parts[TEST]] == 1].mean())
     assert recall[1] > recall[0] + 0.3
-
-
-def logits_of_are_adjusted_only_for_a_balanced_metric_and_uneven_classes() -> None:
-    uneven, even = np.repeat([0, 1], [110, 10]), np.repeat([0, 1], [100, 10])
-    assert log_prior_for(uneven, 2, "macro_f1")
-    assert not log_prior_for(uneven, 2, "accuracy")
-    assert not log_prior_for(even, 2, "macro_f1")
 
 
 def test_the_learning_rate_rises_for_a_twentieth_and_falls_to_zero() -> None:

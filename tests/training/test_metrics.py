@@ -1,12 +1,26 @@
 """The numbers against their definitions."""
 
+from typing import Any
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from mmfeat.models.tasks import Multiclass
 from training.calibration import COLDEST, ece, fit_temperature, nll
-from training.metrics import measure
+from training.objectives import OBJECTIVES
 
 CLASSES = ["a", "b", "c"]
+
+
+def measure(
+    labels: list[str], scores: np.ndarray, present: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """What is reported of a model that knows `CLASSES`."""
+    objective = OBJECTIVES["multiclass"]("label")
+    objective.know(Multiclass(CLASSES))
+    targets = objective.read(pa.table({"label": labels}))
+    return objective.measure(targets, scores, np.zeros(3), present)
 
 
 def one_hot(predicted: str, confidence: float = 0.8) -> np.ndarray:
@@ -19,7 +33,7 @@ def one_hot(predicted: str, confidence: float = 0.8) -> np.ndarray:
 
 def test_scores_of_a_small_table_worked_out_by_hand() -> None:
     present = {"image": np.array([1, 1, 1, 1, 0, 0], bool), "text": np.ones(6, bool)}
-    result = measure(list("aaabbc"), one_hot("aabbbb"), present, CLASSES)
+    result = measure(list("aaabbc"), one_hot("aabbbb"), present)
     assert result["accuracy"] == pytest.approx(4 / 6)
     assert result["balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert result["macro_f1"] == pytest.approx((2 * 2 / 5 + 2 * 2 / 6 + 0) / 3)
@@ -32,7 +46,7 @@ def test_scores_of_a_small_table_worked_out_by_hand() -> None:
 
 def test_subsets_are_named_by_what_is_there_and_add_up() -> None:
     present = {"image": np.array([1, 1, 0, 0, 0], bool), "text": np.array([1, 0, 1, 1, 1], bool)}
-    result = measure(list("abcab"), one_hot("abcaa"), present, CLASSES)
+    result = measure(list("abcab"), one_hot("abcaa"), present)
     rows = {name: subset["rows"] for name, subset in result["per_subset"].items()}
     assert rows == {"text only": 3, "image+text": 1, "image only": 1}
     assert result["per_subset"]["text only"]["accuracy"] == pytest.approx(2 / 3)
@@ -42,7 +56,7 @@ def test_subsets_are_named_by_what_is_there_and_add_up() -> None:
 
 def test_unseen_labels_are_errors_and_are_named() -> None:
     present = {"text": np.ones(4, bool)}
-    result = measure(["a", "b", "new", "odd"], one_hot("abab"), present, CLASSES)
+    result = measure(["a", "b", "new", "odd"], one_hot("abab"), present)
     assert result["accuracy"] == pytest.approx(0.5)
     assert result["balanced_accuracy"] == pytest.approx(0.5)
     assert result["unseen_labels"] == {"new": 1, "odd": 1}
@@ -52,7 +66,7 @@ def test_unseen_labels_are_errors_and_are_named() -> None:
 
 def test_auroc_is_none_where_one_class_is_all_there_is() -> None:
     present = {"text": np.ones(2, bool)}
-    assert measure(["a", "a"], one_hot("ab"), present, CLASSES)["auroc"] is None
+    assert measure(["a", "a"], one_hot("ab"), present)["auroc"] is None
 
 
 def test_ece_is_the_gap_between_confidence_and_accuracy() -> None:

@@ -17,6 +17,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.checkpoint import load_model
 from training.recipe import INVERSE_PENALTIES, LEARNING_RATES
+from training.splits import SplitRule
 from training.train import main
 
 QUICK = ["--target", "label", "--epochs", "3", "--hidden", "16", "--lr", "0.003", "--threads", "1"]
@@ -32,15 +33,16 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def test_a_model_is_five_files(xor_store: str, tmp_path: Path) -> None:
+def test_a_model_is_six_files(xor_store: str, tmp_path: Path) -> None:
     train(xor_store, tmp_path / "model")
     names = sorted(path.name for path in (tmp_path / "model").iterdir())
     assert names == [
         "config.json", "log.jsonl", "manifest.json", "metrics.json", "model.safetensors",
+        "predictions.parquet",
     ]  # fmt: skip
     log = [json.loads(line) for line in (tmp_path / "model/log.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in log] == [1, 2, 3]
-    assert {"lr", "loss", "val_accuracy", "val_nll", "seconds"} <= set(log[0])
+    assert {"lr", "loss", "val_accuracy", "val_loss", "seconds"} <= set(log[0])
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
@@ -169,12 +171,12 @@ def test_validation_is_carved_from_train_where_the_column_has_none(
     assert rows["test"] == 100
     assert rows["train"] + rows["val"] == 300
     assert 15 < rows["val"] < 45
-    assert load_model(str(tmp_path / "model")).split == {"column": "fold", "carve": True}
+    assert SplitRule(**load_model(str(tmp_path / "model")).split) == SplitRule("fold", carve=True)
 
 
 def test_models_go_where_fsspec_goes(xor_store: str) -> None:
     main([xor_store, "memory://models/xor", *QUICK])
-    assert load_model("memory://models/xor").classes == ["other", "same"]
+    assert load_model("memory://models/xor").task.classes == ["other", "same"]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,7 @@ def test_models_go_where_fsspec_goes(xor_store: str) -> None:
         (["--fusion", "gum"], "no fusion of that name; got 'gum'"),
         (["--fusion", "single"], "'single' takes at most 1 of the modalities"),
         (["--combination", "deep"], "no combination of that name; got 'deep'"),
-        (["--split-column", "fold"], "no split column 'fold'; it has: label, split"),
+        (["--split-column", "fold"], "no column 'fold' (--split-column); it has: label, split"),
         (["--split-column", "label"], "there must be rows to train on"),
         (["--lr", "-1"], "--lr must be above 0; got -1.0"),
         (["--inverse-penalty", "0"], "--inverse-penalty must be above 0; got 0.0"),

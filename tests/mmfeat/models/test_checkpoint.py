@@ -27,9 +27,10 @@ def save(folder: str) -> FusionModel:
     layers = asdict(module.architecture)
     del layers["dims"], layers["outputs"]
     config = {
+        "task": "multiclass",
         "target": "label",
         "classes": ["a", "b", "c"],
-        "split": {"column": "split", "carve": False},
+        "split": {"column": "split"},
         "columns": [asdict(column) for column in COLUMNS],
         **layers,
     }
@@ -44,11 +45,11 @@ def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     features = {c.name: rng.normal(size=(9, c.dim)).astype("f2") for c in COLUMNS}
     present = {c.name: rng.random(9) < 0.7 for c in COLUMNS}
-    before, after = predict(module, features, present), loaded.predict(features, present)
-    np.testing.assert_array_equal(before.probabilities, after.probabilities)
+    before, after = predict(module, loaded.task, features, present), loaded.predict(features, present)
+    np.testing.assert_array_equal(before.scores, after.scores)
     np.testing.assert_array_equal(before.weights, after.weights)
     assert loaded.temperature == 1.5
-    assert loaded.classes == ["a", "b", "c"]
+    assert loaded.task.classes == ["a", "b", "c"]
     assert not loaded.module.training
 
 

@@ -11,7 +11,9 @@ from mmfeat.errors import MmfeatError
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.fusion_model import FusionModel, hide_modalities
 from mmfeat.models.inference import BATCH, predict
+from mmfeat.models.tasks import Multiclass
 
+TASK = Multiclass(["a", "b", "c", "d"])
 DIMS = {"image": 5, "text.clip": 7, "audio": 3}
 FUSIONS = ["concat", "gmu", "sum"]
 
@@ -69,8 +71,8 @@ def test_presence_itself_matters(fusion: str) -> None:
     without = with_all | {"audio": np.zeros(16, bool)}
     module = classifier(fusion)
     assert not np.allclose(
-        predict(module, features, with_all).probabilities,
-        predict(module, features, without).probabilities,
+        predict(module, TASK, features, with_all).scores,
+        predict(module, TASK, features, without).scores,
     )
 
 
@@ -80,47 +82,46 @@ def test_presence_itself_matters(fusion: str) -> None:
 def test_predictions_do_not_depend_on_how_rows_are_batched(fusion: str, cut: int) -> None:
     module = classifier(fusion)
     features, present = rows(BATCH + 31)
-    whole = predict(module, features, present)
+    whole = predict(module, TASK, features, present)
     parts = [
         predict(
             module,
+            TASK,
             {name: values[part] for name, values in features.items()},
             {name: values[part] for name, values in present.items()},
         )
         for part in (slice(0, cut), slice(cut, None))
     ]
-    np.testing.assert_array_equal(
-        whole.probabilities, np.concatenate([part.probabilities for part in parts])
-    )
+    np.testing.assert_array_equal(whole.scores, np.concatenate([part.scores for part in parts]))
 
 
 def test_rows_without_any_modality_are_marked_and_hold_nan() -> None:
     features, present = rows(40)
-    result = predict(classifier("gmu"), features, present)
+    result = predict(classifier("gmu"), TASK, features, present)
     scorable = np.any(list(present.values()), axis=0)
     assert not scorable.all()
     np.testing.assert_array_equal(result.scorable, scorable)
-    np.testing.assert_array_equal(np.isnan(result.probabilities).all(axis=1), ~scorable)
-    np.testing.assert_allclose(result.probabilities[scorable].sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(np.isnan(result.scores).all(axis=1), ~scorable)
+    np.testing.assert_allclose(result.scores[scorable].sum(axis=1), 1, rtol=1e-6)
     assert result.weights is not None
     np.testing.assert_allclose(result.weights[scorable].sum(axis=1), 1, rtol=1e-6)
 
 
 def test_only_a_fusion_with_weights_reports_them() -> None:
     features, present = rows(4)
-    assert predict(classifier("sum"), features, present).weights is None
-    assert predict(classifier("gmu"), features, present).weights is not None
+    assert predict(classifier("sum"), TASK, features, present).weights is None
+    assert predict(classifier("gmu"), TASK, features, present).weights is not None
 
 
 def test_no_rows_give_no_predictions() -> None:
     features, present = rows(0)
-    assert predict(classifier("gmu"), features, present).probabilities.shape == (0, 4)
+    assert predict(classifier("gmu"), TASK, features, present).scores.shape == (0, 4)
 
 
 def test_prediction_leaves_dropout_out() -> None:
     module = classifier("gmu").train()
     features, present = rows(9)
-    first, second = (predict(module, features, present).probabilities for _ in range(2))
+    first, second = (predict(module, TASK, features, present).scores for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert module.training
 

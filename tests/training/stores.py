@@ -1,0 +1,161 @@
+"""Feature stores made up on the spot, in the format that `mmfeat extract` writes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmfeat import storage
+from mmfeat.features import OK, FeatureStore, Outcome, Shape, column_batch, column_schema
+from mmfeat.store import FORMAT, shard_name
+from training.data import Dataset, load_dataset
+from training.objectives import OBJECTIVES
+from training.splits import SplitRule
+
+
+@dataclass
+class Records:
+    """What a made-up store holds.
+
+    Attributes:
+        features: column → shape (records, dim).
+        metadata: column → one value a record.
+        present: column → bool, shape (records,); all present where a column is not named.
+    """
+
+    features: dict[str, np.ndarray]
+    metadata: dict[str, Sequence[Any]]
+    present: dict[str, np.ndarray] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return len(next(iter(self.features.values())))
+
+
+def write_store(folder: str, records: Records, shards: int = 2) -> str:
+    """Write a finished feature store."""
+    parts = np.array_split(np.arange(records.count), shards)
+    for index, rows in enumerate(parts):
+        _write_samples(folder, index, records, rows)
+        for name, values in records.features.items():
+            there = records.present.get(name, np.ones(records.count, bool))[rows]
+            shape = Shape(values.shape[1])
+            batch = column_batch(
+                [
+                    vector if is_there else None
+                    for vector, is_there in zip(values[rows], there, strict=True)
+                ],
+                [OK if is_there else Outcome("missing", "missing") for is_there in there],
+                shape,
+            )
+            path = storage.join(folder, name, f"{shard_name(index)}.arrow")
+            with (
+                storage.create(path) as output,
+                pa.ipc.new_file(output, column_schema(shape)) as file,
+            ):
+                file.write_batch(batch)
+    storage.write_json(storage.join(folder, "manifest.json"), _manifest(records, parts))
+    return folder
+
+
+def _write_samples(folder: str, index: int, records: Records, rows: np.ndarray) -> None:
+    table = pa.table(
+        {
+            "__key__": [f"key-{row:06d}" for row in rows],
+            "status": ["ok"] * len(rows),
+            "reason": pa.nulls(len(rows), pa.string()),
+            "error": pa.nulls(len(rows), pa.string()),
+            **{name: _take(values, rows) for name, values in records.metadata.items()},
+        }
+    )
+    path = storage.join(folder, "samples", f"{shard_name(index)}.parquet")
+    with storage.create(path) as output:
+        pq.write_table(table, output)
+
+
+def _take(values: Sequence[Any], rows: np.ndarray) -> pa.Array:
+    return pa.array(list(values)).take(pa.array(rows))
+
+
+def _manifest(records: Records, parts: Sequence[np.ndarray]) -> Mapping[str, Any]:
+    return {
+        "format": FORMAT,
+        "kind": "features",
+        "config": {},
+        "config_hash": "0" * 64,
+        "columns": {
+            name: {
+                "name": name,
+                "modality": name,
+                "dim": values.shape[1],
+                "fingerprint": records.fingerprints.get(name, f"print-of-{name}"),
+                "encoder": {"name": "made-up"},
+            }
+            for name, values in records.features.items()
+        },
+        "shards": [
+            {"name": shard_name(index), "records": len(rows)} for index, rows in enumerate(parts)
+        ],
+        "totals": {"records": records.count},
+    }
+
+
+def xor_records(count: int = 1500, dim: int = 4, seed: int = 0) -> Records:
+    """The label is the exclusive or of the signs of two modalities: neither tells anything alone.
+
+    Three records in five train, one validates, one tests.
+    """
+    rng = np.random.default_rng(seed)
+    signs = rng.integers(0, 2, (2, count)) * 2 - 1
+    noise = rng.normal(0, 0.3, (2, count, dim))
+    direction = np.linspace(-1, 1, dim)
+    image, text = (sign[:, None] * direction + n for sign, n in zip(signs, noise, strict=True))
+    splits = np.array(["train", "train", "train", "val", "test"])[np.arange(count) % 5]
+    return Records(
+        features={"image": image, "text": text},
+        metadata={
+            "label": ["same" if a == b else "other" for a, b in signs.T],
+            "split": splits.tolist(),
+        },
+    )
+
+
+def with_gaps(count: int = 900, dim: int = 6, seed: int = 0) -> Records:
+    """Three classes that either modality tells with some noise; presence and labels have holes.
+
+    Of ten records one lacks the image, one the text, one both; of 30 one has no label, one a
+    split that no one knows, and the last ones of the test split a class of their own.
+    """
+    rng = np.random.default_rng(seed)
+    number = np.arange(count)
+    classes = rng.integers(0, 3, count)
+    features = {
+        name: rng.normal(size=(3, dim))[classes] + rng.normal(0, 0.8, (count, dim))
+        for name in ("image", "text")
+    }
+    labels: list[str | None] = [("red", "green", "blue")[c] for c in classes]
+    splits = np.array(["train", "train", "train", "val", "test"])[
+        rng.integers(0, 5, count)
+    ].tolist()
+    for row in range(7, count, 30):
+        labels[row] = None if row % 60 < 30 else " "
+        splits[row + 1] = "holdout"
+    for row in [row for row in range(count) if splits[row] == "test" and labels[row]][-4:]:
+        labels[row] = "violet"
+    draw = rng.integers(0, 10, count)
+    return Records(
+        features=features,
+        metadata={"label": labels, "split": splits, "number": number.tolist()},
+        present={"image": (draw != 0) & (draw != 2), "text": (draw != 1) & (draw != 2)},
+    )
+
+
+def load(path: str, columns: Sequence[str] = (), task: str = "multiclass") -> Dataset:
+    """The dataset of a made-up store, its target in `label` and its split in `split`."""
+    store = FeatureStore(path)
+    chosen = [store.columns[name] for name in columns or store.columns]
+    return load_dataset(store, chosen, OBJECTIVES[task]("label"), SplitRule("split"))
