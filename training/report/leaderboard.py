@@ -26,6 +26,15 @@ _COSTS = {
 
 Row = dict[str, Any]
 
+_NOTHING: Row = dict.fromkeys(
+    (
+        "fusion combination modalities lr seeds sd low high val_mean difference p_value tied emap "
+        "uses_interaction parameters flops train_rows_per_second score_rows_per_second "
+        "peak_memory_mb pareto picked"
+    ).split()
+)
+"""What a row may know, beside its name and its mean."""
+
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -131,7 +140,8 @@ def read_leaderboard(folder: str, metric: str, higher: bool | None) -> Leaderboa
     rows: list[Row] = []
     if storage.exists(path):
         with storage.open_input(path) as file:
-            rows = [r for r in pq.read_table(file).to_pylist() if r.get("mean") is not None]
+            found = pq.read_table(file).to_pylist()
+        rows = [_NOTHING | row for row in found if row.get("mean") is not None]
     if not rows:
         raise MmfeatError(
             f"a finished comparison has a {LEADERBOARD} with rows, and {folder} has none",

@@ -1,0 +1,281 @@
+"""Finished model directories made up on the spot, shards for them, and a browser to look with."""
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mmfeat import store
+
+CLASSES = ("cat", "dog", "owl")
+
+
+class Page(HTMLParser):
+    """A page as a person reads it.
+
+    Attributes:
+        tables: rows of cells as text, by the id of the section they stand in.
+        text: all that is shown.
+        tags: names of all elements.
+        images: `src` of each picture.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.source = source
+        self.tables: dict[str, list[list[str]]] = {}
+        self.text, self.tags, self.images = "", [], []
+        self.handlers: list[str] = []
+        self._section, self._cell, self._hidden = "", False, False
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        self.handlers += [name for name in values if name.startswith("on")]
+        if tag == "img":
+            self.images.append(values.get("src") or "")
+        if tag == "section":
+            self._section = values.get("id") or ""
+        if tag == "tr":
+            self.tables.setdefault(self._section, []).append([])
+        if tag in ("td", "th"):
+            self._cell = True
+            self.tables[self._section][-1].append("")
+        self._hidden = tag in ("style", "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._cell = False
+            row = self.tables[self._section][-1]
+            row[-1] = " ".join(row[-1].split())
+        self._hidden = False
+
+    def handle_data(self, data: str) -> None:
+        if self._hidden:
+            return
+        self.text += data
+        if self._cell:
+            row = self.tables[self._section][-1]
+            row[-1] += data
+
+    def row(self, section: str, name: str) -> list[str]:
+        """The cells behind a row's name."""
+        return next(row[1:] for row in self.tables[section] if row and row[0] == name)
+
+
+@pytest.fixture
+def read_page() -> Callable[[str], Page]:
+    """Reads a written page."""
+    return lambda path: Page(Path(path).read_text("utf-8"))
+
+
+def write_shards(folder: Path, samples: dict[str, dict[str, bytes]], name: str = "00000") -> str:
+    """One shard and the manifest that a reader asks for."""
+    folder.mkdir(parents=True)
+    with tarfile.open(folder / f"{name}.tar", "w") as tar:
+        for key, members in samples.items():
+            for extension, content in members.items():
+                info = tarfile.TarInfo(f"{key}.{extension}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    manifest = {
+        "format": store.FORMAT, "kind": "shards", "config_hash": "of-the-shards",
+        "shards": [{"name": name, "records": len(samples)}],
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return str(folder)
+
+
+def probabilities(rows: int, classes: int, seed: int = 0) -> np.ndarray:
+    """float32, shape (rows, classes); rows sum to 1."""
+    drawn = np.random.default_rng(seed).dirichlet(np.ones(classes) * 0.5, rows)
+    return drawn.astype(np.float32)
+
+
+def write_model(
+    folder: Path,
+    *,
+    rows: int = 60,
+    classes: Sequence[str] = CLASSES,
+    columns: Sequence[str] = ("image", "text"),
+    keys: Sequence[str] = (),
+    predictions: bool = True,
+    shard: str = "00000",
+) -> str:
+    """A finished multiclass model; every third row is of validation."""
+    rng = np.random.default_rng(1)
+    p = probabilities(rows, len(classes))
+    target = np.where(rng.random(rows) < 0.7, p.argmax(1), rng.integers(0, len(classes), rows))
+    split = np.where(np.arange(rows) % 3 == 0, "val", "test")
+    weights = rng.random((rows, len(columns)))
+    weights /= weights.sum(axis=1, keepdims=True)
+    present = np.ones((rows, len(columns)), bool)
+    present[1::10, 0] = False
+    table = {
+        "__key__": [keys[i] if i < len(keys) else f"key-{i:05d}" for i in range(rows)],
+        "shard": [shard] * rows,
+        "split": split,
+        "target": [classes[i] for i in target],
+        "prediction": [classes[i] for i in p.argmax(1)],
+        **{f"p_{name}": p[:, i] for i, name in enumerate(classes)},
+        **{f"w_{c}": weights[:, i].astype(np.float32) for i, c in enumerate(columns)},
+        **{f"present_{c}": present[:, i] for i, c in enumerate(columns)},
+        "loss": -np.log(np.maximum(p[np.arange(rows), target], 1e-9)),
+    }
+    test = split == "test"
+    write_files(
+        folder,
+        {"task": "multiclass", "target": "label", "classes": list(classes), "fusion": "gmu"},
+        columns,
+        {
+            "metric": "accuracy",
+            "lr": 0.001,
+            "best_epoch": 2,
+            "temperature": {
+                "value": 1.5, "nll_before": 0.9, "nll_after": 0.8,
+                "ece_before": 0.2, "ece_after": 0.1,
+            },
+            "validation": _measured(target[~test], p[~test], classes),
+            "test": _measured(target[test], p[test], classes),
+            "candidates": [
+                {"lr": lr, "epoch": 2, "accuracy": 0.5, "nll": 1.0} for lr in (0.0001, 0.001)
+            ],
+            "parameters": 1234,
+            "rows": {"train": 100, "val": int((~test).sum()), "test": int(test.sum())},
+            "left_out": {"no target": 3},
+            "speed": {"train_seconds": 1.5, "train_rows_per_second": 1000.0},
+        },
+    )  # fmt: skip
+    if predictions:
+        pq.write_table(pa.table(table), folder / "predictions.parquet", row_group_size=64)
+    return str(folder)
+
+
+def write_files(
+    folder: Path, config: dict[str, Any], columns: Sequence[str], metrics: dict[str, Any]
+) -> None:
+    """config.json, metrics.json, log.jsonl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config |= {
+        "columns": [
+            {"name": c, "modality": c, "dim": 8, "encoder": {"name": "x"}} for c in columns
+        ],
+        "features": {"config_hash": store.digest({"shards": "of-the-shards"}), "records": 9},
+    }
+    claim = {"kind": "model", "hash": "0" * 64, "config": config}
+    (folder / "config.json").write_text(json.dumps(claim))
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    lines = [
+        {"tried_lr": lr, "epoch": epoch, "loss": 1 / epoch, "val_nll": 1.0,
+         f"val_{metrics['metric']}": 0.1 * epoch}
+        for lr in (0.0001, 0.001) for epoch in (1, 2, 3)
+    ]  # fmt: skip
+    (folder / "log.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+
+
+def _measured(target: np.ndarray, p: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    matrix = np.zeros((len(classes), len(classes)), int)
+    np.add.at(matrix, (target, p.argmax(1)), 1)
+    accuracy = float((target == p.argmax(1)).mean())
+    return {
+        "accuracy": accuracy,
+        "nll": 0.75,
+        "rows": len(target),
+        "classes": list(classes),
+        "unseen_labels": {},
+        "confusion_matrix": matrix.tolist(),
+        "per_class": {
+            name: {
+                "precision": 0.5, "recall": 0.25, "f1": 1 / 3, "support": int((target == i).sum())
+            }
+            for i, name in enumerate(classes)
+        },
+        "per_subset": {"image+text": {"rows": len(target), "accuracy": accuracy}},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> Callable[..., str]:
+    """Writes a finished model directory (see `write_model`); returns its path."""
+    return lambda **options: write_model(tmp_path / "model", **options)
+
+
+@pytest.fixture
+def make_files() -> Callable[..., None]:
+    """Writes config.json, metrics.json and log.jsonl of a model (see `write_files`)."""
+    return write_files
+
+
+@pytest.fixture
+def make_shards(tmp_path: Path) -> Callable[..., str]:
+    """Writes shards of the given samples: key → extension → content."""
+    return lambda samples: write_shards(tmp_path / "shards", samples)
+
+
+class Browser:
+    """A Chromium that tells what a page did."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def open(self, path: str) -> Any:
+        """Open a file; returns the driver, to ask."""
+        self.driver.get(Path(path).as_uri())
+        return self.driver
+
+    def complaints(self) -> list[str]:
+        """What stands in the console."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self) -> list[str]:
+        """Addresses asked for, other than data that stands in the page."""
+        events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        urls = [
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
+        return [url for url in urls if not url.startswith("data:")]
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium; skips where there is none."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    chromedriver = shutil.which("chromedriver")
+    if not chromium or not chromedriver:
+        pytest.skip("there is no Chromium with its driver on this machine")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (
+        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+        "disable-dev-shm-usage", "disable-background-networking", "disable-component-update",
+        "disable-sync", f"user-data-dir={profile}",
+    ):  # fmt: skip
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(chromedriver)
+    started = webdriver.Chrome(options=options, service=service)
+    yield started
+    started.quit()
+
+
+@pytest.fixture
+def browser(driver: Any) -> Browser:
+    """A Chromium that has seen nothing yet."""
+    driver.get("about:blank")
+    driver.get_log("browser")
+    driver.get_log("performance")
+    return Browser(driver)

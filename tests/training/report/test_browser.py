@@ -1,0 +1,87 @@
+"""The pages in a browser: what stands there, what they do, and that they ask nobody."""
+
+import json
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.report import write_compare_report, write_model_report
+
+HOSTILE = (
+    "<script>window.hacked = 1</script>",
+    '"><img src="https://evil.invalid/x.png" onerror="window.hacked = 2">',
+    "</title></style><svg onload='window.hacked = 3'>",
+)
+KEY = "<img src=x onerror=hacked=4>"
+
+
+def test_numbers_are_those_of_the_files_and_nothing_leaves_the_page(browser, make_model) -> None:
+    model = make_model(rows=300)
+    path = write_model_report(model)
+    driver = browser.open(path)
+    metrics = json.loads(Path(model, "metrics.json").read_text())
+    tile = driver.find_element("css selector", "#headline .tile.first b").text
+    assert tile == f"{metrics['test']['accuracy']:.3f}"
+    cells = driver.find_elements("css selector", "#confusion table.matrix tbody tr:first-child td")
+    assert [int(cell.text) for cell in cells] == metrics["test"]["confusion_matrix"][0]
+    charts = driver.find_elements("css selector", "svg.chart")
+    assert len(charts) == 3
+    assert all(chart.size["height"] > 100 for chart in charts)
+    assert browser.complaints() == []
+    assert browser.requests() == [Path(path).as_uri()]
+
+
+def test_what_comes_from_data_is_never_run(browser, make_model, make_shards) -> None:
+    model = make_model(classes=HOSTILE, keys=[KEY] * 60, columns=HOSTILE[:2])
+    text = HOSTILE[0].encode()
+    path = Path(write_model_report(model, shards=make_shards({KEY: {"png": text, "txt": text}})))
+    # The page's own policy would stop a script; the escaping must do without it.
+    source, replaced = re.subn(
+        r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", path.read_text("utf-8")
+    )
+    assert replaced == 1
+    path.write_text(source, "utf-8")
+    driver = browser.open(str(path))
+    assert driver.execute_script("return window.hacked ?? null") is None
+    assert driver.execute_script("return document.scripts.length") == 0
+    assert driver.find_elements("css selector", "img, [onerror], [onload]") == []
+    rows = driver.find_elements("css selector", "#classes tbody th")
+    assert {row.text for row in rows} <= {
+        name if len(name) <= 60 else name[:59] + "…" for name in HOSTILE
+    }
+    assert driver.find_element("css selector", ".record .key").text.startswith(KEY)
+    assert driver.find_element("css selector", ".record q").text == HOSTILE[0]
+    assert browser.complaints() == []
+    assert browser.requests() == [path.as_uri()]
+
+
+def test_a_comparison_sorts_by_its_headings(browser, tmp_path: Path) -> None:
+    rows = [
+        {"name": name, "mean": mean, "parameters": size, "flops": size, "picked": name == "b",
+         "tied": True, "pareto": True, "low": mean - 0.1, "high": mean + 0.1}
+        for name, mean, size in (("a", 0.9, 10), ("b", 0.8, 900), (HOSTILE[0], 0.7, 50))
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "leaderboard.parquet")
+    path = write_compare_report(str(tmp_path))
+    driver = browser.open(path)
+
+    def names() -> list[str]:
+        found = driver.find_elements("css selector", "table.board tbody th")
+        return [
+            element.text.split("\n")[0].split(" picked")[0].split(" front")[0] for element in found
+        ]
+
+    assert names() == ["a", "b", HOSTILE[0]]
+    button = next(
+        b for b in driver.find_elements("css selector", "thead button") if b.text == "parameters"
+    )
+    driver.execute_script("arguments[0].click()", button)
+    assert names() == ["b", HOSTILE[0], "a"]
+    driver.execute_script("arguments[0].click()", button)
+    assert names() == ["a", HOSTILE[0], "b"]
+    assert driver.execute_script("return window.hacked ?? null") is None
+    assert driver.find_element("css selector", "#verdict").text.startswith("Picked: b,")
+    assert browser.complaints() == []
+    assert browser.requests() == [Path(path).as_uri()]

@@ -1,0 +1,120 @@
+"""The page of a comparison."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mmfeat.errors import MmfeatError
+from training.report import write_compare_report
+from training.report.leaderboard import Leaderboard, read_leaderboard
+
+
+def row(name: str, mean: float, flops: int, **more: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "name": name, "fusion": "concat", "combination": "mlp", "modalities": "image,text",
+        "lr": 0.001, "seeds": 5, "mean": mean, "sd": 0.01, "low": mean - 0.02,
+        "high": mean + 0.02, "val_mean": mean, "difference": mean - 0.9, "p_value": 0.2,
+        "tied": False, "emap": None, "uses_interaction": None, "parameters": flops // 2,
+        "flops": flops, "train_rows_per_second": 1000.0, "score_rows_per_second": 1e9 / flops,
+        "peak_memory_mb": 500.0, "pareto": False, "picked": False,
+    }  # fmt: skip
+    return facts | more
+
+
+ROWS = [
+    row(
+        "small", 0.88, 1000, tied=True, picked=True, pareto=True, emap=0.88, uses_interaction=False
+    ),
+    row("large", 0.90, 9000, tied=True, pareto=True, emap=0.7, uses_interaction=True),
+    row("middle", 0.89, 5000, tied=True),
+    row("worse", 0.5, 100, pareto=True, p_value=1e-5),
+]
+
+
+@pytest.fixture
+def make_comparison(tmp_path: Path) -> Callable[..., str]:
+    def make(rows: list[dict[str, Any]] = ROWS, **config: Any) -> str:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "leaderboard.parquet")
+        config = {"metric": "accuracy", "task": "multiclass", "target": "label"} | config
+        claim = {"kind": "comparison", "hash": "", "config": config}
+        (tmp_path / "config.json").write_text(json.dumps(claim))
+        return str(tmp_path)
+
+    return make
+
+
+def test_the_best_comes_first_with_its_numbers(make_comparison, read_page) -> None:
+    page = read_page(write_compare_report(make_comparison()))
+    names = [cells[0].split()[0] for cells in page.tables["leaderboard"][1:]]
+    assert names == ["large", "middle", "small", "worse"]
+    cells = page.tables["leaderboard"][1]
+    assert cells[1:4] == ["0.900", "0.880 – 0.920", "0.010"]
+    assert cells[7] == "best"
+    assert page.tables["leaderboard"][2][7] == "tie"
+    assert page.tables["leaderboard"][4][6] == "< 0.001"
+
+
+def test_the_verdict_says_which_and_why(make_comparison, read_page) -> None:
+    page = read_page(write_compare_report(make_comparison()))
+    assert (
+        "Picked: small, accuracy 0.880 [0.860, 0.900]. It cannot be told from the best, large "
+        "(0.900). Of the 3 that tie it has the fewest FLOPs a record (1 k), the fewest parameters "
+        "(500) and the most rows scored a second (1 M)."
+    ) in page.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([row("a", 0.9, 10, picked=True), row("b", 0.8, 5)], "no other one ties with it."),
+        (
+            [row("a", 0.9, 10, picked=True, tied=True), row("b", 0.8, 50, tied=True)],
+            "It is the best. Of the 2 that tie it has the fewest FLOPs",
+        ),
+        ([row("a", 0.9, 10), row("b", 0.8, 5, picked=True)], "The best is a (0.900)."),
+        ([row("a", 0.9, 10)], ""),
+    ],
+)
+def test_other_verdicts(rows: list[dict[str, Any]], told: str) -> None:
+    assert told in Leaderboard(rows, "accuracy", higher=True).verdict()
+
+
+def test_where_emap_is_as_good_no_interplay_was_used(make_comparison, read_page) -> None:
+    page = read_page(write_compare_report(make_comparison()))
+    told = " ".join(page.text.split())
+    assert "no interplay of the modalities was used, by: small (0.880 against 0.880)." in told
+    assert "large (0.700 without it, 0.900 with it)" in told
+
+
+def test_of_an_error_less_is_better(make_comparison, read_page) -> None:
+    page = read_page(write_compare_report(make_comparison(metric="mae")))
+    assert page.tables["leaderboard"][1][0].startswith("worse")
+    assert "(less is better)" in page.text
+
+
+@pytest.mark.parametrize("missing", ["flops", "pareto", "emap", "low", "p_value", "picked"])
+def test_columns_may_be_empty_or_absent(make_comparison, read_page, missing: str) -> None:
+    for rows in (
+        [{**r, missing: None} for r in ROWS],
+        [{k: v for k, v in r.items() if k != missing} for r in ROWS],
+    ):
+        page = read_page(write_compare_report(make_comparison(rows)))
+        assert len(page.tables["leaderboard"]) == 5
+
+
+def test_names_are_escaped_in_page_and_chart(make_comparison) -> None:
+    name = "<script>alert(1)</script>$x$"
+    rows = [row(name, 0.9, 10, picked=True, pareto=True), row("b", 0.8, 5)]
+    source = Path(write_compare_report(make_comparison(rows))).read_text("utf-8")
+    assert source.count("<script>") == 1  # that of the page, which sorts
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;$x$" in source
+
+
+def test_no_leaderboard_is_a_mistake_with_a_cure(tmp_path: Path) -> None:
+    with pytest.raises(MmfeatError, match="leaderboard"):
+        read_leaderboard(str(tmp_path), "accuracy", None)
