@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from training.compare.statistics import Metric, RowMetric, SumMetric
+from training.compare.statistics import Metric, RowMetric, SumMetric, Table
 
 RESAMPLES = 10_000
 """Resamples of a metric that is a sum over rows."""
@@ -43,7 +43,8 @@ class Standing:
         difference_interval: of the difference, 95 %, paired.
         p: two-sided p-value of the difference; 1 for the best.
         p_holm: the same, corrected for the number of comparisons.
-        tied: not significantly different from the best at 5 % after the correction.
+        tied: not significantly different from the best at 5 % after the correction; false where
+            the metric is not defined.
         best: whether this is the best; of equals the first.
     """
 
@@ -104,7 +105,8 @@ def compare(
             difference_interval=percentile_interval(differences[name]),
             p=p.get(name, 1.0),
             p_holm=float(corrected.get(name, 1.0)),
-            tied=bool(corrected.get(name, 1.0) >= SIGNIFICANCE),
+            tied=name == best
+            or bool(corrected[name] >= SIGNIFICANCE and not np.isnan(means[name])),
             best=name == best,
         )
         for name in predictions
@@ -187,15 +189,15 @@ class _BySums:
     predictions: Mapping[str, np.ndarray]
     room: int = _KEPT_NUMBERS
     """Numbers of tables that may still be kept; the other tables are made again and again."""
-    kept: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    kept: dict[tuple[str, int], Table] = field(default_factory=dict)
 
     def __call__(self, drawn: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         counts = _counts(drawn)
         for name, seeds in self.predictions.items():
-            sums = [counts @ self._table(name, number) for number in range(len(seeds))]
+            sums = [self._table(name, number) @ counts for number in range(len(seeds))]
             yield name, np.stack([self.metric.value(one, len(self.truth)) for one in sums], axis=1)
 
-    def _table(self, name: str, number: int) -> np.ndarray:
+    def _table(self, name: str, number: int) -> Table:
         if (name, number) in self.kept:
             return self.kept[name, number]
         table = self.metric.table(self.truth, self.predictions[name][number])
@@ -221,10 +223,11 @@ def _drawn_rows(rows: int, resamples: int, seed: int) -> Iterator[tuple[slice, n
 
 
 def _counts(drawn: np.ndarray) -> np.ndarray:
-    """How often each row was drawn in each resample, float64 of the same shape."""
+    """How often each row was drawn in each resample, float64, shape (rows, resamples)."""
     resamples, rows = drawn.shape
-    flat = (drawn + rows * np.arange(resamples)[:, None]).ravel()
-    return np.bincount(flat, minlength=resamples * rows).reshape(resamples, rows).astype(np.float64)
+    flat = (drawn * resamples + np.arange(resamples)[:, None]).ravel()
+    counts = np.bincount(flat, minlength=rows * resamples)
+    return counts.reshape(rows, resamples).astype(np.float64)
 
 
 def percentile_interval(drawn: np.ndarray, level: float = 1 - SIGNIFICANCE) -> Interval:

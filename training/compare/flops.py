@@ -26,8 +26,9 @@ def flops_per_record(module: nn.Module, *inputs: Any, records: int) -> float:
     module.eval()
     counter = FlopCounterMode(display=False)
     try:
-        # Neither inference mode nor the fused layers of a transformer: both hide products.
-        with _no_fused_layers(), torch.no_grad(), counter:
+        # Inference mode and the fused layers of a transformer hide products, and the counter
+        # stumbles over parameters without gradients among a layer's inputs.
+        with _no_fused_layers(), torch.inference_mode(False), torch.enable_grad(), counter:
             module(*inputs)
     finally:
         module.train(was_training)

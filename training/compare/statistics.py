@@ -1,7 +1,7 @@
 """Metrics as the bootstrap needs them: sums over rows where that is possible, for speed.
 
 Drawing rows again gives each row a count. A metric that is a function of sums over rows is then a
-function of a product of matrices, counts times table, for all resamples at once.
+function of a product of matrices, table times counts, for all resamples at once.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from scipy import sparse
+
+Table: TypeAlias = np.ndarray | sparse.csr_array
 
 
 @dataclass(frozen=True)
@@ -16,18 +19,19 @@ class SumMetric:
     """A metric that is a function of sums over rows.
 
     Attributes:
-        table: (truth, prediction) → float64, shape (rows, k): what each row adds to the sums.
-        value: (sums, shape (..., k), of how many rows) → the metric, shape (...).
+        table: (truth, prediction) → float64, shape (k, rows): what each row adds to the sums;
+            sparse where most of it is 0.
+        value: (sums, shape (k, ...), of how many rows) → the metric, shape (...).
         larger_is_better: how systems are ranked.
     """
 
-    table: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    table: Callable[[np.ndarray, np.ndarray], Table]
     value: Callable[[np.ndarray, int], np.ndarray]
     larger_is_better: bool = True
 
     def __call__(self, truth: np.ndarray, prediction: np.ndarray) -> float:
         """The metric of all rows, each once."""
-        return float(self.value(self.table(truth, prediction).sum(axis=0), len(truth)))
+        return float(self.value(self.table(truth, prediction).sum(axis=1), len(truth)))
 
 
 @dataclass(frozen=True)
@@ -57,50 +61,53 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _mean(sums: np.ndarray, rows: int) -> np.ndarray:
-    return sums[..., 0] / rows
+    return sums[0] / rows
 
 
-def _correct_table(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    return (truth == prediction).astype(np.float64)[:, None]
+def _correct_table(truth: np.ndarray, prediction: np.ndarray) -> Table:
+    return sparse.csr_array((truth == prediction).astype(np.float64)[None])
 
 
-def _error_table(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    return np.abs(truth.astype(np.float64) - prediction)[:, None]
+def _error_table(truth: np.ndarray, prediction: np.ndarray) -> Table:
+    return np.abs(truth.astype(np.float64) - prediction)[None]
 
 
-def _one_hot(numbers: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    return (numbers[:, None] == classes).astype(np.float64)
+def _of_class(numbers: np.ndarray, classes: np.ndarray) -> sparse.csr_array:
+    """1 where a row's class is that of the line, shape (classes, rows); classes must be sorted."""
+    lines, rows = np.searchsorted(classes, numbers), np.arange(len(numbers))
+    shape = (len(classes), len(numbers))
+    return sparse.csr_array((np.ones(len(rows)), (lines, rows)), shape=shape)
 
 
-def _recall_table(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _recall_table(truth: np.ndarray, prediction: np.ndarray) -> Table:
     """Per class that occurs: rows of it that are right, rows of it."""
-    of_class = _one_hot(truth, np.unique(truth))
-    return np.concatenate([of_class * (truth == prediction)[:, None], of_class], axis=1)
+    there = _of_class(truth, np.unique(truth))
+    return sparse.csr_array(sparse.vstack([there * (truth == prediction)[None], there]))
 
 
 def _mean_recall(sums: np.ndarray, rows: int) -> np.ndarray:
     """Mean over the classes that were drawn."""
-    right, of_class = np.split(sums, 2, axis=-1)
-    return _ratio(_ratio(right, of_class).sum(axis=-1), (of_class > 0).sum(axis=-1))
+    right, there = np.split(sums, 2)
+    return _ratio(_ratio(right, there).sum(axis=0), (there > 0).sum(axis=0))
 
 
-def _f1_table(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _f1_table(truth: np.ndarray, prediction: np.ndarray) -> Table:
     """Per class: rows that are right, rows of it and rows said to be of it, added."""
     classes = np.union1d(truth, prediction)
-    of_class, said = _one_hot(truth, classes), _one_hot(prediction, classes)
-    return np.concatenate([of_class * said, of_class + said], axis=1)
+    there, said = _of_class(truth, classes), _of_class(prediction, classes)
+    return sparse.csr_array(sparse.vstack([there * said, there + said]))
 
 
 def _mean_f1(sums: np.ndarray, rows: int) -> np.ndarray:
     """Mean over the classes that were drawn or predicted."""
-    right, there = np.split(sums, 2, axis=-1)
-    return _ratio(_ratio(2 * right, there).sum(axis=-1), (there > 0).sum(axis=-1))
+    right, there = np.split(sums, 2)
+    return _ratio(_ratio(2 * right, there).sum(axis=0), (there > 0).sum(axis=0))
 
 
-def _moments_table(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _moments_table(truth: np.ndarray, prediction: np.ndarray) -> Table:
     """Moments up to the second, centred and scaled so that large numbers lose nothing."""
     x, y = _standardised(truth), _standardised(prediction)
-    return np.stack([x, y, x * x, y * y, x * y], axis=1)
+    return np.stack([x, y, x * x, y * y, x * y])
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
@@ -113,7 +120,7 @@ def _standardised(values: np.ndarray) -> np.ndarray:
 
 def _correlation(sums: np.ndarray, rows: int) -> np.ndarray:
     """Pearson's r; 0 where a side is constant."""
-    x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+    x, y, xx, yy, xy = sums
     spread_x, spread_y = rows * xx - x * x, rows * yy - y * y
     spread = np.sqrt(np.maximum(spread_x, 0) * np.maximum(spread_y, 0))
     known = spread > 1e-12 * rows * rows

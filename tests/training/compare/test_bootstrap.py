@@ -118,6 +118,15 @@ def test_a_rank_metric_goes_row_by_row_and_undefined_resamples_are_left_out():
     assert not np.isnan(standings["bad"].p)
 
 
+def test_a_system_whose_metric_is_not_defined_is_neither_best_nor_tied():
+    metric = RowMetric(lambda truth, prediction: float(prediction.mean()))
+    predictions = {"none": np.full((1, 9), np.nan), "some": np.ones((1, 9))}
+    standings = compare(np.zeros(9), predictions, metric, resamples=20)
+    assert standings["some"].best
+    assert not standings["none"].tied
+    assert np.isnan(standings["none"].interval.low)
+
+
 def test_the_same_seed_gives_the_same_and_no_system_depends_on_the_others(monkeypatch):
     truth, predictions = systems(a=0.8, b=0.7, c=0.6)
     first = resample(truth, predictions, ACCURACY, resamples=300, seed=5)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -43,3 +44,28 @@ def test_a_parameter_in_two_places_counts_once():
     one, two = nn.Linear(3, 3), nn.Linear(3, 3)
     two.weight = one.weight
     assert parameters(nn.Sequential(one, two)) == 9 + 3 + 3
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_neither_the_callers_mode_nor_a_parameter_as_input_matters(mode):
+    class Queries(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.queries = nn.Parameter(torch.zeros(2, 16))
+            self.layer = nn.Linear(16, 3)
+
+        def forward(self, x):
+            return self.layer(self.queries.expand(len(x), -1, -1)), nn.Identity()(self.queries)
+
+    module, inputs = Queries(), torch.zeros(4, 1)
+    with mode():
+        assert flops_per_record(module, inputs, records=4) == 2 * 2 * 16 * 3
+
+
+def test_attention_is_counted():
+    class Attention(nn.Module):
+        def forward(self, q):
+            return nn.functional.scaled_dot_product_attention(q, q, q)
+
+    count = flops_per_record(Attention(), torch.zeros(1, 2, 5, 8), records=1)
+    assert count == 2 * 2 * (2 * 5 * 5 * 8)
