@@ -1,6 +1,8 @@
-"""Threads inside one shard: order kept, read-ahead bounded in number and in bytes."""
+"""Threads inside one shard: order kept, read-ahead bounded in number and in bytes; processes."""
 
+import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +14,22 @@ Result = TypeVar("Result")
 
 ENOUGH_BYTES = 4 << 20
 """A batch whose results weigh this much is cut short."""
+
+
+def end_with_parent() -> None:
+    """In a process of a pool: end when the process that started it does, however it ends.
+
+    What is waited for is the end of a pipe that the other process holds: a process that was
+    killed keeps its number until someone asks for its exit code, and then the number may be
+    another's.
+    """
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def default_threads() -> int:

@@ -8,7 +8,6 @@ shards by itself.
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +15,7 @@ from typing import Any
 
 from mmfeat import progress, store
 from mmfeat.console import peak_memory_mb
+from mmfeat.parallel import end_with_parent
 from mmfeat.stage import RunStoppedError, ShardTask, Stage
 from pipelines.attempts import process_shard
 
@@ -93,21 +93,10 @@ _here: dict[str, Any] = {}
 
 def _begin(stage: Stage) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run's own process tells when to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # a run that was killed leaves no one behind who works on
     _here.update(stage=stage, loaded=stage.load())
 
 
 def _make(task: ShardTask) -> tuple[bool, float]:
     """Whether the shard was made, and the most memory this process has had so far."""
     return process_shard(_here["stage"], task, _here["loaded"]), peak_memory_mb()
-
-
-def _end_with_parent() -> None:
-    """A run that was killed leaves no one behind who works on.
-
-    What is waited for is the end of a pipe that the run holds: a process that was killed keeps its
-    number until someone asks for its exit code, and then the number may be another's.
-    """
-    if run := multiprocessing.parent_process():
-        run.join()
-        os._exit(1)

@@ -2,7 +2,8 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Self
 
 import numpy as np
 
@@ -41,6 +42,11 @@ class FeatureRows:
         self._bounds = bounds
         self._load = load
         self._open: OrderedDict[int, Shard] = OrderedDict()
+
+    def only(self, names: Collection[str]) -> Self:
+        """The same rows with some of the columns."""
+        columns = [column for column in self.columns if column.name in names]
+        return type(self)(columns, self._bounds, self._load, in_memory=self.in_memory)
 
     def take(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Some rows, in the order asked for.

@@ -1,7 +1,8 @@
 """What is trained on: the rows of each split, their targets in memory, their features at hand."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -42,6 +43,11 @@ class Dataset:
     rule: SplitRule
     left_out: dict[str, int]
     leakage: Leakage
+
+    def only(self, names: Collection[str]) -> Self:
+        """The same rows, splits and targets, with some of the columns."""
+        present = {name: there for name, there in self.present.items() if name in names}
+        return replace(self, features=self.features.only(names), present=present)
 
     @property
     def has_gaps(self) -> bool:

@@ -8,15 +8,15 @@ from functools import partial
 import torch
 
 from mmfeat import storage
-from mmfeat.console import Bar, note, say
+from mmfeat.console import Bar, say
 from mmfeat.features import FeatureStore
 from mmfeat.store import MANIFEST, claim, exclusive
 from training.config import TrainConfig
-from training.data import Dataset, load_dataset
+from training.data import Dataset
 from training.fit import fit
 from training.fitted import Fitted
 from training.outcome import judge, show_outcome, write_model
-from training.plan import Plan, choose_columns, choose_rule, make_objective, plan_training
+from training.plan import Plan, choose_columns, open_dataset, plan_training
 from training.predictions import write_predictions
 from training.probe import solve
 from training.recipe import ProbeRecipe, RidgeRecipe, StepRecipe
@@ -37,16 +37,7 @@ def _make_model(config: TrainConfig) -> None:
     torch.set_num_threads(config.run.threads)
     store = FeatureStore(config.features)
     columns = choose_columns(store, config.modalities)
-    dataset = load_dataset(
-        store,
-        columns,
-        make_objective(config),
-        choose_rule(store, config),
-        stratify=config.split.stratify,
-        access=config.run.access,
-    )
-    if dataset.leakage.worst:
-        note(f"mmfeat: warning: the splits leak: {dataset.leakage.worst}. Split by --group-column")
+    dataset = open_dataset(config, store, columns)
     plan = plan_training(config, store, columns, dataset)
     config_hash = claim(config.output, "model", plan.claim)
     if storage.exists(storage.join(config.output, MANIFEST)):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mmfeat.console import note
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
 from mmfeat.models.architecture import LOGISTIC, RIDGE, Architecture
@@ -11,7 +12,7 @@ from mmfeat.models.checkpoint import input_shapes
 from mmfeat.options import comma_list
 from training import imbalance
 from training.config import TrainConfig, check_metric
-from training.data import Dataset
+from training.data import Dataset, load_dataset
 from training.objectives import OBJECTIVES, Objective
 from training.recipe import (
     INVERSE_PENALTIES,
@@ -80,6 +81,21 @@ def choose_rule(store: FeatureStore, config: TrainConfig) -> SplitRule:
     return SplitRule(
         asked.split_column or ("split" if found and silent else ""), asked.group_column
     )
+
+
+def open_dataset(config: TrainConfig, store: FeatureStore, columns: Sequence[Column]) -> Dataset:
+    """The rows the options ask for; says so where the splits leak."""
+    dataset = load_dataset(
+        store,
+        columns,
+        make_objective(config),
+        choose_rule(store, config),
+        stratify=config.split.stratify,
+        access=config.run.access,
+    )
+    if dataset.leakage.worst:
+        note(f"mmfeat: warning: the splits leak: {dataset.leakage.worst}. Split by --group-column")
+    return dataset
 
 
 def plan_training(
