@@ -80,7 +80,7 @@ def _choose(
 ) -> tuple[Encoder, Precision, dict[str, Any]]:
     """The fastest precision whose features are those of float32, in a batch of the usual size.
 
-    Weights of bfloat16 are laid out anew in each call on some CPUs, which small batches pay for.
+    A call costs a small batch more in one precision than in another.
     """
     inputs = _full_batch(reference, inputs)
     exact = _pooled(reference.encode(inputs))

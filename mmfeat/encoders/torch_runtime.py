@@ -12,6 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from mmfeat.encoders.packing import pack
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError
 
@@ -73,6 +74,8 @@ class Runtime:
         module = module.eval().requires_grad_(False).to(self.dtype)
         self.devices = devices_of(settings.device)
         self._modules = [_on(module, device, number) for number, device in enumerate(self.devices)]
+        if self.devices[0].type == "cpu":
+            pack(module)
         self._pool = ThreadPoolExecutor(len(self.devices)) if len(self.devices) > 1 else None
 
     @classmethod
