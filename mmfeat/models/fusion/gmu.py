@@ -15,10 +15,14 @@ class GatedMultimodalUnit(PooledFusion):
     softmax over them, one gate each. An absent modality has gate 0 and the others share its part.
     A modality's weight is the mean of its gate over the channels.
 
-    The gate starts even, and W_z is the learned matrix divided by the length of its input. The
-    optimizer moves each weight by about the learning rate a step, so a gate that sums its inputs
-    turns that many times faster than the rest learns, and on a thousand records it learns them by
-    heart: 0.73 right on the emoji set, where no gate at all has 0.78 and this one 0.78.
+    The gate starts even, and W_z is the learned matrix divided by n^¾, n = M · d the length of its
+    input. The optimizer moves each weight by about the learning rate a step, so an undamped gate
+    turns n times faster than the rest learns, and on a thousand records it learns them by heart.
+    Measured at d = 256, right on the emoji test split, mean of seeds 0, 1, 2: undivided .745
+    (seed 0 alone), n^½ .773, n^¾ .788, n .784; these are 282 records, so .02 is noise. Measured on
+    a toy whose image says which modality counts, how far the gate's mean follows, at d = 16: n^½
+    .69 in 250 steps, n^¾ .50 in 250 and .61 in 400, n .27. At d = 256, in 250 steps: n^¾ .19, n
+    .05; wide gates need longer training to show which modality counted.
     """
 
     title: ClassVar[str] = "a gate per channel"
@@ -30,10 +34,11 @@ class GatedMultimodalUnit(PooledFusion):
         self.gates = modalities if modalities > 2 else 1
         self.gate = nn.Linear(modalities * dim, self.gates * dim, bias=False)
         nn.init.zeros_(self.gate.weight)
+        self.scale = self.gate.in_features**-0.75
 
     def forward(self, h: Tensor, mask: Tensor) -> Fused:
         """See `PooledFusion.forward`."""
-        scores = self.gate(h.flatten(1)) / self.gate.in_features
+        scores = self.gate(h.flatten(1)) * self.scale
         scores = scores.unflatten(1, (self.gates, self.dim))
         if self.gates == 1:
             scores = torch.cat([scores, torch.zeros_like(scores)], dim=1)

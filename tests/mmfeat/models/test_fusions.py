@@ -1,52 +1,102 @@
-"""What holds for every fusion, and the published numbers of the gated one."""
+"""What holds for every fusion, and the values that can be had by hand."""
+
+from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmfeat.models.fusion import FUSIONS, GatedMultimodalUnit
-from mmfeat.models.fusion.base import softmax_over_present
+from mmfeat.models.fusion import FUSIONS, Fused, Fusion, GatedMultimodalUnit
+from mmfeat.models.fusion.attention import Attention
+from mmfeat.models.fusion.base import mean_of_others, softmax_over_present
+from mmfeat.models.fusion.mfb import MfbFusion
 
 MULTIMODAL = sorted(set(FUSIONS) - {"single"})
+POOLED = [name for name in MULTIMODAL if not FUSIONS[name].tokens]
+WEIGHING = [name for name in POOLED if FUSIONS[name].weighs]
 
 
 def mask_of(*rows: list[int]) -> Tensor:
     return torch.tensor(rows, dtype=torch.bool)
 
 
-def gmu(modalities: int, dim: int) -> GatedMultimodalUnit:
-    """A unit whose gate is not even, in float64."""
-    unit = GatedMultimodalUnit(modalities, dim).double()
-    torch.nn.init.normal_(unit.gate.weight, std=4.0)
-    return unit
+def shaken(name: str, modalities: int, dim: int) -> Fusion:
+    """The fusion in float64, no parameter left where it starts."""
+    torch.manual_seed(0)
+    fusion = FUSIONS[name](modalities, dim).double()
+    for weight in fusion.parameters():
+        nn.init.normal_(weight)
+    return fusion
+
+
+def fuse(fusion: Fusion, h: Tensor, mask: Tensor) -> Fused:
+    """Call it; one that takes tokens gets each vector twice, the second time as padding."""
+    if not fusion.tokens:
+        return fusion(h, mask)
+    sequences = [torch.stack([part, part], dim=1) for part in h.unbind(dim=1)]
+    there = [torch.stack([part, torch.zeros_like(part)], dim=1) for part in mask.unbind(dim=1)]
+    return fusion(sequences, there)
+
+
+def swapped(fusion: Fusion) -> None:
+    """Exchange the first two modalities' parameters."""
+    for part in fusion.children():
+        if isinstance(part, nn.ModuleList) and len(part) == fusion.modalities:
+            part[0], part[1] = part[1], part[0]
 
 
 def test_gmu_gives_the_hand_computed_values() -> None:
     # x_v = 1, x_t = -2, W_v = .5, W_t = 1, W_z = [1, .5] on x, which is [2, .5] on h = W x.
     unit = GatedMultimodalUnit(modalities=2, dim=1).double()
     with torch.no_grad():
-        unit.gate.weight.copy_(torch.tensor([[2.0, 0.5]]) * unit.gate.in_features)
+        unit.gate.weight.copy_(torch.tensor([[2.0, 0.5]]) / unit.scale)
     x_v = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
     h = torch.stack([0.5 * x_v, torch.tensor(-2.0, dtype=torch.float64)]).reshape(1, 2, 1)
     x, weights = unit(h, mask_of([1, 1]))
     (gradient,) = torch.autograd.grad(x.sum(), x_v)
     torch.testing.assert_close(weights, torch.full((1, 2), 0.5, dtype=torch.float64))
-    assert x.item() == pytest.approx(-0.2509552114, abs=1e-10)
-    assert gradient.item() == pytest.approx(0.5531481176, abs=1e-10)
+    assert x.item() == pytest.approx(-0.2509552114, abs=1e-7)
+    assert gradient.item() == pytest.approx(0.5531481176, abs=1e-7)
+
+
+def test_the_literal_seed_gives_the_hand_computed_values() -> None:
+    fusion = FUSIONS["seed_literal"](2, 2).double()
+    with torch.no_grad():
+        fusion.gate.weight.zero_()
+        fusion.gate.bias.copy_(torch.tensor([1.0, 3.0]).log())
+    h = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]], dtype=torch.float64)
+    torch.testing.assert_close(fusion(h, mask_of([1, 1])).x[0].tolist(), [2.5, 2.5])
 
 
 def test_gmu_is_symmetric_under_a_swap_of_modalities() -> None:
-    unit, swapped = gmu(2, 5), gmu(2, 5)
+    unit, other = (shaken("gmu", 2, 5) for _ in range(2))
     with torch.no_grad():
         first, second = unit.gate.weight.split(5, dim=1)
-        swapped.gate.weight.copy_(-torch.cat([second, first], dim=1))  # z becomes 1 - z
+        other.gate.weight.copy_(-torch.cat([second, first], dim=1))  # z becomes 1 - z
     h = torch.randn(7, 2, 5, dtype=torch.float64)
     mask = mask_of(*[[1, 1]] * 5, [1, 0], [0, 1])
     x, weights = unit(h, mask)
-    other_x, other_weights = swapped(h.flip(1), mask.flip(1))
+    other_x, other_weights = other(h.flip(1), mask.flip(1))
     torch.testing.assert_close(x, other_x)
     torch.testing.assert_close(weights, other_weights.flip(1))
     assert weights[:5].std() > 0.01
+
+
+@pytest.mark.parametrize(
+    "name",
+    "align_hadamard cross fusion_transformer hadamard lmf mfb mlb mod_scalar sum".split(),
+)
+def test_a_swap_of_modalities_and_their_parameters_changes_nothing(name: str) -> None:
+    fusion, other = (shaken(name, 3, 8) for _ in range(2))
+    if name != "fusion_transformer":  # which has blocks, and no part for each modality
+        swapped(other)
+    h = torch.randn(9, 3, 8, dtype=torch.float64)
+    mask = mask_of(*[[1, 1, 1]] * 4, [1, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0], [0, 1, 0])
+    order = [1, 0, 2]
+    ours, theirs = fusion(h, mask), other(h[:, order], mask[:, order])
+    torch.testing.assert_close(ours.x, theirs.x)
+    if ours.weights is not None:
+        torch.testing.assert_close(ours.weights, theirs.weights[:, order])
 
 
 def test_gmu_starts_from_the_mean_of_what_is_present() -> None:
@@ -56,41 +106,107 @@ def test_gmu_starts_from_the_mean_of_what_is_present() -> None:
     torch.testing.assert_close(x[1], h[1, [0, 2]].tanh().mean(dim=0))
 
 
+@pytest.mark.parametrize("name", WEIGHING)
 @pytest.mark.parametrize("modalities", [2, 3, 4])
-def test_gmu_weights_sum_to_one_over_the_present_and_are_zero_elsewhere(modalities: int) -> None:
+def test_weights_sum_to_one_over_the_present_and_are_zero_elsewhere(
+    name: str, modalities: int
+) -> None:
     mask = torch.rand(64, modalities) < 0.5
     mask[:, 0] |= ~mask.any(dim=1)
-    _, weights = gmu(modalities, 6)(torch.randn(64, modalities, 6).double(), mask)
+    _, weights = shaken(name, modalities, 6)(torch.randn(64, modalities, 6).double(), mask)
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(64, dtype=torch.float64))
-    assert weights[mask.all(dim=1)].std() > 0.01
     assert (weights[~mask] == 0).all()
+    assert (weights >= 0).all()
+
+
+@pytest.mark.parametrize("name", MULTIMODAL)
+def test_a_fusion_says_itself_whether_it_weighs(name: str) -> None:
+    h, mask = torch.randn(3, 2, 8).double(), torch.ones(3, 2, dtype=torch.bool)
+    assert (fuse(shaken(name, 2, 8), h, mask).weights is not None) == FUSIONS[name].weighs
+    assert FUSIONS[name].title
 
 
 @pytest.mark.parametrize("name", MULTIMODAL)
 @pytest.mark.parametrize("modalities", [2, 3])
 def test_gradients_are_those_of_the_equation(name: str, modalities: int) -> None:
-    fusion = FUSIONS[name](modalities, 3).double()
-    for weight in fusion.parameters():
-        torch.nn.init.normal_(weight, std=4.0)
+    fusion = shaken(name, modalities, 3)
     h = torch.randn(4, modalities, 3, dtype=torch.float64, requires_grad=True)
     mask = torch.ones(4, modalities, dtype=torch.bool)
     mask[0, 0] = False
-    assert torch.autograd.gradcheck(lambda h: fusion(h, mask).x, (h,))
+    assert torch.autograd.gradcheck(lambda h: fuse(fusion, h, mask).x, (h,))
 
 
 @pytest.mark.parametrize("name", MULTIMODAL)
 def test_the_fused_vector_has_the_length_the_fusion_says(name: str) -> None:
-    fusion = FUSIONS[name](3, 8)
-    x, _ = fusion(torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool))
-    assert x.shape == (2, fusion.out_dim)
+    for dim in (8, 64):
+        fusion = FUSIONS[name](3, dim)
+        x = fuse(fusion, torch.randn(2, 3, dim), torch.ones(2, 3, dtype=torch.bool)).x
+        assert x.shape == (2, fusion.out_dim)
 
 
-def test_sum_and_concat_are_what_their_names_say() -> None:
+def test_sum_concat_and_products_are_what_their_names_say() -> None:
     h = torch.randn(5, 2, 3)
     mask = torch.ones(5, 2, dtype=torch.bool)
     torch.testing.assert_close(FUSIONS["sum"](2, 3)(h, mask).x, h[:, 0] + h[:, 1])
-    joined = torch.cat([h[:, 0], h[:, 1]], dim=1)
+    joined, product = torch.cat([h[:, 0], h[:, 1]], dim=1), h[:, 0] * h[:, 1]
     torch.testing.assert_close(FUSIONS["concat"](2, 3)(h, mask).x, joined)
+    torch.testing.assert_close(FUSIONS["hadamard"](2, 3)(h, mask).x, product)
+    both = torch.cat([joined, product], dim=1)
+    torch.testing.assert_close(FUSIONS["concat_had"](2, 3)(h, mask).x, both)
+
+
+@pytest.mark.parametrize("name", ["align_hadamard", "mlb", "mfb"])
+def test_an_absent_factor_is_the_neutral_element_of_the_product(name: str) -> None:
+    fusion, h = shaken(name, 3, 4), torch.randn(2, 3, 4).double()
+    absent = mask_of([1, 1, 0], [1, 1, 0])
+    x = fusion(h, absent).x
+    h[:, 2] = torch.randn(2, 4)
+    torch.testing.assert_close(fusion(h, absent).x, x)
+    assert not torch.allclose(fusion(h, mask_of([1, 1, 1], [1, 1, 1])).x, x)
+
+
+def test_lmf_is_tfn_with_factored_weights() -> None:
+    lmf, tfn = shaken("lmf", 2, 3), shaken("tfn", 2, 3)
+    h, mask = torch.randn(6, 2, 3).double(), torch.ones(6, 2, dtype=torch.bool)
+    full = [  # W_m^r beside its bias, shape [rank, d out, d + 1]
+        torch.cat([w.weight, w.bias[:, None]], dim=1).unflatten(0, (lmf.rank, 3))
+        for w in lmf.factors
+    ]
+    weight = torch.einsum("roi,roj->oij", *full).flatten(1)
+    torch.testing.assert_close(lmf(h, mask).x, tfn(h, mask).x @ weight.T)
+
+
+def test_mfb_of_one_term_unnormalized_is_the_product_of_linear_maps() -> None:
+    mfb = MfbFusion(2, 4, k=1, normalize=False)
+    h, mask = torch.randn(6, 2, 4), torch.ones(6, 2, dtype=torch.bool)
+    mapped = torch.stack([u(h[:, m]) for m, u in enumerate(mfb.factors)], dim=1)
+    torch.testing.assert_close(mfb(h, mask).x, FUSIONS["hadamard"](2, 4)(mapped, mask).x)
+
+
+@pytest.mark.parametrize("modalities", [2, 3, 5, 10])
+def test_the_outer_product_stays_bounded(modalities: int) -> None:
+    assert FUSIONS["tfn"](modalities, 256).out_dim <= 1024
+
+
+def test_over_one_key_attention_does_not_depend_on_its_query() -> None:
+    attention, key = Attention(8), torch.randn(5, 1, 8)
+    there = torch.ones(5, 1, dtype=torch.bool)
+    outs = [attention(torch.randn(5, 2, 8), key, there) for _ in range(3)]
+    for one, other in pairwise(outs):
+        torch.testing.assert_close(one, other)
+
+
+def test_over_no_key_attention_is_zero() -> None:
+    there = mask_of([0, 0], [1, 0])
+    out = Attention(8)(torch.randn(2, 3, 8), torch.randn(2, 2, 8), there)
+    assert (out[0] == 0).all()
+    assert (out[1] != 0).any()
+
+
+def test_the_mean_of_others_leaves_out_itself_and_the_absent() -> None:
+    values = torch.tensor([[[1.0], [2.0], [4.0]], [[1.0], [2.0], [4.0]]])
+    means = mean_of_others(values, mask_of([1, 1, 1], [1, 0, 0])).squeeze(2)
+    torch.testing.assert_close(means, torch.tensor([[3.0, 2.5, 1.5], [0.0, 1.0, 1.0]]))
 
 
 def test_a_row_with_nothing_at_all_stays_finite() -> None:
