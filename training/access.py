@@ -3,7 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -17,6 +17,20 @@ PART = 8192
 
 _OPEN = 8
 """Shards that stay open: those that a shuffled buffer draws from."""
+
+
+class Vectors(NamedTuple):
+    """Features of some rows in one column, without padding.
+
+    Attributes:
+        features: float16 or float32, shape (rows, dim); of tokens shape (all tokens, dim).
+        present: bool, shape (rows,).
+        offsets: int64, shape (rows + 1,): where each row's tokens begin; None of a pooled column.
+    """
+
+    features: np.ndarray
+    present: np.ndarray
+    offsets: np.ndarray | None
 
 
 class FeatureRows:
@@ -72,6 +86,32 @@ class FeatureRows:
             {c.name: np.concatenate([part[1][c.name] for part in parts]) for c in self.columns},
         )
 
+    def all(self) -> dict[str, Vectors]:
+        """All rows, by column, not copied; only where they are in memory."""
+        assert self.in_memory
+        shard = self._shard(0)
+        parts = {column.name: shard[column.name] for column in self.columns}
+        return {n: Vectors(p.features, p.present, p.offsets) for n, p in parts.items()}
+
+    def gather(self, rows: np.ndarray) -> dict[str, Vectors]:
+        """A copy of some rows, by column.
+
+        Args:
+            rows: int64, shape (n,); ascending rows are read shard by shard.
+        """
+        copies: dict[str, _Pooled | _Tokens] = {
+            c.name: (_Tokens if c.max_tokens else _Pooled)(c, rows) for c in self.columns
+        }
+        where = np.searchsorted(self._bounds, rows, side="right") - 1
+        starts = np.flatnonzero(np.diff(where, prepend=-1))
+        for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
+            number = int(where[start])
+            shard = self._shard(number)
+            local = _consecutive(rows[start:end] - self._bounds[number])
+            for name, copy in copies.items():
+                copy.add(shard[name], local, slice(start, end))
+        return {name: copy.vectors() for name, copy in copies.items()}
+
     def in_parts(
         self, rows: np.ndarray
     ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]]:
@@ -99,6 +139,56 @@ class FeatureRows:
                 self._open.popitem(last=False)
         self._open.move_to_end(number)
         return self._open[number]
+
+
+def _consecutive(rows: np.ndarray) -> np.ndarray | slice:
+    """The rows as a slice where one follows the other: numpy then copies them in one go."""
+    if (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
+class _Pooled:
+    """Collects rows of one vector each."""
+
+    def __init__(self, column: Column, rows: np.ndarray) -> None:
+        self._features = np.empty((len(rows), column.dim), column.dtype)
+        self._present = np.empty(len(rows), bool)
+
+    def add(self, part: ColumnShard, local: np.ndarray | slice, there: slice) -> None:
+        self._present[there] = part.present[local]
+        if isinstance(local, slice):
+            self._features[there] = part.features[local]
+        else:  # with another mode numpy would build the rows elsewhere first
+            np.take(part.features, local, axis=0, out=self._features[there], mode="clip")
+
+    def vectors(self) -> Vectors:
+        return Vectors(self._features, self._present, None)
+
+
+class _Tokens:
+    """Collects rows of any number of vectors each."""
+
+    def __init__(self, column: Column, rows: np.ndarray) -> None:
+        self._parts = [np.empty((0, column.dim), column.dtype)]
+        self._present = np.empty(len(rows), bool)
+        self._offsets = np.zeros(len(rows) + 1, np.int64)
+
+    def add(self, part: ColumnShard, local: np.ndarray | slice, there: slice) -> None:
+        assert part.offsets is not None
+        starts, ends = part.offsets[:-1][local], part.offsets[1:][local]
+        self._present[there] = part.present[local]
+        self._offsets[1:][there] = ends - starts
+        if isinstance(local, slice):
+            self._parts.append(np.array(part.features[starts[0] : ends[-1]]))
+            return
+        counts = ends - starts
+        first = np.cumsum(counts) - counts
+        tokens = np.arange(counts.sum()) + np.repeat(starts - first, counts)
+        self._parts.append(part.features[tokens])
+
+    def vectors(self) -> Vectors:
+        return Vectors(np.concatenate(self._parts), self._present, np.cumsum(self._offsets))
 
 
 def mapped_rows(store: FeatureStore, columns: Sequence[Column]) -> FeatureRows:

@@ -7,14 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
-from training.batches import Batches
+from training.batches import Batch, Batches
+from training.checkpointing import Slot, Stand, restore, tensors_of
 from training.data import Dataset
 from training.fitted import Fitted, validate
+from training.imbalance import BALANCED_SAMPLING
+from training.machine import BFLOAT16, ONE_CORE, Machine, pays, speedup_of_bfloat16
+from training.objectives import Objective
 from training.recipe import CLIP, StepRecipe
 
 
@@ -23,6 +27,10 @@ def fit(
     dataset: Dataset,
     recipe: StepRecipe,
     on_epoch: Callable[[int], None] = lambda epoch: None,
+    *,
+    machine: Machine = ONE_CORE,
+    slot: Slot | None = None,
+    tell: Callable[[dict[str, Any]], None] = lambda entry: None,
 ) -> Fitted:
     """Train until the validation metric has not risen for `patience` epochs.
 
@@ -34,52 +42,142 @@ def fit(
         dataset: the rows.
         recipe: the numbers.
         on_epoch: told the number of each epoch that ends.
+        machine: what it is trained on.
+        slot: where its checkpoint is kept, and gone on with where there is one.
+        tell: told the log's entry of each epoch, of those before the checkpoint too.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[machine.device] if machine.device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        return _fit(build_model(architecture), dataset, recipe, on_epoch)
+        batches = Batches(
+            dataset,
+            recipe.batch_size,
+            balanced=recipe.imbalance == BALANCED_SAMPLING,
+            device=machine.device,
+        )
+        steps = recipe.epochs * len(batches)
+        trainer = Trainer(build_model(architecture), dataset.objective, recipe, steps, machine)
+        return _fit(trainer, batches, dataset, slot, on_epoch, tell)
+
+
+class Trainer:
+    """A model and its optimizer, a step at a time.
+
+    Args:
+        module: the model; it is moved to the machine's device.
+        objective: what is learned.
+        recipe: the numbers.
+        steps: of the whole training.
+        machine: device and precision.
+    """
+
+    def __init__(
+        self, module: Model, objective: Objective, recipe: StepRecipe, steps: int, machine: Machine
+    ) -> None:
+        self.module = module.to(machine.device)
+        self.recipe = recipe
+        self.machine = machine
+        self.taken = 0
+        self._steps = steps
+        self._weights = list(self.module.parameters())
+        with machine.device:  # the tensors of the loss lie there
+            self._loss = objective.loss(recipe)
+        self.optimizer = torch.optim.AdamW(
+            self._weights, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+        )
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        return self.recipe.lr * self.recipe.lr_at(self.taken, self._steps)
+
+    def step(self, batch: Batch) -> Tensor:
+        """Learn from a batch; returns its loss, shape []."""
+        with self.machine.forward():
+            logits = self.module(batch.features, batch.present)[0]
+        loss = self._loss(logits.float(), batch.targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._weights, CLIP)
+        self.optimizer.param_groups[0]["lr"] = self.lr
+        self.optimizer.step()
+        self.taken += 1
+        return loss.detach()
+
+    def copy(self) -> Model:
+        """The model as it is now, on the CPU."""
+        return copy.deepcopy(self.module).cpu()
 
 
 def _fit(
-    module: Model,
+    trainer: Trainer,
+    batches: Batches,
     dataset: Dataset,
-    recipe: StepRecipe,
+    slot: Slot | None,
     on_epoch: Callable[[int], None],
+    tell: Callable[[dict[str, Any]], None],
 ) -> Fitted:
-    batches = Batches(dataset, recipe.batch_size)
-    steps = recipe.epochs * len(batches)
-    objective = dataset.objective
-    loss_of = objective.loss(recipe)
-    optimizer = torch.optim.AdamW(
-        module.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: recipe.lr_at(n, steps))
-    best: Fitted | None = None
+    recipe, device = trainer.recipe, trainer.machine.device
+    falls = recipe.metric in dataset.objective.falling
     log: list[dict[str, Any]] = []
-    for epoch in range(1, recipe.epochs + 1):
-        began = time.perf_counter()
-        lr = schedule.get_last_lr()[0]
-        module.train()
-        total = torch.zeros(())
-        for batch in batches:
-            loss = loss_of(module(batch.features, batch.present)[0], batch.targets)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(module.parameters(), CLIP)
-            optimizer.step()
-            schedule.step()
-            total += loss.detach()
-        trained = time.perf_counter() - began
-        log.append(
-            {"epoch": epoch, "lr": lr, "loss": float(total) / len(batches)}
-            | validate(module, dataset)
-            | {"seconds": time.perf_counter() - began, "train_seconds": trained}
-        )
-        on_epoch(epoch)
-        now = Fitted(module, recipe, epoch, log, recipe.metric in objective.falling)
+    best: Fitted | None = None
+    saved = slot.load() if slot else None
+    if saved:
+        stand = restore(saved.tensors, trainer.module, trainer.optimizer, device)
+        log = saved.facts["log"]
+        trainer.taken = len(log) * len(batches)
+        assert isinstance(stand.best, Model)
+        best = Fitted(stand.best, recipe, saved.facts["best"], log, falls)
+        for entry in log:
+            tell(entry)
+    while len(log) < recipe.epochs and not (best and len(log) - best.epoch >= recipe.patience):
+        log.append(_epoch(trainer, batches, dataset, len(log) + 1))
+        tell(log[-1])
+        on_epoch(len(log))
+        now = Fitted(trainer.module, recipe, len(log), log, falls)
         if best is None or now.rank > best.rank:
-            best = replace(now, module=copy.deepcopy(module))
-        elif epoch - best.epoch >= recipe.patience:
-            break
+            best = replace(now, module=trainer.copy())
+        if slot and slot.due:
+            stand = Stand(trainer.module, best.module, trainer.optimizer)
+            slot.save(tensors_of(stand, device), {"log": log, "best": best.epoch})
     assert best is not None
     return best
+
+
+def _epoch(trainer: Trainer, batches: Batches, dataset: Dataset, number: int) -> dict[str, Any]:
+    """One pass over the training rows; its entry in the log."""
+    began = time.perf_counter()
+    lr = trainer.lr
+    trainer.module.train()
+    total = torch.zeros((), device=trainer.machine.device)
+    for batch in batches:
+        total += trainer.step(batch)
+    loss = float(total) / len(batches)
+    trained = time.perf_counter() - began
+    on_cpu = trainer.module if trainer.machine.device.type == "cpu" else trainer.copy()
+    return (
+        {"epoch": number, "lr": lr, "loss": loss}
+        | validate(on_cpu, dataset)
+        | {"seconds": time.perf_counter() - began, "train_seconds": trained}
+    )
+
+
+def measure_bfloat16(
+    architecture: Architecture, dataset: Dataset, recipe: StepRecipe, device: torch.device
+) -> float:
+    """How many times faster than in float32 this model learns in bfloat16 on this device."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        batch = next(iter(Batches(dataset, recipe.batch_size, shuffled=False))).to(device)
+        trainers = {
+            precision: Trainer(build_model(architecture), dataset.objective, recipe, 1000, machine)
+            for precision in ("float32", BFLOAT16)
+            for machine in [Machine(device, precision)]
+        }
+        return speedup_of_bfloat16(lambda precision: float(trainers[precision].step(batch)))
+
+
+def choose_precision(
+    architecture: Architecture, dataset: Dataset, recipe: StepRecipe, device: torch.device
+) -> tuple[str, float]:
+    """The precision that --precision auto takes, and the measured speed-up of bfloat16."""
+    speedup = measure_bfloat16(architecture, dataset, recipe, device)
+    return (BFLOAT16 if pays(speedup) else "float32"), speedup

@@ -3,24 +3,28 @@
 columns → data in memory → plan → claim → fit each recipe → temperature → files
 """
 
-from functools import partial
-
 import torch
 
 from mmfeat import storage
-from mmfeat.console import Bar, say
+from mmfeat.console import say
+from mmfeat.encoders.torch_runtime import devices_of
 from mmfeat.features import FeatureStore
 from mmfeat.store import MANIFEST, claim, exclusive
+from training.candidates import fit_candidates
+from training.checkpointing import Checkpoint, remove_checkpoint
 from training.config import TrainConfig
 from training.data import Dataset
-from training.fit import fit
-from training.fitted import Fitted
+from training.fit import choose_precision
+from training.journal import Journal, check_tensorboard
+from training.machine import FLOAT32, LEAST_ROWS, Machine
+from training.order import BLOCK, BLOCKS
 from training.outcome import judge, show_outcome, write_model
 from training.plan import Plan, choose_columns, open_dataset, plan_training
 from training.predictions import write_predictions
-from training.probe import solve
-from training.recipe import ProbeRecipe, RidgeRecipe, StepRecipe
-from training.ridge import solve_ridge
+from training.recipe import StepRecipe
+from training.splits import TRAIN
+
+__all__ = ["fit_candidates", "make_model"]
 
 
 def make_model(config: TrainConfig) -> None:
@@ -29,45 +33,64 @@ def make_model(config: TrainConfig) -> None:
     Raises:
         MmfeatError: the features lack what the options name, or the output holds another model.
     """
+    if config.run.tensorboard:
+        check_tensorboard()
     with exclusive(config.output):
         _make_model(config)
 
 
 def _make_model(config: TrainConfig) -> None:
     torch.set_num_threads(config.run.threads)
+    device = devices_of(config.run.device)[0]
     store = FeatureStore(config.features)
     columns = choose_columns(store, config.modalities)
     dataset = open_dataset(config, store, columns)
     plan = plan_training(config, store, columns, dataset)
     config_hash = claim(config.output, "model", plan.claim)
     if storage.exists(storage.join(config.output, MANIFEST)):
+        remove_checkpoint(config.output)
         say(f"{config.output} holds this model already; nothing to do")
         return
-    candidates = fit_candidates(plan, dataset)
+    checkpoint = Checkpoint(config.output, _binding(config, config_hash, device))
+    machine = _settle(config, plan, dataset, device, checkpoint)
+    journal = Journal(config.output, tensorboard=config.run.tensorboard)
+    candidates = fit_candidates(
+        plan, dataset, machine=machine, checkpoint=checkpoint, journal=journal
+    )
+    journal.close()
     best = max(candidates, key=lambda candidate: candidate.rank)
     metrics = judge(best, candidates, dataset)
+    metrics["speed"] |= machine.facts
     write_predictions(config.output, store, best, dataset)
     write_model(config.output, config_hash, best, candidates, metrics)
+    remove_checkpoint(config.output)
     show_outcome(config.output, dataset, best.recipe.choice, metrics)
 
 
-def fit_candidates(plan: Plan, dataset: Dataset) -> list[Fitted]:
-    """A fitted model for each recipe of the plan."""
-    ridges = [recipe for recipe in plan.recipes if isinstance(recipe, RidgeRecipe)]
-    if ridges:
-        return solve_ridge(plan.architecture, dataset, ridges)
-    candidates: list[Fitted] = []
-    with Bar("train", sum(recipe.epochs for recipe in plan.recipes), "epochs at most") as bar:
-        for number, recipe in enumerate(plan.recipes):
-            before = sum(earlier.epochs for earlier in plan.recipes[:number])
-            tell = partial(_tell, bar, before)
-            match recipe:
-                case ProbeRecipe():
-                    candidates.append(solve(plan.architecture, dataset, recipe, tell))
-                case StepRecipe():
-                    candidates.append(fit(plan.architecture, dataset, recipe, tell))
-    return candidates
+def _binding(config: TrainConfig, config_hash: str, device: torch.device) -> dict[str, object]:
+    """What a checkpoint must have been made with: all that the weights depend on."""
+    return {
+        "config_hash": config_hash,
+        "precision": config.run.precision,
+        "device": str(device),
+        "threads": config.run.threads,
+        "torch": torch.__version__,
+        "blocks": [BLOCK, BLOCKS],
+    }
 
 
-def _tell(bar: Bar, before: int, epoch: int) -> None:
-    bar.at(before + epoch)
+def _settle(
+    config: TrainConfig, plan: Plan, dataset: Dataset, device: torch.device, checkpoint: Checkpoint
+) -> Machine:
+    """The machine as the options want it; a measured precision is kept with the checkpoint."""
+    recipe = plan.recipes[0]
+    if not isinstance(recipe, StepRecipe):
+        return Machine()  # what is solved is solved on the CPU, in float32
+    if config.run.precision != "auto":
+        return Machine(device, config.run.precision)
+    if len(dataset.parts[TRAIN]) < LEAST_ROWS:
+        return Machine(device, FLOAT32)
+    measured = checkpoint.settle(
+        "precision", lambda: choose_precision(plan.architecture, dataset, recipe, device)
+    )
+    return Machine(device, *measured)

@@ -29,6 +29,8 @@ def solve(
     dataset: Dataset,
     recipe: ProbeRecipe,
     on_epoch: Callable[[int], None] = lambda epoch: None,
+    *,
+    tell: Callable[[dict[str, Any]], None] = lambda entry: None,
 ) -> Fitted:
     """Minimise mean cross-entropy + penalty / (C · rows), which has one minimum.
 
@@ -66,6 +68,7 @@ def solve(
             | validate(module, dataset)
             | {"seconds": time.perf_counter() - began, "train_seconds": trained}
         )
+        tell(log[-1])
         on_epoch(epoch)
         if before - loss <= _STILL * loss:
             break

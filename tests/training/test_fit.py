@@ -58,7 +58,7 @@ def test_an_additive_head_stays_at_chance_on_it(
     # half the rows go to each class, such a head stands at 50.
     score = logits[:, 1] - logits[:, 0]
     right = (score > np.median(score)) == (dataset.targets[dataset.parts[TEST]] == 1)
-    assert right.mean() == pytest.approx(0.5, abs=0.04)
+    assert right.mean() == pytest.approx(0.5, abs=0.06)
 
 
 def test_a_missing_modality_costs_no_more_than_it_must(gap_store: str) -> None:
