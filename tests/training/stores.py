@@ -154,8 +154,10 @@ def with_gaps(count: int = 900, dim: int = 6, seed: int = 0) -> Records:
     )
 
 
-def load(path: str, columns: Sequence[str] = (), task: str = "multiclass") -> Dataset:
+def load(
+    path: str, columns: Sequence[str] = (), task: str = "multiclass", access: str = "auto"
+) -> Dataset:
     """The dataset of a made-up store, its target in `label` and its split in `split`."""
     store = FeatureStore(path)
     chosen = [store.columns[name] for name in columns or store.columns]
-    return load_dataset(store, chosen, OBJECTIVES[task]("label"), SplitRule("split"))
+    return load_dataset(store, chosen, OBJECTIVES[task]("label"), SplitRule("split"), access=access)
