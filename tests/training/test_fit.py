@@ -9,12 +9,16 @@ import pytest
 import torch
 
 from mmfeat.models.architecture import Architecture
+from mmfeat.models.build import build_model
 from mmfeat.models.checkpoint import input_shapes
+from mmfeat.models.fusion import FUSIONS
 from mmfeat.models.inference import run
 from tests.training.stores import load
+from training.batches import Batch
 from training.data import Dataset
-from training.fit import fit
+from training.fit import Trainer, choose_precision, fit
 from training.fitted import Fitted
+from training.machine import CPU, Machine
 from training.recipe import StepRecipe, batch_size_for
 from training.splits import TEST
 
@@ -98,7 +102,7 @@ def test_the_caller_s_random_state_is_neither_used_nor_changed(xor_store: str) -
     np.testing.assert_array_equal(logits_of(first, dataset), logits_of(second, dataset))
 
 
-def test_logit_adjustment_wins_back_the_rare_class(make_store: Callable[..., str]) -> None:
+def test_adjusting_and_sampling_win_back_the_rare_class(make_store: Callable[..., str]) -> None:
     rng = np.random.default_rng(0)
     rare = rng.random(4000) < 0.04
     x = rng.normal(0, 1, (4000, 4))
@@ -109,12 +113,44 @@ def test_logit_adjustment_wins_back_the_rare_class(make_store: Callable[..., str
     train = dataset.targets[dataset.parts["train"]]
     prior = tuple((np.bincount(train) / len(train)).tolist())
     recall = []
-    for imbalance in ("none", "logit_adjustment"):
+    for imbalance in ("none", "logit_adjustment", "balanced_sampling"):
         recipe = replace(RECIPE, imbalance=imbalance, prior=prior)
         best = fitted(dataset, recipe, fusion="single")
         predicted = logits_of(best, dataset).argmax(axis=1)
         recall.append(predicted[dataset.targets[dataset.parts[TEST]] == 1].mean())
-    assert recall[1] > recall[0] + 0.3
+    assert min(recall[1:]) > recall[0] + 0.3
+
+
+@pytest.mark.parametrize("fusion", sorted({*FUSIONS, "late", "late_stacked"} - {"single"}))
+def test_every_fusion_learns_in_bfloat16_too(xor_store: str, fusion: str) -> None:
+    objective, dims = load(xor_store).objective, {"image": 8, "text": 8}
+    tokens = {"text": 5} if fusion in FUSIONS and FUSIONS[fusion].tokens else {}
+    layers = {"fusion": fusion, "combination": "mlp", "hidden": 32, "tokens": tokens}
+    architecture = Architecture(dims=dims, outputs=2, **layers)
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        batch = Batch(
+            {c: torch.randn(64, *([tokens[c]] if c in tokens else []), 8) for c in dims},
+            {c: torch.rand(64, *([tokens[c]] if c in tokens else [])) < 0.8 for c in dims},
+            torch.randint(2, (64,)),
+        )
+        module = build_model(architecture)
+        trainer = Trainer(module, objective, RECIPE, 100, Machine(precision=precision))
+        losses.append([float(trainer.step(batch)) for _ in range(5)])
+        assert all(w.dtype == torch.float32 for w in module.parameters())
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_bfloat16_is_taken_where_it_pays(xor_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, shapes = load(xor_store), {"dims": {"image": 4, "text": 4}}
+    architecture = Architecture(**shapes, outputs=2, fusion="gmu", combination="mlp", hidden=16)
+    precision, speedup = choose_precision(architecture, dataset, RECIPE, CPU)
+    assert precision == ("bfloat16" if speedup >= 1.25 else "float32")
+    for measured, taken in ((1.3, "bfloat16"), (1.2, "float32")):
+        monkeypatch.setattr("training.fit.measure_bfloat16", lambda *_, m=measured: m)
+        assert choose_precision(architecture, dataset, RECIPE, CPU) == (taken, measured)
 
 
 def test_the_learning_rate_rises_for_a_twentieth_and_falls_to_zero() -> None:
