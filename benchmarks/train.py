@@ -94,13 +94,14 @@ def main(arguments: Sequence[str]) -> None:
             note(f"train: run {turn + 1} of {options.repeat}")
             for name, source in sources.items():
                 rates[name].append(_rate(trainer, source(), options.seconds))
+        loading = {name: _loading(sources[name]()) for name in ("ram", "block")}
         peaks = {
             name: _peak(options, folder, path)
             for name, path in (("small", store), ("big", big))
             if path
         }
     _show(options, rates, peaks)
-    print(json.dumps(_facts(options, rates, peaks)))
+    print(json.dumps(_facts(options, rates, peaks, loading)))
 
 
 def _dataset(store: str, access: str) -> Any:
@@ -245,6 +246,14 @@ def _rate(trainer: Any, batches: Iterable[Any], seconds: float) -> float:
     return rows / took
 
 
+def _loading(batches: Iterable[Any]) -> float:
+    """Rows a second of a source when nobody trains, over its second epoch."""
+    for _ in range(2):
+        began = perf_counter()
+        rows = sum(len(batch.targets) for batch in batches)
+    return rows / (perf_counter() - began)
+
+
 def _epoch(options: Options, store: str) -> None:
     """What the peak of memory is taken of: an epoch of `fit`, from blocks."""
     from mmfeat.models.architecture import Architecture
@@ -273,7 +282,10 @@ def _against(rates: dict[str, list[float]], name: str, other: str) -> float | No
 
 
 def _facts(
-    options: Options, rates: dict[str, list[float]], peaks: dict[str, float]
+    options: Options,
+    rates: dict[str, list[float]],
+    peaks: dict[str, float],
+    loading: dict[str, float],
 ) -> dict[str, Any]:
     rows = {name: round(statistics.median(found)) for name, found in rates.items()}
     best_dataloader = max(("dataloader_1", "dataloader_2"), key=rows.__getitem__)
@@ -289,6 +301,7 @@ def _facts(
         "vs_dataloader": _against(rates, "ram", best_dataloader),
         "vs_webdataset": _against(rates, "block", "webdataset"),
         **{f"rows_per_second_{name}": rate for name, rate in rows.items()},
+        **{f"loading_rows_per_second_{name}": round(rate) for name, rate in loading.items()},
         "block_2m_vs_200k": _against(rates, "block_big", "block"),
         "peak_mb_200k": round(peaks["small"], 1),
         "peak_mb_2m": round(peaks["big"], 1) if "big" in peaks else None,

@@ -121,6 +121,17 @@ def test_adjusting_and_sampling_win_back_the_rare_class(make_store: Callable[...
     assert min(recall[1:]) > recall[0] + 0.3
 
 
+def test_the_weights_do_not_depend_on_where_the_rows_are(
+    gap_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.order.BLOCK", 50)
+    weights = [
+        fitted(load(gap_store, access=access), replace(RECIPE, epochs=3)).module.state_dict()
+        for access in ("memory", "blocks")
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 @pytest.mark.parametrize("fusion", sorted({*FUSIONS, "late", "late_stacked"} - {"single"}))
 def test_every_fusion_learns_in_bfloat16_too(xor_store: str, fusion: str) -> None:
     objective, dims = load(xor_store).objective, {"image": 8, "text": 8}
