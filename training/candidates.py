@@ -1,5 +1,6 @@
 """A fitted model for each recipe that is tried."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmfeat.console import Bar
+from mmfeat.models.architecture import Architecture
 from mmfeat.models.build import build_model
 from training.checkpointing import Checkpoint, Slot
 from training.data import Dataset
@@ -53,25 +55,37 @@ def fit_candidates(
                     tell(entry)
                 candidates.append(fitted)
                 continue
-            match recipe:
-                case ProbeRecipe():
-                    fitted = solve(plan.architecture, dataset, recipe, on_epoch, tell=tell)
-                case StepRecipe():
-                    fitted = fit(
-                        plan.architecture,
-                        dataset,
-                        recipe,
-                        on_epoch,
-                        machine=machine,
-                        slot=slot,
-                        tell=tell,
-                    )
-                case _:
-                    raise AssertionError(recipe)
+            fitted = fit_recipe(
+                plan.architecture, dataset, recipe, on_epoch, machine=machine, slot=slot, tell=tell
+            )
             candidates.append(fitted)
             if slot and len(plan.recipes) > 1:
                 slot.save(_weights(fitted), {"finished": fitted.epoch, "log": fitted.log})
     return candidates
+
+
+def fit_recipe(
+    architecture: Architecture,
+    dataset: Dataset,
+    recipe: Recipe,
+    on_epoch: Callable[[int], None] = lambda epoch: None,
+    *,
+    machine: Machine = ONE_CORE,
+    slot: Slot | None = None,
+    tell: Callable[[dict[str, Any]], None] = lambda entry: None,
+) -> Fitted:
+    """A fitted model for one recipe, of steps or a probe; arguments as for `fit`.
+
+    A ridge is solved for all its penalties at once: see `solve_ridge`.
+    """
+    match recipe:
+        case ProbeRecipe():
+            return solve(architecture, dataset, recipe, on_epoch, tell=tell)
+        case StepRecipe():
+            return fit(
+                architecture, dataset, recipe, on_epoch, machine=machine, slot=slot, tell=tell
+            )
+    raise AssertionError(recipe)
 
 
 def _finished(plan: Plan, dataset: Dataset, recipe: Recipe, slot: Slot | None) -> Fitted | None:
