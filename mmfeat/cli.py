@@ -17,13 +17,14 @@ COMMANDS = {
     "train": ("training.train", "features → model: a fusion and a head"),
     "evaluate": ("training.evaluate", "quality of a model on a split"),
     "score": ("pipelines.score", "model + features → predictions"),
+    "align-report": ("training.align_report", "records whose modalities disagree most"),
     "info": ("mmfeat.info", "what a directory of mmfeat holds"),
 }
 
 
 def usage() -> str:
     """The text of `mmfeat --help`."""
-    lines = [f"  {name:<11} {text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: mmfeat COMMAND …",

@@ -143,10 +143,14 @@ class Scoring(Stage):
 
 
 def _reasons(scorable: np.ndarray, columns: dict[str, ColumnShard]) -> list[str | None]:
-    """Per row: None where it is scored, else why each of the model's columns is not there."""
+    """Per row: None where it is scored, else why its absent columns are not there."""
     words = {name: column.reasons.to_pylist() for name, column in columns.items()}
     return [
-        None if good else ", ".join(f"{name}:{reasons[row]}" for name, reasons in words.items())
+        None
+        if good
+        else ", ".join(
+            f"{name}:{reasons[row]}" for name, reasons in words.items() if reasons[row] is not None
+        )
         for row, good in enumerate(scorable)
     ]
 

@@ -249,6 +249,7 @@ _HOW = {
     "shards": "Make them with: mmfeat shard INPUT OUTPUT",
     "features": "Make them with: mmfeat extract SHARDS OUTPUT",
     "model": "Make it with: mmfeat train FEATURES OUTPUT --target COLUMN",
+    "ranking": "Make it with: mmfeat align-report MODEL FEATURES OUTPUT",
     "predictions": "Make them with: mmfeat score MODEL FEATURES OUTPUT",
 }
 

@@ -10,7 +10,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.options import FeaturesPath, ModelPath, OutputPath
 from training.imbalance import Imbalance
 
-TaskName = Literal["multiclass", "multilabel", "regression"]
+TaskName = Literal["multiclass", "multilabel", "regression", "align"]
 
 _FLAT = tyro.conf.arg(name="")
 """A group's fields are flags without the group's name before them."""
@@ -28,6 +28,10 @@ class SplitOptions:
     day never stand in two splits."""
     stratify: bool = False
     """Give every split a like part of each class. Only where a hash of the key splits."""
+    drop_misaligned: str = ""
+    """PATH[:FRACTION]: leave out of training the records that `mmfeat align-report` lists first in
+    its directory PATH: this part of all it lists, 0.05 where not given. Validation and test stay
+    whole."""
 
     def __post_init__(self) -> None:
         asked = [
@@ -78,7 +82,10 @@ class RecipeOptions:
     metric: str = ""
     """What early stopping and all choices go by, on validation: accuracy, balanced_accuracy,
     macro_f1; map, macro_f1, micro_f1, auroc, subset_accuracy of labels; mae, rmse, pearson, r2 of
-    numbers. Empty = the first of the task's."""
+    numbers; recall_at_1, recall_at_5, recall_at_10, median_rank of align. Empty = the first of the
+    task's."""
+    align_loss: Literal["infonce", "siglip"] = "infonce"
+    """Loss of the task align: infonce, a softmax over the batch, or siglip, each pair by itself."""
     imbalance: Imbalance = "auto"
     """What is done against unbalanced classes; auto = logit_adjustment, or pos_weight of labels,
     where they are far apart and the metric weighs them evenly."""
@@ -89,7 +96,8 @@ class RecipeOptions:
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     batch_size: int | None = None
-    """Rows a step; None = a 50th of the training rows, at least 32 and at most 1024."""
+    """Rows a step; None = a 50th of the training rows, at least 32 and at most 1024; of align a
+    fifth, at least 64."""
     epochs: int = 50
     """Most passes over the training rows."""
     patience: int = 10
@@ -141,11 +149,13 @@ class TrainConfig:
     """Directory that `mmfeat extract` wrote."""
     output: OutputPath
     """Directory of the model: config.json, model.safetensors, metrics.json, report.html."""
-    target: str
-    """Column of the samples table to learn; of multilabel also several columns of 0 and 1."""
+    target: str = ""
+    """Column of the samples table to learn; of multilabel also several columns of 0 and 1; of
+    align none."""
     task: TaskName = "multiclass"
     """multiclass: one class out of several; multilabel: any number of labels, a column of lists
-    or of text with commas; regression: a number."""
+    or of text with commas; regression: a number; align: no target, but which modalities belong
+    together."""
     modalities: str = ""
     """Feature columns to use, as image,text; empty = all. One alone needs no fusion
     (a name other than logistic or ridge then means single)."""
@@ -159,6 +169,31 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise MmfeatError("--seed must not be negative", got=self.seed)
+        if self.task == "align":
+            self._check_align()
+        elif self.model.fusion == "align":
+            raise MmfeatError(
+                "the fusion 'align' is that of the task align alone", cure="Add --task align"
+            )
+        elif not self.target:
+            raise MmfeatError(
+                f"the task {self.task!r} learns a column of the samples table, and none is named",
+                cure="Name it with --target, or learn which modalities belong together: "
+                "--task align",
+            )
+
+    def _check_align(self) -> None:
+        """Check that nothing is asked for that an alignment has not."""
+        for flag, given in (
+            ("--target", self.target),
+            ("--stratify", self.split.stratify),
+            ("--fusion", self.model.fusion not in ("", "align") and self.model.fusion),
+            ("--modality-dropout", self.model.modality_dropout),
+        ):
+            if given:
+                raise MmfeatError(
+                    f"the task 'align' learns from pairs alone and takes no {flag}", got=given
+                )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
 from training.access import FeatureRows, MemoryRows, free_memory, mapped_rows, size_in_memory
 from training.leakage import Leakage, find_leakage, row_hashes
+from training.misaligned import Dropped
 from training.objectives import Objective
 from training.samples import Rows, check_metadata, count, read_rows
 from training.splits import NAMES, SPLITS, TRAIN, VAL, SplitRule, fraction, stratified_cuts
@@ -33,6 +34,7 @@ class Dataset:
         rule: the split rule that was applied.
         left_out: reason → rows that stay out.
         leakage: what stands in two splits.
+        dropped: what training shall not see, where that was asked for.
     """
 
     features: FeatureRows
@@ -43,6 +45,7 @@ class Dataset:
     rule: SplitRule
     left_out: dict[str, int]
     leakage: Leakage
+    dropped: Dropped | None = None
 
     def only(self, names: Collection[str]) -> Self:
         """The same rows, splits and targets, with some of the columns."""
@@ -64,6 +67,7 @@ def load_dataset(
     *,
     stratify: bool = False,
     access: str = "auto",
+    dropped: Dropped | None = None,
 ) -> Dataset:
     """Read targets and splits, and the features into memory where they fit.
 
@@ -74,6 +78,7 @@ def load_dataset(
         rule: how to split.
         stratify: whether every split shall have a like part of each label.
         access: `memory`, `blocks`, or `auto` for what the free memory allows.
+        dropped: records that training shall not see.
 
     Raises:
         MmfeatError: no such column, nothing to learn, no row to train on or none to choose by, or
@@ -89,7 +94,9 @@ def load_dataset(
     shards: list[Rows] = []
     hashes: dict[str, list[np.ndarray]] = {c.name: [] for c in columns if not c.max_tokens}
     for shard, parts in store.read([column.name for column in columns]):
-        shards.append(replace(read_rows(store, shard, objective, rule, parts), keys=[]))
+        rows = read_rows(store, shard, objective, rule, parts)
+        misaligned = dropped.among(rows.keys) if dropped else np.zeros(len(rows.keys), bool)
+        shards.append(replace(rows, keys=[], misaligned=misaligned))
         for name, part in parts.items():
             there = part.features if part.offsets is not None else part.features[part.present]
             if not np.isfinite(there).all():
@@ -102,7 +109,8 @@ def load_dataset(
         if memory:
             memory.add(parts)
     features = memory.rows() if memory else mapped_rows(store, columns)
-    return _settle(store, shards, features, objective, rule, hashes)
+    dataset = _settle(store, shards, features, objective, rule, hashes)
+    return replace(dataset, dropped=dropped)
 
 
 def _settle(
@@ -120,6 +128,8 @@ def _settle(
         known=np.concatenate([shard.known for shard in shards]),
         splits=np.concatenate([shard.splits for shard in shards]),
         present=np.concatenate([shard.present for shard in shards]),
+        least=objective.least,
+        misaligned=np.concatenate([shard.misaligned for shard in shards]),
     )
     if not rule.carve and not ((rows.splits == VAL) & (rows.reasons() == "")).any():
         rule = replace(rule, carve=True)

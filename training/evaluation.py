@@ -91,14 +91,18 @@ def measure_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[s
 def show_result(result: dict[str, Any]) -> None:
     """The result as tables: the whole, each presence subset, each class, the confusion matrix."""
     numbers = {n: v for n, v in result.items() if isinstance(v, float) or v is None}
-    facts = {name: result[name] for name in ("split", "task", "target", "rows")} | numbers
+    facts = {name: result[name] for name in ("split", "task", "target", "rows") if result[name]}
+    facts |= numbers
     facts |= {f"left out: {reason}": rows for reason, rows in result["left_out"].items()}
     facts |= {
         f"label {label!r}, unseen in training": f"{rows:,} rows"
         for label, rows in result.get("unseen_labels", {}).items()
     }
     show_summary("evaluate", {name: "-" if v is None else v for name, v in facts.items()})
-    _show_nested("by what records have", "modalities", result["per_subset"])
+    if "per_subset" in result:
+        _show_nested("by what records have", "modalities", result["per_subset"])
+    if "per_direction" in result:
+        _show_nested("who finds whom", "from", result["per_direction"])
     if "per_class" in result:
         _show_nested("by class", "class", result["per_class"])
     if "confusion_matrix" in result:

@@ -7,12 +7,14 @@ from typing import Any
 from mmfeat.console import note
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
-from mmfeat.models.architecture import LOGISTIC, RIDGE, Architecture
+from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture
 from mmfeat.models.checkpoint import input_shapes
+from mmfeat.models.tasks import Align
 from mmfeat.options import comma_list
 from training import imbalance
 from training.config import TrainConfig, check_metric
 from training.data import Dataset, load_dataset
+from training.misaligned import read_dropped
 from training.objectives import OBJECTIVES, Objective
 from training.recipe import (
     INVERSE_PENALTIES,
@@ -62,13 +64,22 @@ def choose_columns(store: FeatureStore, modalities: str) -> list[Column]:
     return [column for name, column in store.columns.items() if name in names]
 
 
-def make_objective(config: TrainConfig) -> Objective:
+def make_objective(config: TrainConfig, columns: Sequence[Column]) -> Objective:
     """What the options ask to learn.
 
     Raises:
-        MmfeatError: the metric is not one of the task's.
+        MmfeatError: the metric is not one of the task's, or an alignment has one modality alone.
     """
     objective = OBJECTIVES[config.task](config.target)
+    if config.task == ALIGN:
+        names = [column.name for column in columns]
+        if len(names) < Align.least:
+            raise MmfeatError(
+                f"the task 'align' takes at least {Align.least} modalities",
+                got=names,
+                cure="Name more with --modalities, or extract another column",
+            )
+        objective.know(Align(names, config.model.hidden, config.recipe.align_loss))
     check_metric(config.recipe.metric or objective.metrics[0], objective.metrics, config.task)
     return objective
 
@@ -88,10 +99,11 @@ def open_dataset(config: TrainConfig, store: FeatureStore, columns: Sequence[Col
     dataset = load_dataset(
         store,
         columns,
-        make_objective(config),
+        make_objective(config, columns),
         choose_rule(store, config),
         stratify=config.split.stratify,
         access=config.run.access,
+        dropped=read_dropped(config.split.drop_misaligned),
     )
     if dataset.leakage.worst:
         note(f"mmfeat: warning: the splits leak: {dataset.leakage.worst}. Split by --group-column")
@@ -123,6 +135,7 @@ def plan_training(
             **_without(settled, "prior"),
             **choices,
             "imbalance_why": treatment.why,
+            **({"drop_misaligned": dataset.dropped.facts} if dataset.dropped else {}),
         },
     )
 
@@ -131,6 +144,16 @@ def _architecture(config: TrainConfig, columns: Sequence[Column], dataset: Datas
     """The layers: without a fusion named, logistic regression for one column, gmu for more."""
     options = config.model
     alone = len(columns) == 1
+    if config.task == ALIGN:
+        return Architecture(
+            **input_shapes(columns),
+            outputs=dataset.objective.task.outputs,
+            fusion=ALIGN,
+            combination=options.combination,
+            hidden=options.hidden,
+            dropout=options.dropout,
+            modality_dropout=0.0,
+        )
     outputs = dataset.objective.task.outputs
     fusion = options.fusion or (_linear_for(config.task) if alone else "gmu")
     if fusion in (LOGISTIC, RIDGE):
@@ -193,7 +216,7 @@ def _recipes(
             **shared,
             lr=lr,
             weight_decay=options.weight_decay,
-            batch_size=options.batch_size or batch_size_for(rows),
+            batch_size=options.batch_size or batch_size_for(rows, config.task == ALIGN),
             patience=options.patience,
         )
         for lr in ([options.lr] if options.lr else LEARNING_RATES)

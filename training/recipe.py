@@ -85,6 +85,9 @@ class StepRecipe(Recipe):
         return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def batch_size_for(rows: int) -> int:
-    """A 50th of the training rows, so that a small set still gives an epoch many steps."""
-    return min(1024, max(32, rows // 50))
+def batch_size_for(rows: int, contrastive: bool = False) -> int:
+    """A 50th of the training rows, so that a small set still gives an epoch many steps.
+
+    A fifth where a row is told from the others of its batch: the more, the harder.
+    """
+    return min(1024, max(64, rows // 5) if contrastive else max(32, rows // 50))

@@ -9,18 +9,19 @@ import numpy as np
 from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
 from training.objectives import Objective
-from training.splits import NOWHERE, SPLITS, SplitRule
+from training.splits import NOWHERE, SPLITS, TRAIN, SplitRule
 from training.targets import check_target
 
 OWN_COLUMNS = ("__key__", "status", "reason", "error")
 """What mmfeat itself writes into the samples table; the rest is the user's metadata."""
 
 NO_TARGET, NO_MODALITY, NO_SPLIT = "no target", "no modality", "no split"
+NO_PAIR = "no pair"
 OTHER_SPLIT = "another split"
 MISALIGNED = "misaligned"
-"""Why a row stays out: its target is null or blank, it has none of the features, its split column
-names no split, or another one than is asked for, or its modalities disagree too much. The first
-that holds is counted."""
+"""Why a row stays out: its target is null or blank, it has none of the features, or only one where
+two are needed, its split column names no split, or another one than is asked for, or its modalities
+disagree too much to train on. The first that holds is counted."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Rows:
         known: bool, shape (rows,); which have a target.
         splits: the split of each, by the rule.
         present: bool, shape (rows, columns); which features each has.
+        least: fewest features that a row needs.
+        misaligned: bool, shape (rows,); which rows training shall not see. None = it sees all.
     """
 
     keys: list[str]
@@ -40,6 +43,8 @@ class Rows:
     known: np.ndarray
     splits: np.ndarray
     present: np.ndarray
+    least: int = 1
+    misaligned: np.ndarray | None = None
 
     def reasons(self, wanted: Sequence[str] = SPLITS) -> np.ndarray:
         """Why each row stays out; empty text where it can be used.
@@ -51,10 +56,12 @@ class Rows:
             [
                 ~self.known,
                 ~self.present.any(axis=1),
+                self.present.sum(axis=1) < self.least,
                 self.splits == NOWHERE,
                 ~np.isin(self.splits, wanted),
+                (self.splits == TRAIN) & (False if self.misaligned is None else self.misaligned),
             ],
-            [NO_TARGET, NO_MODALITY, NO_SPLIT, OTHER_SPLIT],
+            [NO_TARGET, NO_MODALITY, NO_PAIR, NO_SPLIT, OTHER_SPLIT, MISALIGNED],
             default="",
         )
 
@@ -106,4 +113,4 @@ def read_rows(
     present = np.zeros((len(keys), len(features)), bool)
     for number, column in enumerate(features.values()):
         present[:, number] = column.present
-    return Rows(keys, targets, objective.known(targets), splits, present)
+    return Rows(keys, targets, objective.known(targets), splits, present, objective.least)

@@ -16,6 +16,9 @@ LATE = "late"
 """Named in the place of a fusion: the mean of the modalities' logits (see `late.py`)."""
 LATE_STACKED = "late_stacked"
 """As `LATE`, with a linear layer on the logits in the place of their mean."""
+ALIGN = "align"
+"""As `LATE`, no classes but vectors of one space (see `alignment.py`); the task `align` alone
+takes it, and takes nothing else."""
 
 WHOLE_MODELS = (LATE, LATE_STACKED, LOGISTIC, RIDGE)
 """What is named in the place of a fusion and is a model of its own: `--fusion` takes these and
@@ -47,7 +50,7 @@ class Architecture:
     """Feature column → most tokens of a record, for the columns that hold tokens."""
 
     def __post_init__(self) -> None:
-        check_name("fusion", self.fusion, [*FUSIONS, *WHOLE_MODELS])
+        check_name("fusion", self.fusion, [*FUSIONS, *WHOLE_MODELS, ALIGN])
         check_name("combination", self.combination, COMBINATIONS)
         if self.fusion in FUSIONS:
             self._check_columns(FUSIONS[self.fusion])

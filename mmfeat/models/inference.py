@@ -38,7 +38,8 @@ class Predictions(NamedTuple):
             target's unit, as the model's task has it.
         weights: float32, shape (rows, modalities) in the order of the model's columns, 0 for an
             absent modality; None where the fusion has no weights.
-        scorable: bool, shape (rows,); false where the record has none of the model's modalities.
+        scorable: bool, shape (rows,); false where the record has none of the model's modalities, or
+            fewer than the task needs.
     """
 
     scores: np.ndarray
@@ -88,7 +89,8 @@ def predict(
     """What a task makes of a model's logits; arguments as for `run`."""
     logits, weights = run(module, features, present)
     scores = task.scores(logits, float(module.temperature))
-    scorable = np.logical_or.reduce([has_any(present[column]) for column in module.columns])
+    there = np.stack([has_any(present[column]) for column in module.columns])
+    scorable = there.sum(axis=0) >= task.least
     scores[~scorable] = np.nan
     if weights is not None:
         weights[~scorable] = np.nan

@@ -1,6 +1,7 @@
 """Objectives by task: how each is read, learned and judged. One file here, one line each."""
 
 from mmfeat.models.tasks import Task
+from training.objectives.align import AlignObjective
 from training.objectives.base import Objective
 from training.objectives.multiclass import MulticlassObjective
 from training.objectives.multilabel import MultilabelObjective
@@ -10,6 +11,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "multiclass": MulticlassObjective,
     "multilabel": MultilabelObjective,
     "regression": RegressionObjective,
+    "align": AlignObjective,
 }
 
 

@@ -41,6 +41,11 @@ class Objective(ABC):
         self.task = task
 
     @property
+    def least(self) -> int:
+        """Fewest modalities of a row that can be learned from."""
+        return 1
+
+    @property
     def target_columns(self) -> list[str]:
         """The columns of the samples table it reads."""
         return [self.target]

@@ -3,6 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
+from mmfeat.models.tasks.align import Align
 from mmfeat.models.tasks.base import Task
 from mmfeat.models.tasks.multiclass import Multiclass
 from mmfeat.models.tasks.multilabel import Multilabel
@@ -12,6 +13,7 @@ TASKS: dict[str, type[Task]] = {
     "multiclass": Multiclass,
     "multilabel": Multilabel,
     "regression": Regression,
+    "align": Align,
 }
 
 
@@ -21,4 +23,4 @@ def task_of(config: dict[str, Any]) -> Task:
     return kind(**{field.name: config[field.name] for field in fields(kind)})
 
 
-__all__ = ["TASKS", "Multiclass", "Multilabel", "Regression", "Task", "task_of"]
+__all__ = ["TASKS", "Align", "Multiclass", "Multilabel", "Regression", "Task", "task_of"]

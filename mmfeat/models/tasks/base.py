@@ -13,6 +13,8 @@ class Task(ABC):
     """Base of all tasks; its fields are what config.json holds of it."""
 
     name: ClassVar[str]
+    least: ClassVar[int] = 1
+    """Fewest modalities of a record that can be judged."""
 
     @property
     @abstractmethod
