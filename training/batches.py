@@ -47,7 +47,7 @@ class Batches:
     ) -> None:
         self._features = dataset.features
         self._rows = dataset.parts[TRAIN]
-        self._targets = torch.from_numpy(dataset.targets)
+        self._targets = dataset.targets
         self._classes = dataset.targets if balanced else None
         self._shuffled = shuffled
         self._device = device
@@ -90,10 +90,11 @@ class Batches:
                 del held  # before the next one is waited for: two buffers, never three
 
     def _read(self, buffer: Buffer) -> tuple[Held, Tensor]:
+        # Without torch's operations: a thread of its own would get torch threads of its own.
         held = Held(
             self._features.gather(buffer.rows),
             self._max_tokens,
-            self._targets[torch.from_numpy(buffer.rows)],
+            torch.from_numpy(self._targets[buffer.rows]),
             self._device,
         )
         return held, torch.from_numpy(buffer.order)
@@ -111,7 +112,7 @@ class Batches:
             size = sum(part.features.nbytes for part in vectors.values())
             fits = size <= _SHARE * torch.cuda.mem_get_info(device)[0]
             device = device if fits else CPU
-        return Held(vectors, self._max_tokens, self._targets, device)
+        return Held(vectors, self._max_tokens, torch.from_numpy(self._targets), device)
 
 
 def _sizes(rows: int, count: int) -> list[int]:

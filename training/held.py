@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,9 +102,9 @@ class _Tokens(NamedTuple):
     @classmethod
     def of(cls, part: Vectors, most: int) -> Self:
         assert part.offsets is not None
-        offsets = torch.from_numpy(part.offsets)
+        starts, counts = torch.from_numpy(part.offsets[:-1]), np.diff(part.offsets)
         features = torch.from_numpy(part.features)
-        return cls(features, offsets[:-1], offsets.diff(), torch.arange(most))
+        return cls(features, starts, torch.from_numpy(counts), torch.arange(most))
 
     def to(self, device: torch.device) -> "_Tokens":
         return _Tokens(*(tensor.to(device) for tensor in self))

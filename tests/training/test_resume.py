@@ -26,7 +26,7 @@ from training.fit import fit
 from training.fitted import Fitted
 from training.train import main
 
-FLAGS = ["--target", "label", "--hidden", "16", "--epochs", "30", "--patience", "30"]
+FLAGS = ["--target", "label", "--hidden", "16", "--epochs", "20", "--patience", "20"]
 
 
 class KilledError(Exception):
@@ -79,8 +79,9 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     for _ in range(3):
         process = mmfeat_process("train", xor_store, killed, *FLAGS)
         behind = len(kept)
-        wait_for(process, lambda n=behind: len(saved_epochs(killed)) > n)
-        time.sleep(chance.uniform(0, 0.6))
+        # Looked at now and then, so that the run has the cores.
+        wait_for(process, lambda n=behind: time.sleep(0.03) or len(saved_epochs(killed)) > n)
+        time.sleep(chance.uniform(0, 0.3))
         assert kill(process), "it ended before it was killed"
         kept = saved_epochs(killed)
     main([xor_store, str(killed), *FLAGS])
