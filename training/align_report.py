@@ -22,9 +22,10 @@ class AlignReportConfig:
     """Directory of the list."""
     most: int | None = None
     """Records to list at most, the worst ones; None = all."""
-    cross_fit: bool = False
+    cross_fit: bool = True
     """Let two models judge, each trained as MODEL was on the other half of the training records: a
-    model thinks too well of the pairs it was trained on."""
+    model thinks too well of the pairs it was trained on. Without, MODEL itself judges, as it does
+    in `mmfeat score`: for records that it was not trained on."""
     threads: int = 1
     """Threads of a matrix product."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from mmfeat import storage
+from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.models.checkpoint import LoadedModel
 from training.align_report import AlignReportConfig
@@ -47,12 +48,14 @@ def cross_fit(model: LoadedModel, config: AlignReportConfig) -> Judges:
     """Train as the model was, once on each half; with the learning rate that it chose."""
     store = FeatureStore(config.features)
     objective = objective_for(model.task, model.target)
-    dataset = load_dataset(
-        store,
-        [store.columns[name] for name in model.column_names],
-        objective,
-        SplitRule(**model.split),
-    )
+    columns = [store.columns[name] for name in model.column_names]
+    try:
+        dataset = load_dataset(store, columns, objective, SplitRule(**model.split))
+    except MmfeatError as error:
+        raise MmfeatError(
+            f"two models must be trained to judge, and cannot: {error.rule}",
+            cure="Let the model itself judge with --no-cross-fit",
+        ) from error
     second = np.concatenate(
         [
             in_second_half(store.read_samples(shard, ["__key__"])["__key__"].to_pylist())
