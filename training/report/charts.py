@@ -15,13 +15,13 @@ from training.report.text import plain, title
 from training.report.weights import BINS as WEIGHT_BINS
 from training.report.weights import WeightHistograms
 
-_DOTS = 1000
+DOTS = 1000
 """Points that a scatter draws; more would be a blot, and a large page."""
 
 
 def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) -> Markup:
     """Loss in training, and loss and metric on validation, a line a candidate."""
-    panels = {"loss": "Training loss", "val_nll": "Validation NLL"}
+    panels = {"loss": "Training loss", "val_loss": "Validation loss"}
     panels[f"val_{metric}"] = f"Validation {title(metric)}"
     shown = [
         name for name in panels if any(np.isfinite(curve.points[name]).any() for curve in curves)
@@ -114,7 +114,7 @@ def draw_pairs(pairs: Pairs, target: str) -> Markup:
     with look("pairs"):
         figure = Figure(figsize=(9.6, 4.0), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.1])
-        true, said = pairs.values[:_DOTS].T
+        true, said = pairs.values[:DOTS].T
         low, high = min(true.min(), said.min()), max(true.max(), said.max())
         left.plot([low, high], [low, high], linestyle=(0, (3, 3)), color=MUTED, linewidth=1)
         left.plot(true, said, "o", color=SERIES[0], markersize=3, alpha=0.45, markeredgewidth=0)

@@ -46,7 +46,7 @@ def read_curves(path: str, metric: str, choice: Mapping[str, Any]) -> list[Curve
             curves.append(Curve(name, chosen))
             previous = tried
         curves[-1].epochs.append(epoch)
-        for wanted in ("loss", "val_nll", f"val_{metric}"):
+        for wanted in ("loss", "val_loss", f"val_{metric}"):
             value = line.get(wanted)
             kept = float(value) if isinstance(value, int | float) else float("nan")
             curves[-1].points.setdefault(wanted, []).append(kept)

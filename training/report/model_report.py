@@ -61,6 +61,7 @@ def write_model_report(model_dir: str, *, shards: str | None = None, worst: int 
         split=split,
         judged=judged,
         scores=_scores(metrics),
+        dots=charts.DOTS,
         curves=_curves(model_dir, metrics),
         confusion=_confusion(judged, config),
         classes=_classes(judged),

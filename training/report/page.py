@@ -40,7 +40,7 @@ def _environment() -> Environment:
 
 def _is_chosen(candidate: Mapping[str, Any], metrics: Mapping[str, Any]) -> bool:
     """Whether a candidate became the model: its choices are those that the metrics name."""
-    tried = [name for name in candidate if name not in ("epoch", "nll", metrics.get("metric"))]
+    tried = [name for name in candidate if name not in ("epoch", "loss", metrics.get("metric"))]
     return bool(tried) and all(metrics.get(name) == candidate[name] for name in tried)
 
 

@@ -88,7 +88,7 @@ def _row(batch: Batch, row: int, loss: float) -> WorstRow:
         key=facts["__key__"],
         shard=facts.get("shard") or "",
         loss=loss,
-        judged=[] if is_number else _judged(batch, row, _set(target), _set(prediction)),
+        judged=_judged(batch, row, _set(target), _set(prediction)) if batch.layout.classes else [],
         target=float(target) if is_number else None,
         prediction=float(prediction) if is_number and prediction is not None else None,
         weights={

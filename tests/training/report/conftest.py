@@ -148,7 +148,7 @@ def write_model(
             "validation": _measured(target[~test], p[~test], classes),
             "test": _measured(target[test], p[test], classes),
             "candidates": [
-                {"lr": lr, "epoch": 2, "accuracy": 0.5, "nll": 1.0} for lr in (0.0001, 0.001)
+                {"lr": lr, "epoch": 2, "accuracy": 0.5, "loss": 1.0} for lr in (0.0001, 0.001)
             ],
             "parameters": 1234,
             "rows": {"train": 100, "val": int((~test).sum()), "test": int(test.sum())},
@@ -176,7 +176,7 @@ def write_files(
     (folder / "config.json").write_text(json.dumps(claim))
     (folder / "metrics.json").write_text(json.dumps(metrics))
     lines = [
-        {"tried_lr": lr, "epoch": epoch, "loss": 1 / epoch, "val_nll": 1.0,
+        {"tried_lr": lr, "epoch": epoch, "loss": 1 / epoch, "val_loss": 1.0,
          f"val_{metrics['metric']}": 0.1 * epoch}
         for lr in (0.0001, 0.001) for epoch in (1, 2, 3)
     ]  # fmt: skip

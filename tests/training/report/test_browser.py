@@ -68,14 +68,16 @@ def test_a_comparison_sorts_by_its_headings(browser, tmp_path: Path) -> None:
     driver = browser.open(path)
 
     def names() -> list[str]:
-        found = driver.find_elements("css selector", "table.board tbody th")
+        found = driver.find_elements("css selector", "#making tbody th")
         return [
             element.text.split("\n")[0].split(" picked")[0].split(" front")[0] for element in found
         ]
 
     assert names() == ["a", "b", HOSTILE[0]]
     button = next(
-        b for b in driver.find_elements("css selector", "thead button") if b.text == "parameters"
+        b
+        for b in driver.find_elements("css selector", "#making thead button")
+        if b.text == "parameters"
     )
     driver.execute_script("arguments[0].click()", button)
     assert names() == ["b", HOSTILE[0], "a"]
