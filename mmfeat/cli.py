@@ -15,9 +15,11 @@ COMMANDS = {
     "shard": ("pipelines.shard", "raw records → shards (WebDataset tars)"),
     "extract": ("pipelines.extract", "shards → features, by frozen encoders, once"),
     "train": ("training.train", "features → model: a fusion and a head"),
+    "compare": ("training.compare.main", "fusions by quality and cost, and the one to take"),
     "evaluate": ("training.evaluate", "quality of a model on a split"),
     "score": ("pipelines.score", "model + features → predictions"),
     "align-report": ("training.align_report", "records whose modalities disagree most"),
+    "report": ("training.report_command", "one page about a model or a comparison"),
     "info": ("mmfeat.info", "what a directory of mmfeat holds"),
 }
 

@@ -3,6 +3,9 @@
 columns → data in memory → plan → claim → fit each recipe → temperature → files
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 
 from mmfeat import storage
@@ -15,6 +18,7 @@ from training.checkpointing import Checkpoint, remove_checkpoint
 from training.config import TrainConfig
 from training.data import Dataset
 from training.fit import choose_precision
+from training.fitted import Fitted
 from training.journal import Journal, check_tensorboard
 from training.machine import FLOAT32, LEAST_ROWS, Machine
 from training.order import BLOCK, BLOCKS
@@ -22,9 +26,8 @@ from training.outcome import judge, show_outcome, write_model
 from training.plan import Plan, choose_columns, open_dataset, plan_training
 from training.predictions import write_predictions
 from training.recipe import StepRecipe
+from training.report import write_model_report
 from training.splits import TRAIN
-
-__all__ = ["fit_candidates", "make_model"]
 
 
 def make_model(config: TrainConfig) -> None:
@@ -58,13 +61,36 @@ def _make_model(config: TrainConfig) -> None:
         plan, dataset, machine=machine, checkpoint=checkpoint, journal=journal
     )
     journal.close()
+    metrics = finish_model(config.output, config_hash, store, dataset, candidates, machine.facts)
+    remove_checkpoint(config.output)
+    show_outcome(config.output, dataset, metrics)
+
+
+def finish_model(
+    folder: str,
+    config_hash: str,
+    store: FeatureStore,
+    dataset: Dataset,
+    candidates: Sequence[Fitted],
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Judge the best candidate and write it, with all that goes with a model; returns the metrics.
+
+    Args:
+        folder: of the model, claimed.
+        config_hash: of the claim.
+        store: the features.
+        dataset: that the candidates were fitted on.
+        candidates: the fitted models.
+        facts: of the machine, for the metrics.
+    """
     best = max(candidates, key=lambda candidate: candidate.rank)
     metrics = judge(best, candidates, dataset)
-    metrics["speed"] |= machine.facts
-    write_predictions(config.output, store, best, dataset)
-    write_model(config.output, config_hash, best, candidates, metrics)
-    remove_checkpoint(config.output)
-    show_outcome(config.output, dataset, best.recipe.choice, metrics)
+    metrics["speed"] |= facts
+    write_predictions(folder, store, best, dataset)
+    write_model(folder, config_hash, store, best, candidates, metrics)
+    write_model_report(folder)
+    return metrics
 
 
 def _binding(config: TrainConfig, config_hash: str, device: torch.device) -> dict[str, object]:

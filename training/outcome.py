@@ -10,12 +10,14 @@ import torch
 
 from mmfeat import storage
 from mmfeat.console import peak_memory_mb, show_summary
+from mmfeat.features import FeatureStore
 from mmfeat.models.base import Model
 from mmfeat.models.checkpoint import WEIGHTS, save_weights
 from mmfeat.models.inference import predict
 from mmfeat.store import write_manifest
 from training.data import Dataset
 from training.fitted import Fitted, logits_of
+from training.report import REPORT
 from training.splits import SPLITS, TEST, TRAIN, VAL
 
 METRICS = "metrics.json"
@@ -85,6 +87,7 @@ def _speed(candidates: Sequence[Fitted], rows: int) -> dict[str, float]:
 def write_model(
     folder: str,
     config_hash: str,
+    store: FeatureStore,
     best: Fitted,
     candidates: Sequence[Fitted],
     metrics: dict[str, Any],
@@ -103,17 +106,17 @@ def write_model(
         "model",
         config_hash,
         files={WEIGHTS: weights},
+        features=store.path,
         rows=metrics["rows"],
         left_out=metrics["left_out"],
         torch=torch.__version__,
     )
 
 
-def show_outcome(
-    folder: str, dataset: Dataset, choice: dict[str, float], metrics: dict[str, Any]
-) -> None:
+def show_outcome(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:
     """The closing table."""
     metric = metrics["metric"]
+    choice = {name: metrics[name] for name in ("lr", "inverse_penalty") if name in metrics}
     facts: dict[str, Any] = {f"rows: {split}": metrics["rows"][split] for split in SPLITS}
     facts |= {f"left out: {reason}": rows for reason, rows in metrics["left_out"].items()}
     facts |= {"split by": str(dataset.rule), "task": metrics["task"]}
@@ -135,6 +138,7 @@ def show_outcome(
         "seconds of training": metrics["speed"]["train_seconds"],
         "peak memory": f"{metrics['speed']['peak_memory_mb']:,.0f} MB",
         "model": folder,
+        "the page about it": storage.join(folder, REPORT),
     }
     show_summary("train", facts)
 

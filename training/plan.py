@@ -94,8 +94,10 @@ def choose_rule(store: FeatureStore, config: TrainConfig) -> SplitRule:
     )
 
 
-def open_dataset(config: TrainConfig, store: FeatureStore, columns: Sequence[Column]) -> Dataset:
-    """The rows the options ask for; says so where the splits leak."""
+def open_dataset(
+    config: TrainConfig, store: FeatureStore, columns: Sequence[Column], *, quiet: bool = False
+) -> Dataset:
+    """The rows the options ask for; says so where the splits leak, unless it is to be quiet."""
     dataset = load_dataset(
         store,
         columns,
@@ -105,7 +107,7 @@ def open_dataset(config: TrainConfig, store: FeatureStore, columns: Sequence[Col
         access=config.run.access,
         dropped=read_dropped(config.split.drop_misaligned),
     )
-    if dataset.leakage.worst:
+    if dataset.leakage.worst and not quiet:
         note(f"mmfeat: warning: the splits leak: {dataset.leakage.worst}. Split by --group-column")
     return dataset
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Task
+from training.compare.statistics import METRICS, Metric
 from training.recipe import Recipe
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -85,6 +86,21 @@ class Objective(ABC):
     @abstractmethod
     def validate(self, targets: np.ndarray, logits: np.ndarray) -> dict[str, float | None]:
         """The metrics, and `loss`, the mean loss of a row without regard to imbalance."""
+
+    def decide(self, logits: np.ndarray) -> np.ndarray:
+        """What `metric` compares with the targets, first axis: rows."""
+        return logits
+
+    def metric(self, name: str) -> Metric:
+        """One of the metrics, as a comparison of models takes it: of targets and decisions.
+
+        The targets are cut to what the model knows by `comparable`.
+        """
+        return METRICS[name]
+
+    def comparable(self, targets: np.ndarray) -> np.ndarray:
+        """The targets as `metric` takes them."""
+        return targets
 
     @abstractmethod
     def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:

@@ -79,6 +79,10 @@ class MulticlassObjective(Objective):
         scores = class_scores(targets, logits.argmax(axis=1))
         return scores | {"loss": nll(self.task.scores(logits, 1.0), self._trained(targets))}
 
+    def decide(self, logits: np.ndarray) -> np.ndarray:
+        """See `Objective.decide`: the number of the class."""
+        return logits.argmax(axis=1).astype(np.int32)
+
     def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         """See `Objective.calibrate`."""
         trained = self._trained(targets)

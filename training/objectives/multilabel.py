@@ -13,6 +13,7 @@ from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multilabel, Task
 from mmfeat.options import comma_list
 from training import imbalance
+from training.compare.statistics import Metric, RowMetric
 from training.calibration import binary_ece, binary_nll, fit_binary_temperature, fit_thresholds
 from training.metrics import label_scores, measure_labels
 from training.objectives.base import LossFunction, Objective
@@ -122,6 +123,23 @@ class MultilabelObjective(Objective):
         scores = self.task.scores(logits, 1.0)
         trained = targets[:, : len(self.classes)]
         return label_scores(trained, scores, 0.5) | {"loss": binary_nll(scores, trained)}
+
+    def decide(self, logits: np.ndarray) -> np.ndarray:
+        """See `Objective.decide`: probabilities."""
+        return self.task.scores(logits, 1.0)
+
+    def metric(self, name: str) -> Metric:
+        """See `Objective.metric`; labels are given from 0.5 on."""
+
+        def of(truth: np.ndarray, scores: np.ndarray) -> float:
+            value = label_scores(truth, scores, 0.5)[name]
+            return float("nan") if value is None else value
+
+        return RowMetric(of)
+
+    def comparable(self, targets: np.ndarray) -> np.ndarray:
+        """See `Objective.comparable`."""
+        return targets[:, : len(self.classes)]
 
     def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         """See `Objective.calibrate`; each label's threshold is the one with the best F1."""

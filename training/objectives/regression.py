@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Regression
+from training.compare.statistics import METRICS, Metric, RowMetric
 from training.metrics import measure_numbers, number_scores
 from training.objectives.base import LossFunction, Objective
 from training.recipe import Recipe
@@ -56,6 +57,19 @@ class RegressionObjective(Objective):
         assert isinstance(task, Regression)
         values = number_scores(targets, task.scores(logits, 1.0)[:, 0])
         return {**values, "loss": (values["rmse"] / task.deviation) ** 2}
+
+    def decide(self, logits: np.ndarray) -> np.ndarray:
+        """See `Objective.decide`: values in the target's unit."""
+        return self.task.scores(logits, 1.0)[:, 0]
+
+    def metric(self, name: str) -> Metric:
+        """See `Objective.metric`."""
+        if name in METRICS:
+            return METRICS[name]
+        return RowMetric(
+            lambda truth, values: number_scores(truth, values)[name],
+            larger_is_better=name not in self.falling,
+        )
 
     def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         """See `Objective.calibrate`: there is nothing to calibrate."""

@@ -7,5 +7,6 @@ compare_report.py  DIR/report.html, from the leaderboard of a comparison
 from training.report.compare_report import write_compare_report
 from training.report.leaderboard import LEADERBOARD
 from training.report.model_report import write_model_report
+from training.report.page import REPORT
 
-__all__ = ["LEADERBOARD", "write_compare_report", "write_model_report"]
+__all__ = ["LEADERBOARD", "REPORT", "write_compare_report", "write_model_report"]

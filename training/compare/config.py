@@ -1,0 +1,68 @@
+"""The options of `mmfeat compare`: their fields are the flags."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import tyro
+
+from mmfeat.errors import MmfeatError
+from mmfeat.options import FeaturesPath, OutputPath
+from training.config import RecipeOptions, RunOptions, SplitOptions, TaskName, at_least_one
+
+_FLAT = tyro.conf.arg(name="")
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """What all models that are compared share."""
+
+    hidden: int = 256
+    """Length every modality is projected to."""
+    dropout: float = 0.2
+    """Part of a feature's values set to 0 in training."""
+    modality_dropout: float | None = None
+    """Chance that a modality is hidden in training; None = 0.1, or 0.3 where records lack one."""
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Compare fusions by quality and cost, and keep the one that is picked, ready to score.
+
+    Each modality alone, logistic and ridge regression always take part. A model's learning rate is
+    the best on validation for its first seed. The table is of the test split, which decides
+    nothing: what is picked is picked on validation. A killed comparison goes on where it stopped.
+    """
+
+    features: FeaturesPath
+    """Directory that `mmfeat extract` wrote."""
+    output: OutputPath
+    """Directory of the comparison: leaderboard.parquet, report.html, and the model in winner/."""
+    target: str
+    """Column of the samples table to learn, as in `mmfeat train`."""
+    task: TaskName = "multiclass"
+    """What is learned, as in `mmfeat train`."""
+    modalities: str = ""
+    """Feature columns to use, as image,text; empty = all."""
+    fusions: str = "all"
+    """Fusions to compare, as gmu,concat; all = every one that the columns allow."""
+    combinations: str = "mlp"
+    """Combinations to compare each fusion with, as linear,mlp; all = every one."""
+    seeds: int = 5
+    """Trainings of each model, which differ in first weights, order of rows, and dropout."""
+    pick: Literal["best", "cheapest-tied"] = "best"
+    """best: the highest metric on validation; cheapest-tied: the fewest FLOPs among those that
+    validation cannot tell from the best."""
+    workers: int | None = None
+    """Processes that train side by side, with one thread each; None = one a core."""
+    emap_rows: int = 300
+    """Test rows on which it is measured what a model owes to interaction between modalities; the
+    cost goes by their square."""
+    split: Annotated[SplitOptions, _FLAT] = field(default_factory=SplitOptions)
+    layers: Annotated[LayerOptions, _FLAT] = field(default_factory=LayerOptions)
+    recipe: Annotated[RecipeOptions, _FLAT] = field(default_factory=RecipeOptions)
+    run: Annotated[RunOptions, _FLAT] = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "seeds", "workers", "emap_rows")
+        if self.task == "align":
+            raise MmfeatError("compare needs a target; the task align has none", got=self.task)
