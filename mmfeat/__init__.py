@@ -1,7 +1,27 @@
-"""mmfeat: multimodal features at scale."""
+"""mmfeat: multimodal features at scale.
+
+model = mmfeat.load_model("run/model")
+model.predict({"image": images, "text": texts}).scores   # shape (rows, classes)
+model.module                                              # a plain torch.nn.Module
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from mmfeat.errors import MmfeatError
 
+if TYPE_CHECKING:
+    from mmfeat.models.checkpoint import load_model
+
 __version__ = "0.1.0"
 
-__all__ = ["MmfeatError", "__version__"]
+__all__ = ["MmfeatError", "__version__", "load_model"]
+
+_LAZY = {"load_model": "mmfeat.models.checkpoint"}
+"""Name → where it is; torch is imported when it is first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

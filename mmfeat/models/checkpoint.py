@@ -82,15 +82,48 @@ class LoadedModel:
                 )
 
     def predict(
-        self, features: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray]
+        self,
+        features: Mapping[str, np.ndarray],
+        present: Mapping[str, np.ndarray] | None = None,
     ) -> Predictions:
         """Predict rows, in bounded batches; the same row gives the same bits in any batch.
 
         Args:
-            features: column → float16, shape (rows, dim), or (rows, tokens, dim).
-            present: column → bool, shape (rows,), or (rows, tokens).
+            features: column → float16 or float32, shape (rows, dim), or (rows, tokens, dim).
+            present: column → bool, shape (rows,), or (rows, tokens). None: a column that is not
+                named is missing in all rows, and a vector of NaN is missing in its row.
+
+        Raises:
+            MmfeatError: features that do not have the shape the model takes.
         """
+        if present is None:
+            features, present = self._completed(features)
         return predict(self.module, self.task, features, present)
+
+    def _completed(
+        self, features: Mapping[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """All the model's columns, and what is there of them."""
+        unknown = sorted(set(features) - set(self.column_names))
+        if unknown or not features:
+            raise MmfeatError(
+                f"features must be of the columns {', '.join(self.column_names)}", got=unknown
+            )
+        rows = len(next(iter(features.values())))
+        complete: dict[str, np.ndarray] = {}
+        for column in self.columns:
+            tokens = (column.max_tokens,) if column.max_tokens else ()
+            shape = (rows, *tokens, column.dim)
+            values = features.get(column.name)
+            values = np.full(shape, np.nan, np.float16) if values is None else np.asarray(values)
+            if values.shape != shape:
+                raise MmfeatError(
+                    f"features of the column {column.name!r} must have the shape {shape}",
+                    got=values.shape,
+                )
+            complete[column.name] = values
+        present = {name: ~np.isnan(values).any(axis=-1) for name, values in complete.items()}
+        return complete, present
 
     def predict_shard(
         self, shard: Mapping[str, ColumnShard], rows: np.ndarray | None = None
