@@ -1,0 +1,42 @@
+"""The page about fusions has a line for every name that the options take."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mmfeat.models.architecture import WHOLE_MODELS
+from mmfeat.models.combination import COMBINATIONS
+from mmfeat.models.fusion import FUSIONS
+from training.config import ModelOptions
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/fusion.md").read_text("utf-8")
+
+
+def lines_of(flag: str) -> dict[str, str]:
+    """First cell → line, of the tables whose first column is the flag."""
+    found = {}
+    for table in re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE):
+        head, _, *lines = table.splitlines()
+        if head.startswith(f"| `--{flag}` |"):
+            found |= {re.match(r"\| `(\w+)`", line)[1]: line for line in lines}  # type: ignore[index]
+    return found
+
+
+def test_every_fusion_and_combination_has_its_line_and_no_other_is_named() -> None:
+    assert set(lines_of("fusion")) == {*FUSIONS, *WHOLE_MODELS}
+    assert set(lines_of("combination")) == set(COMBINATIONS)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_a_line_says_whether_the_fusion_weighs_and_cites_what_its_code_cites(name: str) -> None:
+    line = lines_of("fusion")[name]
+    assert ("**w**" in line) == FUSIONS[name].weighs
+    module = __import__(FUSIONS[name].__module__, fromlist=["x"])
+    cited = set(re.findall(r"arXiv:[\d.]+\d", f"{module.__doc__} {FUSIONS[name].__doc__}"))
+    assert cited == set(re.findall(r"arXiv:[\d.]+\d", line))
+
+
+def test_the_defaults_are_marked() -> None:
+    assert "(default)" in lines_of("combination")[ModelOptions().combination]
+    assert [name for name, line in lines_of("fusion").items() if "(default)" in line] == ["gmu"]
