@@ -86,9 +86,10 @@ class RecipeOptions:
     task's."""
     align_loss: Literal["infonce", "siglip"] = "infonce"
     """Loss of the task align: infonce, a softmax over the batch, or siglip, each pair by itself."""
-    imbalance: Imbalance = "auto"
-    """What is done against unbalanced classes; auto = logit_adjustment, or pos_weight of labels,
-    where they are far apart and the metric weighs them evenly."""
+    imbalance: Annotated[Imbalance, tyro.conf.arg(metavar="NAME")] = "auto"
+    """What is done against unbalanced classes: none, logit_adjustment, class_weights,
+    balanced_sampling, focal; of labels none, pos_weight, focal. auto = logit_adjustment, or
+    pos_weight of labels, where they are far apart and the metric weighs them evenly."""
     lr: float | None = None
     """Learning rate; None = the best on validation of 1e-4, 3e-4, 1e-3 and 3e-3."""
     inverse_penalty: float | None = None
@@ -169,6 +170,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise MmfeatError("--seed must not be negative", got=self.seed)
+        if self.task == "regression" and self.split.stratify:
+            raise MmfeatError(
+                "--stratify gives every split a like part of each class, and a number has none",
+                got="--task regression",
+                cure="Leave it out: a hash of the key splits 80/10/10",
+            )
         if self.task == "align":
             self._check_align()
         elif self.model.fusion == "align":
