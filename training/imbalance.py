@@ -7,6 +7,7 @@ import numpy as np
 from mmfeat.errors import MmfeatError
 
 AUTO, NONE = "auto", "none"
+RIDGE, LOGISTIC = "ridge", "logistic"
 LOGIT_ADJUSTMENT = "logit_adjustment"
 """Add log π of each class to the logits in the loss, and only there (Menon et al. 2021,
 arXiv:2007.07314, τ = 1)."""
@@ -15,7 +16,8 @@ CLASS_WEIGHTS = "class_weights"
 FOCAL = "focal"
 """Weigh each row by (1 - p)² of its class (Lin et al. 2017, arXiv:1708.02002)."""
 POS_WEIGHT = "pos_weight"
-"""Weigh the rows that have a label by (rows without it) / (rows with it), at most `HEAVIEST`."""
+"""Weigh the rows that have a label by (rows without it) / (rows with it), between 1 and
+`HEAVIEST`."""
 BALANCED_SAMPLING = "balanced_sampling"
 """Draw rows with replacement, every class equally often."""
 
@@ -49,7 +51,9 @@ class Choice(NamedTuple):
     why: str
 
 
-def choose(asked: str, task: str, metric: str, counts: np.ndarray | None, rows: int) -> Choice:
+def choose(
+    asked: str, task: str, metric: str, counts: np.ndarray | None, rows: int, fusion: str = ""
+) -> Choice:
     """Settle --imbalance.
 
     Args:
@@ -58,6 +62,7 @@ def choose(asked: str, task: str, metric: str, counts: np.ndarray | None, rows: 
         metric: what the model is chosen by.
         counts: training rows of each class, or with each label; None without classes.
         rows: training rows.
+        fusion: ridge and logistic are not trained batch by batch, and cannot do all of it.
 
     Raises:
         MmfeatError: what is asked for does not go with the task.
@@ -69,9 +74,13 @@ def choose(asked: str, task: str, metric: str, counts: np.ndarray | None, rows: 
                 f"--imbalance of the task {task!r} must be one of: {', '.join((AUTO, *fits))}",
                 got=asked,
             )
+        if fusion == RIDGE or (fusion == LOGISTIC and asked == BALANCED_SAMPLING):
+            return Choice(NONE, f"{fusion} takes every row once, as it is")
         return Choice(asked, "asked for")
     if counts is None:
         return Choice(NONE, "there are no classes")
+    if fusion == RIDGE:
+        return Choice(NONE, f"{fusion} takes every row once, as it is")
     if task == "multilabel":
         return _for_labels(metric, counts, rows)
     ratio = counts.max() / counts.min()

@@ -71,18 +71,37 @@ def label_scores(
 ) -> dict[str, float | None]:
     """Mean average precision, F1, AUROC, subset accuracy of labels, 0 or 1, shape (rows, labels).
 
-    Means over labels leave out those that every row or none has, and are None where all are such.
+    Means over labels leave out those that no row has, of mAP and AUROC those that every row has
+    too, and are None where all are such.
     """
     given = probabilities >= thresholds
-    there = truth.any(axis=0)
-    per_label = f1_score(truth, given, average=None, zero_division=0)
+    right, said, wanted = _label_counts(truth, given)
+    there = wanted > 0
     return {
         "map": _mean_over_labels(average_precision_score, truth, probabilities),
-        "macro_f1": float(np.mean(np.atleast_1d(per_label)[there])) if there.any() else None,
-        "micro_f1": float(f1_score(truth, given, average="micro", zero_division=0)),
+        "macro_f1": float(_f1(right, said, wanted)[there].mean()) if there.any() else None,
+        "micro_f1": float(_f1(right.sum(), said.sum(), wanted.sum())),
         "auroc": _mean_over_labels(roc_auc_score, truth, probabilities),
         "subset_accuracy": float((given == truth).all(axis=1).mean()),
     }
+
+
+def _label_counts(truth: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, ...]:
+    """For each label the rows that rightly have it, that are given it, and that have it.
+
+    scikit-learn takes one column of labels for two classes, so these counts are our own.
+    """
+    has = truth > 0
+    return (has & given).sum(axis=0), given.sum(axis=0), has.sum(axis=0)
+
+
+def _f1(right: np.ndarray, said: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    return _part(2 * right, said + wanted)
+
+
+def _part(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole; 0 where both are 0."""
+    return part / np.maximum(whole, 1)
 
 
 def measure_labels(
@@ -94,10 +113,15 @@ def measure_labels(
 ) -> dict[str, Any]:
     """What is reported of a model that gives any number of labels; arguments as above."""
     given = probabilities >= thresholds
-    per_label = _per_class(truth, given.astype(truth.dtype), classes)
+    right, said, wanted = _label_counts(truth, given)
+    per_label: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(classes):
         column = truth[:, number]
-        per_label[name] |= {
+        per_label[name] = {
+            "precision": float(_part(right, said)[number]),
+            "recall": float(_part(right, wanted)[number]),
+            "f1": float(_f1(right, said, wanted)[number]),
+            "support": int(wanted[number]),
             "average_precision": (
                 float(average_precision_score(column, probabilities[:, number]))
                 if column.any()
@@ -121,10 +145,12 @@ def measure_labels(
 
 def number_scores(truth: np.ndarray, predicted: np.ndarray) -> Scores:
     """Mean absolute error, root mean square, Pearson's r and R² of numbers, shape (rows,)."""
-    errors = predicted.astype(np.float64) - truth
-    spread = float(truth.std()) * float(predicted.std())
-    centred = (truth - truth.mean()) * (predicted - predicted.mean(dtype=np.float64))
-    total = float(((truth - truth.mean()) ** 2).sum())
+    predicted = predicted.astype(np.float64)
+    errors = predicted - truth
+    centred = (truth - truth.mean()) * (predicted - predicted.mean())
+    # The deviation of equal numbers may be a rounding error above 0.
+    spread = float(truth.std() * predicted.std()) if np.ptp(truth) and np.ptp(predicted) else 0.0
+    total = float(((truth - truth.mean()) ** 2).sum()) if np.ptp(truth) else 0.0
     return {
         "mae": float(np.abs(errors).mean()),
         "rmse": float(np.sqrt((errors**2).mean())),

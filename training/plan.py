@@ -198,7 +198,9 @@ def _recipes(
     rows = len(dataset.parts[TRAIN])
     metric = options.metric or objective.metrics[0]
     counts = objective.counts(dataset.targets[dataset.parts[TRAIN]])
-    treatment = imbalance.choose(options.imbalance, config.task, metric, counts, rows)
+    treatment = imbalance.choose(
+        options.imbalance, config.task, metric, counts, rows, architecture.fusion
+    )
     shared: dict[str, Any] = {
         "metric": metric,
         "seed": config.seed,

@@ -1,5 +1,6 @@
 """From a metadata column to classes, labels and numbers."""
 
+import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -54,14 +55,15 @@ def read_labels(column: pa.ChunkedArray, name: str) -> list[str | None]:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(test(kind) for test in tests)
 
 
 def read_label_sets(column: pa.ChunkedArray, name: str) -> list[list[str] | None]:
     """The labels of each row, without repeats; None where the row says nothing at all (null).
 
-    A column of lists, or of text with commas between labels: an empty list or text is a record
-    that has none of the labels.
+    A column of lists, or of text: a JSON array, as `mmfeat shard` stores the lists it reads, or
+    labels with commas between them. An empty list or text is a record that has none of the labels.
 
     Raises:
         MmfeatError: the column holds something else.
@@ -70,10 +72,10 @@ def read_label_sets(column: pa.ChunkedArray, name: str) -> list[list[str] | None
     if pa.types.is_dictionary(kind):
         return read_label_sets(column.cast(kind.value_type), name)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        rows: list[Any] = [None if text is None else text.split(",") for text in column.to_pylist()]
-    elif _is_list(kind) and (
-        pa.types.is_string(kind.value_type) or pa.types.is_integer(kind.value_type)
-    ):
+        rows: list[Any] = [_labels_in(text, name) for text in column.to_pylist()]
+    elif pa.types.is_null(kind):
+        rows = [None] * len(column)
+    elif _is_list(kind) and _can_be_label(kind.value_type):
         rows = column.to_pylist()
     else:
         raise MmfeatError(
@@ -85,6 +87,36 @@ def read_label_sets(column: pa.ChunkedArray, name: str) -> list[list[str] | None
         None if row is None else list(dict.fromkeys(w for w in map(_word, row) if w))
         for row in rows
     ]
+
+
+def _can_be_label(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _can_be_label(kind.value_type)
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
+    return any(test(kind) for test in tests)
+
+
+def _labels_in(text: str | None, name: str) -> list[Any] | None:
+    """The labels that a text says: a JSON array or string, or words with commas between them."""
+    if text is None:
+        return None
+    if text.lstrip()[:1] not in ("[", '"'):
+        return text.split(",")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if isinstance(value, str):
+        if value.lstrip().startswith("[") and value.rstrip().endswith("]"):
+            raise MmfeatError(
+                f"the target {name!r} must hold lists as JSON, with double quotes",
+                got=value,
+                cure="Write them so, or as text with commas between the labels",
+            )
+        return value.split(",")
+    if any(not isinstance(label, str | int | None) for label in value):
+        raise MmfeatError(f"the target {name!r} must hold lists of labels", got=text)
+    return list(value)
 
 
 def _word(label: object) -> str:

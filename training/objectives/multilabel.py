@@ -13,8 +13,8 @@ from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multilabel, Task
 from mmfeat.options import comma_list
 from training import imbalance
-from training.compare.statistics import Metric, RowMetric
 from training.calibration import binary_ece, binary_nll, fit_binary_temperature, fit_thresholds
+from training.compare.statistics import Metric, RowMetric
 from training.metrics import label_scores, measure_labels
 from training.objectives.base import LossFunction, Objective
 from training.recipe import Recipe
@@ -76,8 +76,10 @@ class MultilabelObjective(Objective):
 
     def _read_flags(self, table: pa.Table) -> np.ndarray:
         flags = np.stack([read_flags(table[name], name) for name in self._flags], axis=1)
+        # A trained model does not know the columns that were 0 in all its training rows.
+        numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in self._flags]
         targets = np.zeros(flags.shape, np.uint8)
-        targets[:, [self._numbers[name] for name in self._flags]] = flags
+        targets[:, numbers] = flags
         targets[(flags == _NONE).any(axis=1), 0] = _NONE
         return targets
 
@@ -183,10 +185,13 @@ class MultilabelObjective(Objective):
         return binary_nll(scores, targets[:, : len(self.classes)], axis=1)
 
     def as_column(self, targets: np.ndarray) -> pa.Array:
-        """See `Objective.as_column`."""
+        """See `Objective.as_column`; a row's labels are sorted."""
         names = list(self._numbers)
         return pa.array(
-            [[names[number] for number in np.flatnonzero(row)] for row in targets],
+            [
+                sorted(names[number] for number in np.flatnonzero(row)) if known else None
+                for row, known in zip(targets, self.known(targets), strict=True)
+            ],
             pa.list_(pa.string()),
         )
 
