@@ -12,7 +12,7 @@ from training.access import FeatureRows, MemoryRows, free_memory, mapped_rows, s
 from training.leakage import Leakage, find_leakage, row_hashes
 from training.misaligned import Dropped
 from training.objectives import Objective
-from training.samples import Rows, check_metadata, count, read_rows
+from training.samples import USED, Rows, check_metadata, count, read_rows
 from training.splits import NAMES, SPLITS, TRAIN, VAL, SplitRule, fraction, stratified_cuts
 
 MEMORY, BLOCKS = "memory", "blocks"
@@ -131,11 +131,11 @@ def _settle(
         least=objective.least,
         misaligned=np.concatenate([shard.misaligned for shard in shards]),
     )
-    if not rule.carve and not ((rows.splits == VAL) & (rows.reasons() == "")).any():
+    if not rule.carve and not (rows.of(VAL) & (rows.reasons() == USED)).any():
         rule = replace(rule, carve=True)
         rows = replace(rows, splits=_resplit(store, objective, rule))
     reasons = rows.reasons()
-    parts = {split: np.flatnonzero((rows.splits == split) & (reasons == "")) for split in SPLITS}
+    parts = {split: np.flatnonzero(rows.of(split) & (reasons == USED)) for split in SPLITS}
     left_out = count(reasons)
     for split, cure in ((TRAIN, "Check --target and the split column"), (VAL, "Add records")):
         if not len(parts[split]):

@@ -13,7 +13,7 @@ from mmfeat.features import FeatureStore
 from mmfeat.models.checkpoint import LoadedModel, load_model
 from training.config import EvaluateConfig
 from training.objectives import objective_for
-from training.samples import check_metadata, count, read_rows
+from training.samples import USED, check_metadata, count, read_rows
 from training.splits import SPLITS, SplitRule
 
 ALL = "all"
@@ -58,7 +58,7 @@ def measure_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[s
         for shard, columns in store.read(model.column_names):
             rows = read_rows(store, shard, objective, rule, columns)
             reasons = rows.reasons(wanted)
-            used = np.flatnonzero(reasons == "")
+            used = np.flatnonzero(reasons == USED)
             left_out.update(count(reasons))
             targets.append(rows.targets[used])
             present.append(rows.present[used])

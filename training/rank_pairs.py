@@ -28,7 +28,7 @@ from training.cross_fit import Judges, cross_fit
 from training.misaligned import MISALIGNED_FILE
 from training.objectives import objective_for
 from training.samples import OWN_COLUMNS, read_rows
-from training.splits import SplitRule
+from training.splits import SplitRule, decode
 
 _SHOWN = 20
 _PART = 8192
@@ -135,7 +135,7 @@ def _scored(
             left_out["no pair"] += int((~scorable).sum())
             for row in np.flatnonzero(scorable):
                 alignment, misalignment = map(float, scores[row, [ALIGNMENT, MISALIGNMENT]])
-                split = str(rows.splits[row]) if rule else ""
+                split = decode(int(rows.splits[row])) if rule else ""
                 line = [rows.keys[row], shard, split or None, misalignment, alignment]
                 # The worst first; where float32 cannot tell them apart, the lower cosine.
                 order = f"{1 - misalignment:.9f} {alignment + 1:.6f}"

@@ -1,6 +1,5 @@
 """The samples table of a shard as training sees it: targets, splits, and who stays out and why."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ import numpy as np
 from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
 from training.objectives import Objective
-from training.splits import NOWHERE, SPLITS, TRAIN, SplitRule
+from training.splits import NOWHERE, SPLITS, TRAIN, SplitRule, encode
 from training.targets import check_target
 
 OWN_COLUMNS = ("__key__", "status", "reason", "error")
@@ -23,6 +22,10 @@ MISALIGNED = "misaligned"
 two are needed, its split column names no split, or another one than is asked for, or its modalities
 disagree too much to train on. The first that holds is counted."""
 
+USED = 0
+"""The number of no reason at all."""
+REASONS = ("", NO_TARGET, NO_MODALITY, NO_PAIR, NO_SPLIT, OTHER_SPLIT, MISALIGNED)
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -32,7 +35,7 @@ class Rows:
         keys: the `__key__` of each.
         targets: as the objective reads them; first axis: rows.
         known: bool, shape (rows,); which have a target.
-        splits: the split of each, by the rule.
+        splits: int8, shape (rows,); the split of each by the rule, as `splits.encode` has it.
         present: bool, shape (rows, columns); which features each has.
         least: fewest features that a row needs.
         misaligned: bool, shape (rows,); which rows training shall not see. None = it sees all.
@@ -47,7 +50,7 @@ class Rows:
     misaligned: np.ndarray | None = None
 
     def reasons(self, wanted: Sequence[str] = SPLITS) -> np.ndarray:
-        """Why each row stays out; empty text where it can be used.
+        """Why each row stays out, int8: its place in `REASONS`, `USED` where it can be used.
 
         Args:
             wanted: the splits that are asked for.
@@ -57,18 +60,23 @@ class Rows:
                 ~self.known,
                 ~self.present.any(axis=1),
                 self.present.sum(axis=1) < self.least,
-                self.splits == NOWHERE,
-                ~np.isin(self.splits, wanted),
-                (self.splits == TRAIN) & (False if self.misaligned is None else self.misaligned),
+                self.of(NOWHERE),
+                ~np.isin(self.splits, encode(np.array(wanted))),
+                self.of(TRAIN) & (False if self.misaligned is None else self.misaligned),
             ],
-            [NO_TARGET, NO_MODALITY, NO_PAIR, NO_SPLIT, OTHER_SPLIT, MISALIGNED],
-            default="",
+            np.arange(1, len(REASONS), dtype=np.int8),
+            default=np.int8(USED),
         )
+
+    def of(self, split: str) -> np.ndarray:
+        """Which rows are of a split, bool, shape (rows,)."""
+        return self.splits == encode(np.array(split))
 
 
 def count(reasons: np.ndarray) -> dict[str, int]:
     """Reason → rows that stay out for it."""
-    return dict(sorted(Counter(reasons[reasons != ""].tolist()).items()))
+    rows = np.bincount(reasons, minlength=len(REASONS)).tolist()
+    return dict(sorted((why, n) for why, n in zip(REASONS, rows, strict=True) if why and n))
 
 
 def check_metadata(store: FeatureStore, objective: Objective, rule: SplitRule) -> None:
@@ -113,4 +121,4 @@ def read_rows(
     present = np.zeros((len(keys), len(features)), bool)
     for number, column in enumerate(features.values()):
         present[:, number] = column.present
-    return Rows(keys, targets, objective.known(targets), splits, present, objective.least)
+    return Rows(keys, targets, objective.known(targets), encode(splits), present, objective.least)

@@ -15,6 +15,8 @@ TRAIN, VAL, TEST = SPLITS
 NOWHERE = ""
 """The split of a row whose split column says none of the names below."""
 
+_CODES = (*SPLITS, NOWHERE)
+
 CUTS = (0.8, 0.9)
 """Where training ends and where validation does, as parts of the records."""
 
@@ -35,6 +37,11 @@ class SplitRule:
     each label; empty = at `CUTS` for all."""
     carve: bool = False
     """Whether a tenth of the training rows, by the hash, is validation."""
+
+    def __post_init__(self) -> None:
+        # JSON, in which the rule is kept, knows no tuples.
+        cuts = {label: (first, second) for label, (first, second) in self.cuts.items()}
+        object.__setattr__(self, "cuts", cuts)
 
     @property
     def columns(self) -> list[str]:
@@ -86,6 +93,16 @@ class SplitRule:
         if self.cuts:
             how += ", each label alike"
         return f"{how}, validation carved from train" if self.carve else how
+
+
+def encode(splits: np.ndarray) -> np.ndarray:
+    """Names of splits as int8, one byte a row where text takes twenty."""
+    return np.select([splits == name for name in _CODES], np.arange(len(_CODES), dtype=np.int8))
+
+
+def decode(code: int) -> str:
+    """The split that a number of `encode` stands for."""
+    return _CODES[code]
 
 
 def by_hash(text: str, cuts: tuple[float, float]) -> str:

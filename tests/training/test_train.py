@@ -33,12 +33,12 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def test_a_model_is_six_files(xor_store: str, tmp_path: Path) -> None:
+def test_a_model_is_seven_files(xor_store: str, tmp_path: Path) -> None:
     train(xor_store, tmp_path / "model")
     names = sorted(path.name for path in (tmp_path / "model").iterdir())
     assert names == [
         "config.json", "log.jsonl", "manifest.json", "metrics.json", "model.safetensors",
-        "predictions.parquet",
+        "predictions.parquet", "report.html",
     ]  # fmt: skip
     log = [json.loads(line) for line in (tmp_path / "model/log.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in log] == [1, 2, 3]
