@@ -178,7 +178,7 @@ def load_model(path: str) -> LoadedModel:
     return LoadedModel(
         path=path,
         config=config,
-        module=module.eval().requires_grad_(False),
+        module=module.eval(),  # weights without gradient would round otherwise in a product
         columns=columns,
         task=task,
         target=config["target"],

@@ -21,7 +21,8 @@ class Records:
     """What a made-up store holds.
 
     Attributes:
-        features: column → shape (records, dim).
+        features: column → shape (records, dim), or (records, tokens, dim), of which record i keeps
+            the first 1 + i % tokens.
         metadata: column → one value a record.
         present: column → bool, shape (records,); all present where a column is not named.
     """
@@ -43,11 +44,11 @@ def write_store(folder: str, records: Records, shards: int = 2) -> str:
         _write_samples(folder, index, records, rows)
         for name, values in records.features.items():
             there = records.present.get(name, np.ones(records.count, bool))[rows]
-            shape = Shape(values.shape[1])
+            shape = _shape(values)
             batch = column_batch(
                 [
-                    vector if is_there else None
-                    for vector, is_there in zip(values[rows], there, strict=True)
+                    _feature(vector, row) if is_there else None
+                    for row, vector, is_there in zip(rows, values[rows], there, strict=True)
                 ],
                 [OK if is_there else Outcome("missing", "missing") for is_there in there],
                 shape,
@@ -60,6 +61,14 @@ def write_store(folder: str, records: Records, shards: int = 2) -> str:
                 file.write_batch(batch)
     storage.write_json(storage.join(folder, "manifest.json"), _manifest(records, parts))
     return folder
+
+
+def _feature(vector: np.ndarray, row: int) -> np.ndarray:
+    return vector if vector.ndim == 1 else vector[: 1 + row % len(vector)]
+
+
+def _shape(values: np.ndarray) -> Shape:
+    return Shape(values.shape[-1], max_tokens=values.shape[1] if values.ndim == 3 else 0)
 
 
 def _write_samples(folder: str, index: int, records: Records, rows: np.ndarray) -> None:
@@ -91,7 +100,8 @@ def _manifest(records: Records, parts: Sequence[np.ndarray]) -> Mapping[str, Any
             name: {
                 "name": name,
                 "modality": name,
-                "dim": values.shape[1],
+                "dim": values.shape[-1],
+                "max_tokens": _shape(values).max_tokens,
                 "fingerprint": records.fingerprints.get(name, f"print-of-{name}"),
                 "encoder": {"name": "made-up"},
             }
