@@ -14,7 +14,7 @@ from training.compare.cells import Cell
 from training.compare.config import CompareConfig
 from training.compare.interaction import Interaction
 from training.compare.pareto import Candidate, best, cheapest_tied, pareto_front
-from training.compare.systems import System
+from training.compare.systems import LINEAR, System
 from training.data import Dataset
 from training.report import LEADERBOARD
 from training.splits import TEST, VAL
@@ -48,6 +48,7 @@ class Row:
         p_value: of that difference, corrected for the number of comparisons.
         tied: not told from the best on the test split.
         emap, emap_full: see `Interaction`; `emap_full` is of the same rows and seed as `emap`.
+            None, as `uses_interaction`, where nothing is fused.
         train_rows_per_second, score_rows_per_second: mean over seeds, with other cells beside it.
         pareto: whether no other is as good with fewer FLOPs.
         picked: by validation, as --pick says.
@@ -69,7 +70,7 @@ class Row:
     tied: bool
     emap: float | None
     emap_full: float | None
-    uses_interaction: bool
+    uses_interaction: bool | None
     parameters: int
     flops: float
     train_rows_per_second: float
@@ -123,6 +124,7 @@ def make_leaderboard(lines: Sequence[Line], dataset: Dataset, metric: str, pick:
 
 def _row(line: Line, test: Standing, val: Standing, values: np.ndarray) -> Row:
     cells, system = line.cells, line.system
+    fuses = len(system.modalities) > 1 and system.fusion not in LINEAR
     return Row(
         name=system.name,
         fusion=system.fusion,
@@ -138,9 +140,9 @@ def _row(line: Line, test: Standing, val: Standing, values: np.ndarray) -> Row:
         difference=test.difference,
         p_value=test.p_holm,
         tied=test.tied,
-        emap=line.interaction.emap,
-        emap_full=line.interaction.full,
-        uses_interaction=line.interaction.used,
+        emap=line.interaction.emap if fuses else None,
+        emap_full=line.interaction.full if fuses else None,
+        uses_interaction=line.interaction.used if fuses else None,
         parameters=cells[0].parameters,
         flops=cells[0].flops,
         train_rows_per_second=_mean([cell.train_rows_per_second for cell in cells]),
@@ -206,13 +208,10 @@ def show_leaderboard(
     tied = [row.name for row in rows if row.tied and row.difference != 0]
     if tied:
         say(f"Not told from the best by these test rows: {', '.join(tied)}")
-    fused = [row for row in rows if "," in row.modalities and row.seeds > 1]
-    without = [row.name for row in fused if not row.uses_interaction]
-    if without:
-        say(
-            "EMAP: no interaction between modalities shows in "
-            + ("any fusion" if len(without) == len(fused) else ", ".join(without))
-        )
+    fused = [row for row in rows if row.uses_interaction is not None]
+    using = [row.name for row in fused if row.uses_interaction]
+    if fused:
+        say(f"Interaction between modalities pays in: {', '.join(using) or 'none'} (see EMAP)")
 
 
 def _marked(row: Row) -> str:
@@ -226,7 +225,7 @@ def _against_best(row: Row) -> str:
 
 
 def _emap(row: Row) -> str:
-    if row.emap is None or row.emap_full is None or "," not in row.modalities:
+    if row.emap is None or row.emap_full is None:
         return ""
     return f"{row.emap:.3f} of {row.emap_full:.3f}"
 

@@ -29,7 +29,7 @@ Row = dict[str, Any]
 _NOTHING: Row = dict.fromkeys(
     (
         "fusion combination modalities lr seeds sd low high val_mean difference p_value tied emap "
-        "uses_interaction parameters flops train_rows_per_second score_rows_per_second "
+        "emap_full uses_interaction parameters flops train_rows_per_second score_rows_per_second "
         "peak_memory_mb pareto picked"
     ).split()
 )

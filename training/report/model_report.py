@@ -127,7 +127,9 @@ def _scores(metrics: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
 def _curves(folder: str, metrics: Mapping[str, Any]) -> Any:
     metric = metrics.get("metric", "")
     curves = read_curves(storage.join(folder, LOG), metric, metrics)
-    return charts.draw_curves(curves, metric, metrics.get("best_epoch")) if curves else ""
+    if all(len(curve.epochs) < 2 for curve in curves):
+        return ""  # what is solved at once has no curve
+    return charts.draw_curves(curves, metric, metrics.get("best_epoch"))
 
 
 def _confusion(judged: Mapping[str, Any], config: Mapping[str, Any]) -> Any:

@@ -57,6 +57,7 @@ def test_only_what_interacts_learns_an_exclusive_or_and_emap_says_so(compared: P
         assert rows[name]["mean"] < 0.8
         assert not rows[name]["tied"]
         assert not rows[name]["uses_interaction"]
+    assert rows["ridge"]["emap"] is rows["text"]["uses_interaction"] is None
     assert gmu["low"] <= gmu["mean"] <= gmu["high"]
     assert gmu["flops"] > rows["image ridge"]["flops"] > 0
 
