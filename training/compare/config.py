@@ -53,7 +53,8 @@ class CompareConfig:
     """best: the highest metric on validation; cheapest-tied: the fewest FLOPs among those that
     validation cannot tell from the best."""
     workers: int | None = None
-    """Processes that train side by side, with one thread each; None = one a core."""
+    """Processes that train side by side, with one thread each; None = one a core, 1 = none but
+    the command's own (peak memory is then that of all models so far)."""
     emap_rows: int = 300
     """Test rows on which it is measured what a model owes to interaction between modalities; the
     cost goes by their square."""

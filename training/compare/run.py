@@ -188,15 +188,22 @@ def _claim(
 
 
 def _train_all(config: CompareConfig, systems: Sequence[System]) -> None:
-    """Train every cell that is not there, a system a process.
+    """Train every cell that is not there, a system a process; with one worker in this process.
 
     Raises:
         MmfeatError: a process was killed; what is finished stays.
     """
     total = sum(len(system.seeds(config.seeds)) for system in systems)
+    done = 0
+    if config.workers == 1:
+        with Bar("compare", total, "trainings") as bar:
+            for system in systems:
+                train_system(config, system)
+                done += len(system.seeds(config.seeds))
+                bar.at(done)
+        return
     with _pool(config, len(systems)) as pool, Bar("compare", total, "trainings") as bar:
         made = {pool.submit(train_system, config, system): system for system in systems}
-        done = 0
         try:
             for future in as_completed(made):
                 future.result()

@@ -119,6 +119,13 @@ def test_records_without_a_modality_are_judged_by_every_system(tmp_path: Path) -
     shutil.rmtree(tmp_path / "out")
 
 
+def test_one_worker_goes_where_fsspec_goes() -> None:
+    write_store("memory://compare/features", with_gaps(300))
+    flags = ["--workers", "1", "--fusions", "concat", "--seeds", "1", "--emap-rows", "10"]
+    main(["memory://compare/features", "memory://compare/out", *FLAGS, *flags])
+    assert mmfeat.load_model("memory://compare/out/winner").target == "label"
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
