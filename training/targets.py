@@ -152,8 +152,8 @@ def read_numbers(column: pa.ChunkedArray, name: str) -> np.ndarray:
 def _as_floats(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        blank = pc.equal(pc.utf8_trim_whitespace(column), "")
-        column = pc.if_else(blank, pa.scalar(None, kind), column)
+        column = pc.utf8_trim_whitespace(column)
+        column = pc.if_else(pc.equal(column, ""), pa.scalar(None, kind), column)
     elif not (
         pa.types.is_integer(kind)
         or pa.types.is_floating(kind)

@@ -15,7 +15,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs/fusion.md").read_text("utf-8
 
 def lines_of(flag: str) -> dict[str, str]:
     """First cell → line, of the tables whose first column is the flag."""
-    found = {}
+    found: dict[str, str] = {}
     for table in re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE):
         head, _, *lines = table.splitlines()
         if head.startswith(f"| `--{flag}` |"):
