@@ -55,9 +55,10 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
 
 
-def show_summary(title: str, facts: Mapping[str, Any]) -> None:
-    """A stage's closing table: one fact a line."""
-    show_table(title, ["", ""], [(name, _cell(value)) for name, value in facts.items()])
+def show_summary(title: str, facts: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
+    """A stage's closing table: one fact a line; as pairs where a name may come twice."""
+    pairs = facts.items() if isinstance(facts, Mapping) else facts
+    show_table(title, ["", ""], [(name, _cell(value)) for name, value in pairs])
 
 
 def peak_memory_mb() -> float:

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     if config.json:
         print(json.dumps(facts, ensure_ascii=False, indent=2))
         return
-    console.show_summary(f"{facts['kind']} in {facts['path']}", dict(_lines(facts)))
+    console.show_summary(f"{facts['kind']} in {facts['path']}", _lines(facts))
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -69,6 +69,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     for name, column in (facts["columns"] if facts["kind"] == "features" else {}).items():
         shape = f"{column['modality']}, {Column(**column).title}"
         lines.append((f"column {name}", f"{shape}, fingerprint {column['fingerprint'][:12]}"))
+    if "winner" in facts:
+        lines.append(("winner", f"{facts['winner']['name']}, in {facts['winner']['model']}"))
     lines += _nested(facts.get("totals", {}), "")
     lines += [(f"failed shard {shard}", error) for shard, error in facts["failed_shards"].items()]
     return lines
@@ -77,6 +79,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
 def _nested(facts: dict[str, Any], indent: str) -> list[tuple[str, Any]]:
     lines: list[tuple[str, Any]] = []
     for name, value in facts.items():
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            value = {str(item.get("name", number)): item for number, item in enumerate(value)}
         if isinstance(value, dict):
             lines += [(f"{indent}{name}", ""), *_nested(value, indent + "  ")] if value else []
         else:

@@ -33,3 +33,14 @@ def test_info_refuses_what_is_no_store(mmfeat, tmp_path):
     result = mmfeat("info", tmp_path)
     assert result.returncode == 1
     assert "has none" in result.stderr
+
+
+def test_info_hides_nothing_of_what_bears_the_same_name(mmfeat, shards, tmp_path):
+    mmfeat("extract", shards, tmp_path / "features")
+    mmfeat("train", tmp_path / "features", tmp_path / "model", "--target", "label",
+           "--fusion", "sum", "--lr", "0.01", "--epochs", "1")  # fmt: skip
+    shown = mmfeat("info", tmp_path / "model").stdout
+    assert shown.count("fingerprint") == 2
+    assert "builtin:image" in shown
+    assert "builtin:text" in shown
+    assert "{" not in shown

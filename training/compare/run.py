@@ -20,7 +20,7 @@ from mmfeat.console import Bar, note, say
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.parallel import end_with_parent
-from mmfeat.store import MANIFEST, claim, exclusive, write_manifest
+from mmfeat.store import MANIFEST, claim, digest, exclusive, write_manifest
 from training.compare.cells import (
     best_seed,
     read_cell,
@@ -181,9 +181,9 @@ def _claim(
     options = asdict(config)
     return {
         **{name: shared[name] for name in names if name in shared},
-        "systems": {system.name: plans[system.name].claim for system in systems},
-        **{name: options[name] for name in ("seeds", "pick", "emap_rows")},
+        **{name: options[name] for name in ("seeds", "pick", "emap_rows", "layers", "recipe")},
         "higher_is_better": higher,
+        "systems": {system.name: digest(plans[system.name].claim) for system in systems},
     }
 
 
