@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from mmfeat.errors import MmfeatError
-from training.targets import check_target, find_classes, read_labels
+from training.targets import check_target, find_classes, read_flags, read_label_sets, read_labels
 
 
 def labels_of(values: list[object], kind: pa.DataType | None = None) -> list[str | None]:
@@ -68,3 +68,63 @@ def test_one_class_is_refused() -> None:
 def test_a_key_column_is_refused_as_target() -> None:
     with pytest.raises(MmfeatError, match="1,200 classes in 1,200 training rows"):
         find_classes({f"id-{number}": 1 for number in range(1200)}, "label")
+
+
+def sets_of(values: list[object], kind: pa.DataType | None = None) -> list[list[str] | None]:
+    return read_label_sets(pa.chunked_array([pa.array(values, kind)]), "tags")
+
+
+@pytest.mark.parametrize(
+    ("values", "sets"),
+    [
+        ([["b", "a", "b"], [], None, [None, " c "]], [["b", "a"], [], None, ["c"]]),
+        ([[2, 1], [3]], [["2", "1"], ["3"]]),
+        (["b, a,b", "", None, " , c"], [["b", "a"], [], None, ["c"]]),
+        (['["b", "a", "b"]', "[]", None, "[null, 3]"], [["b", "a"], [], None, ["3"]]),
+        (['["sun, moon", "a"]', '"b"', "c"], [["sun, moon", "a"], ["b"], ["c"]]),
+        (['"so" he said, x', "[x", "positive;negative"],
+         [['"so" he said', "x"], ["[x"], ["positive;negative"]]),
+        ([None, None], [None, None]),
+    ],
+)  # fmt: skip
+def test_label_sets_are_read_from_lists_commas_and_json(
+    values: list[object], sets: list[list[str] | None]
+) -> None:
+    assert sets_of(values) == sets
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.large_list(pa.string()),
+        pa.list_(pa.large_string()),
+        pa.list_(pa.string(), 2),
+        pa.list_(pa.dictionary(pa.int32(), pa.string())),
+    ],
+    ids=str,
+)
+def test_all_kinds_of_lists_are_lists(kind: pa.DataType) -> None:
+    assert sets_of([["a", "b"], None], kind) == [["a", "b"], None]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (["['a', 'b']"], "must hold lists as JSON, with double quotes"),
+        (['[{"name": "a"}]'], "must hold lists of labels"),
+        ([1.5], "must hold lists of labels, or text with commas"),
+        ([[1.5]], "must hold lists of labels, or text with commas"),
+    ],
+)
+def test_what_is_no_set_of_labels_is_refused(values: list[object], says: str) -> None:
+    with pytest.raises(MmfeatError) as caught:
+        sets_of(values)
+    assert says in str(caught.value)
+
+
+def test_flags_are_read_from_numbers_booleans_and_text() -> None:
+    for values in ([1, 0, None], [True, False, None], ["1", " 0 ", " "], [1.0, 0.0, None]):
+        column = pa.chunked_array([pa.array(values)])
+        assert read_flags(column, "joy").tolist() == [1, 0, 255]
+    with pytest.raises(MmfeatError, match=r"'joy' must hold 0, 1 or booleans; got 2\.0"):
+        read_flags(pa.chunked_array([pa.array([1, 2])]), "joy")
