@@ -40,7 +40,9 @@ def read_labels(column: pa.ChunkedArray, name: str) -> list[str | None]:
         return [None] * len(column)
     values = column.to_pylist()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return [value if value and not value.isspace() else None for value in values]
+        labels = [value if value and not value.isspace() else None for value in values]
+        _refuse_lists(next(filter(None, labels), ""), name)
+        return labels
     if pa.types.is_boolean(kind):
         return [None if value is None else str(value).lower() for value in values]
     if pa.types.is_integer(kind):
@@ -52,6 +54,24 @@ def read_labels(column: pa.ChunkedArray, name: str) -> list[str | None]:
         got=str(kind),
         cure="Learn lists of labels with --task multilabel" if _is_list(kind) else "",
     )
+
+
+def _refuse_lists(label: str, name: str) -> None:
+    """Raise where a label is a JSON array, as `mmfeat shard` stores the lists it reads."""
+    if label.startswith('["') and isinstance(_from_json(label), list):
+        raise MmfeatError(
+            f"the target {name!r} must hold text, whole numbers or booleans, and holds lists",
+            got=label,
+            cure="Learn lists of labels with --task multilabel",
+        )
+
+
+def _from_json(text: str) -> Any:
+    """What a JSON text says; the text itself where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -102,10 +122,7 @@ def _labels_in(text: str | None, name: str) -> list[Any] | None:
         return None
     if text.lstrip()[:1] not in ("[", '"'):
         return text.split(",")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
+    value = _from_json(text)
     if isinstance(value, str):
         if value.lstrip().startswith("[") and value.rstrip().endswith("]"):
             raise MmfeatError(

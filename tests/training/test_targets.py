@@ -47,6 +47,12 @@ def test_a_list_is_not_a_class() -> None:
         labels_of([["a"], ["b"]])
 
 
+def test_a_list_as_json_text_is_not_a_class_and_a_bracket_is_no_list() -> None:
+    with pytest.raises(MmfeatError, match=r"holds lists.*--task multilabel"):
+        labels_of([None, '["a", "b"]'])
+    assert labels_of(['["', "[x]"]) == ['["', "[x]"]
+
+
 def test_an_unknown_target_names_the_columns_and_the_likely_one() -> None:
     with pytest.raises(MmfeatError) as caught:
         check_target("lable", ["label", "split"])
