@@ -157,6 +157,8 @@ class TrainConfig:
     """multiclass: one class out of several; multilabel: any number of labels, a column of lists
     or of text with commas; regression: a number; align: no target, but which modalities belong
     together."""
+    label_separator: str = ","
+    """What stands between the labels where --task multilabel finds text."""
     modalities: str = ""
     """Feature columns to use, as image,text; empty = all. One alone needs no fusion
     (a name other than logistic or ridge then means single)."""

@@ -15,7 +15,7 @@ from training import imbalance
 from training.config import TrainConfig, check_metric
 from training.data import Dataset, load_dataset
 from training.misaligned import read_dropped
-from training.objectives import OBJECTIVES, Objective
+from training.objectives import OBJECTIVES, MultilabelObjective, Objective
 from training.recipe import (
     INVERSE_PENALTIES,
     LEARNING_RATES,
@@ -71,6 +71,8 @@ def make_objective(config: TrainConfig, columns: Sequence[Column]) -> Objective:
         MmfeatError: the metric is not one of the task's, or an alignment has one modality alone.
     """
     objective = OBJECTIVES[config.task](config.target)
+    if isinstance(objective, MultilabelObjective):
+        objective.separator = config.label_separator
     if config.task == ALIGN:
         names = [column.name for column in columns]
         if len(names) < Align.least:

@@ -79,20 +79,22 @@ def _is_list(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def read_label_sets(column: pa.ChunkedArray, name: str) -> list[list[str] | None]:
+def read_label_sets(
+    column: pa.ChunkedArray, name: str, separator: str = ","
+) -> list[list[str] | None]:
     """The labels of each row, without repeats; None where the row says nothing at all (null).
 
     A column of lists, or of text: a JSON array, as `mmfeat shard` stores the lists it reads, or
-    labels with commas between them. An empty list or text is a record that has none of the labels.
+    labels with a separator between them. An empty list or text is a record that has none of the labels.
 
     Raises:
         MmfeatError: the column holds something else.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return read_label_sets(column.cast(kind.value_type), name)
+        return read_label_sets(column.cast(kind.value_type), name, separator)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        rows: list[Any] = [_labels_in(text, name) for text in column.to_pylist()]
+        rows: list[Any] = [_labels_in(text, name, separator) for text in column.to_pylist()]
     elif pa.types.is_null(kind):
         rows = [None] * len(column)
     elif _is_list(kind) and _can_be_label(kind.value_type):
@@ -100,7 +102,7 @@ def read_label_sets(column: pa.ChunkedArray, name: str) -> list[list[str] | None
     else:
         raise MmfeatError(
             f"the target {name!r} of --task multilabel must hold lists of labels, or text with "
-            "commas between them; or name several columns of 0 and 1, with commas",
+            "--label-separator between them; or name several columns of 0 and 1, with commas",
             got=str(kind),
         )
     return [
@@ -116,12 +118,12 @@ def _can_be_label(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _labels_in(text: str | None, name: str) -> list[Any] | None:
-    """The labels that a text says: a JSON array or string, or words with commas between them."""
+def _labels_in(text: str | None, name: str, separator: str) -> list[Any] | None:
+    """The labels that a text says: a JSON array or string, or words with a separator between them."""
     if text is None:
         return None
     if text.lstrip()[:1] not in ("[", '"'):
-        return text.split(",")
+        return text.split(separator)
     value = _from_json(text)
     if isinstance(value, str):
         if value.lstrip().startswith("[") and value.rstrip().endswith("]"):
@@ -130,7 +132,7 @@ def _labels_in(text: str | None, name: str) -> list[Any] | None:
                 got=value,
                 cure="Write them so, or as text with commas between the labels",
             )
-        return value.split(",")
+        return value.split(separator)
     if any(not isinstance(label, str | int | None) for label in value):
         raise MmfeatError(f"the target {name!r} must hold lists of labels", got=text)
     return list(value)

@@ -80,6 +80,11 @@ def sets_of(values: list[object], kind: pa.DataType | None = None) -> list[list[
     return read_label_sets(pa.chunked_array([pa.array(values, kind)]), "tags")
 
 
+def test_another_separator_may_stand_between_labels() -> None:
+    column = pa.chunked_array([pa.array(["sun, moon | a|", "b", ""])])
+    assert read_label_sets(column, "tags", "|") == [["sun, moon", "a"], ["b"], []]
+
+
 @pytest.mark.parametrize(
     ("values", "sets"),
     [

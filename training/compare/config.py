@@ -41,6 +41,8 @@ class CompareConfig:
     """Column of the samples table to learn, as in `mmfeat train`."""
     task: TaskName = "multiclass"
     """What is learned, as in `mmfeat train`."""
+    label_separator: str = ","
+    """What stands between labels in a text, as in `mmfeat train`."""
     modalities: str = ""
     """Feature columns to use, as image,text; empty = all."""
     fusions: str = "all"

@@ -132,6 +132,7 @@ def train_config(
         output=storage.join(config.output, "winner"),
         target=config.target,
         task=config.task,
+        label_separator=config.label_separator,
         modalities=",".join(system.modalities),
         seed=seed,
         split=config.split,
@@ -177,7 +178,7 @@ def _claim(
 ) -> dict[str, Any]:
     """All that determines the leaderboard, but for speeds."""
     shared = plans[systems[0].name].claim
-    names = ("target", "task", "classes", "split", "features", "metric", "imbalance")
+    names = ("target", "task", "classes", "split", "features", "metric")
     options = asdict(config)
     return {
         **{name: shared[name] for name in names if name in shared},

@@ -22,4 +22,9 @@ def objective_for(task: Task, target: str) -> Objective:
     return objective
 
 
-__all__ = ["OBJECTIVES", "Objective", "objective_for"]
+__all__ = [
+    "OBJECTIVES",
+    "MultilabelObjective",
+    "Objective",
+    "objective_for",
+]

@@ -28,7 +28,7 @@ class MultilabelObjective(Objective):
     """Targets are uint8, shape (rows, labels): 1 where the record has the label; behind the
     labels that the model knows, those that no training row has.
 
-    The target is one column of lists, or of text with a comma between labels, or several columns
+    The target is one column of lists, or of text with a separator between labels, or several columns
     of yes and no, named with a comma between them.
     """
 
@@ -37,6 +37,7 @@ class MultilabelObjective(Objective):
     def __init__(self, target: str) -> None:
         super().__init__(target)
         names = comma_list(target)
+        self.separator = ","
         self._flags = names if len(names) > 1 else []
         self._numbers: dict[str, int] = {name: number for number, name in enumerate(self._flags)}
 
@@ -55,13 +56,14 @@ class MultilabelObjective(Objective):
         """See `Objective.know`: the numbers are those of its classes."""
         assert isinstance(task, Multilabel)
         self.task = task
+        self.separator = task.separator
         self._numbers = {name: number for number, name in enumerate(task.classes)}
 
     def read(self, table: pa.Table) -> np.ndarray:
         """See `Objective.read`."""
         if self._flags:
             return self._read_flags(table)
-        sets = read_label_sets(table[self.target], self.target)
+        sets = read_label_sets(table[self.target], self.target, self.separator)
         numbers = self._numbers
         for labels in sets:
             for label in labels or ():
@@ -108,7 +110,7 @@ class MultilabelObjective(Objective):
         others = sorted(set(names) - set(classes))
         order = [names.index(name) for name in [*classes, *others]]
         known = self.known(targets)
-        self.know(Multilabel(classes))
+        self.know(Multilabel(classes, self.separator))
         for name in others:
             self._numbers.setdefault(name, len(self._numbers))
         settled = targets[:, order]

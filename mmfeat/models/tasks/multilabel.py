@@ -16,6 +16,8 @@ class Multilabel(Task):
     name: ClassVar[str] = "multilabel"
 
     classes: list[str]
+    separator: str = ","
+    """What stands between labels in a text."""
 
     @property
     def outputs(self) -> int:

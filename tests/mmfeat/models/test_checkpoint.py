@@ -45,7 +45,10 @@ def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     features = {c.name: rng.normal(size=(9, c.dim)).astype("f2") for c in COLUMNS}
     present = {c.name: rng.random(9) < 0.7 for c in COLUMNS}
-    before, after = predict(module, loaded.task, features, present), loaded.predict(features, present)
+    before, after = (
+        predict(module, loaded.task, features, present),
+        loaded.predict(features, present),
+    )
     np.testing.assert_array_equal(before.scores, after.scores)
     np.testing.assert_array_equal(before.weights, after.weights)
     assert loaded.temperature == 1.5

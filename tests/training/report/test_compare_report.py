@@ -87,7 +87,10 @@ def test_other_verdicts(rows: list[dict[str, Any]], told: str) -> None:
 def test_where_emap_is_as_good_no_interplay_was_used(make_comparison, read_page) -> None:
     page = read_page(write_compare_report(make_comparison()))
     told = " ".join(page.text.split())
-    assert "no interplay of the modalities that pays was used, by: small (0.880 against 0.880)." in told
+    assert (
+        "no interplay of the modalities that pays was used, by: small (0.880 against 0.880)."
+        in told
+    )
     assert "large (0.700 without it, 0.900 with it)" in told
 
 
