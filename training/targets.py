@@ -85,7 +85,7 @@ def read_label_sets(
     """The labels of each row, without repeats; None where the row says nothing at all (null).
 
     A column of lists, or of text: a JSON array, as `mmfeat shard` stores the lists it reads, or
-    labels with a separator between them. An empty list or text is a record that has none of the labels.
+    labels with a separator between them. An empty list or text is a record that has none.
 
     Raises:
         MmfeatError: the column holds something else.
@@ -119,7 +119,7 @@ def _can_be_label(kind: pa.DataType) -> bool:
 
 
 def _labels_in(text: str | None, name: str, separator: str) -> list[Any] | None:
-    """The labels that a text says: a JSON array or string, or words with a separator between them."""
+    """The labels that a text says: a JSON array or string, or words with a separator."""
     if text is None:
         return None
     if text.lstrip()[:1] not in ("[", '"'):

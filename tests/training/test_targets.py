@@ -123,8 +123,8 @@ def test_all_kinds_of_lists_are_lists(kind: pa.DataType) -> None:
     [
         (["['a', 'b']"], "must hold lists as JSON, with double quotes"),
         (['[{"name": "a"}]'], "must hold lists of labels"),
-        ([1.5], "must hold lists of labels, or text with commas"),
-        ([[1.5]], "must hold lists of labels, or text with commas"),
+        ([1.5], "must hold lists of labels, or text with --label-separator"),
+        ([[1.5]], "must hold lists of labels, or text with --label-separator"),
     ],
 )
 def test_what_is_no_set_of_labels_is_refused(values: list[object], says: str) -> None:

@@ -28,8 +28,8 @@ class MultilabelObjective(Objective):
     """Targets are uint8, shape (rows, labels): 1 where the record has the label; behind the
     labels that the model knows, those that no training row has.
 
-    The target is one column of lists, or of text with a separator between labels, or several columns
-    of yes and no, named with a comma between them.
+    The target is one column of lists, or of text with a separator between labels, or several
+    columns of yes and no, named with a comma between them.
     """
 
     metrics: ClassVar = ("map", "macro_f1", "micro_f1", "auroc", "subset_accuracy")

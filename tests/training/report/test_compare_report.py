@@ -20,7 +20,8 @@ def row(name: str, mean: float, flops: int, **more: Any) -> dict[str, Any]:
         "lr": 0.001, "seeds": 5, "mean": mean, "sd": 0.01, "low": mean - 0.02,
         "high": mean + 0.02, "val_mean": mean, "difference": mean - 0.9, "p_value": 0.2,
         "tied": False, "emap": None, "emap_full": mean, "uses_interaction": None,
-        "parameters": flops // 2, "flops": flops, "train_rows_per_second": 1000.0, "score_rows_per_second": 1e9 / flops,
+        "parameters": flops // 2, "flops": flops, "train_rows_per_second": 1000.0,
+        "score_rows_per_second": 1e9 / flops,
         "peak_memory_mb": 500.0, "pareto": False, "picked": False,
     }  # fmt: skip
     return facts | more
