@@ -11,6 +11,7 @@ from torch import Tensor
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.linear import LinearModel, normalized
 from training.batches import Batch, Batches
+from training.centre import set_means, training_means
 from training.data import Dataset
 from training.fitted import Fitted, validate
 from training.recipe import RidgeRecipe
@@ -32,12 +33,14 @@ def solve_ridge(
     Friedman 2009, section 3.4.1.)
     """
     began = time.perf_counter()
-    solution = Solution.of(dataset, sum(architecture.dims.values()) + len(architecture.dims))
+    means = training_means(dataset)
+    solution = Solution.of(dataset, means, sum(architecture.dims.values()) + len(architecture.dims))
     shared = (time.perf_counter() - began) / len(recipes)
     fitted = []
     for recipe in recipes:
         began = time.perf_counter()
         module = LinearModel(architecture)
+        set_means(module, means)
         _fill(module, *solution.at(1 / recipe.inverse_penalty))
         trained = shared + time.perf_counter() - began
         entry: dict[str, Any] = {"epoch": 1, **validate(module, dataset)}
@@ -67,11 +70,11 @@ class Solution:
     target_mean: Tensor
 
     @classmethod
-    def of(cls, dataset: Dataset, values: int) -> Self:
+    def of(cls, dataset: Dataset, means: dict[str, Tensor], values: int) -> Self:
         """Decompose the smaller of XᵀX and XXᵀ, of centred inputs, in float64."""
         rows = len(dataset.parts[TRAIN])
         if rows <= values:
-            x, y = (torch.cat(parts) for parts in zip(*_parts(dataset), strict=True))
+            x, y = (torch.cat(parts) for parts in zip(*_parts(dataset, means), strict=True))
             x_mean, y_mean = x.mean(dim=0), y.mean(dim=0)
             x, y = x - x_mean, y - y_mean
             eigenvalues, vectors = torch.linalg.eigh(x @ x.T)
@@ -80,7 +83,7 @@ class Solution:
         gram = torch.zeros(values, values, dtype=torch.float64)
         cross = torch.zeros(values, outputs, dtype=torch.float64)
         x_sum, y_sum = gram.new_zeros(values), gram.new_zeros(outputs)
-        for x, y in _parts(dataset):
+        for x, y in _parts(dataset, means):
             gram.addmm_(x.T, x)
             cross.addmm_(x.T, y)
             x_sum += x.sum(dim=0)
@@ -98,14 +101,17 @@ class Solution:
         return weights, self.target_mean - self.input_mean @ weights
 
 
-def _parts(dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
+def _parts(dataset: Dataset, means: dict[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
     for batch in Batches(dataset, _ROWS, shuffled=False):
-        yield _inputs(batch).double(), dataset.objective.as_numbers(batch.targets).double()
+        yield _inputs(batch, means).double(), dataset.objective.as_numbers(batch.targets).double()
 
 
-def _inputs(batch: Batch) -> Tensor:
+def _inputs(batch: Batch, means: dict[str, Tensor]) -> Tensor:
     """All x̂, one beside the other, then what is absent; shape [batch, values]."""
-    parts = [normalized(batch.features[name], there) for name, there in batch.present.items()]
+    parts = [
+        normalized(batch.features[name], there, means[name])
+        for name, there in batch.present.items()
+    ]
     return torch.cat([x for x, _ in parts] + [(~there).to(parts[0][0]) for _, there in parts], 1)
 
 

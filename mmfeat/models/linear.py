@@ -10,10 +10,11 @@ from mmfeat.models.base import Model
 class LinearModel(Model):
     """logits = b + Σ_m W_m x̂_m over the modalities present + Σ_m a_m over the absent ones.
 
-    x̂ is x with mean 0 and length 1, so that one penalty fits all encoders; of tokens, their mean
-    is x. There is no fusion: the modalities only add up. All weights start at 0, and the loss
-    with its penalty is convex: whatever the seed, there is one answer (Radford et al. 2021,
-    arXiv:2103.00020, judge encoders by such a probe).
+    x̂ is x minus the mean of the training rows, at length 1, so that one penalty fits all encoders:
+    frozen encoders put all vectors into one narrow cone (Mu and Viswanath 2018, arXiv:1702.01417),
+    and its axis says nothing. Of tokens, their mean is x. There is no fusion: the modalities only
+    add up. All weights start at 0, and the loss with its penalty is convex: whatever the seed,
+    there is one answer (Radford et al. 2021, arXiv:2103.00020, judge encoders by such a probe).
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -22,14 +23,22 @@ class LinearModel(Model):
         self.weights = nn.ParameterList(torch.zeros(outputs, dim) for dim in dims)
         self.absent = nn.Parameter(torch.zeros(len(dims), outputs))
         self.bias = nn.Parameter(torch.zeros(outputs))
+        for number, dim in enumerate(dims):
+            self.register_buffer(f"mean_{number}", torch.zeros(dim))
+
+    @property
+    def means(self) -> dict[str, Tensor]:
+        """Column → mean of its vectors among the training rows, shape [dim]; set by training."""
+        return {name: self.get_buffer(f"mean_{n}") for n, name in enumerate(self.columns)}
 
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         """See `Model.forward`; it has no weights of modalities."""
         logits: Tensor = self.bias
+        means = self.means
         for column, weight, absent in zip(self.columns, self.weights, self.absent, strict=True):
-            x, there = normalized(features[column], present[column])
+            x, there = normalized(features[column], present[column], means[column])
             logits = logits + torch.where(there, x @ weight.T, absent)
         return logits, None
 
@@ -39,15 +48,21 @@ class LinearModel(Model):
         return total / 2
 
 
-def normalized(x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """x̂, shape [batch, dim], zeros where absent, and who has it, bool, shape [batch, 1].
+def pooled(x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """One vector a record, shape [batch, dim], zeros where absent; who has it, bool, [batch, 1].
 
     Args:
-        x: shape [batch, dim], or [batch, tokens, dim].
+        x: shape [batch, dim], or [batch, tokens, dim], whose mean is taken.
         present: bool, shape [batch], or [batch, tokens].
     """
     x = torch.where(present.unsqueeze(-1), x, 0)
     if present.dim() == 2:
         x = x.sum(dim=1) / present.sum(dim=1, keepdim=True).clamp(min=1)
         present = present.any(dim=1)
-    return nn.functional.normalize(x - x.mean(dim=1, keepdim=True)), present.unsqueeze(1)
+    return x, present.unsqueeze(1)
+
+
+def normalized(x: Tensor, present: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """x̂, shape [batch, dim], zeros where absent, and who has it; arguments as for `pooled`."""
+    x, there = pooled(x, present)
+    return torch.where(there, nn.functional.normalize(x - mean), 0), there
