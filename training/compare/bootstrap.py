@@ -101,7 +101,7 @@ def compare(
         name: Standing(
             mean=means[name],
             interval=percentile_interval(drawn[name]),
-            difference=means[name] - means[best],
+            difference=float(_difference(np.array(means[name]), np.array(means[best]))),
             difference_interval=percentile_interval(differences[name]),
             p=p.get(name, 1.0),
             p_holm=float(corrected.get(name, 1.0)),

@@ -140,8 +140,8 @@ def test_modality_dropout_hides_by_its_chance_and_never_all_of_a_row() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "says"),
     [
-        ("fusion", "gum", "no fusion of that name; got 'gum'. There are: concat, gmu"),
-        ("combination", "deep", "no combination of that name; got 'deep'. There are: linear"),
+        ("fusion", "gum", "no fusion of that name; got 'gum'. There are: align, "),
+        ("combination", "deep", "no combination of that name; got 'deep'. There are: add, "),
         (
             "fusion",
             "single",
