@@ -140,7 +140,9 @@ def test_one_modality_alone_is_ridge(store: str, tmp_path: Path) -> None:
     train([store, str(tmp_path / "model"), *QUICK, "--modalities", "text"])
     config = read(tmp_path / "model/config.json")["config"]
     assert (config["fusion"], config["imbalance"]) == ("ridge", "none")
-    assert 90 < read(tmp_path / "model/metrics.json")["test"]["rmse"] < 125
+    # The other half of the price is a deviation of 100, all of it one of 141. Minus its mean and at
+    # length 1, a vector along one direction tells little more than its sign.
+    assert 100 < read(tmp_path / "model/metrics.json")["test"]["rmse"] < 135
 
 
 @pytest.mark.parametrize(
