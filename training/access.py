@@ -1,11 +1,11 @@
 """Feature rows by number: from memory where they fit, from memory maps of the shards elsewhere."""
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
+import psutil
 
 from mmfeat.features import Column, ColumnShard, FeatureStore
 
@@ -239,18 +239,18 @@ class MemoryRows:
         """All that was taken in."""
         shard = {
             column.name: ColumnShard(
-                *self._joined(column), self._present[column.name], None, self._offsets(column)
+                self._joined(column), self._present[column.name], None, self._offsets(column)
             )
             for column in self._columns
         }
         bounds = np.array([0, self._rows])
         return FeatureRows(self._columns, bounds, lambda number: shard, in_memory=True)
 
-    def _joined(self, column: Column) -> tuple[np.ndarray]:
+    def _joined(self, column: Column) -> np.ndarray:
         if not column.max_tokens:
-            return (self._pooled[column.name],)
+            return self._pooled[column.name]
         parts = self._tokens.pop(column.name)
-        return (np.concatenate([np.empty((0, column.dim), column.dtype), *parts]),)
+        return np.concatenate([np.empty((0, column.dim), column.dtype), *parts])
 
     def _offsets(self, column: Column) -> np.ndarray | None:
         if not column.max_tokens:
@@ -267,6 +267,6 @@ def size_in_memory(store: FeatureStore, columns: Sequence[Column]) -> int:
     )
 
 
-def free_memory() -> int:
-    """Bytes of memory that nothing uses."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+def available_memory() -> int:
+    """Bytes of memory that can be taken, cached files included."""
+    return int(psutil.virtual_memory().available)

@@ -120,8 +120,8 @@ class RunOptions:
 
     access: Literal["auto", "memory", "blocks"] = "auto"
     """Where training rows come from: memory, or blocks of shards that are shuffled together, so
-    that a store larger than memory trains too; auto = memory where half of what is free holds
-    the features."""
+    that a store larger than memory trains too; auto = memory where half of what is available
+    holds the features."""
     threads: int = 1
     """Threads of a matrix product. More help where the machine has nothing else to do; beside one
     other busy process, two threads on two cores were 15 to 40 times slower than one."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
-from training.access import FeatureRows, MemoryRows, free_memory, mapped_rows, size_in_memory
+from training.access import FeatureRows, MemoryRows, available_memory, mapped_rows, size_in_memory
 from training.leakage import Leakage, find_leakage, row_hashes
 from training.misaligned import Dropped
 from training.objectives import Objective
@@ -18,7 +18,7 @@ from training.splits import NAMES, SPLITS, TRAIN, VAL, SplitRule, fraction, stra
 MEMORY, BLOCKS = "memory", "blocks"
 
 _SHARE = 0.5
-"""Part of the free memory that features may take before they are read from the store instead."""
+"""Part of the available memory that features may take; beyond, they are read from the store."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def load_dataset(
         objective: what is to be learned; settled by this.
         rule: how to split.
         stratify: whether every split shall have a like part of each label.
-        access: `memory`, `blocks`, or `auto` for what the free memory allows.
+        access: `memory`, `blocks`, or `auto` for what the available memory allows.
         dropped: records that training shall not see.
 
     Raises:
@@ -88,7 +88,7 @@ def load_dataset(
     if stratify:
         rule = _stratified(store, objective, rule)
     if access == "auto":
-        fits = size_in_memory(store, columns) <= _SHARE * free_memory()
+        fits = size_in_memory(store, columns) <= _SHARE * available_memory()
         access = MEMORY if fits else BLOCKS
     memory = MemoryRows(columns, store.records) if access == MEMORY else None
     shards: list[Rows] = []
