@@ -131,7 +131,6 @@ def plan_training(
             "split": asdict(dataset.rule),
             "columns": [asdict(column) for column in columns],
             "features": {
-                "path": store.path,
                 "config_hash": store.manifest["config_hash"],
                 "records": store.records,
             },
