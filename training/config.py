@@ -12,7 +12,7 @@ from training.imbalance import Imbalance
 
 TaskName = Literal["multiclass", "multilabel", "regression", "align"]
 
-_FLAT = tyro.conf.arg(name="")
+FLAT = tyro.conf.arg(name="")
 """A group's fields are flags without the group's name before them."""
 
 
@@ -48,18 +48,9 @@ class SplitOptions:
 
 
 @dataclass(frozen=True)
-class ModelOptions:
-    """The layers."""
+class LayerOptions:
+    """The layers, but for how the modalities meet."""
 
-    fusion: str = ""
-    """How the modalities meet (see docs/fusion.md). Of one vector a modality: sum, concat,
-    hadamard, align_hadamard, concat_had, cross, seed_literal, seed_sigmoid, mod_scalar, gmu, film,
-    mlb, mfb, lmf, tfn, fusion_transformer; of tokens: co_attention, resampler; of the verdicts on
-    each modality: late, late_stacked; of one modality: single. On the features themselves, without
-    layers: logistic, ridge. Empty = gmu; for one modality alone logistic, or ridge to learn a
-    number."""
-    combination: str = "mlp"
-    """What follows the fusion: linear (shows what the fusion itself can do), mlp, add, bilinear."""
     hidden: int = 256
     """Length every modality is projected to."""
     dropout: float = 0.2
@@ -73,6 +64,21 @@ class ModelOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise MmfeatError(f"--{name.replace('_', '-')} must lie in [0, 1)", got=value)
+
+
+@dataclass(frozen=True)
+class ModelOptions(LayerOptions):
+    """The layers."""
+
+    fusion: str = ""
+    """How the modalities meet (see docs/fusion.md). Of one vector a modality: sum, concat,
+    hadamard, align_hadamard, concat_had, cross, seed_literal, seed_sigmoid, mod_scalar, gmu, film,
+    mlb, mfb, lmf, tfn, fusion_transformer; of tokens: co_attention, resampler; of the verdicts on
+    each modality: late, late_stacked; of one modality: single. On the features themselves, without
+    layers: logistic, ridge. Empty = gmu; for one modality alone logistic, or ridge to learn a
+    number."""
+    combination: str = "mlp"
+    """What follows the fusion: linear (shows what the fusion itself can do), mlp, add, bilinear."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +121,19 @@ class RecipeOptions:
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """How the machine is used."""
+class AccessOptions:
+    """Where rows come from."""
 
     access: Literal["auto", "memory", "blocks"] = "auto"
     """Where training rows come from: memory, or blocks of shards that are shuffled together, so
     that a store larger than memory trains too; auto = memory where half of what is available
     holds the features."""
+
+
+@dataclass(frozen=True)
+class RunOptions(AccessOptions):
+    """How the machine is used."""
+
     threads: int = 1
     """Threads of a matrix product. More help where the machine has nothing else to do; beside one
     other busy process, two threads on two cores were 15 to 40 times slower than one."""
@@ -164,10 +176,10 @@ class TrainConfig:
     (a name other than logistic or ridge then means single)."""
     seed: int = 0
     """Fixes the first weights, the order of rows, and dropout."""
-    split: Annotated[SplitOptions, _FLAT] = field(default_factory=SplitOptions)
-    model: Annotated[ModelOptions, _FLAT] = field(default_factory=ModelOptions)
-    recipe: Annotated[RecipeOptions, _FLAT] = field(default_factory=RecipeOptions)
-    run: Annotated[RunOptions, _FLAT] = field(default_factory=RunOptions)
+    split: Annotated[SplitOptions, FLAT] = field(default_factory=SplitOptions)
+    model: Annotated[ModelOptions, FLAT] = field(default_factory=ModelOptions)
+    recipe: Annotated[RecipeOptions, FLAT] = field(default_factory=RecipeOptions)
+    run: Annotated[RunOptions, FLAT] = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         if self.seed < 0:

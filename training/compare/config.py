@@ -3,25 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-import tyro
-
 from mmfeat.errors import MmfeatError
 from mmfeat.options import FeaturesPath, OutputPath
-from training.config import RecipeOptions, RunOptions, SplitOptions, TaskName, at_least_one
-
-_FLAT = tyro.conf.arg(name="")
-
-
-@dataclass(frozen=True)
-class LayerOptions:
-    """What all models that are compared share."""
-
-    hidden: int = 256
-    """Length every modality is projected to."""
-    dropout: float = 0.2
-    """Part of a feature's values set to 0 in training."""
-    modality_dropout: float | None = None
-    """Chance that a modality is hidden in training; None = 0.1, or 0.3 where records lack one."""
+from training.config import (
+    FLAT,
+    AccessOptions,
+    LayerOptions,
+    RecipeOptions,
+    SplitOptions,
+    TaskName,
+    at_least_one,
+)
 
 
 @dataclass(frozen=True)
@@ -60,10 +52,10 @@ class CompareConfig:
     emap_rows: int = 300
     """Test rows on which it is measured what a model owes to interaction between modalities; the
     cost goes by their square."""
-    split: Annotated[SplitOptions, _FLAT] = field(default_factory=SplitOptions)
-    layers: Annotated[LayerOptions, _FLAT] = field(default_factory=LayerOptions)
-    recipe: Annotated[RecipeOptions, _FLAT] = field(default_factory=RecipeOptions)
-    run: Annotated[RunOptions, _FLAT] = field(default_factory=RunOptions)
+    split: Annotated[SplitOptions, FLAT] = field(default_factory=SplitOptions)
+    layers: Annotated[LayerOptions, FLAT] = field(default_factory=LayerOptions)
+    recipe: Annotated[RecipeOptions, FLAT] = field(default_factory=RecipeOptions)
+    data: Annotated[AccessOptions, FLAT] = field(default_factory=AccessOptions)
 
     def __post_init__(self) -> None:
         at_least_one(self, "seeds", "workers", "emap_rows")

@@ -33,7 +33,7 @@ from training.compare.config import CompareConfig
 from training.compare.interaction import measure_interaction, read_interaction, write_interaction
 from training.compare.leaderboard import Line, make_leaderboard, show_leaderboard, write_leaderboard
 from training.compare.systems import System, systems_of
-from training.config import ModelOptions, TrainConfig
+from training.config import ModelOptions, RunOptions, TrainConfig
 from training.data import Dataset
 from training.fitted import Fitted
 from training.make_model import finish_model
@@ -58,7 +58,8 @@ def _compare(config: CompareConfig) -> None:
     store = FeatureStore(config.features)
     columns = choose_columns(store, config.modalities)
     systems, left_out = systems_of(columns, config.fusions, config.combinations, config.task)
-    dataset = open_dataset(train_config(config, systems[0], 0), store, columns)
+    own = replace(train_config(config, systems[0], 0), run=RunOptions(access="blocks"))
+    dataset = open_dataset(own, store, columns)  # features in memory are for the workers
     if not len(dataset.parts[TEST]):
         raise MmfeatError(
             f"a comparison needs rows of the split {TEST!r} (split: {dataset.rule})",
@@ -137,14 +138,10 @@ def train_config(
         seed=seed,
         split=config.split,
         model=ModelOptions(
-            fusion=system.fusion,
-            combination=system.combination,
-            hidden=config.layers.hidden,
-            dropout=config.layers.dropout,
-            modality_dropout=config.layers.modality_dropout,
+            **asdict(config.layers), fusion=system.fusion, combination=system.combination
         ),
         recipe=replace(config.recipe, **chosen),
-        run=config.run,
+        run=RunOptions(access=config.data.access),
     )
 
 
