@@ -100,6 +100,9 @@ class RecipeOptions:
     """Learning rate; None = the best on validation of 1e-4, 3e-4, 1e-3 and 3e-3."""
     inverse_penalty: float | None = None
     """C of logistic and ridge, larger for weaker; None = the best on validation of several."""
+    standardised: bool | None = None
+    """Whether logistic and ridge divide each value by its deviation; None = the better on
+    validation."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     batch_size: int | None = None

@@ -17,7 +17,7 @@ from training.checkpointing import Slot, Stand, restore, tensors_of
 from training.data import Dataset
 from training.fitted import Fitted, validate
 from training.imbalance import BALANCED_SAMPLING
-from training.machine import BFLOAT16, ONE_CORE, Machine, pays, speedup_of_bfloat16
+from training.machine import BFLOAT16, FLOAT32, ONE_CORE, Machine, pays, speedup_of_bfloat16
 from training.objectives import Objective
 from training.recipe import CLIP, StepRecipe
 
@@ -169,7 +169,7 @@ def measure_bfloat16(
         batch = next(iter(Batches(dataset, recipe.batch_size, shuffled=False))).to(device)
         trainers = {
             precision: Trainer(build_model(architecture), dataset.objective, recipe, 1000, machine)
-            for precision in ("float32", BFLOAT16)
+            for precision in (FLOAT32, BFLOAT16)
             for machine in [Machine(device, precision)]
         }
         return speedup_of_bfloat16(lambda precision: float(trainers[precision].step(batch)))
@@ -180,4 +180,4 @@ def choose_precision(
 ) -> tuple[str, float]:
     """The precision that --precision auto takes, and the measured speed-up of bfloat16."""
     speedup = measure_bfloat16(architecture, dataset, recipe, device)
-    return (BFLOAT16 if pays(speedup) else "float32"), speedup
+    return (BFLOAT16 if pays(speedup) else FLOAT32), speedup

@@ -26,6 +26,13 @@ def check_tensorboard() -> None:
         )
 
 
+def line_of(choice: Mapping[str, float], entry: Mapping[str, Any]) -> str:
+    """A line of log.jsonl: what the candidate tries, and an epoch of it."""
+    return (
+        json.dumps({f"tried_{name}": value for name, value in choice.items()} | dict(entry)) + "\n"
+    )
+
+
 class Journal:
     """Writes down each epoch as it ends.
 
@@ -54,12 +61,12 @@ class Journal:
             choice: name and value of what the candidate tries.
             entry: of the epoch.
         """
-        line = json.dumps({f"tried_{name}": value for name, value in choice.items()} | dict(entry))
+        line = line_of(choice, entry)
         if self._local:
             with open(storage.filesystem(self._path)[1], "a") as file:
-                file.write(line + "\n")
+                file.write(line)
         else:  # an object cannot grow
-            self._lines.append(line + "\n")
+            self._lines.append(line)
             with storage.create(self._path) as output:
                 output.write("".join(self._lines).encode())
         if self._scalars:

@@ -1,6 +1,5 @@
 """What a training run leaves: a verdict, files, and a table for the person who waits."""
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,11 +16,13 @@ from mmfeat.models.inference import predict
 from mmfeat.store import write_manifest
 from training.data import Dataset
 from training.fitted import Fitted, logits_of
+from training.journal import LOG, line_of
 from training.report import REPORT
 from training.splits import SPLITS, TEST, TRAIN, VAL
 
 METRICS = "metrics.json"
-LOG = "log.jsonl"
+
+_CHOSEN = ("lr", "inverse_penalty", "standardised")
 
 
 def judge(best: Fitted, candidates: Sequence[Fitted], dataset: Dataset) -> dict[str, Any]:
@@ -97,10 +98,8 @@ def write_model(
     storage.write_json(storage.join(folder, METRICS), metrics)
     with storage.create(storage.join(folder, LOG)) as output:
         for candidate in candidates:
-            tried = {f"tried_{name}": value for name, value in candidate.recipe.choice.items()}
             for entry in candidate.log:
-                line = tried | entry
-                output.write(json.dumps(line).encode() + b"\n")
+                output.write(line_of(candidate.recipe.choice, entry).encode())
     write_manifest(
         folder,
         "model",
@@ -116,7 +115,9 @@ def write_model(
 def show_outcome(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:
     """The closing table."""
     metric = metrics["metric"]
-    choice = {name: metrics[name] for name in ("lr", "inverse_penalty") if name in metrics}
+    choice = {
+        name: metrics[name] for name in ("lr", "inverse_penalty", "standardised") if name in metrics
+    }
     facts: dict[str, Any] = {f"rows: {split}": metrics["rows"][split] for split in SPLITS}
     facts |= {f"left out: {reason}": rows for reason, rows in metrics["left_out"].items()}
     facts |= {"split by": str(dataset.rule), "task": metrics["task"]}

@@ -12,7 +12,7 @@ from mmfeat.models.checkpoint import input_shapes
 from mmfeat.models.tasks import Align
 from mmfeat.options import comma_list
 from training import imbalance
-from training.config import TrainConfig, check_metric
+from training.config import ModelOptions, TrainConfig, check_metric
 from training.data import Dataset, load_dataset
 from training.misaligned import read_dropped
 from training.objectives import OBJECTIVES, MultilabelObjective, Objective
@@ -20,6 +20,7 @@ from training.recipe import (
     INVERSE_PENALTIES,
     LEARNING_RATES,
     RIDGE_PENALTIES,
+    LinearRecipe,
     ProbeRecipe,
     Recipe,
     RidgeRecipe,
@@ -147,44 +148,45 @@ def _architecture(config: TrainConfig, columns: Sequence[Column], dataset: Datas
     """The layers: without a fusion named, logistic regression for one column, gmu for more."""
     options = config.model
     alone = len(columns) == 1
-    if config.task == ALIGN:
-        return Architecture(
-            **input_shapes(columns),
-            outputs=dataset.objective.task.outputs,
-            fusion=ALIGN,
-            combination=options.combination,
-            hidden=options.hidden,
-            dropout=options.dropout,
-            modality_dropout=0.0,
-        )
-    outputs = dataset.objective.task.outputs
+    shapes = {**input_shapes(columns), "outputs": dataset.objective.task.outputs}
     fusion = options.fusion or (_linear_for(config.task) if alone else "gmu")
-    if fusion in (LOGISTIC, RIDGE):
+    if config.task == ALIGN:
+        fusion = ALIGN
+    elif fusion in _LINEAR:
         if fusion == LOGISTIC and config.task == "regression":
             raise MmfeatError(
                 "the fusion 'logistic' learns classes and labels, no numbers",
                 cure="Name the fusion 'ridge'",
             )
         return Architecture(
-            **input_shapes(columns),
-            outputs=outputs,
-            fusion=fusion,
-            combination="linear",
-            dropout=0.0,
-            modality_dropout=0.0,
+            **shapes, fusion=fusion, combination="linear", dropout=0.0, modality_dropout=0.0
         )
-    modality_dropout = options.modality_dropout
-    if modality_dropout is None:
-        modality_dropout = 0.3 if dataset.has_gaps else 0.1
+    elif alone:
+        fusion = "single"
     return Architecture(
-        **input_shapes(columns),
-        outputs=outputs,
-        fusion="single" if alone else fusion,
+        **shapes,
+        fusion=fusion,
         combination=options.combination,
         hidden=options.hidden,
         dropout=options.dropout,
-        modality_dropout=0.0 if alone else modality_dropout,
+        modality_dropout=_modality_dropout(options, fusion, dataset),
     )
+
+
+def _modality_dropout(options: ModelOptions, fusion: str, dataset: Dataset) -> float:
+    """Hiding a modality teaches nothing where there is one alone, or where pairs are learned."""
+    if fusion in ("single", ALIGN):
+        return 0.0
+    if options.modality_dropout is None:
+        return 0.3 if dataset.has_gaps else 0.1
+    return options.modality_dropout
+
+
+_LINEAR: dict[str, tuple[type[LinearRecipe], Sequence[float]]] = {
+    LOGISTIC: (ProbeRecipe, INVERSE_PENALTIES),
+    RIDGE: (RidgeRecipe, RIDGE_PENALTIES),
+}
+"""Linear model → how it is fitted, and the penalties that are tried."""
 
 
 def _linear_for(task: str) -> str:
@@ -209,13 +211,14 @@ def _recipes(
         "imbalance": treatment.name,
         "prior": () if counts is None else tuple((counts / rows).tolist()),
     }
-    asked = [options.inverse_penalty] if options.inverse_penalty else []
-    if architecture.fusion == LOGISTIC:
-        penalties = asked or list(INVERSE_PENALTIES)
-        return [ProbeRecipe(**shared, inverse_penalty=c) for c in penalties], treatment
-    if architecture.fusion == RIDGE:
-        penalties = asked or list(RIDGE_PENALTIES)
-        return [RidgeRecipe(**shared, inverse_penalty=c) for c in penalties], treatment
+    if architecture.fusion in _LINEAR:
+        kind, penalties = _LINEAR[architecture.fusion]
+        asked = options.inverse_penalty, options.standardised
+        return [
+            kind(**shared, inverse_penalty=penalty, standardised=standardised)
+            for standardised in ((False, True) if asked[1] is None else (asked[1],))
+            for penalty in (penalties if asked[0] is None else (asked[0],))
+        ], treatment
     return [
         StepRecipe(
             **shared,

@@ -9,10 +9,10 @@ import torch
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.linear import LinearModel
 from training.batches import Batches
-from training.centre import set_means, training_means
 from training.data import Dataset
 from training.fitted import Fitted, validate
 from training.recipe import ProbeRecipe
+from training.scaling import find_scaling, set_scaling
 from training.splits import TRAIN
 
 _ROWS = 4096
@@ -38,7 +38,7 @@ def solve(
     Validation does not stop it: the last epoch is the best one. Arguments as for `fit`.
     """
     module = LinearModel(architecture)
-    set_means(module, training_means(dataset))
+    set_scaling(module, find_scaling(dataset, standardised=recipe.standardised))
     rows = len(dataset.parts[TRAIN])
     batches = Batches(dataset, _ROWS, shuffled=False)
     objective = dataset.objective

@@ -12,7 +12,7 @@ WARM_UP = 0.05
 CLIP = 1.0
 """Longest gradient, as the norm over all weights."""
 
-INVERSE_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+INVERSE_PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0)
 """What is tried for logistic regression where no --inverse-penalty is given."""
 
 RIDGE_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
@@ -33,34 +33,33 @@ class Recipe:
 
     @property
     def choice(self) -> dict[str, float]:
-        """Name and value of the number that is chosen on validation."""
+        """Name and value of what is chosen on validation."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeRecipe(Recipe):
-    """L-BFGS to convergence on a convex loss; an epoch is 20 iterations at most."""
+class LinearRecipe(Recipe):
+    """What both ways of fitting a `LinearModel` share."""
 
     inverse_penalty: float
-    """C: the loss is the sum of the rows' cross-entropies + penalty / C."""
+    """C: the loss is the sum of the rows' losses + penalty / C."""
+    standardised: bool = False
+    """Whether each value is divided by its deviation among the training rows."""
 
     @property
     def choice(self) -> dict[str, float]:
         """See `Recipe`."""
-        return {"inverse_penalty": self.inverse_penalty}
+        return {"inverse_penalty": self.inverse_penalty, "standardised": self.standardised}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RidgeRecipe(Recipe):
+class ProbeRecipe(LinearRecipe):
+    """Cross-entropy by L-BFGS to convergence; an epoch is 20 iterations at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RidgeRecipe(LinearRecipe):
     """Least squares in closed form; there are no epochs."""
-
-    inverse_penalty: float
-    """C: the loss is the sum of the rows' squares + penalty / C."""
-
-    @property
-    def choice(self) -> dict[str, float]:
-        """See `Recipe`."""
-        return {"inverse_penalty": self.inverse_penalty}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.linear import LinearModel, normalized
+from mmfeat.models.linear import LinearModel, Scaling, normalized
 from training.batches import Batch, Batches
-from training.centre import set_means, training_means
 from training.data import Dataset
 from training.fitted import Fitted, validate
 from training.recipe import RidgeRecipe
+from training.scaling import find_scaling, set_scaling
 from training.splits import TRAIN
 
 _ROWS = 4096
@@ -24,23 +24,37 @@ _ROWS = 4096
 def solve_ridge(
     architecture: Architecture, dataset: Dataset, recipes: Sequence[RidgeRecipe]
 ) -> list[Fitted]:
-    """A fitted model for each penalty: argmin Σ |y - b - W x|² + |W|² / C.
+    """A fitted model for each recipe: argmin Σ |y - b - W x|² + |W|² / C.
 
     x is all x̂ of `LinearModel` and, for each modality, 1 where it is absent. Y is ±1 of each
-    class or label, or the number at mean 0 and deviation 1. The rows are read once, a part at a
-    time; memory goes by the square of the length of x, or of the rows where they are fewer.
+    class or label, or the number at mean 0 and deviation 1. The rows are read a part at a time,
+    once for each scaling; memory goes by the square of the length of x, or of the rows where they
+    are fewer.
     (Hoerl and Kennard 1970; all penalties from one eigendecomposition: Hastie, Tibshirani and
     Friedman 2009, section 3.4.1.)
     """
+    fitted: list[Fitted] = []
+    for standardised in sorted({recipe.standardised for recipe in recipes}):
+        alike = [recipe for recipe in recipes if recipe.standardised == standardised]
+        fitted += _solve_alike(architecture, dataset, alike)
+    return fitted
+
+
+def _solve_alike(
+    architecture: Architecture, dataset: Dataset, recipes: Sequence[RidgeRecipe]
+) -> list[Fitted]:
+    """Those that scale their inputs alike."""
     began = time.perf_counter()
-    means = training_means(dataset)
-    solution = Solution.of(dataset, means, sum(architecture.dims.values()) + len(architecture.dims))
+    scaling = find_scaling(dataset, standardised=recipes[0].standardised)
+    solution = Solution.of(
+        dataset, scaling, sum(architecture.dims.values()) + len(architecture.dims)
+    )
     shared = (time.perf_counter() - began) / len(recipes)
     fitted = []
     for recipe in recipes:
         began = time.perf_counter()
         module = LinearModel(architecture)
-        set_means(module, means)
+        set_scaling(module, scaling)
         _fill(module, *solution.at(1 / recipe.inverse_penalty))
         trained = shared + time.perf_counter() - began
         entry: dict[str, Any] = {"epoch": 1, **validate(module, dataset)}
@@ -70,11 +84,11 @@ class Solution:
     target_mean: Tensor
 
     @classmethod
-    def of(cls, dataset: Dataset, means: dict[str, Tensor], values: int) -> Self:
+    def of(cls, dataset: Dataset, scaling: dict[str, Scaling], values: int) -> Self:
         """Decompose the smaller of XᵀX and XXᵀ, of centred inputs, in float64."""
         rows = len(dataset.parts[TRAIN])
         if rows <= values:
-            x, y = (torch.cat(parts) for parts in zip(*_parts(dataset, means), strict=True))
+            x, y = (torch.cat(parts) for parts in zip(*_parts(dataset, scaling), strict=True))
             x_mean, y_mean = x.mean(dim=0), y.mean(dim=0)
             x, y = x - x_mean, y - y_mean
             eigenvalues, vectors = torch.linalg.eigh(x @ x.T)
@@ -83,7 +97,7 @@ class Solution:
         gram = torch.zeros(values, values, dtype=torch.float64)
         cross = torch.zeros(values, outputs, dtype=torch.float64)
         x_sum, y_sum = gram.new_zeros(values), gram.new_zeros(outputs)
-        for x, y in _parts(dataset, means):
+        for x, y in _parts(dataset, scaling):
             gram.addmm_(x.T, x)
             cross.addmm_(x.T, y)
             x_sum += x.sum(dim=0)
@@ -101,15 +115,15 @@ class Solution:
         return weights, self.target_mean - self.input_mean @ weights
 
 
-def _parts(dataset: Dataset, means: dict[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+def _parts(dataset: Dataset, scaling: dict[str, Scaling]) -> Iterator[tuple[Tensor, Tensor]]:
     for batch in Batches(dataset, _ROWS, shuffled=False):
-        yield _inputs(batch, means).double(), dataset.objective.as_numbers(batch.targets).double()
+        yield _inputs(batch, scaling).double(), dataset.objective.as_numbers(batch.targets).double()
 
 
-def _inputs(batch: Batch, means: dict[str, Tensor]) -> Tensor:
+def _inputs(batch: Batch, scaling: dict[str, Scaling]) -> Tensor:
     """All x̂, one beside the other, then what is absent; shape [batch, values]."""
     parts = [
-        normalized(batch.features[name], there, means[name])
+        normalized(batch.features[name], there, scaling[name])
         for name, there in batch.present.items()
     ]
     return torch.cat([x for x, _ in parts] + [(~there).to(parts[0][0]) for _, there in parts], 1)

@@ -1,5 +1,7 @@
 """A linear model on the features themselves: the linear probe of a frozen encoder."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -7,12 +9,20 @@ from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 
 
+class Scaling(NamedTuple):
+    """(x - mean) · scale, shape [dim] each."""
+
+    mean: Tensor
+    scale: Tensor
+
+
 class LinearModel(Model):
     """logits = b + Σ_m W_m x̂_m over the modalities present + Σ_m a_m over the absent ones.
 
-    x̂ is x minus the mean of the training rows, at length 1, so that one penalty fits all encoders:
-    frozen encoders put all vectors into one narrow cone (Mu and Viswanath 2018, arXiv:1702.01417),
-    and its axis says nothing. Of tokens, their mean is x. There is no fusion: the modalities only
+    x̂ is x minus the mean of the training rows, perhaps divided by their deviations value by value,
+    at length 1, so that one penalty fits all encoders: frozen encoders put all vectors into one
+    narrow cone (Mu and Viswanath 2018, arXiv:1702.01417), and its axis says nothing. Of tokens,
+    their mean is x. There is no fusion: the modalities only
     add up. All weights start at 0, and the loss with its penalty is convex: whatever the seed,
     there is one answer (Radford et al. 2021, arXiv:2103.00020, judge encoders by such a probe).
     """
@@ -25,20 +35,24 @@ class LinearModel(Model):
         self.bias = nn.Parameter(torch.zeros(outputs))
         for number, dim in enumerate(dims):
             self.register_buffer(f"mean_{number}", torch.zeros(dim))
+            self.register_buffer(f"scale_{number}", torch.ones(dim))
 
     @property
-    def means(self) -> dict[str, Tensor]:
-        """Column → mean of its vectors among the training rows, shape [dim]; set by training."""
-        return {name: self.get_buffer(f"mean_{n}") for n, name in enumerate(self.columns)}
+    def scaling(self) -> dict[str, Scaling]:
+        """Column → how its vectors are brought to mean 0; set by training."""
+        return {
+            name: Scaling(self.get_buffer(f"mean_{n}"), self.get_buffer(f"scale_{n}"))
+            for n, name in enumerate(self.columns)
+        }
 
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         """See `Model.forward`; it has no weights of modalities."""
         logits: Tensor = self.bias
-        means = self.means
+        scaling = self.scaling
         for column, weight, absent in zip(self.columns, self.weights, self.absent, strict=True):
-            x, there = normalized(features[column], present[column], means[column])
+            x, there = normalized(features[column], present[column], scaling[column])
             logits = logits + torch.where(there, x @ weight.T, absent)
         return logits, None
 
@@ -62,7 +76,8 @@ def pooled(x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     return x, present.unsqueeze(1)
 
 
-def normalized(x: Tensor, present: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+def normalized(x: Tensor, present: Tensor, scaling: Scaling) -> tuple[Tensor, Tensor]:
     """x̂, shape [batch, dim], zeros where absent, and who has it; arguments as for `pooled`."""
     x, there = pooled(x, present)
-    return torch.where(there, nn.functional.normalize(x - mean), 0), there
+    x = nn.functional.normalize((x - scaling.mean) * scaling.scale)
+    return torch.where(there, x, 0), there

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression as Peer
-from sklearn.preprocessing import normalize
+from sklearn.preprocessing import StandardScaler, normalize
 
 from mmfeat.models.architecture import LOGISTIC, Architecture
 from mmfeat.models.checkpoint import input_shapes
@@ -17,23 +17,30 @@ from training.recipe import ProbeRecipe
 from training.splits import TEST, TRAIN, VAL
 
 
-def solved(dataset: Dataset, inverse_penalty: float) -> Fitted:
-    recipe = ProbeRecipe(metric="accuracy", seed=0, epochs=50, inverse_penalty=inverse_penalty)
+def solved(dataset: Dataset, inverse_penalty: float, standardised: bool = False) -> Fitted:
+    recipe = ProbeRecipe(
+        metric="accuracy",
+        seed=0,
+        epochs=50,
+        inverse_penalty=inverse_penalty,
+        standardised=standardised,
+    )
     layers = input_shapes(dataset.features.columns)
     outputs = dataset.objective.task.outputs
     return solve(Architecture(**layers, outputs=outputs, fusion=LOGISTIC), dataset, recipe)
 
 
+@pytest.mark.parametrize("standardised", [False, True])
 @pytest.mark.parametrize("inverse_penalty", [1.0, 100.0])
 def test_it_finds_the_probabilities_scikit_learn_finds(
-    gap_store: str, inverse_penalty: float
+    gap_store: str, inverse_penalty: float, standardised: bool
 ) -> None:
     dataset = load(gap_store, ["text"])
-    best = solved(dataset, inverse_penalty)
+    best = solved(dataset, inverse_penalty, standardised)
+    train, test = dataset.parts[TRAIN], dataset.parts[TEST]
     everything = np.arange(len(dataset.targets))
     x = dataset.features.take(everything)[0]["text"].astype(np.float64)
-    x = normalize(x - x[dataset.parts[TRAIN]].mean(axis=0))
-    train, test = dataset.parts[TRAIN], dataset.parts[TEST]
+    x = normalize(StandardScaler(with_std=standardised).fit(x[train]).transform(x))
     peer = Peer(C=inverse_penalty, tol=1e-6, max_iter=5000).fit(x[train], dataset.targets[train])
     ours = softmax(run(best.module, *dataset.features.take(test)).logits)
     np.testing.assert_allclose(ours, peer.predict_proba(x[test]), atol=2e-3)

@@ -134,9 +134,9 @@ def test_one_modality_is_a_logistic_regression_that_no_seed_changes(
     )
     assert first == second
     metrics = read(tmp_path / "0/metrics.json")
-    tried = [entry["inverse_penalty"] for entry in metrics["candidates"]]
-    assert tried == list(INVERSE_PENALTIES)
-    assert metrics["inverse_penalty"] in tried
+    tried = [(entry["standardised"], entry["inverse_penalty"]) for entry in metrics["candidates"]]
+    assert tried == [(scaled, c) for scaled in (False, True) for c in INVERSE_PENALTIES]
+    assert (metrics["standardised"], metrics["inverse_penalty"]) in tried
     assert load_model(str(tmp_path / "0")).config["fusion"] == "logistic"
 
 

@@ -1,0 +1,49 @@
+"""How linear models bring each feature column to mean 0, from the training rows."""
+
+import torch
+from torch import Tensor
+
+from mmfeat.models.linear import LinearModel, Scaling, pooled
+from training.batches import Batches
+from training.data import Dataset
+
+_ROWS = 4096
+"""Rows in memory at a time."""
+
+_LEAST = 1e-3
+"""A value that varies less than this part of the column's most varying one says nothing."""
+
+
+def find_scaling(dataset: Dataset, *, standardised: bool) -> dict[str, Scaling]:
+    """Column → how to scale it, from the training rows that have it.
+
+    Args:
+        dataset: the rows.
+        standardised: whether to divide each value by its deviation.
+    """
+    sums: dict[str, Tensor] = {}
+    for batch in Batches(dataset, _ROWS, shuffled=False):
+        for name, values in batch.features.items():
+            x, there = pooled(values, batch.present[name])
+            x = x.double()
+            rows = there.sum().expand(x.shape[1]).double()
+            part = torch.stack([rows, x.sum(dim=0), x.square().sum(dim=0)])
+            sums[name] = sums[name] + part if name in sums else part
+    return {name: _scaling(total, standardised) for name, total in sums.items()}
+
+
+def _scaling(sums: Tensor, standardised: bool) -> Scaling:
+    rows, total, squares = sums
+    mean = total / rows.clamp(min=1)
+    if not standardised:
+        return Scaling(mean.float(), torch.ones_like(mean).float())
+    deviation = (squares / rows.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
+    varies = deviation > _LEAST * deviation.max()
+    return Scaling(mean.float(), torch.where(varies, 1 / deviation, 0).float())
+
+
+def set_scaling(module: LinearModel, scaling: dict[str, Scaling]) -> None:
+    """Give a model its scaling."""
+    for name, own in module.scaling.items():
+        own.mean.copy_(scaling[name].mean)
+        own.scale.copy_(scaling[name].scale)
