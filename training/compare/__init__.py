@@ -1,6 +1,7 @@
-"""What is true of several models at once: which differ, what interaction is worth, what they cost.
+"""Which model to take: many are trained on the same rows, and told apart by quality and cost.
 
-`bootstrap.py` tells differences from luck, `emap.py` what a model owes to interaction between
-modalities, `flops.py` what a record costs, `pareto.py` which model to take. Nothing here reads or
-writes files. This file imports nothing.
+Start at `run.py`. `systems.py` says what is compared, `cells.py` trains and keeps one training,
+`interaction.py` and `emap.py` tell what a model owes to interaction between modalities,
+`bootstrap.py` differences from luck, `flops.py` what a record costs, `pareto.py` which to take,
+`leaderboard.py` all of it. This file imports nothing.
 """

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Task
-from training.compare.statistics import METRICS, Metric
 from training.recipe import Recipe
+from training.statistics import METRICS, Metric
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """From logits, shape [batch, outputs], and targets, as `settle` gives them, to a scalar."""

@@ -10,43 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.models.base import Model
-from mmfeat.models.tasks import Multiclass, Task
+from mmfeat.models.tasks import Multiclass
 from training import imbalance
 from training.calibration import ece, fit_temperature, nll
 from training.metrics import class_scores, measure_classes
-from training.objectives.base import LossFunction, Objective
+from training.objectives.base import LossFunction
+from training.objectives.named import NamedObjective
 from training.recipe import Recipe
 from training.targets import find_classes, read_labels
 
 
-class MulticlassObjective(Objective):
+class MulticlassObjective(NamedObjective):
     """Targets are int64: the number of the class; behind the classes, labels that no training row
     has; -1 for none."""
 
     metrics: ClassVar = ("accuracy", "balanced_accuracy", "macro_f1")
 
-    def __init__(self, target: str) -> None:
-        super().__init__(target)
-        self._numbers: dict[str, int] = {}
-
-    @property
-    def classes(self) -> list[str]:
-        """The classes, in the order of the logits."""
-        assert isinstance(self.task, Multiclass)
-        return self.task.classes
-
-    def know(self, task: Task) -> None:
-        """See `Objective.know`: the numbers are those of its classes."""
-        assert isinstance(task, Multiclass)
-        self.task = task
-        self._numbers = {name: number for number, name in enumerate(task.classes)}
-
     def read(self, table: pa.Table) -> np.ndarray:
         """See `Objective.read`."""
-        numbers = self._numbers
         return np.array(
             [
-                -1 if label is None else numbers.setdefault(label, len(numbers))
+                -1 if label is None else self.number(label)
                 for label in read_labels(table[self.target], self.target)
             ],
             np.int64,
@@ -58,16 +42,14 @@ class MulticlassObjective(Objective):
 
     def settle(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
         """See `Objective.settle`."""
-        names = list(self._numbers)
+        names = self.names
         numbers, counts = np.unique(targets[training], return_counts=True)
         classes = find_classes(
             {names[n]: int(c) for n, c in zip(numbers, counts, strict=True)}, self.target
         )
-        self.know(Multiclass(classes))
-        for name in sorted(set(names) - set(classes)):
-            self._numbers.setdefault(name, len(self._numbers))
+        self._settle_names(Multiclass(classes), sorted(set(names) - set(classes)))
         # One more for the rows without a label: -1 is the last entry.
-        order = np.array([*(self._numbers[name] for name in names), -1])
+        order = np.array([*map(self.number, names), -1])
         return order[targets]
 
     def loss(self, recipe: Recipe) -> LossFunction:
@@ -109,7 +91,7 @@ class MulticlassObjective(Objective):
         A label that no training row had counts as a class of its own that is never predicted: an
         error in every row.
         """
-        names = list(self._numbers)
+        names = self.names
         unseen = Counter(names[number] for number in targets[targets >= len(self.classes)])
         return measure_classes(targets, scores, present, self.classes) | {
             "unseen_labels": dict(sorted(unseen.items()))
@@ -124,7 +106,7 @@ class MulticlassObjective(Objective):
 
     def as_column(self, targets: np.ndarray) -> pa.Array:
         """See `Objective.as_column`."""
-        names = list(self._numbers)
+        names = self.names
         return pa.array([names[number] if number >= 0 else None for number in targets], pa.string())
 
     def as_numbers(self, targets: Tensor) -> Tensor:

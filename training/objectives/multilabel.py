@@ -14,17 +14,18 @@ from mmfeat.models.tasks import Multilabel, Task
 from mmfeat.options import comma_list
 from training import imbalance
 from training.calibration import binary_ece, binary_nll, fit_binary_temperature, fit_thresholds
-from training.compare.statistics import Metric, RowMetric
 from training.metrics import label_scores, measure_labels
-from training.objectives.base import LossFunction, Objective
+from training.objectives.base import LossFunction
+from training.objectives.named import NamedObjective
 from training.recipe import Recipe
+from training.statistics import Metric, RowMetric
 from training.targets import read_flags, read_label_sets
 
 _NONE = 255
 """In the first place of a row that has no target."""
 
 
-class MultilabelObjective(Objective):
+class MultilabelObjective(NamedObjective):
     """Targets are uint8, shape (rows, labels): 1 where the record has the label; behind the
     labels that the model knows, those that no training row has.
 
@@ -39,49 +40,39 @@ class MultilabelObjective(Objective):
         names = comma_list(target)
         self.separator = ","
         self._flags = names if len(names) > 1 else []
-        self._numbers: dict[str, int] = {name: number for number, name in enumerate(self._flags)}
+        for name in self._flags:
+            self.number(name)
 
     @property
     def target_columns(self) -> list[str]:
         """See `Objective.target_columns`."""
         return self._flags or [self.target]
 
-    @property
-    def classes(self) -> list[str]:
-        """The labels, in the order of the logits."""
-        assert isinstance(self.task, Multilabel)
-        return self.task.classes
-
     def know(self, task: Task) -> None:
-        """See `Objective.know`: the numbers are those of its classes."""
+        """See `Objective.know`."""
+        super().know(task)
         assert isinstance(task, Multilabel)
-        self.task = task
         self.separator = task.separator
-        self._numbers = {name: number for number, name in enumerate(task.classes)}
 
     def read(self, table: pa.Table) -> np.ndarray:
         """See `Objective.read`."""
         if self._flags:
             return self._read_flags(table)
         sets = read_label_sets(table[self.target], self.target, self.separator)
-        numbers = self._numbers
-        for labels in sets:
-            for label in labels or ():
-                numbers.setdefault(label, len(numbers))
-        targets = np.zeros((len(sets), max(1, len(numbers))), np.uint8)
-        for row, labels in enumerate(sets):
-            if labels is None:
+        numbers = [None if labels is None else [*map(self.number, labels)] for labels in sets]
+        targets = np.zeros((len(sets), max(1, len(self.names))), np.uint8)
+        for row, given in enumerate(numbers):
+            if given is None:
                 targets[row, 0] = _NONE
             else:
-                targets[row, [numbers[label] for label in labels]] = 1
+                targets[row, given] = 1
         return targets
 
     def _read_flags(self, table: pa.Table) -> np.ndarray:
         flags = np.stack([read_flags(table[name], name) for name in self._flags], axis=1)
         # A trained model does not know the columns that were 0 in all its training rows.
-        numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in self._flags]
         targets = np.zeros(flags.shape, np.uint8)
-        targets[:, numbers] = flags
+        targets[:, [*map(self.number, self._flags)]] = flags
         targets[(flags == _NONE).any(axis=1), 0] = _NONE
         return targets
 
@@ -98,7 +89,7 @@ class MultilabelObjective(Objective):
 
     def settle(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
         """See `Objective.settle`."""
-        names = list(self._numbers)
+        names = self.names
         seen = targets[training].any(axis=0)
         classes = sorted(name for name, there in zip(names, seen, strict=False) if there)
         if not classes:
@@ -108,11 +99,9 @@ class MultilabelObjective(Objective):
                 cure="Check --target and the split column",
             )
         others = sorted(set(names) - set(classes))
-        order = [names.index(name) for name in [*classes, *others]]
+        order = [*map(self.number, [*classes, *others])]
         known = self.known(targets)
-        self.know(Multilabel(classes, self.separator))
-        for name in others:
-            self._numbers.setdefault(name, len(self._numbers))
+        self._settle_names(Multilabel(classes, self.separator), others)
         settled = targets[:, order]
         settled[~known] = 0
         settled[~known, 0] = _NONE
@@ -177,7 +166,7 @@ class MultilabelObjective(Objective):
         return measure_labels(targets[:, :known], scores, thresholds, present, self.classes) | {
             "unseen_labels": {
                 name: int(count)
-                for name, count in zip(list(self._numbers)[known:], unseen, strict=False)
+                for name, count in zip(self.names[known:], unseen, strict=False)
                 if count
             }
         }
@@ -188,7 +177,7 @@ class MultilabelObjective(Objective):
 
     def as_column(self, targets: np.ndarray) -> pa.Array:
         """See `Objective.as_column`; a row's labels are sorted."""
-        names = list(self._numbers)
+        names = self.names
         return pa.array(
             [
                 sorted(names[number] for number in np.flatnonzero(row)) if known else None

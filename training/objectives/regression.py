@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Regression
-from training.compare.statistics import METRICS, Metric, RowMetric
 from training.metrics import measure_numbers, number_scores
 from training.objectives.base import LossFunction, Objective
 from training.recipe import Recipe
+from training.statistics import METRICS, Metric, RowMetric
 from training.targets import read_numbers
 
 
