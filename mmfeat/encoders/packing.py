@@ -102,7 +102,9 @@ def _linear(states: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _supported() -> bool:
-    try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):
+    """Whether this CPU and this version of torch have what is needed; the names are torch's own."""
+    operations = torch.ops.mkldnn
+    names = ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise")
+    if not all(hasattr(operations, name) for name in names):
         return False
+    return bool(operations._is_mkldnn_bf16_supported())
