@@ -139,6 +139,7 @@ def plan_training(
             **_without(settled, "prior"),
             **choices,
             "imbalance_why": treatment.why,
+            "precision": config.run.precision,
             **({"drop_misaligned": dataset.dropped.facts} if dataset.dropped else {}),
         },
     )

@@ -58,7 +58,9 @@ def _compare(config: CompareConfig) -> None:
     store = FeatureStore(config.features)
     columns = choose_columns(store, config.modalities)
     systems, left_out = systems_of(columns, config.fusions, config.combinations, config.task)
-    own = replace(train_config(config, systems[0], 0), run=RunOptions(access="blocks"))
+    own = replace(
+        train_config(config, systems[0], 0), run=RunOptions(access="blocks", precision="float32")
+    )
     dataset = open_dataset(own, store, columns)  # features in memory are for the workers
     if not len(dataset.parts[TEST]):
         raise MmfeatError(
@@ -141,7 +143,7 @@ def train_config(
             **asdict(config.layers), fusion=system.fusion, combination=system.combination
         ),
         recipe=replace(config.recipe, **chosen),
-        run=RunOptions(access=config.data.access),
+        run=RunOptions(access=config.data.access, precision="float32"),
     )
 
 
