@@ -101,8 +101,8 @@ class RecipeOptions:
     inverse_penalty: float | None = None
     """C of logistic and ridge, larger for weaker; None = the best on validation of several."""
     standardised: bool | None = None
-    """Whether logistic and ridge divide each value by its deviation; None = the better on
-    validation."""
+    """Whether logistic and ridge divide each value of a dense column by its deviation; None = the
+    better on validation."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     batch_size: int | None = None

@@ -27,6 +27,7 @@ from training.recipe import (
     StepRecipe,
     batch_size_for,
 )
+from training.scaling import dense_columns
 from training.splits import TRAIN, SplitRule
 
 
@@ -214,11 +215,15 @@ def _recipes(
     }
     if architecture.fusion in _LINEAR:
         kind, penalties = _LINEAR[architecture.fusion]
-        asked = options.inverse_penalty, options.standardised
+        if options.inverse_penalty is not None:
+            penalties = [options.inverse_penalty]
+        scalings = [False, True] if dense_columns(dataset) else [False]
+        if options.standardised is not None:
+            scalings = [options.standardised]
         return [
             kind(**shared, inverse_penalty=penalty, standardised=standardised)
-            for standardised in ((False, True) if asked[1] is None else (asked[1],))
-            for penalty in (penalties if asked[0] is None else (asked[0],))
+            for standardised in scalings
+            for penalty in penalties
         ], treatment
     return [
         StepRecipe(

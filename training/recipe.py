@@ -44,7 +44,7 @@ class LinearRecipe(Recipe):
     inverse_penalty: float
     """C: the loss is the sum of the rows' losses + penalty / C."""
     standardised: bool = False
-    """Whether each value is divided by its deviation among the training rows."""
+    """Whether each value of a dense column is divided by its deviation among the training rows."""
 
     @property
     def choice(self) -> dict[str, float]:

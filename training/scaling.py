@@ -10,8 +10,23 @@ from training.data import Dataset
 _ROWS = 4096
 """Rows in memory at a time."""
 
+_DENSE = 0.5
+"""Least part of a column's values that is not 0, if dividing by deviations is to make sense: among
+counts of words the rarest, which say least, would come to weigh most."""
+
 _LEAST = 1e-3
 """A value that varies less than this part of the column's most varying one says nothing."""
+
+
+def dense_columns(dataset: Dataset) -> set[str]:
+    """The columns whose values can be standardised, by the first training rows."""
+    batch = next(iter(Batches(dataset, _ROWS, shuffled=False)))
+    found = {name: pooled(values, batch.present[name]) for name, values in batch.features.items()}
+    return {
+        name
+        for name, (x, there) in found.items()
+        if (x != 0).sum() >= _DENSE * there.sum() * x.shape[1]
+    }
 
 
 def find_scaling(dataset: Dataset, *, standardised: bool) -> dict[str, Scaling]:
@@ -19,7 +34,7 @@ def find_scaling(dataset: Dataset, *, standardised: bool) -> dict[str, Scaling]:
 
     Args:
         dataset: the rows.
-        standardised: whether to divide each value by its deviation.
+        standardised: whether to divide each value of a dense column by its deviation.
     """
     sums: dict[str, Tensor] = {}
     for batch in Batches(dataset, _ROWS, shuffled=False):
@@ -29,17 +44,19 @@ def find_scaling(dataset: Dataset, *, standardised: bool) -> dict[str, Scaling]:
             rows = there.sum().expand(x.shape[1]).double()
             part = torch.stack([rows, x.sum(dim=0), x.square().sum(dim=0)])
             sums[name] = sums[name] + part if name in sums else part
-    return {name: _scaling(total, standardised) for name, total in sums.items()}
+    divided = dense_columns(dataset) if standardised else set()
+    return {name: _scaling(total, name in divided) for name, total in sums.items()}
 
 
-def _scaling(sums: Tensor, standardised: bool) -> Scaling:
+def _scaling(sums: Tensor, divided: bool) -> Scaling:
     rows, total, squares = sums
     mean = total / rows.clamp(min=1)
-    if not standardised:
-        return Scaling(mean.float(), torch.ones_like(mean).float())
-    deviation = (squares / rows.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
-    varies = deviation > _LEAST * deviation.max()
-    return Scaling(mean.float(), torch.where(varies, 1 / deviation, 0).float())
+    scale = torch.ones_like(mean)
+    if divided:
+        deviation = (squares / rows.clamp(min=1) - mean.square()).clamp(min=0).sqrt()
+        varies = deviation > _LEAST * deviation.max()
+        scale = torch.where(varies, 1 / deviation, 0)
+    return Scaling(mean.float(), scale.float())
 
 
 def set_scaling(module: LinearModel, scaling: dict[str, Scaling]) -> None:
