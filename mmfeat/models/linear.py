@@ -1,6 +1,6 @@
 """A linear model on the features themselves: the linear probe of a frozen encoder."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,10 @@ class Scaling(NamedTuple):
 
     mean: Tensor
     scale: Tensor
+
+
+Inputs: TypeAlias = list[tuple[Tensor, Tensor]]
+"""Of each column x̂, shape [batch, dim], and who has it, bool, shape [batch, 1]."""
 
 
 class LinearModel(Model):
@@ -49,12 +53,19 @@ class LinearModel(Model):
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         """See `Model.forward`; it has no weights of modalities."""
-        logits: Tensor = self.bias
+        return self.logits(self.inputs(features, present)), None
+
+    def inputs(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> Inputs:
+        """x̂ of each column and who has it; nothing that is learned is in them."""
         scaling = self.scaling
-        for column, weight, absent in zip(self.columns, self.weights, self.absent, strict=True):
-            x, there = normalized(features[column], present[column], scaling[column])
+        return [normalized(features[c], present[c], scaling[c]) for c in self.columns]
+
+    def logits(self, inputs: Inputs) -> Tensor:
+        """From x̂ to logits, shape [batch, outputs]."""
+        logits: Tensor = self.bias
+        for (x, there), weight, absent in zip(inputs, self.weights, self.absent, strict=True):
             logits = logits + torch.where(there, x @ weight.T, absent)
-        return logits, None
+        return logits
 
     def penalty(self) -> Tensor:
         """Half the squared length of the weights; biases are free."""

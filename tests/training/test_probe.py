@@ -10,6 +10,7 @@ from mmfeat.models.checkpoint import input_shapes
 from mmfeat.models.inference import run
 from mmfeat.models.tasks.multiclass import softmax
 from tests.training.stores import load
+from training import probe
 from training.data import Dataset
 from training.fitted import Fitted
 from training.probe import solve
@@ -72,3 +73,14 @@ def test_alone_it_cannot_tell_an_exclusive_or(big_xor_store: str) -> None:
     score = logits[:, 1] - logits[:, 0]
     right = (score > np.median(score)) == (dataset.targets[test] == 1)
     assert right.mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_rows_that_are_scaled_anew_in_every_pass_give_the_same(
+    gap_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load(gap_store, ["image", "text"])
+    kept = solved(dataset, 10.0, standardised=True)
+    monkeypatch.setattr(probe, "_KEPT", 0)
+    anew = solved(dataset, 10.0, standardised=True)
+    for name, value in kept.module.state_dict().items():
+        np.testing.assert_array_equal(anew.module.state_dict()[name], value, err_msg=name)
