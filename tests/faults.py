@@ -1,8 +1,10 @@
-"""What tests of trouble share: kills, a store that fails now and then, errors told in a line."""
+"""What tests of trouble share: kills, stores and servers that fail, errors told in a line."""
 
 import random
 import signal
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -29,6 +31,59 @@ def wait_for(process, condition, seconds=30):
 def kill(process):
     process.send_signal(signal.SIGKILL)
     return process.wait() == -signal.SIGKILL
+
+
+class Pictures(ThreadingHTTPServer):
+    """A web server for one picture under any name. It answers so many requests and lets all
+    others wait until it is released: a run can be met in the middle of its work, however fast it
+    is."""
+
+    daemon_threads = True
+
+    def __init__(self, picture):
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.picture = picture
+        self.missing = set()
+        self.free = threading.Event()
+        self.free.set()
+        self.answered = 0
+        self._left = 0
+        self._lock = threading.Lock()
+
+    def url(self, name):
+        return f"http://127.0.0.1:{self.server_port}/{name}"
+
+    def hold_after(self, answers):
+        self._left, self.answered = answers, 0
+        self.free.clear()
+
+    def admit(self):
+        with self._lock:
+            self._left -= 1
+            held = self._left < 0
+        if held:
+            self.free.wait()
+        self.answered += 1
+
+    def handle_error(self, request, client_address):
+        """Who asked was killed."""
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and picture go out together
+
+    def do_GET(self):
+        if self.path.removeprefix("/") in self.server.missing:
+            return self.send_error(404)
+        self.server.admit()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.picture)))
+        self.end_headers()
+        self.wfile.write(self.server.picture)
+
+    def log_message(self, *arguments):
+        pass
 
 
 class Flaky(MemoryFileSystem):

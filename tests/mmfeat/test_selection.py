@@ -110,7 +110,7 @@ def test_what_leads_elsewhere_or_nowhere_is_refused_at_once(condition):
     started = time.monotonic()
     with pytest.raises(MmfeatError, match="--where cannot be evaluated"):
         Condition(condition)(RECORD)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("condition", ['"%9999999999d" % 1', '"x" * 9999999999', "tags * 99999999"])

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from tenacity import wait_none
 
-from tests.faults import Flaky
+from tests.faults import Flaky, Pictures
 
 
 @pytest.fixture
@@ -81,6 +82,18 @@ def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[str], bool]]]:
         pytest.skip("a disk of its own needs root and the right to mount")
     yield place, mount
     subprocess.run(["umount", "--lazy", str(place)], check=False)
+
+
+@pytest.fixture
+def web_pictures(picture: Callable[..., bytes]) -> Iterator[Pictures]:
+    """A web server for pictures that can be told to stop answering."""
+    with Pictures(picture()) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.free.set()
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture

@@ -322,14 +322,14 @@ def test_columns_that_are_added_are_all_that_is_computed_and_all_can_be_read(
 
 
 PEAK = """
-import re, sys
+import sys
 from mmfeat import cli
+from mmfeat.console import peak_memory_mb
 if code := cli.main(sys.argv[1:]):
     sys.exit(code)
-print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+print(peak_memory_mb())
 """
-"""A command that tells its peak memory. What wait4 tells of a child is never less than what the
-parent had when it forked, and that parent is pytest."""
+"""A command that tells its peak memory."""
 
 
 def peak_of(*arguments):
@@ -341,7 +341,7 @@ def peak_of(*arguments):
         text=True,
         check=True,
     )
-    return int(result.stdout.split()[-1]) / 1024
+    return float(result.stdout.split()[-1])
 
 
 @pytest.mark.slow

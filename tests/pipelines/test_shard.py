@@ -1,7 +1,5 @@
 import json
-import signal
 import tarfile
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,6 +7,7 @@ import pytest
 import webdataset
 
 from mmfeat import store
+from tests.faults import kill, wait_for
 
 
 def rows_of(folder):
@@ -179,20 +178,20 @@ def test_keys_of_a_key_column_must_be_unique_unless_asked(mmfeat, make_table, tm
     assert set(rows_of(tmp_path / "out2")) == {"same~0", "same~1"}
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("after", [50, 200, 399])
 def test_killed_and_run_again_the_store_is_the_same(
-    mmfeat, mmfeat_process, make_table, tmp_path, delay
+    mmfeat, mmfeat_process, make_table, web_pictures, tmp_path, after
 ):
-    table = make_table([{"file_name": f"{i:04}.png", "text": f"t{i}"} for i in range(400)])
-    arguments = (table, tmp_path / "out", "--samples-per-shard", "10", "--threads", "1")
+    rows = [{"url": web_pictures.url(f"{i:04}.png"), "text": f"t{i}"} for i in range(400)]
+    table = make_table(rows, pictures=False)
+    arguments = (table, tmp_path / "out", "--samples-per-shard", "10")
     mmfeat("shard", table, tmp_path / "whole", "--samples-per-shard", "10")
+    web_pictures.hold_after(after)
     process = mmfeat_process("shard", *arguments)
-    while process.poll() is None and not (tmp_path / "out" / "00002_stats.json").exists():
-        time.sleep(0.005)
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert delay or process.returncode == -signal.SIGKILL, "it was over before it was killed"
+    assert wait_for(process, lambda: web_pictures.answered == after)
+    assert kill(process)
+    web_pictures.free.set()
+    assert not (tmp_path / "out" / "manifest.json").exists()
     assert mmfeat("shard", *arguments).returncode == 0
     assert data_of(tmp_path / "out") == data_of(tmp_path / "whole")
     assert not list((tmp_path / "out").glob(".*"))

@@ -1,7 +1,5 @@
-import os
 import random
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -176,71 +174,43 @@ def test_a_store_that_may_not_be_written_is_one_line(mmfeat, toy_table, flaky):
     assert not contents("/out")
 
 
+@pytest.fixture
+def web_table(make_table, web_pictures):
+    rows = [{"url": web_pictures.url(f"{n:03}.png"), "text": f"t{n}"} for n in range(100)]
+    return make_table(rows, pictures=False)
+
+
 def test_a_second_run_on_the_same_directory_is_refused_and_the_first_is_unharmed(
-    mmfeat, mmfeat_process, pictures, tmp_path, whole_of
+    mmfeat, mmfeat_process, web_table, web_pictures, tmp_path, whole_of
 ):
     out = tmp_path / "out"
-    first = mmfeat_process("shard", pictures, out, *FLAGS, "--threads", 1)
+    web_pictures.hold_after(50)
+    first = mmfeat_process("shard", web_table, out, *FLAGS)
     assert wait_for(first, lambda: any(out.glob("*_stats.json")))
-    first.send_signal(signal.SIGSTOP)
-    second = mmfeat("shard", pictures, out, *FLAGS)
+    second = mmfeat("shard", web_table, out, *FLAGS)
     assert second.returncode == 1
     assert "one run at a time" in one_line_of(second.stderr)
-    other = mmfeat("shard", pictures, out, "--samples-per-shard", 7)
+    other = mmfeat("shard", web_table, out, "--samples-per-shard", 7)
     assert "one run at a time" in one_line_of(other.stderr)
-    first.send_signal(signal.SIGCONT)
+    web_pictures.free.set()
     assert first.wait(60) == 0
-    assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
+    assert mmfeat("shard", web_table, tmp_path / "whole", *FLAGS).returncode == 0
     assert whole_of(out) == whole_of(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_kill_sets_the_directory_free(mmfeat, mmfeat_process, pictures, tmp_path, processes):
+def test_a_kill_sets_the_directory_free(
+    mmfeat, mmfeat_process, web_table, web_pictures, tmp_path, processes
+):
     out = tmp_path / "out"
-    flags = (*FLAGS, "--threads", 1, "--processes", processes)
-    first = mmfeat_process("shard", pictures, out, *flags)
+    web_pictures.hold_after(80)
+    first = mmfeat_process("shard", web_table, out, *FLAGS, "--processes", processes)
     assert wait_for(first, lambda: any(out.glob("*_stats.json")))
     assert kill(first)
-    result = mmfeat("shard", pictures, out, *FLAGS)
+    web_pictures.free.set()
+    result = mmfeat("shard", web_table, out, *FLAGS)
     assert result.returncode == 0, result.stderr
     assert not list(out.glob(".*"))
-
-
-def members_of(session):
-    """Processes of a session that are still at work."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(status.parent.name)
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
-def test_a_run_that_is_killed_leaves_no_process_behind(pictures, tmp_path):
-    out = tmp_path / "out"
-    command = ["-m", "mmfeat.cli", "shard", pictures, out, *FLAGS, "--processes", 2]
-    run = subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        cwd=REPOSITORY,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        assert wait_for(run, lambda: any(out.glob("*_stats.json")))
-        run.send_signal(signal.SIGKILL)  # and nobody asks for its exit code yet
-        end = time.monotonic() + 10
-        while members_of(run.pid) and time.monotonic() < end:
-            time.sleep(0.02)
-        assert not members_of(run.pid)
-    finally:
-        for process in members_of(run.pid):
-            os.kill(int(process), signal.SIGKILL)
-        run.wait()
 
 
 def test_runs_that_start_together_do_no_harm(mmfeat, mmfeat_process, pictures, tmp_path, whole_of):

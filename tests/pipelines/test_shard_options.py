@@ -2,9 +2,7 @@ import csv
 import io
 import json
 import os
-import signal
 import tarfile
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mmfeat import store
+from tests.faults import kill, wait_for
 
 
 def manifest_of(folder):
@@ -336,25 +335,25 @@ def test_a_retry_needs_a_finished_store(mmfeat, toy_table, tmp_path):
 
 
 def test_a_retry_killed_in_the_middle_goes_on(
-    mmfeat, mmfeat_process, make_table, tmp_path, samples_of, whole_of
+    mmfeat, mmfeat_process, make_table, web_pictures, tmp_path, samples_of, whole_of
 ):
-    rows = [{"file_name": f"{n:03}.png", "text": "t" if n % 2 else ""} for n in range(400)]
-    table = make_table(rows)
-    for n in range(0, 400, 2):
-        (table.parent / f"{n:03}.png").rename(table.parent / f"{n:03}.away")
-    flags = ("--samples-per-shard", 10, "--threads", 1)
+    names = [f"{n:03}.png" for n in range(400)]
+    web_pictures.missing.update(names[::2])
+    rows = [
+        {"url": web_pictures.url(name), "text": "t" if n % 2 else ""}
+        for n, name in enumerate(names)
+    ]
+    table = make_table(rows, pictures=False)
+    flags = ("--samples-per-shard", 10)
     for name in ("whole", "out"):
         assert mmfeat("shard", table, tmp_path / name, *flags).returncode == 0
-    for n in range(0, 400, 2):
-        (table.parent / f"{n:03}.away").rename(table.parent / f"{n:03}.png")
-    (table.parent / "000.png").unlink()
+    web_pictures.missing.intersection_update({"000.png"})
     arguments = ("shard", table, tmp_path / "out", *flags, "--retry-failed")
+    web_pictures.hold_after(100)
     process = mmfeat_process(*arguments)
-    while process.poll() is None and not (tmp_path / "out" / "00043_stats.json").exists():
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL
+    assert wait_for(process, (tmp_path / "out" / "00043_stats.json").exists)
+    assert kill(process)
+    web_pictures.free.set()
     assert mmfeat(*arguments).returncode == 0
     assert mmfeat("shard", table, tmp_path / "whole", *flags, "--retry-failed").returncode == 0
     assert whole_of(tmp_path / "out") == whole_of(tmp_path / "whole")

@@ -1,15 +1,14 @@
 """Shards made side by side by several processes."""
 
 import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mmfeat.stage import ShardTask
 from pipelines.workers import WORTH_IT, processes_for
+from tests.faults import wait_for
 
 
 class Wanted:
@@ -22,21 +21,21 @@ def data_of(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.glob("0*")) if p.suffix != ".json"}
 
 
-def workers_of(parent: int) -> list[int]:
-    """Processes under a parent that work for it."""
-    found = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    rows = [line.split(None, 2) for line in found]
-    below = {parent}
-    for _ in range(3):
-        below |= {int(pid) for pid, above, _ in rows if int(above) in below}
-    return [int(pid) for pid, _, args in rows if int(pid) in below and "forkserver" in args]
+def workers_of(run: int) -> list[psutil.Process]:
+    """The processes that make the shards of a run."""
+    below = psutil.Process(run).children(recursive=True)
+    return [process for process in below if process.ppid() != run]
 
 
 @pytest.fixture
 def table(make_table):
     return make_table([{"file_name": f"{i:04}.png", "text": f"t{i}"} for i in range(200)])
+
+
+@pytest.fixture
+def web_table(make_table, web_pictures):
+    rows = [{"url": web_pictures.url(f"{i:04}.png"), "text": f"t{i}"} for i in range(200)]
+    return make_table(rows, pictures=False)
 
 
 def test_the_store_does_not_depend_on_the_number_of_processes(mmfeat, table, tmp_path):
@@ -64,50 +63,40 @@ def test_too_many_rejected_records_stop_all_processes(mmfeat, make_table, tmp_pa
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_a_killed_run_leaves_no_process_behind_and_goes_on(mmfeat, mmfeat_process, table, tmp_path):
-    arguments = (table, tmp_path / "out", "--samples-per-shard", 5, "--processes", 2)
+def test_a_killed_run_leaves_no_process_behind_and_goes_on(
+    mmfeat, mmfeat_process, web_table, web_pictures, tmp_path
+):
+    arguments = (web_table, tmp_path / "out", "--samples-per-shard", 5, "--processes", 2)
+    web_pictures.hold_after(100)
     run = mmfeat_process("shard", *arguments)
-    while run.poll() is None and not (tmp_path / "out" / "00001_stats.json").exists():
-        time.sleep(0.005)
+    assert wait_for(run, (tmp_path / "out" / "00001_stats.json").exists)
     workers = workers_of(run.pid)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    deadline = time.monotonic() + 10
-    while any(map(alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert workers
-    assert not any(map(alive, workers))
+    assert len(workers) == 2
+    run.kill()  # and nobody asks for its exit code yet
+    assert not psutil.wait_procs(workers, timeout=30)[1]
+    web_pictures.free.set()
     assert mmfeat("shard", *arguments).returncode == 0
-    mmfeat("shard", table, tmp_path / "whole", "--samples-per-shard", 5)
+    mmfeat("shard", web_table, tmp_path / "whole", "--samples-per-shard", 5)
     assert data_of(tmp_path / "out") == data_of(tmp_path / "whole")
 
 
-def alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
 def test_a_killed_worker_is_told_and_the_next_run_makes_its_shard(
-    mmfeat, mmfeat_process, table, tmp_path
+    mmfeat, mmfeat_process, web_table, web_pictures, tmp_path
 ):
-    arguments = (table, tmp_path / "out", "--samples-per-shard", 2, "--processes", 2)
+    arguments = (web_table, tmp_path / "out", "--samples-per-shard", 2, "--processes", 2)
+    web_pictures.hold_after(100)
     run = mmfeat_process("shard", *arguments)
-    while run.poll() is None and not (tmp_path / "out" / "00001_stats.json").exists():
-        time.sleep(0.005)
+    assert wait_for(run, (tmp_path / "out" / "00001_stats.json").exists)
     for worker in workers_of(run.pid):
-        parent = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1]
-        if int(parent) != run.pid:
-            os.kill(worker, signal.SIGKILL)
+        worker.kill()
     output = run.stdout.read().decode()
     run.wait()
     assert run.returncode == 1, output
     assert "was killed (out of memory?)" in output
     assert "Traceback" not in output
+    web_pictures.free.set()
     assert mmfeat("shard", *arguments).returncode == 0
-    mmfeat("shard", table, tmp_path / "whole", "--samples-per-shard", 2)
+    mmfeat("shard", web_table, tmp_path / "whole", "--samples-per-shard", 2)
     assert data_of(tmp_path / "out") == data_of(tmp_path / "whole")
 
 

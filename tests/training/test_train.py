@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,23 @@ from training.splits import SplitRule
 from training.train import main
 
 QUICK = ["--target", "label", "--epochs", "3", "--hidden", "16", "--lr", "0.003", "--threads", "1"]
+
+
+KILLED = """
+import os, signal, sys
+from mmfeat import cli
+from training.journal import Journal
+
+tell = Journal.tell
+
+def tell_and_die(self, choice, entry):
+    tell(self, choice, entry)
+    if entry["epoch"] == 40:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Journal.tell = tell_and_die
+cli.main(sys.argv[1:])
+"""
 
 
 def train(features: str, output: Path, *flags: str) -> bytes:
@@ -81,14 +97,8 @@ def test_a_killed_run_started_again_gives_the_weights_of_one_never_killed(
 ) -> None:
     long = ["--epochs", "80", "--patience", "80"]
     killed = tmp_path / "killed"
-    command = [sys.executable, "-m", "mmfeat.cli", "train", xor_store, str(killed), *QUICK, *long]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (killed / "config.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    arguments = ["train", xor_store, str(killed), *QUICK, *long]
+    assert subprocess.run([sys.executable, "-c", KILLED, *arguments]).returncode == -signal.SIGKILL
     assert not (killed / "manifest.json").exists()
     with pytest.raises(MmfeatError, match="not finished"):
         load_model(str(killed))
