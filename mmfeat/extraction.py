@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from mmfeat import progress, storage, store
 from mmfeat.alignment import aligned_rows
 from mmfeat.columns import ColumnWriter, claim_column, read_settled
@@ -20,11 +23,13 @@ from mmfeat.decoding import member_of, windows
 from mmfeat.encoders import Encoder, EncoderSpec, Precision, Settings, builtin_for
 from mmfeat.encoders.probe import PROBED, Settled, settle
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.features import SAMPLES, Column
+from mmfeat.features import SAMPLES, Column, read_column
 from mmfeat.options import OutputPath, RepeatedFlag, ShardsPath
 from mmfeat.parallel import default_threads
+from mmfeat.retry import further_shards
 from mmfeat.stage import ShardTask, Stage
 from mmfeat.store import Receipt
+from mmfeat.superseded import FURTHER, Superseded
 
 _LOADED: dict[tuple[EncoderSpec, Settings], Encoder] = {}
 """Encoders that planning has loaded; workers of the same process need not load them again."""
@@ -91,6 +96,8 @@ class Extraction(Stage):
         self._specs: list[EncoderSpec] = []
         self._settled: dict[str, Settled] = {}
         self._sources: dict[str, dict[str, Any]] = {}
+        self._further: set[str] = set()
+        self._account: dict[str, Any] = {}
 
     def plan(self) -> list[ShardTask]:
         """One task a shard of the input; columns and shards that are there are not made again."""
@@ -103,6 +110,9 @@ class Extraction(Stage):
                     f"{', '.join(shards['modalities'])}"
                 )
         self._sources = {shard["name"]: shard for shard in shards["shards"]}
+        self._further = {*further_shards(shards)}
+        account = ("records", "out", "rejected", "status", "problems")
+        self._account = {name: shards["totals"][name] for name in account}
         settled = {spec.column: self._settle(spec) for spec in self._specs}
         self.config_hash = store.claim(self.output, "features", {"shards": shards["config_hash"]})
         for spec in self._specs:
@@ -272,7 +282,12 @@ class Extraction(Stage):
         receipts = {name: self._receipts(name, shards) for name in columns}
         for name, of_column in receipts.items():
             _require_same_keys(samples, of_column, self._folder(name))
-        by_column = {name: store.totals(of_column) for name, of_column in receipts.items()}
+        listing = [self._listed(receipt) for receipt in samples]
+        again = self._superseded(samples, listing, columns)
+        by_column = {
+            name: store.without(store.totals(of_column), again[name], "missing")
+            for name, of_column in receipts.items()
+        }
         if not any(sums["out"] for sums in by_column.values()):
             words = {name: store.count_words(sums["rejected"]) for name, sums in by_column.items()}
             raise MmfeatError(f"no record of {self.config.shards} gave a feature ({words})")
@@ -281,12 +296,36 @@ class Extraction(Stage):
             "features",
             self.config_hash,
             columns={name: vars(column) for name, column in sorted(columns.items())},
-            shards=[
-                {"name": r.shard, "records": r.records, "keys_sha256": r.keys_sha256}
-                for r in samples
-            ],
-            totals={**store.totals(samples), "columns": by_column},
+            shards=listing,
+            totals={**store.totals(samples), **self._account, "columns": by_column},
         )
+
+    def _listed(self, receipt: Receipt) -> dict[str, Any]:
+        facts = {
+            "name": receipt.shard,
+            "records": receipt.records,
+            "keys_sha256": receipt.keys_sha256,
+        }
+        return facts | ({FURTHER: True} if receipt.shard in self._further else {})
+
+    def _superseded(
+        self,
+        samples: Iterable[Receipt],
+        listing: Sequence[Mapping[str, Any]],
+        columns: Iterable[str],
+    ) -> dict[str, Counter[str]]:
+        """Column → why rows have no feature whose records were tried again and have another row."""
+        superseded = Superseded(self._folder(SAMPLES), listing)
+        reasons: dict[str, Counter[str]] = {name: Counter() for name in columns}
+        for receipt in samples if self._further else ():
+            if receipt.rejected:
+                path = storage.join(self._folder(SAMPLES), f"{receipt.shard}.parquet")
+                with storage.open_input(path) as file:
+                    again = superseded.among(pq.read_table(file, columns=["__key__", "status"]))
+                for name, counts in reasons.items():
+                    column = read_column(storage.join(self._folder(name), f"{receipt.shard}.arrow"))
+                    counts.update(column.reasons.filter(pa.array(again)).to_pylist())
+        return reasons
 
     def tidy(self, shards: Sequence[str]) -> None:
         """Let go of the encoders."""

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from mmfeat import storage
 from mmfeat.store import read_manifest
+from mmfeat.superseded import Superseded
 
 SAMPLES = "samples"
 """Folder of the samples table, beside the folders of the columns."""
@@ -229,8 +230,13 @@ class FeatureStore:
 
     @property
     def records(self) -> int:
-        """Records in the whole store."""
+        """Rows of the whole store, superseded ones included."""
         return sum(self.shards.values())
+
+    @cached_property
+    def superseded(self) -> Superseded:
+        """Tells rows whose records have another one, since they were tried again."""
+        return Superseded(storage.join(self.path, SAMPLES), self.manifest["shards"])
 
     @cached_property
     def samples_schema(self) -> pa.Schema:

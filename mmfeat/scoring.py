@@ -1,5 +1,7 @@
 """Scoring: model + features → predictions, one row an input record, scored or not.
 
+A record that failed at first and was tried again has the row of its last try alone.
+
 OUTPUT/00000.parquet    __key__, status, reason, prediction, w_<column> of each modality weight,
                         probability and p_<class> where the model has classes
 """
@@ -8,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +45,13 @@ class ScoreConfig:
     """Directory of the predictions."""
 
 
+class Loaded(NamedTuple):
+    """What each process has at hand."""
+
+    model: "LoadedModel"
+    features: FeatureStore
+
+
 class Scoring(Stage):
     """The stage behind `mmfeat score`."""
 
@@ -53,11 +62,11 @@ class Scoring(Stage):
         self.output = config.output
         self.config_hash = ""
         self._sources: dict[str, str] = {}
+        self._superseded = ""
 
     def plan(self) -> list[ShardTask]:
         """One task a shard of the features; refuses features the model was not trained on."""
-        model = self.load()
-        features = FeatureStore(self.config.features)
+        model, features = self.load()
         model.check_columns(features.columns)
         weights = store.read_manifest(self.config.model, "model")["files"]
         settings = {
@@ -68,6 +77,7 @@ class Scoring(Stage):
         }
         self.config_hash = store.claim(self.output, "predictions", settings)
         self._sources = {s["name"]: s["keys_sha256"] for s in features.manifest["shards"]}
+        self._superseded = features.superseded.digest
         return [
             ShardTask(shard, records, done=self._is_made(shard))
             for shard, records in features.shards.items()
@@ -75,41 +85,48 @@ class Scoring(Stage):
 
     def _is_made(self, shard: str) -> bool:
         receipt = store.read_receipt(self.output, shard)
-        return (
-            receipt is not None
-            and receipt.config_hash == self.config_hash
-            and receipt.keys_sha256 == self._sources[shard]
-        )
+        if receipt is None or receipt.config_hash != self.config_hash:
+            return False
+        if receipt.source["keys_sha256"] != self._sources[shard]:
+            return False
+        # What failed may have been tried again since, and then its row is to go.
+        return not receipt.rejected or receipt.source["superseded"] == self._superseded
 
-    def load(self) -> "LoadedModel":
-        """The model; torch is imported here and not before."""
+    def load(self) -> "Loaded":
+        """The model and the features; torch is imported here and not before."""
         from mmfeat.models.checkpoint import load_model
 
-        return load_model(self.config.model)
+        return Loaded(load_model(self.config.model), FeatureStore(self.config.features))
 
-    def process(self, task: ShardTask, loaded: "LoadedModel") -> Receipt:
+    def process(self, task: ShardTask, loaded: "Loaded") -> Receipt:
         """Score one shard."""
         started = time.monotonic()
-        features = FeatureStore(self.config.features)
-        columns = {c.name: features.read_column(c.name, task.shard) for c in loaded.columns}
-        predictions = loaded.predict_shard(columns)
-        keys = features.read_samples(task.shard, ["__key__"])["__key__"]
+        model, features = loaded
+        columns = {c.name: features.read_column(c.name, task.shard) for c in model.columns}
+        samples = features.read_samples(task.shard, ["__key__", "status"])
+        predictions = model.predict_shard(columns)
         reasons = _reasons(predictions.scorable, columns)
-        table = _table(loaded, predictions, keys, reasons)
+        table = _table(model, predictions, samples["__key__"], reasons)
+        table = table.filter(pa.array(~features.superseded.among(samples)))
         name = f"{task.shard}.parquet"
         with storage.create(storage.join(self.output, name)) as output:
             pq.write_table(table, output, compression="zstd")
         scored = int(predictions.scorable.sum())
+        failed = [reason for reason in table["reason"].to_pylist() if reason]
         receipt = Receipt(
             shard=task.shard,
             config_hash=self.config_hash,
-            records=task.records,
+            records=len(table),
             out=scored,
-            rejected=dict(Counter(reason for reason in reasons if reason)),
-            status={"ok": scored, "failed": task.records - scored},
+            rejected=dict(Counter(failed)),
+            status={"ok": scored, "failed": len(failed)},
             files={name: output.describe()},
-            keys_sha256=store.keys_digest(keys.to_pylist()),
-            source={"features": self.config.features},
+            keys_sha256=store.keys_digest(table["__key__"].to_pylist()),
+            source={
+                "features": self.config.features,
+                "keys_sha256": self._sources[task.shard],
+                "superseded": self._superseded,
+            },
             bytes_read=sum(column.features.nbytes for column in columns.values()),
             seconds=round(time.monotonic() - started, 3),
         )

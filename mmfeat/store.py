@@ -273,6 +273,24 @@ def totals(receipts: Iterable[Receipt]) -> dict[str, Any]:
     return sums
 
 
+def without(sums: dict[str, Any], reasons: Counter[str], status: str) -> dict[str, Any]:
+    """Totals without some rows that are not out.
+
+    Args:
+        sums: the totals with them.
+        reasons: why they are not out.
+        status: what their rows say.
+    """
+    return sums | {
+        "records": sums["records"] - reasons.total(),
+        "rejected": dict(sorted((Counter(sums["rejected"]) - reasons).items())),
+        "status": dict(
+            sorted((Counter(sums["status"]) - Counter({status: reasons.total()})).items())
+        ),
+        "problems": dict(sorted((Counter(sums["problems"]) - reasons).items())),
+    }
+
+
 def require_receipts(
     folder: str, shards: Iterable[str], *, failures_in: str | None = None
 ) -> list[Receipt]:

@@ -128,6 +128,7 @@ def _settle(
         known=np.concatenate([shard.known for shard in shards]),
         splits=np.concatenate([shard.splits for shard in shards]),
         present=np.concatenate([shard.present for shard in shards]),
+        superseded=np.concatenate([shard.superseded for shard in shards]),
         least=objective.least,
         misaligned=np.concatenate([shard.misaligned for shard in shards]),
     )

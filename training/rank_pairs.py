@@ -27,7 +27,7 @@ from training.align_report import AlignReportConfig
 from training.cross_fit import Judges, cross_fit
 from training.misaligned import MISALIGNED_FILE
 from training.objectives import objective_for
-from training.samples import OWN_COLUMNS, read_rows
+from training.samples import NO_PAIR, OWN_COLUMNS, SUPERSEDED, read_rows
 from training.splits import SplitRule, decode
 
 _SHOWN = 20
@@ -101,10 +101,10 @@ def _write(
             writer.write_table(_table(part, listed + 1))
             listed += len(part)
         writer.close()
-    unpaired = sum(left_out.values())
+    records = store.records - left_out.pop(SUPERSEDED, 0)
     if not listed:
         raise MmfeatError(
-            f"none of the {store.records:,} records of {store.path} has two of the modalities",
+            f"none of the {records:,} records of {store.path} has two of the modalities",
             got=", ".join(model.column_names),
         )
     return write_manifest(
@@ -113,8 +113,8 @@ def _write(
         config_hash,
         files={MISALIGNED_FILE: output.describe()},
         totals={
-            "records": store.records,
-            "ranked": store.records - unpaired,
+            "records": records,
+            "ranked": records - left_out.total(),
             "listed": listed,
             "left_out": dict(left_out),
         },
@@ -132,7 +132,8 @@ def _scored(
         for shard, columns in store.read(model.column_names):
             rows = read_rows(store, shard, objective, rule or SplitRule(), columns)
             scores, scorable = judges.judge(rows.keys, columns)
-            left_out["no pair"] += int((~scorable).sum())
+            left_out[NO_PAIR] += int((~scorable & ~rows.superseded).sum())
+            left_out[SUPERSEDED] += int(rows.superseded.sum())
             for row in np.flatnonzero(scorable):
                 alignment, misalignment = map(float, scores[row, [ALIGNMENT, MISALIGNMENT]])
                 split = decode(int(rows.splits[row])) if rule else ""

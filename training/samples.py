@@ -17,14 +17,16 @@ OWN_COLUMNS = ("__key__", "status", "reason", "error")
 NO_TARGET, NO_MODALITY, NO_SPLIT = "no target", "no modality", "no split"
 NO_PAIR = "no pair"
 OTHER_SPLIT = "another split"
+SUPERSEDED = "superseded"
 MISALIGNED = "misaligned"
 """Why a row stays out: its target is null or blank, it has none of the features, or only one where
 two are needed, its split column names no split, or another one than is asked for, or its modalities
-disagree too much to train on. The first that holds is counted."""
+disagree too much to train on. The first that holds is counted; a superseded row is not, for its
+record has another one."""
 
 USED = 0
 """The number of no reason at all."""
-REASONS = ("", NO_TARGET, NO_MODALITY, NO_PAIR, NO_SPLIT, OTHER_SPLIT, MISALIGNED)
+REASONS = ("", SUPERSEDED, NO_TARGET, NO_MODALITY, NO_PAIR, NO_SPLIT, OTHER_SPLIT, MISALIGNED)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Rows:
         known: bool, shape (rows,); which have a target.
         splits: int8, shape (rows,); the split of each by the rule, as `splits.encode` has it.
         present: bool, shape (rows, columns); which features each has.
+        superseded: bool, shape (rows,); whose records have another row, in a further shard.
         least: fewest features that a row needs.
         misaligned: bool, shape (rows,); which rows training shall not see. None = it sees all.
     """
@@ -46,6 +49,7 @@ class Rows:
     known: np.ndarray
     splits: np.ndarray
     present: np.ndarray
+    superseded: np.ndarray
     least: int = 1
     misaligned: np.ndarray | None = None
 
@@ -57,6 +61,7 @@ class Rows:
         """
         return np.select(
             [
+                self.superseded,
                 ~self.known,
                 ~self.present.any(axis=1),
                 self.present.sum(axis=1) < self.least,
@@ -75,8 +80,8 @@ class Rows:
 
 def count(reasons: np.ndarray) -> dict[str, int]:
     """Reason → rows that stay out for it."""
-    rows = np.bincount(reasons, minlength=len(REASONS)).tolist()
-    return dict(sorted((why, n) for why, n in zip(REASONS, rows, strict=True) if why and n))
+    rows = dict(zip(REASONS, np.bincount(reasons, minlength=len(REASONS)).tolist(), strict=True))
+    return {why: n for why, n in sorted(rows.items()) if n and why not in ("", SUPERSEDED)}
 
 
 def check_metadata(store: FeatureStore, objective: Objective, rule: SplitRule) -> None:
@@ -109,7 +114,7 @@ def read_rows(
     Raises:
         MmfeatError: the target holds something that the task cannot learn.
     """
-    columns = ["__key__", *objective.target_columns, *rule.columns]
+    columns = ["__key__", "status", *objective.target_columns, *rule.columns]
     table = store.read_samples(shard, list(dict.fromkeys(columns)))
     keys = table["__key__"].to_pylist()
     targets = objective.read(table)
@@ -121,4 +126,12 @@ def read_rows(
     present = np.zeros((len(keys), len(features)), bool)
     for number, column in enumerate(features.values()):
         present[:, number] = column.present
-    return Rows(keys, targets, objective.known(targets), encode(splits), present, objective.least)
+    return Rows(
+        keys=keys,
+        targets=targets,
+        known=objective.known(targets),
+        splits=encode(splits),
+        present=present,
+        superseded=store.superseded.among(table),
+        least=objective.least,
+    )

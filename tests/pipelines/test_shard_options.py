@@ -383,6 +383,52 @@ def test_features_made_before_a_retry_are_made_for_the_further_shard_alone(
     assert manifest["shards"][-1]["records"] == 3
 
 
+def test_a_record_that_was_tried_again_counts_once_in_every_later_stage(
+    mmfeat, make_table, tmp_path
+):
+    rows = [
+        {"file_name": f"{n:02}.png", "label": "ab"[n % 2], "split": ("train", "val", "test")[n % 3]}
+        for n in range(40)
+    ]
+    table = make_table(rows)
+    for n in range(0, 40, 4):
+        (table.parent / f"{n:02}.png").rename(table.parent / f"{n:02}.away")
+    shards, features, model, predictions = (tmp_path / name for name in "sfmp")
+    steps = (
+        ("shard", table, shards, *FLAGS, "--retry-failed"),
+        ("extract", shards, features),
+        ("score", model, features, predictions),
+    )
+    assert mmfeat(*steps[0][:-1]).returncode == 0
+    assert mmfeat(*steps[1]).returncode == 0
+    train = ("--target", "label", "--epochs", 1)
+    assert mmfeat("train", features, model, *train).returncode == 0
+    assert mmfeat(*steps[2]).returncode == 0
+    for numbers, failed in (((0, 4), 8), ((8,), 7)):
+        mend(table, numbers)
+        for step in steps:
+            result = mmfeat(*step)
+            assert result.returncode == 0, result.stderr
+        for folder, kind in ((shards, "shards"), (features, "features"), (predictions, None)):
+            kind = kind or "predictions"
+            totals = store.read_manifest(str(folder), kind)["totals"]
+            assert (totals["records"], totals["out"]) == (40, 40 - failed)
+            assert totals["rejected"] == {"image:not_found": failed}
+        column = store.read_manifest(str(features), "features")["totals"]["columns"]["image"]
+        assert (column["records"], column["out"]) == (40, 40 - failed)
+        assert column["rejected"] == {"not_found": failed}
+        scored = [
+            row
+            for path in sorted(predictions.glob("*.parquet"))
+            for row in pq.read_table(path).to_pylist()
+        ]
+        assert len(scored) == len({row["__key__"] for row in scored}) == 40
+        assert sum(row["status"] == "failed" for row in scored) == failed
+        result = mmfeat("evaluate", model, features, "--split", "all", "--json")
+        figures = json.loads(result.stdout)
+        assert (figures["rows"], figures["left_out"]) == (40 - failed, {"no modality": failed})
+
+
 # Bounds, names and characters.
 
 
