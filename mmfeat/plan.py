@@ -12,16 +12,25 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain, groupby, islice
+from itertools import islice
 from typing import Literal
 
 from mmfeat import storage
+from mmfeat.choice import Choice, Count, chosen
 from mmfeat.errors import MmfeatError
-from mmfeat.keys import order_of, tildes_of, unique_key
-from mmfeat.metadata import common_kind, kind_of
-from mmfeat.part import dump_part, load_part, size_of
-from mmfeat.sample import Record, Sample
-from mmfeat.selection import Condition
+from mmfeat.planlines import (
+    Line,
+    by_row,
+    bytes_of,
+    dump,
+    is_sized,
+    line_of,
+    load,
+    planned,
+    reason_of,
+    with_unique_keys,
+)
+from mmfeat.sample import Record
 from mmfeat.sorting import RUN_BYTES, external_sort
 from mmfeat.store import shard_name
 
@@ -31,15 +40,6 @@ Shuffle = Literal["hash", "none"]
 
 _WRITTEN = 1000
 """Lines of a plan written at a time."""
-
-_OF_A_MEMBER = 1024
-"""Bytes a member of a tar costs beside its content, header and padding, in the size of a shard."""
-
-_json = json.JSONEncoder(separators=(",", ":")).encode
-_quoted = json.encoder.encode_basestring_ascii
-
-_Line = bytes
-"""`ORDER KEY⇥ROW⇥BYTES⇥LACKS⇥PARTS,METADATA,PROBLEMS`, ASCII; sorting lines sorts records."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +62,6 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which records are planned, and under which key.
-
-    Attributes:
-        where: where given, records that do not meet it are left out.
-        keys: where given, records whose `key_of` is not among them are left out; the second of
-            each pair, where it is not empty, becomes the record's key.
-        key_of: see `keys`.
-    """
-
-    where: Condition | None = None
-    keys: Iterable[tuple[str, str]] | None = None
-    key_of: Callable[[Record], str] = lambda record: record.key
-
-
-@dataclass(frozen=True)
 class PlannedShard:
     """Records and known bytes of one shard."""
 
@@ -96,6 +80,7 @@ class Plan:
         problems: what is known to be wrong before anything is read → how many records.
         unsized: records of which some bytes are not known.
         read: records of the input, wanted or not.
+        absent: different keys that were wanted and that no record has.
     """
 
     shards: dict[str, PlannedShard]
@@ -104,6 +89,7 @@ class Plan:
     problems: dict[str, int] = field(default_factory=dict)
     unsized: int = 0
     read: int = 0
+    absent: int = 0
 
     @property
     def records(self) -> int:
@@ -127,7 +113,6 @@ def make_plan(
     layout: Layout,
     slots: Iterable[str] = (),
     choice: Choice = _ALL,
-    same_key: Callable[[Record, Record], None] | None = None,
     amend: Callable[[str], None] | None = None,
     run_bytes: int = RUN_BYTES,
 ) -> Plan:
@@ -140,44 +125,28 @@ def make_plan(
         layout: how records become shards.
         slots: what every record is expected to have, for the census.
         choice: which records are planned; all when not given.
-        same_key: called with two records that share a key, to refuse; else both are told apart
-            by a `~` and their row numbers.
         amend: called with the folder of the store once all shards are planned.
         run_bytes: bytes of lines sorted in memory at a time.
 
     Raises:
-        MmfeatError: there are no records, or `same_key` refuses.
+        MmfeatError: there are no records, or `choice` refuses two that share a key.
     """
     place = storage.join(folder, PLAN)
     found = storage.read_json(storage.join(place, "plan.json"))
-    if found and found["config_hash"] == config_hash:
-        return Plan(
-            {name: PlannedShard(**facts) for name, facts in found["shards"].items()},
-            **{name: found[name] for name in ("columns", "lacks", "problems", "unsized", "read")},
-        )
+    if found and found.pop("config_hash") == config_hash:
+        shards = {name: PlannedShard(**facts) for name, facts in found.pop("shards").items()}
+        return Plan(shards, **found)
     storage.remove(place)
-    counts: Counter[str] = Counter()
+    count = Count()
     kinds: dict[str, str | None] = {}
-    wanted = _wanted(records, choice.where, counts)
-    lines: Iterator[_Line]
-    if choice.keys is None:
-        lines = (_line(record, tuple(slots), kinds) for record in wanted)
-    else:
-        lines = _joined(
-            external_sort(
-                (_prefix(choice.key_of(r)) + b"\t" + _line(r, tuple(slots), kinds) for r in wanted),
-                run_bytes,
-            ),
-            external_sort(
-                (_prefix(key) + f"\t{_quoted(new)}\n".encode() for key, new in choice.keys),
-                run_bytes,
-            ),
-        )
-    lines = _with_unique_keys(external_sort(lines, run_bytes), same_key, counts)
+    expected = tuple(slots)
+    lines = chosen(records, choice, lambda r: line_of(r, expected, kinds), count, run_bytes)
+    lines = external_sort(lines, run_bytes)
+    lines = with_unique_keys(lines, choice.same_key, lambda: count.tildes)
     if layout.shuffle == "none":
-        lines = external_sort((_by_row(line) for line in lines), run_bytes)
+        lines = external_sort(map(by_row, lines), run_bytes)
     census = _Census()
-    shards: dict[str, PlannedShard] = {}
+    shards = {}
     for index, block in enumerate(_blocks(lines, layout), layout.first):
         name = shard_name(index, layout.name)
         shards[name] = _write_shard(storage.join(place, f"{name}.jsonl"), block, census)
@@ -185,8 +154,8 @@ def make_plan(
         choice.where.check()
     if not shards:
         raise MmfeatError(
-            "the input holds no records" if not counts["read"] else
-            f"none of the {counts['read']} records of the input is selected",
+            "the input holds no records" if not count.read else
+            f"none of the {count.read} records of the input is selected",
             cure="Check the path and the flags that select records",
         )  # fmt: skip
     if amend:
@@ -197,7 +166,8 @@ def make_plan(
         {json.loads(slots): number for slots, number in sorted(census.lacks.items())},
         dict(sorted(census.problems.items())),
         census.unsized,
-        counts["read"],
+        count.read,
+        count.absent,
     )
     storage.write_json(
         storage.join(place, "plan.json"), {"config_hash": config_hash, **asdict(plan)}
@@ -208,7 +178,7 @@ def make_plan(
 def read_plan(folder: str, shard: str) -> list[Record]:
     """The records of one shard, in their order."""
     with storage.open_input(storage.join(folder, PLAN, f"{shard}.jsonl")) as file:
-        return [_load(line) for line in file.read().splitlines()]
+        return [load(line) for line in file.read().splitlines()]
 
 
 def planned_shards(folder: str) -> list[str]:
@@ -233,8 +203,7 @@ def amend_plan(
         for record in records:
             problems = {slot: (reason, detail) for slot, detail in marks.get(record.key, ())}
             record = replace(record, problems={**record.problems, **problems})
-            line = f"[{record.row},{_quoted(record.key)},{_payload(record)}]\n"
-            output.write(line.encode())
+            output.write(dump(record))
 
 
 def remove_plan(folder: str) -> None:
@@ -246,105 +215,16 @@ def remove_plan(folder: str) -> None:
     storage.remove(storage.join(folder, PLAN))
 
 
-def _wanted(
-    records: Iterable[Record], where: Condition | None, counts: Counter[str]
-) -> Iterator[Record]:
-    for record in records:
-        counts["read"] += 1
-        if "~" in record.key:
-            counts["tildes"] = max(counts["tildes"], tildes_of(record.key))
-        if where is None or where(record):
-            yield record
-
-
-def _prefix(key: str) -> bytes:
-    """What a line begins with: equal for equal keys and for no others."""
-    return f"{order_of(key)} {_quoted(key)}".encode()
-
-
-def _line(record: Record, slots: tuple[str, ...], kinds: dict[str, str | None]) -> _Line:
-    for name, value in record.metadata.items():
-        kind = kind_of(value)
-        if name not in kinds or kinds[name] != kind:
-            kinds[name] = common_kind(kinds.get(name), kind)
-    total, known = 0, True
-    for part in record.parts.values():
-        size = size_of(part)
-        total += _OF_A_MEMBER + (size or 0)
-        known = known and size is not None
-    lacks = ", ".join([slot for slot in slots if slot not in record.parts])
-    return (
-        f"{order_of(record.key)} {_quoted(record.key)}\t{record.row:012d}\t"
-        f"{total}{'' if known else '?'}\t{_quoted(lacks)}\t{_payload(record)}\n"
-    ).encode()
-
-
-def _payload(record: Record) -> str:
-    """Parts, metadata and problems as ASCII JSON; a name that is not UTF-8 survives as it is."""
-    parts = {slot: dump_part(part) for slot, part in record.parts.items()}
-    return _json((parts, record.metadata, record.problems))[1:-1]
-
-
-def _by_row(line: _Line) -> _Line:
-    """The same line, to be sorted by its row."""
-    key, row, rest = line.split(b"\t", 2)
-    return b"%s %s\t%s\t%s" % (row, key.split(b" ", 1)[1], row, rest)
-
-
-def _joined(lines: Iterator[_Line], wanted: Iterator[_Line]) -> Iterator[_Line]:
-    """The lines behind whose prefix a wanted one stands; both sides are sorted alike."""
-    key, new = _key_and_name(next(wanted, b""))
-    for line in lines:
-        own, rest = line.split(b"\t", 1)
-        while key and key < own:
-            key, new = _key_and_name(next(wanted, b""))
-        if not key:
-            return
-        if key == own:
-            yield _prefix(new) + rest[rest.index(b"\t") :] if new else rest
-
-
-def _key_and_name(line: _Line) -> tuple[bytes, str]:
-    key, _, new = line.partition(b"\t")
-    return key, json.loads(new) if new else ""
-
-
-def _with_unique_keys(
-    lines: Iterable[_Line],
-    same_key: Callable[[Record, Record], None] | None,
-    counts: Mapping[str, int],
-) -> Iterator[_Line]:
-    for prefix, group in groupby(lines, key=lambda line: line[: line.index(b"\t")]):
-        sharing = iter(group)
-        first, second = next(sharing), next(sharing, None)
-        empty = prefix.endswith(b' ""')
-        if second is None and not empty:
-            yield first
-            continue
-        if second and not empty and same_key:
-            same_key(_record_of(first), _record_of(second))
-        for line in chain([first], [second] if second else [], sharing):
-            yield _renamed(line, counts["tildes"])
-
-
-def _renamed(line: _Line, tildes: int) -> _Line:
-    """The line under a key that no other record has; its place in the order stays."""
-    prefix, row, rest = line.split(b"\t", 2)
-    order, key = prefix.split(b" ", 1)
-    unique = _quoted(unique_key(json.loads(key), int(row), tildes)).encode()
-    return b"%s %s\t%s\t%s" % (order, unique, row, rest)
-
-
-def _blocks(lines: Iterable[_Line], layout: Layout) -> Iterator[Iterator[_Line]]:
+def _blocks(lines: Iterable[Line], layout: Layout) -> Iterator[Iterator[Line]]:
     """Lines, one block a shard; each must be used up before the next."""
     lines = iter(lines)
     ahead = next(lines, None)
 
-    def block() -> Iterator[_Line]:
+    def block() -> Iterator[Line]:
         nonlocal ahead
         count, total = 0, 0
         while ahead is not None:
-            size = _size(ahead)
+            size = bytes_of(ahead)
             full = layout.bytes is not None and total + size > layout.bytes
             if count == layout.samples or (count and full):
                 return
@@ -356,10 +236,6 @@ def _blocks(lines: Iterable[_Line], layout: Layout) -> Iterator[Iterator[_Line]]
         yield block()
 
 
-def _size(line: _Line) -> int:
-    return int(line.split(b"\t", 3)[2].rstrip(b"?"))
-
-
 class _Census:
     """What is known of the planned records before any of them is read."""
 
@@ -369,41 +245,19 @@ class _Census:
         self.unsized = 0
 
 
-def _write_shard(path: str, block: Iterator[_Line], census: _Census) -> PlannedShard:
+def _write_shard(path: str, block: Iterator[Line], census: _Census) -> PlannedShard:
     count, total = 0, 0
     with storage.create(path) as output:
         while lines := list(islice(block, _WRITTEN)):
             written = []
             for line in lines:
-                prefix, row, size, lack, payload = line.split(b"\t", 4)
-                key = prefix.split(b" ", 1)[1]
-                written.append(b"[%d,%s,%s]\n" % (int(row), key, payload[:-1]))
-                total += int(size.rstrip(b"?"))
-                census.lacks[lack] += 1
-                census.unsized += size.endswith(b"?")
-                if not payload.endswith(b",{}\n"):
-                    census.problems[_reason(payload)] += 1
+                record, lacks, sound = planned(line)
+                written.append(record)
+                total += bytes_of(line)
+                census.lacks[lacks] += 1
+                census.unsized += not is_sized(line)
+                if not sound:
+                    census.problems[reason_of(record)] += 1
             output.write(b"".join(written))
             count += len(lines)
     return PlannedShard(count, total)
-
-
-def _reason(payload: bytes) -> str:
-    record = _load(b'[0,"",%s]' % payload)
-    return Sample(record, problems=dict(record.problems)).reason or ""
-
-
-def _record_of(line: _Line) -> Record:
-    prefix, row, _, _, payload = line.split(b"\t", 4)
-    return _load(b"[%d,%s,%s]" % (int(row), prefix.split(b" ", 1)[1], payload))
-
-
-def _load(line: bytes) -> Record:
-    row, key, parts, metadata, problems = json.loads(line)
-    return Record(
-        row,
-        key,
-        {slot: load_part(fields) for slot, fields in parts.items()},
-        metadata,
-        {slot: (reason, detail) for slot, (reason, detail) in problems.items()},
-    )

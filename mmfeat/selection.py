@@ -228,14 +228,12 @@ class Selection:
         return "" if value is None else str(value)
 
     def wanted(self) -> Iterator[str]:
-        """The keys of the file, streamed: one a line, a column of a table, or DataComp's .npy.
+        """The keys of the file, streamed: one a line, a column of a table, or DataComp's .npy."""
+        return read_keys(self.keys)
 
-        A key that is looked up as such may be written as the input has it: `v1.2` finds `v1_2`.
-        """
-        for key in read_keys(self.keys):
-            yield key
-            if not self.keys_column and (safe := safe_key(key)) != key:
-                yield safe
+    def fold(self, key: str) -> str:
+        """A key may be written as the input has it: `v1.2` finds `v1_2`."""
+        return key if self.keys_column else safe_key(key)
 
 
 def read_keys(path: str) -> Iterator[str]:

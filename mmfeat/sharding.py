@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 
 from mmfeat import console, progress, storage, store
 from mmfeat.cells import with_contents
+from mmfeat.choice import Choice
 from mmfeat.dedup import find_duplicates
 from mmfeat.errors import MmfeatError
 from mmfeat.modalities import MODALITIES
 from mmfeat.parallel import default_threads, ordered_map
 from mmfeat.part import File, Part
-from mmfeat.plan import Choice, Plan, amend_plan, make_plan, planned_shards, read_plan, remove_plan
+from mmfeat.plan import Plan, amend_plan, make_plan, planned_shards, read_plan, remove_plan
 from mmfeat.retry import Retry, after_retry, failed_rows, further_shards, has_failed
 from mmfeat.sample import Record, Sample
 from mmfeat.selection import Condition
@@ -79,7 +80,7 @@ class Sharding(Stage):
                     cure="Bring its files back, or shard the input anew into another directory",
                 )
         plan = self.make_plan(source, self.output)
-        self._kinds, self._selected = plan.columns, {"read": plan.read, "wanted": plan.records}
+        self._kinds, self._selected = plan.columns, _selected(plan)
         return [self._task(name, shard.records) for name, shard in plan.shards.items()]
 
     def make_plan(self, source: Source, folder: str, *, sized: bool = False) -> Plan:
@@ -101,8 +102,9 @@ class Sharding(Stage):
                 Condition(config.where) if config.where else None,
                 ((key, "") for key in config.selection.wanted()) if config.keys else None,
                 config.selection.value,
+                config.selection.fold,
+                _refuse_same_key if config.refuses_duplicates else None,
             ),
-            same_key=_refuse_same_key if config.refuses_duplicates else None,
             amend=amend,
         )
 
@@ -289,7 +291,8 @@ class Sharding(Stage):
         """How many records were not wanted."""
         selection = manifest["selection"]
         left_out = selection.get("read", 0) - selection.get("wanted", 0)
-        return {"not selected (not counted above)": left_out} if left_out else {}
+        facts = {"not selected (not counted above)": left_out} if left_out else {}
+        return facts | _absent(selection)
 
 
 class _Tally:
@@ -341,6 +344,17 @@ def _with_size(part: Part) -> Part:
         return part
 
 
+def _selected(plan: Plan) -> dict[str, int]:
+    """What the manifest says of the choice of records."""
+    return {"read": plan.read, "wanted": plan.records, "absent": plan.absent}
+
+
+def _absent(selection: Mapping[str, int]) -> dict[str, int]:
+    """Keys that were asked for in vain, for a person to read."""
+    absent = selection.get("absent", 0)
+    return {"keys of --keys not found": absent} if absent else {}
+
+
 def _listing(receipt: Receipt, rows: int) -> dict[str, Any]:
     facts = receipt.files[f"{receipt.shard}.tar"]
     return {
@@ -381,6 +395,7 @@ def dry_run(config: ShardConfig, folder: str) -> dict[str, Any]:
     facts: dict[str, Any] = {"records": plan.records}
     if plan.read != plan.records:
         facts["not selected"] = plan.read - plan.records
+    facts |= _absent(_selected(plan))
     facts["shards"] = len(plan.shards)
     facts["bytes"] = plan.bytes
     if plan.unsized:

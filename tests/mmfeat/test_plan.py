@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfeat import storage
+from mmfeat.choice import Choice
 from mmfeat.errors import MmfeatError
 from mmfeat.keys import order_of
 from mmfeat.part import Base64, Cell, File, Member, Text
 from mmfeat.plan import (
-    Choice,
     Layout,
     amend_plan,
     make_plan,
@@ -80,14 +80,16 @@ def test_every_record_is_planned_once_under_a_key_of_its_own(
     keys=st.lists(st.text(st.sampled_from('ab"\\\t\n é'), max_size=2), min_size=1, max_size=9),
     wanted=st.lists(st.text(st.sampled_from('abc"\\\t\n é'), max_size=2), max_size=9),
     run_bytes=st.integers(1, 500),
+    fold=st.sampled_from([str.lower, lambda key: key.replace("b", "a"), lambda key: key]),
 )
 def test_of_the_keys_those_that_are_wanted_are_planned_and_no_others(
-    tmp_path_factory, keys, wanted, run_bytes
+    tmp_path_factory, keys, wanted, run_bytes, fold
 ):
     folder = tmp_path_factory.mktemp("plan")
-    choice = Choice(keys=((key, "") for key in wanted))
+    choice = Choice(keys=((key, "") for key in wanted), fold=fold)
     options = {"choice": choice, "run_bytes": run_bytes}
-    expected = [row for row, key in enumerate(keys) if key in wanted]
+    found = {*wanted, *map(fold, wanted)}
+    expected = [row for row, key in enumerate(keys) if key in found]
     if not expected:
         with pytest.raises(MmfeatError, match=f"none of the {len(keys)} records"):
             plan_of(folder, records(keys), **options)
@@ -95,6 +97,7 @@ def test_of_the_keys_those_that_are_wanted_are_planned_and_no_others(
     plan, shards = plan_of(folder, records(keys), **options)
     assert sorted(record.row for record in flat(shards)) == expected
     assert (plan.read, plan.records) == (len(keys), len(expected))
+    assert plan.absent == sum(not {key, fold(key)} & {*keys} for key in {*wanted})
 
 
 def test_records_are_looked_up_by_what_they_are_asked_for_and_take_the_new_key(tmp_path):
@@ -127,8 +130,8 @@ def test_shared_keys_are_refused_where_asked_and_empty_ones_are_not(tmp_path):
         raise MmfeatError(f"{first.row} and {second.row}")
 
     with pytest.raises(MmfeatError, match="0 and 2"):
-        plan_of(tmp_path, records(["a", "b", "a"]), same_key=refuse)
-    _, shards = plan_of(tmp_path, records(["", "b", ""]), same_key=refuse)
+        plan_of(tmp_path, records(["a", "b", "a"]), choice=Choice(same_key=refuse))
+    _, shards = plan_of(tmp_path, records(["", "b", ""]), choice=Choice(same_key=refuse))
     assert {record.key for record in flat(shards)} == {"row~0", "b", "row~2"}
 
 

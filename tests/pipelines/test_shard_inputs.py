@@ -282,6 +282,7 @@ def test_a_store_is_filtered_by_a_condition_and_by_keys(
     assert {row["n"] for row in rows_of(tmp_path / "where")} == {"10", "13", "16", "19"}
     assert samples_of(tmp_path / "where").items() <= whole.items()
     assert "not selected" in result.stdout
+    assert "not found" not in result.stdout
     wanted = ["p00~0", "p00~7", "p01", "gone", "never was", "lost", "two words　and 👩‍👩‍👧 é~8"]
     (tmp_path / "keys.txt").write_text("\n".join(wanted) + "\n")
     result = mmfeat("shard", mixed_store, tmp_path / "keys", "--keys", tmp_path / "keys.txt")
@@ -289,7 +290,8 @@ def test_a_store_is_filtered_by_a_condition_and_by_keys(
     got = {row["__key__"] for row in rows_of(tmp_path / "keys")}
     assert got == set(wanted) - {"never was"}
     selection = manifest_of(tmp_path / "keys")["selection"]
-    assert selection == {"read": 20, "wanted": 6}
+    assert selection == {"read": 20, "wanted": 6, "absent": 1}
+    assert "keys of --keys not found" in result.stdout
 
 
 def test_a_list_of_keys_that_is_no_utf_8_is_read(mmfeat, toy_table, tmp_path, rows_of):
