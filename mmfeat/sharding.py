@@ -1,40 +1,39 @@
 """Sharding: raw records → WebDataset tars, with one row a record that says what became of it."""
 
-import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from mmfeat import console, progress, storage, store
+from mmfeat import progress, storage, store
 from mmfeat.cells import with_contents
-from mmfeat.choice import Choice
-from mmfeat.dedup import find_duplicates
 from mmfeat.errors import MmfeatError
 from mmfeat.modalities import MODALITIES
-from mmfeat.parallel import default_threads, ordered_map
-from mmfeat.part import File, Part
-from mmfeat.plan import Plan, amend_plan, make_plan, planned_shards, read_plan, remove_plan
-from mmfeat.retry import Retry, after_retry, failed_rows, further_shards, has_failed
+from mmfeat.parallel import ordered_map
+from mmfeat.plan import read_plan, remove_plan
+from mmfeat.retry import Retry, after_retry, further_shards, has_failed
 from mmfeat.sample import Record, Sample
-from mmfeat.selection import Condition
 from mmfeat.shard_config import ShardConfig
+from mmfeat.shard_plan import (
+    FAR_THREADS,
+    absent_keys,
+    is_far,
+    open_input,
+    plan_input,
+    plan_retry,
+    selected,
+)
 from mmfeat.shard_rows import ShardRows, metadata_columns
 from mmfeat.shards import TarWriter
-from mmfeat.sources import Source, open_source
+from mmfeat.sources import Source
 from mmfeat.stage import RunStoppedError, ShardTask, Stage
 from mmfeat.store import Receipt
 
 _BATCH = 16
 """Records handed to a thread at a time."""
-
-_FAR_THREADS = 16
-"""Threads that wait for files of a server, where none are asked for."""
 
 _ENOUGH = 100
 """Records after which the part of rejected ones is looked at."""
@@ -58,7 +57,8 @@ class Sharding(Stage):
 
     def plan(self) -> list[ShardTask]:
         """Plan the shards; needs one pass over the table, none over the media."""
-        source = self._open()
+        source = open_input(self.config)
+        self.slots = source.slots
         shuffle = self.config.layout(in_order=source.in_order).shuffle
         settings = self.config.settings(source.describe(), shuffle)
         self.config_hash = store.claim(self.output, "shards", settings)
@@ -79,34 +79,9 @@ class Sharding(Stage):
                     got=lost,
                     cure="Bring its files back, or shard the input anew into another directory",
                 )
-        plan = self.make_plan(source, self.output)
-        self._kinds, self._selected = plan.columns, _selected(plan)
+        plan = plan_input(self.config, source, self.output, self.config_hash)
+        self._kinds, self._selected = plan.columns, selected(plan)
         return [self._task(name, shard.records) for name, shard in plan.shards.items()]
-
-    def make_plan(self, source: Source, folder: str, *, sized: bool = False) -> Plan:
-        """Plan the whole input; `folder` holds the plan, and no more is written."""
-        config = self.config
-        records = source.records()
-        if sized or config.max_shard_bytes:
-            records = self._sized(records)
-        amend: Callable[[str], None] | None = None
-        if config.dedup == "exact" and not sized:
-            amend = self._mark_duplicates
-        return make_plan(
-            records,
-            folder,
-            config_hash=self.config_hash,
-            layout=config.layout(in_order=source.in_order),
-            slots=source.slots,
-            choice=Choice(
-                Condition(config.where) if config.where else None,
-                ((key, "") for key in config.selection.wanted()) if config.keys else None,
-                config.selection.value,
-                config.selection.fold,
-                _refuse_same_key if config.refuses_duplicates else None,
-            ),
-            amend=amend,
-        )
 
     def _plan_retry(self, source: Source) -> list[ShardTask]:
         """The shards that are there, and further ones for the records that failed."""
@@ -121,17 +96,8 @@ class Sharding(Stage):
         tasks = [ShardTask(s["name"], s["records"], done=True) for s in manifest["shards"]]
         if not has_failed(self.output, manifest):
             return tasks
-        layout = self.config.layout(in_order=source.in_order)
-        plan = make_plan(
-            source.records(),
-            self.output,
-            config_hash=self._retry.config_hash(self.config_hash),
-            layout=replace(layout, first=self._retry.first_shard),
-            slots=source.slots,
-            choice=Choice(
-                keys=failed_rows(self.output, manifest), key_of=lambda record: str(record.row)
-            ),
-        )
+        config_hash = self._retry.config_hash(self.config_hash)
+        plan = plan_retry(self.config, source, self._retry, manifest, config_hash)
         return tasks + [self._task(name, shard.records) for name, shard in plan.shards.items()]
 
     def _task(self, shard: str, records: int, config_hash: str = "") -> ShardTask:
@@ -149,36 +115,6 @@ class Sharding(Stage):
         return self._retry.config_hash(self.config_hash) if retried and self._retry else (
             self.config_hash
         )  # fmt: skip
-
-    def _open(self) -> Source:
-        config = self.config
-        source = open_source(config.input, config.input_options)
-        for line in source.notes():
-            console.note(f"shard: {line}")
-        missing = [name for name in config.required if name not in source.slots]
-        if missing:
-            raise MmfeatError(
-                f"--require asks for a modality that {config.input} does not have",
-                got=missing[0],
-                cure=f"It has: {', '.join(source.slots)}",
-            )
-        self.slots = source.slots
-        return source
-
-    def _sized(self, records: Iterator[Record]) -> Iterator[Record]:
-        first = next(records, None)
-        if first is None:
-            return records
-        records = chain([first], records)
-        if any(map(_is_far, first.parts.values())):
-            return ordered_map(_with_sizes, records, threads=_FAR_THREADS)
-        return map(_with_sizes, records)
-
-    def _mark_duplicates(self, folder: str) -> None:
-        threads = self.config.threads or default_threads()
-        shards = ((name, read_plan(folder, name)) for name in planned_shards(folder))
-        for shard, marks in find_duplicates(shards, self.config.contents(), threads=threads):
-            amend_plan(folder, shard, marks, "duplicate")
 
     def finished(self) -> dict[str, Any] | None:
         """The manifest of a finished store of this configuration."""
@@ -238,8 +174,8 @@ class Sharding(Stage):
         """
         reader = self.config.reader(self.slots, processes=self.processes)
         found = with_contents(records)
-        far = any(_is_far(part) for record in records for part in record.parts.values())
-        threads = self.config.threads or (_FAR_THREADS if far else 1)
+        far = any(is_far(part) for record in records for part in record.parts.values())
+        threads = self.config.threads or (FAR_THREADS if far else 1)
         if self.processes > 1 and not far and not self.config.threads:
             return map(reader.read, found)
         batch = 1 if far else _BATCH
@@ -292,7 +228,7 @@ class Sharding(Stage):
         selection = manifest["selection"]
         left_out = selection.get("read", 0) - selection.get("wanted", 0)
         facts = {"not selected (not counted above)": left_out} if left_out else {}
-        return facts | _absent(selection)
+        return facts | absent_keys(selection)
 
 
 class _Tally:
@@ -322,37 +258,8 @@ class _Tally:
             )
 
 
-def _is_far(part: Part) -> bool:
-    return isinstance(part, File) and "://" in part.path
-
-
 def _weight(sample: Sample) -> int:
     return sum(map(len, sample.members.values()))
-
-
-def _with_sizes(record: Record) -> Record:
-    return replace(record, parts={slot: _with_size(part) for slot, part in record.parts.items()})
-
-
-def _with_size(part: Part) -> Part:
-    if not isinstance(part, File) or part.size is not None or part.path.startswith("http"):
-        return part
-    try:
-        size = storage.size(part.path) if _is_far(part) else os.stat(part.path).st_size
-        return File(part.path, size)
-    except (OSError, ValueError, ImportError, MmfeatError):
-        return part
-
-
-def _selected(plan: Plan) -> dict[str, int]:
-    """What the manifest says of the choice of records."""
-    return {"read": plan.read, "wanted": plan.records, "absent": plan.absent}
-
-
-def _absent(selection: Mapping[str, int]) -> dict[str, int]:
-    """Keys that were asked for in vain, for a person to read."""
-    absent = selection.get("absent", 0)
-    return {"keys of --keys not found": absent} if absent else {}
 
 
 def _listing(receipt: Receipt, rows: int) -> dict[str, Any]:
@@ -367,42 +274,8 @@ def _listing(receipt: Receipt, rows: int) -> dict[str, Any]:
     }
 
 
-def _refuse_same_key(first: Record, second: Record) -> None:
-    raise MmfeatError(
-        f"keys must be unique: rows {first.row} and {second.row} of the input (counted from 0) "
-        "share one",
-        got=first.key,
-        cure="Name another --key-column, or tell them apart with --duplicate-keys suffix",
-    )
-
-
 def _status(sample: Sample, required: set[str]) -> str:
     """`ok`, `partial` where a part cannot be used, `failed` where nothing usable is left."""
     if not sample.members or required & sample.problems.keys():
         return "failed"
     return "partial" if sample.problems else "ok"
-
-
-def dry_run(config: ShardConfig, folder: str) -> dict[str, Any]:
-    """What a run would make, for a person to read; the plan goes into `folder`, to be thrown away.
-
-    Raises:
-        MmfeatError: as the run itself would.
-    """
-    stage = Sharding(config)
-    source = stage._open()
-    plan = stage.make_plan(source, folder, sized=True)
-    facts: dict[str, Any] = {"records": plan.records}
-    if plan.read != plan.records:
-        facts["not selected"] = plan.read - plan.records
-    facts |= _absent(_selected(plan))
-    facts["shards"] = len(plan.shards)
-    facts["bytes"] = plan.bytes
-    if plan.unsized:
-        facts["records of unknown size"] = plan.unsized
-    lacking = Counter(plan.lacks)
-    facts[f"records with {', '.join(source.slots)}"] = lacking.pop("", 0)
-    facts |= {f"records without {slots}": number for slots, number in lacking.items()}
-    facts |= {f"records with {reason}": number for reason, number in plan.problems.items()}
-    facts |= {f"column {name}": kind for name, kind in plan.columns.items()}
-    return facts

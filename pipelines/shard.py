@@ -8,7 +8,8 @@ from mmfeat.cli import run_stage
 from mmfeat.console import show_summary
 from mmfeat.options import parse_known
 from mmfeat.shard_config import ShardConfig
-from mmfeat.sharding import Sharding, dry_run
+from mmfeat.shard_plan import dry_run
+from mmfeat.sharding import Sharding
 from pipelines.workers import warm_up
 
 

@@ -221,7 +221,8 @@ def _train_all(config: CompareConfig, systems: Sequence[System]) -> None:
 
 def _pool(config: CompareConfig, most: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.compare.run"])
+    # Optimisers import the second on their first use, which takes longer than many a training.
+    context.set_forkserver_preload(["training.compare.run", "torch._dynamo"])
     workers = min(config.workers or os.cpu_count() or 1, most)
     # A process for each system, so that its peak memory is its own.
     return ProcessPoolExecutor(workers, context, initializer=_begin, max_tasks_per_child=1)
