@@ -15,7 +15,6 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.checkpoint import load_model
 from mmfeat.scoring import ScoreConfig, Scoring
-from mmfeat.stage import ShardTask
 from tests.training.stores import Records, write_store
 from training import align_report, evaluate, train
 from training.contrastive import infonce, siglip
@@ -112,8 +111,8 @@ def test_the_scores_of_a_record_are_those_of_the_ranking(
 ) -> None:
     stage = Scoring(ScoreConfig(pairs["model"], pairs["features"], str(tmp_path)))
     loaded = stage.load()
-    for shard, records in FeatureStore(pairs["features"]).shards.items():
-        stage.process(ShardTask(shard, records), loaded)
+    for task in stage.plan():
+        stage.process(task, loaded)
     scored = {
         row["__key__"]: row
         for shard in FeatureStore(pairs["features"]).shards
