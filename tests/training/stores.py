@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from mmfeat import storage
 from mmfeat.features import OK, FeatureStore, Outcome, Shape, column_batch, column_schema
-from mmfeat.store import FORMAT, shard_name
+from mmfeat.store import FORMAT, keys_digest, shard_name
 from training.data import Dataset, load_dataset
 from training.objectives import OBJECTIVES
 from training.splits import SplitRule
@@ -74,7 +74,7 @@ def _shape(values: np.ndarray) -> Shape:
 def _write_samples(folder: str, index: int, records: Records, rows: np.ndarray) -> None:
     table = pa.table(
         {
-            "__key__": [f"key-{row:06d}" for row in rows],
+            "__key__": [_key(row) for row in rows],
             "status": ["ok"] * len(rows),
             "reason": pa.nulls(len(rows), pa.string()),
             "error": pa.nulls(len(rows), pa.string()),
@@ -84,6 +84,10 @@ def _write_samples(folder: str, index: int, records: Records, rows: np.ndarray) 
     path = storage.join(folder, "samples", f"{shard_name(index)}.parquet")
     with storage.create(path) as output:
         pq.write_table(table, output)
+
+
+def _key(row: int) -> str:
+    return f"key-{row:06d}"
 
 
 def _take(values: Sequence[Any], rows: np.ndarray) -> pa.Array:
@@ -108,7 +112,12 @@ def _manifest(records: Records, parts: Sequence[np.ndarray]) -> Mapping[str, Any
             for name, values in records.features.items()
         },
         "shards": [
-            {"name": shard_name(index), "records": len(rows)} for index, rows in enumerate(parts)
+            {
+                "name": shard_name(index),
+                "records": len(rows),
+                "keys_sha256": keys_digest([_key(row) for row in rows]),
+            }
+            for index, rows in enumerate(parts)
         ],
         "totals": {"records": records.count},
     }
