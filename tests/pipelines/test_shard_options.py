@@ -284,6 +284,18 @@ def test_records_mended_in_several_steps_are_all_there_at_the_end(
     assert manifest_of(out)["totals"]["rejected"] == {}
 
 
+def test_further_shards_hold_no_more_bytes_than_asked(mmfeat, broken_table, tmp_path):
+    out, flags = tmp_path / "out", ("--max-shard-bytes", 5000)
+    assert mmfeat("shard", broken_table, out, *flags).returncode == 0
+    first = len(manifest_of(out)["shards"])
+    mend(broken_table, range(0, 40, 4))
+    for path in broken_table.parent.glob("*.png"):
+        path.write_bytes(path.read_bytes() + b"\0" * 2000)
+    assert mmfeat("shard", broken_table, out, *flags, "--retry-failed").returncode == 0
+    further = manifest_of(out)["shards"][first:]
+    assert [shard["records"] for shard in further] == [1] * 10
+
+
 def test_the_plain_command_finds_nothing_to_do_after_a_retry(
     mmfeat, broken_table, tmp_path, whole_of
 ):
