@@ -102,3 +102,13 @@ def upright(image: Image.Image) -> Image.Image:
         Exception
     ):  # EXIF is written by cameras and editors, often wrongly; pixels are still good
         return image
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """16 bits of grey brought to 8; other pictures as they are.
+
+    Pillow's own conversion takes all above 255 for white.
+    """
+    if not image.mode.startswith("I"):
+        return image
+    return image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")

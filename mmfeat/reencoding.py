@@ -22,7 +22,13 @@ from PIL import Image
 
 from mmfeat import images
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.images import load_image, open_image, pillow_errors_as_record_errors, upright
+from mmfeat.images import (
+    eight_bits,
+    load_image,
+    open_image,
+    pillow_errors_as_record_errors,
+    upright,
+)
 
 ResizeMode = Literal["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"]
 PictureFormat = Literal["", "jpg", "png", "webp"]
@@ -180,10 +186,7 @@ def _check_pixels(width: int, height: int) -> None:
 def _plain(image: Image.Image) -> Image.Image:
     """The picture in one of L, RGB and RGBA."""
     with pillow_errors_as_record_errors():
-        if image.mode.startswith("I"):
-            # 16 bits of grey. Pillow's own conversion to 8 takes all above 255 for white.
-            levels = image.convert("I").point(lambda level: level * (1 / 257) + 0.5)
-            return levels.convert("L")
+        image = eight_bits(image)
         if image.has_transparency_data:
             return image.convert("RGBA")
         return image.convert("L" if image.mode in ("1", "L", "F") else "RGB")

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmfeat.errors import RecordError
-from mmfeat.images import load_image, pillow_errors_as_record_errors, upright
+from mmfeat.images import eight_bits, load_image, pillow_errors_as_record_errors, upright
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,7 @@ class Picture:
 def rgb(image: Image.Image) -> Image.Image:
     """The picture in RGB: alpha laid on white, 16 bits of grey brought to 8."""
     with pillow_errors_as_record_errors():
-        if image.mode.startswith("I"):
-            # Pillow's own conversion takes all above 255 for white.
-            image = image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
+        image = eight_bits(image)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, "white")
