@@ -9,9 +9,9 @@ import csv
 import importlib.util
 import json
 import random
-import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import contenders, measure
-from benchmarks.contenders import REPOSITORY
-from benchmarks.features import cosines, key_to_vector, marginal_seconds, settled_precision
+from benchmarks import contenders
+from benchmarks.features import cosines
 from benchmarks.folder import work_folder
+from benchmarks.runs import run_extract, run_mmfeat
 from mmfeat.console import note, show_table
 from mmfeat.options import parse
 
@@ -77,7 +77,7 @@ class Run:
     """The fastest run of one program."""
 
     seconds: float
-    vectors: dict[str, np.ndarray]
+    vectors: Mapping[str, np.ndarray]
     """Key → vector."""
     words: str
     """Precision or batch size that it took."""
@@ -106,25 +106,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _ours(options: Options, folder: Path, model: Path, precision: str) -> Run:
-    output = folder / precision
-    shutil.rmtree(output, ignore_errors=True)
-    command = _mmfeat(
-        "extract",
-        str(folder / "shards"),
-        str(output),
-        f"--encoder=text=st:{model}",
-        f"--precision={precision}",
-        f"--threads={options.cores}",
-        "--device=cpu",
-    )
-    usage = _run(command, output)
-    return Run(
-        marginal_seconds(output, "text"),
-        key_to_vector(output, "text"),
-        settled_precision(output, "text"),
-        usage.seconds,
-        usage.peak_mb,
-    )
+    encoders, flag = {"text": f"st:{model}"}, f"--precision={precision}"
+    with _failure_ends_all():
+        run = run_extract(folder / "shards", folder / precision, encoders, options.cores, flag)
+    usage, words = run.usage, run.precision["text"]
+    return Run(run.marginal_s, run.vectors["text"], words, usage.seconds, usage.peak_mb)
 
 
 def _theirs(options: Options, model: Path, texts: dict[str, str]) -> Run:
@@ -189,19 +175,15 @@ def _shard(folder: Path, texts: dict[str, str]) -> None:
         writer = csv.writer(file)
         writer.writerow(("id", "text"))
         writer.writerows(texts.items())
-    shutil.rmtree(output, ignore_errors=True)
     flags = ("--key-column=id", f"--samples-per-shard={max(1, -(-len(texts) // 2))}")
-    _run(_mmfeat("shard", str(table), str(output), *flags), output)
+    with _failure_ends_all():
+        run_mmfeat("shard", table, output, *flags)
 
 
-def _mmfeat(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "mmfeat.cli", *arguments]
-
-
-def _run(command: list[str], output: Path) -> measure.Usage:
-    log = str(output.with_name(f"{output.name}.log"))
+@contextmanager
+def _failure_ends_all() -> Iterator[None]:
     try:
-        return measure.run(command, output=str(output), folder=str(REPOSITORY), log=log)
+        yield
     except RuntimeError as error:
         sys.exit(f"text: {error}")
 
