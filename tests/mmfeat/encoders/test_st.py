@@ -1,13 +1,11 @@
 import json
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from mmfeat.encoders import Encoder, fingerprint
 from mmfeat.encoders import st as scheme
@@ -42,14 +40,6 @@ TEXTS = [
     "unbelievablyconcatenatedwordwithoutspaces" * 3,
     "\u200b zero width",
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def load(name: object = MODEL, modality: str = "text", **values: str) -> Encoder:
