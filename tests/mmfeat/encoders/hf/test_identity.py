@@ -1,0 +1,112 @@
+"""What an encoder by `hf:` depends on is in its identity: weights, settings, the hub's revision."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmfeat.encoders import EncoderSpec, Settings, fingerprint
+from tests.mmfeat.encoders.checks import cosine, features
+from tests.mmfeat.encoders.hf.checkpoints import transformers
+from tests.mmfeat.refusals import told_in_one_line
+from tests.mmfeat.samples import drawing, image_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [
+        ("clip", "image"),
+        ("bert", "text"),
+        ("clip", "text"),
+        ("clap", "audio"),
+        ("whisper", "audio"),
+        ("hubert", "audio"),
+    ],
+)
+def test_a_copy_has_the_same_identity_and_other_weights_another(
+    load: Callable[..., Any],
+    models: Callable[[str], Path],
+    copied: Callable[..., Path],
+    name: str,
+    modality: str,
+) -> None:
+    identity = load(name, modality).identity()
+    assert json.loads(json.dumps(identity)) == identity
+    assert str(models(name)) not in json.dumps(identity)
+    assert {"scheme", "weights", "output", "max_tokens", "precision", "versions"} <= set(identity)
+    path = copied(name)
+    assert fingerprint(load(path, modality).identity()) == fingerprint(identity)
+    weights = path / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    for place in range(8 + int.from_bytes(data[:8], "little"), len(data), 400):
+        data[place] ^= 1
+    weights.write_bytes(data)
+    assert fingerprint(load(path, modality).identity()) != fingerprint(identity)
+
+
+def test_whatever_changes_values_changes_the_identity(load: Callable[..., Any]) -> None:
+    encoders = [
+        load("clip", "image"),
+        load("clip", "text"),
+        load("clip?output=pooled", "image"),
+        load("clip?output=tokens", "image"),
+        load("clip?output=tokens&max_tokens=9", "image"),
+        load("clip", "image", reduced_decoding=False),
+        load("clip", "image", precision="bfloat16"),
+        load("bert?pooling=mean", "text"),
+        load("bert?pooling=cls", "text"),
+    ]
+    assert len({fingerprint(encoder.identity()) for encoder in encoders}) == len(encoders)
+
+
+def test_another_config_with_the_same_weights_is_another_encoder(
+    load: Callable[..., Any], copied: Callable[..., Path]
+) -> None:
+    other = load(copied("vit", "config.json", num_attention_heads=4), "image")
+    assert fingerprint(other.identity()) != fingerprint(load("vit", "image").identity())
+
+
+def test_half_precision_stays_near(load: Callable[..., Any]) -> None:
+    whole, half = (load("clip", "image", precision=p) for p in ("float32", "bfloat16"))
+    (one,), (other,) = (features(encoder, [image_bytes(drawing())]) for encoder in (whole, half))
+    assert other.dtype == np.float32
+    assert cosine(one, other) > 0.99
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, Path], str]:
+    """Puts a checkpoint into the hub's cache, with no hub to ask; gives its commit."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    hub = transformers.utils.hub  # where transformers 4 keeps the folder
+    monkeypatch.setattr(hub, "TRANSFORMERS_CACHE", str(tmp_path / "cache"), raising=False)
+
+    def put(name: str, path: Path) -> str:
+        folder = tmp_path / "cache" / f"models--{name.replace('/', '--')}"
+        commit = "0123456789" * 4
+        shutil.copytree(path, folder / "snapshots" / commit)
+        (folder / "refs").mkdir()
+        for reference in ("main", "v1"):
+            (folder / "refs" / reference).write_text(commit)
+        return commit
+
+    return put
+
+
+def test_a_name_on_the_hub_and_its_revision(
+    models: Callable[[str], Path], hub: Callable[[str, Path], str]
+) -> None:
+    commit = hub("some/model", models("clip"))
+    for revision in ("", "@v1", f"@{commit}"):
+        spec = EncoderSpec.parse(f"image=hf:some/model{revision}")
+        identity = spec.load(Settings(device="cpu")).identity()
+        assert (identity["name"], identity["revision"]) == ("some/model", commit)
+    for missing in ("some/model@v2", "some/other", "some/model@../x", "not a name"):
+        with told_in_one_line("cannot be loaded"):
+            EncoderSpec.parse(f"image=hf:{missing}").load()
