@@ -1,3 +1,5 @@
+"""`timm:` gives what the library gives, on its smallest models."""
+
 import io
 import json
 from pathlib import Path
@@ -11,11 +13,13 @@ from safetensors.torch import save_file
 
 from mmfeat.encoders import Encoder
 from mmfeat.encoders import timm_models as scheme
-from mmfeat.encoders.options import Options
 from mmfeat.encoders.settings import Settings
 from mmfeat.encoders.timm_models import _picture
 from mmfeat.encoders.vision import grid_tokens
 from mmfeat.errors import MmfeatError, RecordError
+from tests.mmfeat.encoders.checks import Rogue, assert_alone_as_together, features, load_by
+from tests.mmfeat.refusals import told_in_one_line
+from tests.mmfeat.samples import image_bytes, photo
 
 timm = pytest.importorskip("timm")
 
@@ -23,11 +27,7 @@ MODELS = ("test_resnet", "test_vit")
 
 
 def load(name: str, modality: str = "image", **values: str) -> Encoder:
-    precision: Any = values.pop("precision", "float32")
-    options = Options(f"timm:{name}", values)
-    encoder = scheme.load(name, modality, options, Settings("cpu", precision))
-    options.done()
-    return encoder
+    return load_by(scheme, name, modality, **values)
 
 
 def made(model: str, seed: int = 0, **arguments: Any) -> Any:
@@ -44,23 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def photo(width: int, height: int) -> Image.Image:
-    rows, columns = np.mgrid[:height, :width] / (height + width)
-    pixels = np.stack([np.sin(9 * rows), np.sin(7 * columns), np.sin(5 * rows * columns)], 2)
-    return Image.fromarray((127.5 + 127.5 * pixels).astype(np.uint8))
-
-
-def encoded(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-FILES = [encoded(photo(*size)) for size in ((300, 200), (160, 160), (90, 201))]
-
-
-def features(encoder: Encoder, files: list[bytes] = FILES) -> list[np.ndarray]:
-    return list(encoder.encode([encoder.decode(file) for file in files]))
+FILES = [image_bytes(photo(*size)) for size in ((300, 200), (160, 160), (90, 201))]
 
 
 def transformed(model: Any) -> torch.Tensor:
@@ -79,10 +63,10 @@ def test_vectors_are_those_of_the_library(model: str, folder: Path) -> None:
         grid = theirs.forward_features(transformed(theirs))
     ours = load(f"{model}/{folder}/{model}.safetensors")
     assert ours.dim == expected.shape[1]
-    np.testing.assert_allclose(np.stack(features(ours)), expected, atol=1e-4)
+    np.testing.assert_allclose(np.stack(features(ours, FILES)), expected, atol=1e-4)
     tokens = load(f"{model}/{folder}/{model}.safetensors", output="tokens", max_tokens="256")
     grid = grid.flatten(2).mT if grid.ndim == 4 else grid
-    np.testing.assert_allclose(np.stack(features(tokens)), grid.numpy(), atol=1e-4)
+    np.testing.assert_allclose(np.stack(features(tokens, FILES)), grid.numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +92,7 @@ def test_pictures_are_prepared_as_the_library_does(
     image = photo(*size)
     theirs = timm.data.create_transform(**whole, is_training=False)(image).numpy()
     picture = _picture("timm:x", whole, Settings())
-    ours = picture.batch([picture.decode(encoded(image))])[0].numpy()
+    ours = picture.batch([picture.decode(image_bytes(image))])[0].numpy()
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
@@ -116,21 +100,18 @@ def test_pictures_are_prepared_as_the_library_does(
 @pytest.mark.parametrize("output", ["pooled", "tokens"])
 def test_a_vector_does_not_depend_on_its_batch(model: str, output: str, folder: Path) -> None:
     encoder = load(f"{model}/{folder}/{model}.safetensors", output=output)
-    together = features(encoder)
-    for file, vector in zip(FILES, together, strict=True):
-        np.testing.assert_allclose(features(encoder, [file])[0], vector, atol=1e-5)
-        assert vector.dtype == np.float32
+    assert_alone_as_together(encoder, FILES)
     assert len(encoder.encode([])) == 0
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_more_tokens_than_wanted_are_averaged(model: str, folder: Path) -> None:
     name = f"{model}/{folder}/{model}.safetensors"
-    whole = features(load(name, output="tokens", max_tokens="999"))
+    whole = features(load(name, output="tokens", max_tokens="999"), FILES)
     few = load(name, output="tokens", max_tokens="5")
     first = len(whole[0]) % 5  # of 101 and 25 tokens one and none stand for the whole picture
     assert few.max_tokens == 5
-    for many, some in zip(whole, features(few), strict=True):
+    for many, some in zip(whole, features(few, FILES), strict=True):
         assert some.shape == (4 + first, few.dim)
         np.testing.assert_array_equal(some[:first], many[:first])
         if first:  # a grid of even sides
@@ -172,16 +153,8 @@ def test_weights_that_do_not_fit_are_refused(folder: Path, tmp_path: Path) -> No
     for name, values in files.items():
         save_file(values, tmp_path / f"{name}.safetensors")
     for name, message in (("less", "lacks"), ("more", "too many"), ("other", "lacks")):
-        with pytest.raises(MmfeatError, match=message) as caught:
+        with told_in_one_line(message):
             load(f"test_vit/{tmp_path}/{name}.safetensors")
-        assert "\n" not in str(caught.value)
-
-
-class Rogue:
-    """A pickle that would run a command."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return eval, ("1/0",)
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:

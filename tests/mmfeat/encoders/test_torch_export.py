@@ -6,12 +6,13 @@ import zipfile
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from torch import nn
 
 from mmfeat.encoders import EncoderSpec, Settings
 from mmfeat.errors import MmfeatError
+from tests.mmfeat.encoders.checks import Rogue, features
+from tests.mmfeat.samples import sound_bytes
 
 PICTURE = {"modality": "image", "picture": {"size": 16, "resize": 16, "mean": [0.5, 0.4, 0.3]}}
 
@@ -76,15 +77,8 @@ def test_a_program_encodes_sounds_filled_up_to_their_length(tmp_path):
     facts = {"modality": "audio", "rate": 8000, "seconds": 0.5}
     export(tmp_path / "s.pt2", Energy(), (4000,), facts)
     encoder = EncoderSpec.parse(f"audio=torch:{tmp_path / 's.pt2'}").load()
-    file = io.BytesIO()
-    soundfile.write(file, np.full(2000, 0.5, np.float32), 8000, format="WAV")
-    found = encoder.encode([encoder.decode(file.getvalue())])[0]
+    (found,) = features(encoder, [sound_bytes(np.full(2000, 0.5, np.float32), 8000)])
     np.testing.assert_allclose(found, [0.25, 0.125], atol=1e-3)
-
-
-class Trap:
-    def __reduce__(self):
-        return (open, ("/tmp/never-written-by-mmfeat", "w"))
 
 
 @pytest.mark.parametrize("name", ["sample_inputs/model.pt", "weights"])
@@ -95,7 +89,7 @@ def test_an_archive_that_would_be_unpickled_is_refused(program, tmp_path, name):
             content = source.read(member)
             if member.endswith(name):
                 buffer = io.BytesIO()
-                torch.save(Trap(), buffer)
+                torch.save(Rogue(), buffer)
                 content = buffer.getvalue()
             if name == "weights" and member.endswith("model_weights_config.json"):
                 content = content.replace(b'"use_pickle": false', b'"use_pickle": true')

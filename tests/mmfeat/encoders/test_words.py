@@ -9,6 +9,8 @@ import torch
 from mmfeat.encoders import EncoderSpec, Settings
 from mmfeat.encoders.rnn import RecurrentText, save
 from mmfeat.errors import MmfeatError, RecordError
+from tests.mmfeat.encoders.checks import assert_alone_as_together, assert_they_differ, features
+from tests.mmfeat.refusals import told_in_one_line
 
 WORDS = ["<unk>", "a", "cat", "dog", "sleeps", "!", "the"]
 TEXTS = [b"a cat sleeps", b"The dog!", b"an unknown beast", b"a", b"the cat the dog the cat"]
@@ -24,10 +26,6 @@ def recurrent(folder, **changes):
     return EncoderSpec.parse(f"text=rnn:{folder}")
 
 
-def features(encoder, texts):
-    return encoder.encode([encoder.decode(text) for text in texts])
-
-
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
 @pytest.mark.parametrize("pooling", ["last", "mean", "max"])
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -36,18 +34,15 @@ def test_a_recurrent_encoder_gives_a_text_the_same_vector_in_any_batch(
 ):
     spec = recurrent(tmp_path, kind=kind, pooling=pooling, bidirectional=bidirectional)
     encoder = spec.load()
-    together = features(encoder, TEXTS)
-    assert together.shape == (len(TEXTS), encoder.dim)
     assert encoder.dim == (12 if bidirectional else 6)
-    for text, vector in zip(TEXTS, together, strict=True):
-        np.testing.assert_allclose(features(encoder, [text])[0], vector, atol=1e-6)
-    assert np.abs(together[0] - together[1]).max() > 1e-3
+    together = assert_alone_as_together(encoder, TEXTS, atol=1e-6)
+    assert_they_differ(*together[:2], by=1e-3)
 
 
 def test_the_order_of_words_matters_to_a_recurrent_encoder(tmp_path):
     encoder = recurrent(tmp_path).load()
     one, other = features(encoder, [b"the cat a dog", b"a dog the cat"])
-    assert np.abs(one - other).max() > 1e-4
+    assert_they_differ(one, other)
 
 
 def test_the_identity_is_what_the_directory_holds_and_not_where_it_lies(tmp_path):
@@ -70,9 +65,8 @@ def test_the_identity_is_what_the_directory_holds_and_not_where_it_lies(tmp_path
 def test_a_directory_that_does_not_fit_together_is_one_clear_line(tmp_path, name, content, says):
     spec = recurrent(tmp_path)
     (tmp_path / name).write_text(content)
-    with pytest.raises(MmfeatError, match=says) as caught:
+    with told_in_one_line(says):
         spec.load()
-    assert "\n" not in str(caught.value)
 
 
 @pytest.fixture
