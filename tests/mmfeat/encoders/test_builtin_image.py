@@ -1,8 +1,7 @@
+"""`builtin:image` sees colour, shape and silhouette in pictures of every mode."""
+
 import io
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,23 +10,9 @@ from PIL import Image, ImageDraw
 
 from mmfeat.encoders.builtin_image import SIDE, ImageDescriptor
 from mmfeat.errors import MmfeatError, RecordError
-
-
-def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
-
-
-def drawing(size: tuple[int, int] = (90, 60), mode: str = "RGB") -> Image.Image:
-    """A red disc and a blue bar on white, or on nothing where the mode has alpha."""
-    image = Image.new("RGBA", size, (255, 255, 255, 0))
-    draw = ImageDraw.Draw(image)
-    draw.ellipse((size[0] // 8, size[1] // 8, size[0] // 2, size[1] // 2), fill=(220, 30, 30, 255))
-    draw.rectangle((size[0] // 2, size[1] // 2, size[0] - 5, size[1] - 9), fill=(20, 40, 200, 255))
-    if not mode.endswith("A"):
-        image = Image.alpha_composite(Image.new("RGBA", size, "white"), image)
-    return image.convert(mode)
+from tests.mmfeat.encoders.checks import assert_usable, cosine, heavy_imports_of
+from tests.mmfeat.refusals import reason
+from tests.mmfeat.samples import drawing, image_bytes
 
 
 def feature(data: bytes, encoder: ImageDescriptor | None = None) -> np.ndarray:
@@ -35,35 +20,29 @@ def feature(data: bytes, encoder: ImageDescriptor | None = None) -> np.ndarray:
     return encoder.encode([encoder.decode(data)])[0]
 
 
-def likeness(one: np.ndarray, other: np.ndarray) -> float:
-    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
-
-
-def assert_usable(vector: np.ndarray) -> None:
-    assert vector.shape == (ImageDescriptor().dim,)
-    assert vector.dtype == np.float32
-    assert np.isfinite(vector.astype(np.float16)).all()
-    assert np.abs(vector).max() <= 1
-    assert vector.any()
+def usable_feature(data: bytes) -> np.ndarray:
+    vector = feature(data)
+    assert_usable(vector, ImageDescriptor().dim)
+    return vector
 
 
 FILES = {
-    "1": encoded(drawing(mode="1")),
-    "L": encoded(drawing(mode="L")),
-    "LA": encoded(drawing(mode="LA")),
-    "P": encoded(drawing(mode="P")),
-    "P with a transparent entry": encoded(drawing(mode="P"), transparency=3),
-    "RGB": encoded(drawing()),
-    "RGB with a transparent colour": encoded(drawing(), transparency=(255, 255, 255)),
-    "RGBA": encoded(drawing(mode="RGBA")),
-    "CMYK": encoded(drawing(mode="CMYK"), "JPEG"),
-    "YCbCr, which JPEG stores": encoded(drawing(), "JPEG", quality=95),
-    "LAB": encoded(drawing(mode="LAB"), "TIFF"),
-    "I;16": encoded(Image.fromarray(np.asarray(drawing(mode="L")).astype(np.uint16) * 257)),
-    "I": encoded(Image.fromarray(np.asarray(drawing(mode="L")).astype(np.int32)), "TIFF"),
-    "F": encoded(Image.fromarray(np.asarray(drawing(mode="L")).astype(np.float32)), "TIFF"),
-    "GIF": encoded(drawing(mode="P"), "GIF"),
-    "WEBP": encoded(drawing(mode="RGBA"), "WEBP"),
+    "1": image_bytes(drawing(mode="1")),
+    "L": image_bytes(drawing(mode="L")),
+    "LA": image_bytes(drawing(mode="LA")),
+    "P": image_bytes(drawing(mode="P")),
+    "P with a transparent entry": image_bytes(drawing(mode="P"), transparency=3),
+    "RGB": image_bytes(drawing()),
+    "RGB with a transparent colour": image_bytes(drawing(), transparency=(255, 255, 255)),
+    "RGBA": image_bytes(drawing(mode="RGBA")),
+    "CMYK": image_bytes(drawing(mode="CMYK"), "JPEG"),
+    "YCbCr, which JPEG stores": image_bytes(drawing(), "JPEG", quality=95),
+    "LAB": image_bytes(drawing(mode="LAB"), "TIFF"),
+    "I;16": image_bytes(Image.fromarray(np.asarray(drawing(mode="L")).astype(np.uint16) * 257)),
+    "I": image_bytes(Image.fromarray(np.asarray(drawing(mode="L")).astype(np.int32)), "TIFF"),
+    "F": image_bytes(Image.fromarray(np.asarray(drawing(mode="L")).astype(np.float32)), "TIFF"),
+    "GIF": image_bytes(drawing(mode="P"), "GIF"),
+    "WEBP": image_bytes(drawing(mode="RGBA"), "WEBP"),
 }
 
 
@@ -75,12 +54,12 @@ TWINS = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_picture_of_any_mode_is_nearest_to_its_twin(name: str) -> None:
-    vector = feature(FILES[name])
-    assert_usable(vector)
+    vector = usable_feature(FILES[name])
+    assert vector.any()
     twin = next((twin for twin, names in TWINS.items() if name in names), "RGB")
     if name in ("RGBA", "L"):
         twin = name
-    others = {other: likeness(vector, feature(FILES[other])) for other in ("RGBA", "L", "RGB")}
+    others = {other: cosine(vector, feature(FILES[other])) for other in ("RGBA", "L", "RGB")}
     assert max(others, key=others.__getitem__) == twin
     assert others[twin] > 0.6
 
@@ -98,7 +77,7 @@ def test_a_picture_of_high_bit_depth_equals_its_eight_bit_twin(name: str) -> Non
 def test_floats_that_are_no_number_do_not_spread() -> None:
     pixels = np.asarray(drawing(mode="L")).astype(np.float32)
     pixels[:5], pixels[5:9], pixels[9:12] = np.nan, np.inf, -np.inf
-    assert_usable(feature(encoded(Image.fromarray(pixels), "TIFF")))
+    assert usable_feature(image_bytes(Image.fromarray(pixels), "TIFF")).any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (3000, 7), (64, 64)])
@@ -106,10 +85,7 @@ def test_floats_that_are_no_number_do_not_spread() -> None:
 def test_pictures_without_content_give_finite_vectors(
     size: tuple[int, int], colour: str | tuple[int, ...]
 ) -> None:
-    vector = feature(encoded(Image.new("RGBA", size, colour)))
-    assert vector.shape == (ImageDescriptor().dim,)
-    assert np.isfinite(vector.astype(np.float16)).all()
-    assert np.abs(vector).max() <= 1
+    usable_feature(image_bytes(Image.new("RGBA", size, colour)))
 
 
 def test_a_feature_does_not_depend_on_its_batch() -> None:
@@ -135,29 +111,29 @@ def test_a_file_turned_by_exif_equals_the_upright_file(orientation: int) -> None
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = drawing().transpose(undo)
-    turned = feature(encoded(stored, exif=exif))
-    np.testing.assert_allclose(turned, feature(encoded(drawing())), atol=1e-6)
-    assert np.abs(turned - feature(encoded(stored))).max() > 0.05
+    turned = feature(image_bytes(stored, exif=exif))
+    np.testing.assert_allclose(turned, feature(image_bytes(drawing())), atol=1e-6)
+    assert np.abs(turned - feature(image_bytes(stored))).max() > 0.05
 
 
 def test_transparent_differs_from_opaque() -> None:
-    clear, solid = feature(encoded(drawing(mode="RGBA"))), feature(encoded(drawing()))
-    assert likeness(clear, solid) < 0.95
+    clear, solid = feature(image_bytes(drawing(mode="RGBA"))), feature(image_bytes(drawing()))
+    assert cosine(clear, solid) < 0.95
 
 
 def test_the_colour_under_full_transparency_is_not_seen() -> None:
     pixels = np.asarray(drawing(mode="RGBA")).copy()
-    before = feature(encoded(Image.fromarray(pixels)))
+    before = feature(image_bytes(Image.fromarray(pixels)))
     pixels[pixels[..., 3] == 0] = (0, 255, 0, 0)
-    np.testing.assert_array_equal(feature(encoded(Image.fromarray(pixels))), before)
+    np.testing.assert_array_equal(feature(image_bytes(Image.fromarray(pixels))), before)
 
 
 def test_the_silhouette_alone_tells_pictures_apart() -> None:
     grey = [Image.new("RGBA", (64, 64), (128, 128, 128, 0)) for _ in range(2)]
     ImageDraw.Draw(grey[0]).ellipse((8, 8, 56, 56), fill=(128, 128, 128, 255))
     ImageDraw.Draw(grey[1]).rectangle((8, 28, 56, 36), fill=(128, 128, 128, 255))
-    disc, bar = (feature(encoded(image)) for image in grey)
-    assert likeness(disc, bar) < 0.8
+    disc, bar = (feature(image_bytes(image)) for image in grey)
+    assert cosine(disc, bar) < 0.8
 
 
 def test_colour_and_shape_both_matter() -> None:
@@ -165,41 +141,40 @@ def test_colour_and_shape_both_matter() -> None:
     other_colours = Image.merge("RGB", image.split()[::-1])
     mirrored = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     for other in (other_colours, mirrored):
-        assert np.abs(feature(encoded(image)) - feature(encoded(other))).max() > 0.1
+        assert np.abs(feature(image_bytes(image)) - feature(image_bytes(other))).max() > 0.1
 
 
 def test_the_same_picture_at_another_size_stays_alike() -> None:
     big, small = drawing((720, 480)), drawing((720, 480)).resize((90, 60))
-    assert likeness(feature(encoded(big)), feature(encoded(small))) > 0.97
-    assert likeness(feature(encoded(big, "JPEG", quality=95)), feature(encoded(big))) > 0.97
+    assert cosine(feature(image_bytes(big)), feature(image_bytes(small))) > 0.97
+    assert cosine(feature(image_bytes(big, "JPEG", quality=95)), feature(image_bytes(big))) > 0.97
 
 
 def test_a_wide_picture_differs_from_its_tall_stretching() -> None:
     image = drawing((60, 60))
-    wide, tall = (feature(encoded(image.resize(size))) for size in ((120, 60), (60, 120)))
+    wide, tall = (feature(image_bytes(image.resize(size))) for size in ((120, 60), (60, 120)))
     assert wide[-1] > 0 > tall[-1]
 
 
 def test_an_animation_is_its_first_frame() -> None:
     still = drawing(mode="P")
-    moving = encoded(still, "GIF", save_all=True, append_images=[Image.new("P", still.size)])
-    np.testing.assert_array_equal(feature(moving), feature(encoded(still, "GIF")))
+    moving = image_bytes(still, "GIF", save_all=True, append_images=[Image.new("P", still.size)])
+    np.testing.assert_array_equal(feature(moving), feature(image_bytes(still, "GIF")))
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"no picture", encoded(drawing(), "JPEG")[:700], encoded(drawing(), "EPS")]
+    "data",
+    [b"", b"no picture", image_bytes(drawing(), "JPEG")[:700], image_bytes(drawing(), "EPS")],
 )
 def test_what_pillow_cannot_load_is_undecodable(data: bytes) -> None:
-    with pytest.raises(RecordError) as caught:
-        ImageDescriptor().decode(data)
-    assert caught.value.reason == "undecodable"
+    assert reason(ImageDescriptor().decode, data) == "undecodable"
 
 
 def test_a_mode_that_pillow_cannot_convert_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(image: Image.Image, mode: str) -> None:
         raise ValueError(f"conversion from {image.mode} to {mode} not supported")
 
-    data = encoded(drawing())
+    data = image_bytes(drawing())
     monkeypatch.setattr(Image.Image, "convert", refuse)
     with pytest.raises(RecordError, match="conversion from RGB"):
         ImageDescriptor().decode(data)
@@ -207,7 +182,7 @@ def test_a_mode_that_pillow_cannot_convert_is_undecodable(monkeypatch: pytest.Mo
 
 def test_decode_keeps_a_small_fixed_size_whatever_the_picture() -> None:
     for size in ((3, 9), (1500, 1000)):
-        pixels, _ = ImageDescriptor().decode(encoded(drawing().resize(size), "JPEG"))
+        pixels, _ = ImageDescriptor().decode(image_bytes(drawing().resize(size), "JPEG"))
         assert pixels.shape == (SIDE, SIDE, 4)
         assert pixels.dtype == np.uint8
 
@@ -229,12 +204,4 @@ def test_the_identity_is_json_and_names_every_option() -> None:
 
 
 def test_importing_it_needs_neither_torch_nor_scipy() -> None:
-    root = Path(__file__).resolve().parents[3]
-    code = (
-        "import sys, mmfeat.encoders.builtin_image as _\n"
-        "print(sorted({'torch', 'scipy', 'sklearn', 'apache_beam'} & sys.modules.keys()))"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "[]"
+    assert heavy_imports_of("mmfeat.encoders.builtin_image") == "[]"
