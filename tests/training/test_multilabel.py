@@ -14,7 +14,8 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.checkpoint import load_model
-from tests.training.stores import Records, write_store
+from tests.training.runs import assert_evaluate_agrees, evaluated, read, weights
+from tests.training.stores import Records, splits_of, write_store
 from training.calibration import fit_thresholds
 from training.evaluate import main as evaluate
 from training.metrics import label_scores
@@ -38,7 +39,6 @@ def labelled(seed: int = 0) -> tuple[Records, np.ndarray]:
     noise = rng.normal(0, 0.6, (2, COUNT, 6))
     image = (has[:, :2] * 2.0 - 1) @ directions[:2] + noise[0]
     text = (has[:, 2:] * 2.0 - 1) @ directions[2:] + noise[1]
-    splits = np.array(["train", "train", "train", "val", "test"])[np.arange(COUNT) % 5].tolist()
     sets: list[list[str] | None] = [
         [name for name, there in zip(LABELS, row, strict=True) if there] for row in has
     ]
@@ -54,7 +54,7 @@ def labelled(seed: int = 0) -> tuple[Records, np.ndarray]:
         "labels": sets,
         "commas": [None if s is None else " , ".join(s[::-1]) for s in sets],
         "json": [None if s is None else json.dumps([*s, *s[:1]]) for s in sets],
-        "split": splits,
+        "split": splits_of(COUNT),
         **flags,
     }
     present = {"image": draw[0] != 0, "text": draw[1] != 0}
@@ -71,10 +71,6 @@ def model(store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("labels") / "model"
     train([store, str(path), "--target", "labels", *QUICK])
     return path
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
 
 
 def test_training_counts_every_record_and_learns(model: Path) -> None:
@@ -96,8 +92,7 @@ def test_lists_commas_and_json_give_the_same_weights(
     store: str, model: Path, tmp_path: Path, target: str
 ) -> None:
     train([store, str(tmp_path / "model"), "--target", target, *QUICK])
-    weights = (tmp_path / "model/model.safetensors").read_bytes()
-    assert weights == (model / "model.safetensors").read_bytes()
+    assert weights(tmp_path / "model") == weights(model)
 
 
 def test_columns_of_yes_and_no_give_the_same_weights_and_may_hold_what_no_one_has(
@@ -105,11 +100,8 @@ def test_columns_of_yes_and_no_give_the_same_weights_and_may_hold_what_no_one_ha
 ) -> None:
     target = "dark, never,bright,cold"
     train([store, str(tmp_path / "model"), "--target", target, *QUICK])
-    weights = (tmp_path / "model/model.safetensors").read_bytes()
-    assert weights == (model / "model.safetensors").read_bytes()
-    capsys.readouterr()
-    evaluate([str(tmp_path / "model"), store, "--json"])
-    result = json.loads(capsys.readouterr().out)
+    assert weights(tmp_path / "model") == weights(model)
+    result = evaluated(capsys, tmp_path / "model", store)
     assert result["classes"] == LABELS
     assert result["unseen_labels"] == {}
 
@@ -118,10 +110,7 @@ def test_columns_of_yes_and_no_give_the_same_weights_and_may_hold_what_no_one_ha
 def test_evaluate_agrees_with_what_training_wrote_down(
     store: str, model: Path, split: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evaluate([str(model), store, "--split", split, "--json"])
-    result = json.loads(capsys.readouterr().out)
-    written = read(model / "metrics.json")[{"test": "test", "val": "validation"}[split]]
-    assert {name: result[name] for name in written} == written
+    assert_evaluate_agrees(capsys, model, store, split)
 
 
 def test_people_get_tables(store: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -250,29 +239,30 @@ def from_raw(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return folder
 
 
-def test_a_list_column_of_a_table_goes_the_whole_way(from_raw: Path, mmfeat: Any) -> None:
-    features, model = from_raw / "features", from_raw / "model"
-    done = mmfeat("train", features, model, "--target", "tags", "--task", "multilabel")
+def trained_and_scored(mmfeat: Any, folder: Path, target: str, task: str) -> tuple[Any, Any]:
+    """What the training says of itself, and each record's prediction by its key."""
+    features, model, scored = folder / "features", folder / f"model-{task}", folder / f"said-{task}"
+    done = mmfeat("train", features, model, "--target", target, "--task", task)
     assert done.returncode == 0, done.stderr
-    metrics = read(model / "metrics.json")
+    assert mmfeat("score", model, features, scored).returncode == 0
+    table = ds.dataset(scored, format="parquet", exclude_invalid_files=True).to_table()
+    said = {row["__key__"]: row["prediction"] for row in table.to_pylist()}
+    assert len(said) == len(table)
+    return read(model / "metrics.json"), said
+
+
+def test_a_list_column_of_a_table_goes_the_whole_way(from_raw: Path, mmfeat: Any) -> None:
+    metrics, said = trained_and_scored(mmfeat, from_raw, "tags", "multilabel")
     assert metrics["validation"]["classes"] == ["cold", "warm", "wet"]
     assert metrics["left_out"] == {"no target": 1}
     assert metrics["test"]["map"] > 0.95
-    assert mmfeat("score", model, features, from_raw / "out").returncode == 0
-    scored = ds.dataset(from_raw / "out", format="parquet", exclude_invalid_files=True).to_table()
-    assert len(scored) == len(RAW)
-    said = {row["__key__"]: row["prediction"] for row in scored.to_pylist()}
+    assert len(said) == len(RAW)
     wanted = {row["id"]: row["tags"] for row in RAW}
     assert np.mean([said[key] == tags for key, tags in wanted.items()]) > 0.9
 
 
 def test_a_number_of_a_table_goes_the_whole_way(from_raw: Path, mmfeat: Any) -> None:
-    features, model = from_raw / "features", from_raw / "number"
-    done = mmfeat("train", features, model, "--target", "degrees", "--task", "regression")
-    assert done.returncode == 0, done.stderr
-    assert read(model / "metrics.json")["test"]["mae"] < 1.5
-    assert mmfeat("score", model, features, from_raw / "numbers").returncode == 0
-    table = ds.dataset(from_raw / "numbers", format="parquet", exclude_invalid_files=True)
-    said = {row["__key__"]: row["prediction"] for row in table.to_table().to_pylist()}
+    metrics, said = trained_and_scored(mmfeat, from_raw, "degrees", "regression")
+    assert metrics["test"]["mae"] < 1.5
     errors = [abs(said[row["id"]] - row["degrees"]) for row in RAW if row["degrees"] is not None]
     assert np.mean(errors) < 1.5

@@ -12,7 +12,8 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.checkpoint import load_model
-from tests.training.stores import Records, write_store
+from tests.training.runs import assert_evaluate_agrees, read, weights
+from tests.training.stores import Records, splits_of, write_store
 from training.evaluate import main as evaluate
 from training.metrics import measure_numbers, number_scores, sentiment_scores
 from training.train import main as train
@@ -39,13 +40,12 @@ def priced(seed: int = 0) -> tuple[Records, np.ndarray]:
     told: list[float | None] = price.tolist()
     for row in range(3, COUNT, 40):
         told[row] = None if row % 80 < 40 else float("nan")
-    splits = np.array(["train", "train", "train", "val", "test"])[np.arange(COUNT) % 5]
     draw = rng.integers(0, 8, (2, COUNT))
     present = {"image": draw[0] != 0, "text": draw[1] != 0}
     metadata: dict[str, Any] = {
         "price": told,
         "words": [None if p is None or np.isnan(p) else f" {p} " for p in told],
-        "split": splits.tolist(),
+        "split": splits_of(COUNT),
     }
     return Records({"image": image, "text": text}, metadata, present), price
 
@@ -60,10 +60,6 @@ def model(store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("prices") / "model"
     train([store, str(path), *SHALLOW])
     return path
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
 
 
 def test_training_counts_every_record_and_learns_in_the_unit_of_the_target(model: Path) -> None:
@@ -93,11 +89,7 @@ def test_the_epoch_with_the_least_error_is_kept(model: Path) -> None:
 def test_evaluate_agrees_with_what_training_wrote_down(
     store: str, model: Path, split: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    capsys.readouterr()
-    evaluate([str(model), store, "--split", split, "--json"])
-    result = json.loads(capsys.readouterr().out)
-    written = read(model / "metrics.json")[{"test": "test", "val": "validation"}[split]]
-    assert {name: result[name] for name in written} == written
+    assert_evaluate_agrees(capsys, model, store, split)
 
 
 def test_people_get_tables(store: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,8 +124,7 @@ def test_predictions_hold_the_number_and_the_absolute_error(model: Path) -> None
 
 def test_numbers_as_text_give_the_same_weights(store: str, model: Path, tmp_path: Path) -> None:
     train([store, str(tmp_path / "model"), *SHALLOW, "--target", "words"])
-    weights = (tmp_path / "model/model.safetensors").read_bytes()
-    assert weights == (model / "model.safetensors").read_bytes()
+    assert weights(tmp_path / "model") == weights(model)
 
 
 def test_one_modality_alone_is_ridge(store: str, tmp_path: Path) -> None:
