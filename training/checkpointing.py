@@ -7,7 +7,6 @@
 A checkpoint of another configuration, another version of torch or another device counts as none.
 """
 
-import copy
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -15,10 +14,12 @@ from typing import Any, NamedTuple
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmfeat import storage
+from mmfeat.models.base import Model
 from mmfeat.store import digest
+from training.learner import Learner
 
 FOLDER = "checkpoint"
 
@@ -148,19 +149,19 @@ class Stand(NamedTuple):
     """All that a step changes.
 
     Attributes:
-        module: the model in training.
+        learner: the model in training, and what helps it.
         best: a copy of it at its best epoch.
-        optimizer: of the module; its state is a few tensors for each weight.
+        optimizer: of the learner; its state is a few tensors for each weight.
     """
 
-    module: nn.Module
-    best: nn.Module
+    learner: Learner
+    best: Model
     optimizer: torch.optim.Optimizer
 
 
 def tensors_of(stand: Stand, device: torch.device) -> dict[str, Tensor]:
     """The stand and torch's random state as named tensors."""
-    tensors = {f"module.{name}": value for name, value in stand.module.state_dict().items()}
+    tensors = {f"learner.{name}": value for name, value in stand.learner.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in stand.best.state_dict().items()}
     for number, state in stand.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
@@ -172,14 +173,14 @@ def tensors_of(stand: Stand, device: torch.device) -> dict[str, Tensor]:
 
 def restore(
     tensors: Mapping[str, Tensor],
-    module: nn.Module,
+    learner: Learner,
     optimizer: torch.optim.Optimizer,
     device: torch.device,
 ) -> Stand:
-    """Bring a new module and its optimizer, and torch's random state, to where they stood."""
-    best = copy.deepcopy(module).cpu()
+    """Bring a new learner and its optimizer, and torch's random state, to where they stood."""
+    best = learner.trained()
     best.load_state_dict(_below(tensors, "best"))
-    module.load_state_dict(_below(tensors, "module"))
+    learner.load_state_dict(_below(tensors, "learner"))
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _below(tensors, "optimizer").items():
         number, _, key = name.partition(".")
@@ -189,7 +190,7 @@ def restore(
     torch.set_rng_state(tensors["random.cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
-    return Stand(module, best, optimizer)
+    return Stand(learner, best, optimizer)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

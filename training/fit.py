@@ -1,6 +1,5 @@
 """The training loop: one model, one recipe, the best epoch kept."""
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from training.checkpointing import Slot, Stand, restore, tensors_of
 from training.data import Dataset
 from training.fitted import Fitted, validate
 from training.imbalance import BALANCED_SAMPLING
+from training.learner import Learner
 from training.machine import BFLOAT16, FLOAT32, ONE_CORE, Machine, pays, speedup_of_bfloat16
 from training.objectives import Objective
 from training.recipe import CLIP, StepRecipe
@@ -63,7 +63,7 @@ class Trainer:
     """A model and its optimizer, a step at a time.
 
     Args:
-        module: the model; it is moved to the machine's device.
+        model: is moved to the machine's device.
         objective: what is learned.
         recipe: the numbers.
         steps: of the whole training.
@@ -71,14 +71,14 @@ class Trainer:
     """
 
     def __init__(
-        self, module: Model, objective: Objective, recipe: StepRecipe, steps: int, machine: Machine
+        self, model: Model, objective: Objective, recipe: StepRecipe, steps: int, machine: Machine
     ) -> None:
-        self.module = module.to(machine.device)
+        self.learner = Learner(model, recipe.auxiliary).to(machine.device)
         self.recipe = recipe
         self.machine = machine
         self.taken = 0
         self._steps = steps
-        self._weights = list(self.module.parameters())
+        self._weights = list(self.learner.parameters())
         with machine.device:  # the tensors of the loss lie there
             self._loss = objective.loss(recipe)
         self.optimizer = torch.optim.AdamW(
@@ -92,9 +92,7 @@ class Trainer:
 
     def step(self, batch: Batch) -> Tensor:
         """Learn from a batch; returns its loss, shape []."""
-        with self.machine.forward():
-            logits = self.module(batch.features, batch.present)[0]
-        loss = self._loss(logits.float(), batch.targets)
+        loss = self.learner.loss(batch, self._loss, self.machine)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self._weights, CLIP)
@@ -103,9 +101,10 @@ class Trainer:
         self.taken += 1
         return loss.detach()
 
-    def copy(self) -> Model:
-        """The model as it is now, on the CPU."""
-        return copy.deepcopy(self.module).cpu()
+    @property
+    def model(self) -> Model:
+        """The model in training."""
+        return self.learner.model
 
 
 def _fit(
@@ -122,7 +121,7 @@ def _fit(
     best: Fitted | None = None
     saved = slot.load() if slot else None
     if saved:
-        stand = restore(saved.tensors, trainer.module, trainer.optimizer, device)
+        stand = restore(saved.tensors, trainer.learner, trainer.optimizer, device)
         log = saved.facts["log"]
         trainer.taken = len(log) * len(batches)
         assert isinstance(stand.best, Model)
@@ -133,11 +132,11 @@ def _fit(
         log.append(_epoch(trainer, batches, dataset, len(log) + 1))
         tell(log[-1])
         on_epoch(len(log))
-        now = Fitted(trainer.module, recipe, len(log), log, falls)
+        now = Fitted(trainer.model, recipe, len(log), log, falls)
         if best is None or now.rank > best.rank:
-            best = replace(now, module=trainer.copy())
+            best = replace(now, module=trainer.learner.trained())
         if slot and slot.due:
-            stand = Stand(trainer.module, best.module, trainer.optimizer)
+            stand = Stand(trainer.learner, best.module, trainer.optimizer)
             slot.save(tensors_of(stand, device), {"log": log, "best": best.epoch})
     assert best is not None
     return best
@@ -147,13 +146,13 @@ def _epoch(trainer: Trainer, batches: Batches, dataset: Dataset, number: int) ->
     """One pass over the training rows; its entry in the log."""
     began = time.perf_counter()
     lr = trainer.lr
-    trainer.module.train()
+    trainer.learner.train()
     total = torch.zeros((), device=trainer.machine.device)
     for batch in batches:
         total += trainer.step(batch)
     loss = float(total) / len(batches)
     trained = time.perf_counter() - began
-    on_cpu = trainer.module if trainer.machine.device.type == "cpu" else trainer.copy()
+    on_cpu = trainer.model if trainer.machine.device.type == "cpu" else trainer.learner.trained()
     return (
         {"epoch": number, "lr": lr, "loss": loss}
         | validate(on_cpu, dataset)

@@ -22,7 +22,7 @@ from training.splits import SPLITS, TEST, TRAIN, VAL
 
 METRICS = "metrics.json"
 
-_CHOSEN = ("lr", "inverse_penalty", "standardised")
+_CHOSEN = ("lr", "auxiliary", "inverse_penalty", "standardised")
 
 
 def judge(best: Fitted, candidates: Sequence[Fitted], dataset: Dataset) -> dict[str, Any]:
@@ -115,9 +115,7 @@ def write_model(
 def show_outcome(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:
     """The closing table."""
     metric = metrics["metric"]
-    choice = {
-        name: metrics[name] for name in ("lr", "inverse_penalty", "standardised") if name in metrics
-    }
+    choice = {name: metrics[name] for name in _CHOSEN if name in metrics}
     facts: dict[str, Any] = {f"rows: {split}": metrics["rows"][split] for split in SPLITS}
     facts |= {f"left out: {reason}": rows for reason, rows in metrics["left_out"].items()}
     facts |= {"split by": str(dataset.rule), "task": metrics["task"]}

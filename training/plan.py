@@ -14,9 +14,11 @@ from mmfeat.options import comma_list
 from training import imbalance
 from training.config import ModelOptions, TrainConfig, check_metric
 from training.data import Dataset, load_dataset
+from training.learner import learns_each
 from training.misaligned import read_dropped
 from training.objectives import OBJECTIVES, MultilabelObjective, Objective
 from training.recipe import (
+    AUXILIARIES,
     INVERSE_PENALTIES,
     LEARNING_RATES,
     RIDGE_PENALTIES,
@@ -225,6 +227,12 @@ def _recipes(
             for standardised in scalings
             for penalty in penalties
         ], treatment
+    if not learns_each(architecture):
+        auxiliaries: Sequence[float] = [0.0]
+    elif options.auxiliary is not None:
+        auxiliaries = [options.auxiliary]
+    else:  # who names the learning rate wants one training
+        auxiliaries = AUXILIARIES if options.lr is None else AUXILIARIES[:1]
     return [
         StepRecipe(
             **shared,
@@ -232,7 +240,9 @@ def _recipes(
             weight_decay=options.weight_decay,
             batch_size=options.batch_size or batch_size_for(rows, config.task == ALIGN),
             patience=options.patience,
+            auxiliary=auxiliary,
         )
+        for auxiliary in auxiliaries
         for lr in ([options.lr] if options.lr else LEARNING_RATES)
     ], treatment
 

@@ -1,5 +1,7 @@
 """The model: projections → fusion → combination → classifier."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,23 @@ from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
 from mmfeat.models.fusion.attention import masked_mean
 from mmfeat.models.projection import Projection
+
+
+class Parts(NamedTuple):
+    """What a fusion model makes of a batch.
+
+    Attributes:
+        logits: shape [batch, outputs].
+        weights: of the modalities, shape [batch, modalities]; None where the fusion has none.
+        h: each modality alone, projected, shape [batch, modalities, d].
+        shown: which modalities a row has and modality dropout left, bool, shape
+            [batch, modalities].
+    """
+
+    logits: Tensor
+    weights: Tensor | None
+    h: Tensor
+    shown: Tensor
 
 
 class FusionModel(Model):
@@ -29,7 +48,12 @@ class FusionModel(Model):
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Model.forward`; it has weights where its fusion has.
+        """See `Model.forward`; it has weights where its fusion has."""
+        parts = self.parts(features, present)
+        return parts.logits, parts.weights
+
+    def parts(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> Parts:
+        """See `Model.forward`; with what each modality is alone.
 
         A fusion of pooled vectors takes the mean of a column's projected tokens.
         """
@@ -47,7 +71,7 @@ class FusionModel(Model):
             x, weights = self.fusion([part for part, _ in tokens], [part for _, part in tokens])
         else:
             x, weights = self.fusion(h, mask)
-        return self.classifier(self.combination(x, h)), weights
+        return Parts(self.classifier(self.combination(x, h)), weights, h, mask)
 
 
 def as_tokens(h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
