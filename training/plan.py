@@ -12,7 +12,7 @@ from mmfeat.models.checkpoint import input_shapes
 from mmfeat.models.tasks import Align
 from mmfeat.options import comma_list
 from training import imbalance
-from training.config import ModelOptions, TrainConfig, check_metric
+from training.config import ModelOptions, RecipeOptions, TrainConfig, check_metric
 from training.data import Dataset, load_dataset
 from training.learner import learns_each
 from training.misaligned import read_dropped
@@ -227,12 +227,6 @@ def _recipes(
             for standardised in scalings
             for penalty in penalties
         ], treatment
-    if not learns_each(architecture):
-        auxiliaries: Sequence[float] = [0.0]
-    elif options.auxiliary is not None:
-        auxiliaries = [options.auxiliary]
-    else:  # who names the learning rate wants one training
-        auxiliaries = AUXILIARIES if options.lr is None else AUXILIARIES[:1]
     return [
         StepRecipe(
             **shared,
@@ -242,9 +236,18 @@ def _recipes(
             patience=options.patience,
             auxiliary=auxiliary,
         )
-        for auxiliary in auxiliaries
+        for auxiliary in _auxiliaries(options, architecture)
         for lr in ([options.lr] if options.lr else LEARNING_RATES)
     ], treatment
+
+
+def _auxiliaries(options: RecipeOptions, architecture: Architecture) -> Sequence[float]:
+    """The weights that are tried; who names the learning rate wants one training."""
+    if not learns_each(architecture):
+        return [0.0]
+    if options.auxiliary is not None:
+        return [options.auxiliary]
+    return AUXILIARIES if options.lr is None else AUXILIARIES[:1]
 
 
 def _without(facts: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -107,14 +107,18 @@ def saved_epochs(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("always_due")
-@pytest.mark.parametrize("access", ["memory", "blocks"])
-def test_every_epoch_is_one_to_go_on_from(xor_store: str, tmp_path: Path, access: str) -> None:
+@pytest.mark.parametrize(
+    ("access", "auxiliary"), [("memory", 0.0), ("blocks", 0.0), ("memory", 1.0)]
+)
+def test_every_epoch_is_one_to_go_on_from(
+    xor_store: str, tmp_path: Path, access: str, auxiliary: float
+) -> None:
     dataset = load(xor_store, access=access)
-    whole = fitted(dataset)
+    whole = fitted(dataset, auxiliary=auxiliary)
     checkpoint = Checkpoint(str(tmp_path), {})
     for stop in (2, 3, 7, 12):
         with pytest.raises(KilledError):
-            fitted(dataset, checkpoint.slot(0), stop)
+            fitted(dataset, checkpoint.slot(0), stop, auxiliary=auxiliary)
         saved = checkpoint.slot(0).load()
         assert saved is not None
         assert len(saved.facts["log"]) == stop - 1
@@ -122,7 +126,7 @@ def test_every_epoch_is_one_to_go_on_from(xor_store: str, tmp_path: Path, access
             f"candidate-0-{stop - 1}.safetensors",
             "candidate-0.json",
         ]
-    again = fitted(dataset, checkpoint.slot(0))
+    again = fitted(dataset, checkpoint.slot(0), auxiliary=auxiliary)
     assert same_weights(whole, again)
     assert without_times(whole.log) == without_times(again.log)
     assert whole.epoch == again.epoch
