@@ -26,6 +26,9 @@ MEAN_COSINE, MIN_COSINE = 0.999, 0.99
 _GAIN = 1.03
 """A larger batch must be faster by this factor."""
 
+_TRIES = 2
+"""Sizes in a row that may fail to be before no larger one is tried."""
+
 _REPEATS, _MOST_REPEATS = 2, 10
 _SECONDS = 1.0
 """What is quick is measured again until that much time has passed, or noise would decide."""
@@ -114,25 +117,30 @@ def _full_batch(encoder: Encoder, inputs: Sequence[Any]) -> list[Any]:
 
 
 def _largest_that_pays(encoder: Encoder, inputs: Sequence[Any]) -> tuple[int, dict[str, float]]:
-    """The batch size beyond which nothing is gained.
+    """The batch size beyond which nothing is gained; speed does not rise evenly up to it.
 
     Where a budget bounds batches by their length there is nothing to find.
     """
     facts: dict[str, float] = {}
     if encoder.budget is not None:
         return encoder.batch_size, facts
-    size, best, fastest = min(8, encoder.batch_size), min(8, encoder.batch_size), 0.0
+    size = best = min(8, encoder.batch_size)
+    fastest, in_vain = 0.0, 0
     began = time.perf_counter()
-    while size <= encoder.batch_size and time.perf_counter() - began < _PATIENCE:
+    while (
+        size <= encoder.batch_size and in_vain < _TRIES and time.perf_counter() - began < _PATIENCE
+    ):
         batch = [inputs[i % len(inputs)] for i in range(size)]
         try:
             speed = _speed(partial(encoder.encode, batch), size)
         except Exception:
             break  # too large for the memory there is
         facts[str(size)] = round(speed, 2)
-        if speed < fastest * _GAIN:
-            break
-        best, fastest, size = size, speed, size * 2
+        if speed >= fastest * _GAIN:
+            best, fastest, in_vain = size, speed, 0
+        else:
+            in_vain += 1
+        size *= 2
     return best, facts
 
 

@@ -83,6 +83,28 @@ def test_the_batch_grows_while_that_pays():
     assert settle(SPEC, Settings(precision="float32"), MEMBERS, 0)[1].batch_size == 64
 
 
+def test_one_size_that_is_slower_does_not_end_the_search(monkeypatch):
+    def encode(self, batch):
+        time.sleep({8: 0.008, 16: 0.02, 32: 0.016, 64: 0.064}.get(len(batch), 0))
+        return np.ones((len(batch), 3))
+
+    monkeypatch.setattr(Timed, "encode", encode)
+    settled = settle(SPEC, Settings(precision="float32"), MEMBERS, 0)[1]
+    assert settled.batch_size == 32
+    assert list(settled.measured["batch_size"]) == ["8", "16", "32", "64"]
+
+
+def test_the_search_ends_where_two_sizes_in_a_row_are_no_faster(monkeypatch):
+    def encode(self, batch):
+        time.sleep(0.002 * len(batch))
+        return np.ones((len(batch), 3))
+
+    monkeypatch.setattr(Timed, "encode", encode)
+    settled = settle(SPEC, Settings(precision="float32"), MEMBERS, 0)[1]
+    assert settled.batch_size == 8
+    assert list(settled.measured["batch_size"]) == ["8", "16", "32"]
+
+
 def test_without_records_the_defaults_stand():
     settled = settle(SPEC, Settings(precision="auto"), [b"bad"], 0)[1]
     assert (settled.precision, settled.batch_size) == ("float32", 64)
