@@ -6,7 +6,9 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 from fsspec.implementations.memory import MemoryFileSystem
+from PIL import Image
 
 
 def one_line_of(text):
@@ -141,3 +143,18 @@ def contents(folder):
         for name, file in Flaky.store.items()
         if name.startswith(f"{folder}/") and not name.endswith("_stats.json")
     }
+
+
+def noisy_table(folder, number, side):
+    """A table of small pictures of noise with a text each; of fifty, one is broken and the next is
+    not there."""
+    noise = np.random.default_rng(7).integers(0, 256, (number, side, side, 3), dtype=np.uint8)
+    lines = []
+    for n, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(folder / f"{n:03}.png")
+        lines.append(f"{n:03}.png,words of {n},{n % 5}\n")
+    for n in range(0, number, 50):
+        (folder / f"{n:03}.png").write_bytes(b"no picture")
+        (folder / f"{n + 1:03}.png").unlink()
+    (folder / "table.csv").write_text("file_name,text,label\n" + "".join(lines))
+    return folder / "table.csv"

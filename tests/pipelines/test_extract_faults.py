@@ -11,30 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from mmfeat import store
 from mmfeat.encoders import SCHEMES, Encoder
 from mmfeat.features import FeatureStore
-from tests.faults import contents, kill, one_line_of, wait_for
+from tests.faults import contents, kill, noisy_table, one_line_of, wait_for
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Three hundred small pictures of noise with a text each; some are broken or missing."""
-    folder = tmp_path_factory.mktemp("raw")
-    noise = np.random.default_rng(7).integers(0, 256, (300, 16, 16, 3), dtype=np.uint8)
-    lines = []
-    for n, pixels in enumerate(noise):
-        Image.fromarray(pixels).save(folder / f"{n:03}.png")
-        lines.append(f"{n:03}.png,words of {n},{n % 5}\n")
-    for n in range(0, 300, 50):
-        (folder / f"{n:03}.png").write_bytes(b"no picture")
-        (folder / f"{n + 1:03}.png").unlink()
-    (folder / "table.csv").write_text("file_name,text,label\n" + "".join(lines))
-    return folder / "table.csv"
+    """Three hundred records."""
+    return noisy_table(tmp_path_factory.mktemp("raw"), 300, 16)
 
 
 @pytest.fixture

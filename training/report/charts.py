@@ -18,6 +18,9 @@ from training.report.weights import WeightHistograms
 DOTS = 1000
 """Points that a scatter draws; more would be a blot, and a large page."""
 
+LEGEND = 110
+"""Letters that fit side by side below the curves."""
+
 
 def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) -> Markup:
     """Loss in training, and loss and metric on validation, a line a candidate."""
@@ -39,7 +42,7 @@ def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) ->
         order = np.argsort([[curve.name for curve in curves].index(label) for label in labels])
         figure.legend(
             [handles[i] for i in order], [labels[i] for i in order],
-            loc="outside lower center", ncols=4,
+            loc="outside lower center", ncols=max(1, LEGEND // (max(map(len, labels)) + 5)),
         )  # fmt: skip
         return inline(figure, "Training curves of each candidate; the numbers stand in the table")
 
