@@ -105,10 +105,9 @@ class RecipeOptions:
     better on validation."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
-    auxiliary: float | None = None
+    auxiliary: float = 0.0
     """Weight of the losses that each modality has alone, beside the fused one's, so that none is
-    left unlearned where another is learned faster; None = the better on validation of 0 and 1, and
-    0 where --lr is named."""
+    left unlearned where another is learned faster; 1 is a good value to try."""
     batch_size: int | None = None
     """Rows a step; None = a 50th of the training rows, at least 32 and at most 1024; of align a
     fifth, at least 64."""
@@ -125,7 +124,7 @@ class RecipeOptions:
             raise MmfeatError("--inverse-penalty must be above 0", got=self.inverse_penalty)
         if self.weight_decay < 0:
             raise MmfeatError("--weight-decay must not be negative", got=self.weight_decay)
-        if self.auxiliary is not None and self.auxiliary < 0:
+        if self.auxiliary < 0:
             raise MmfeatError("--auxiliary must not be negative", got=self.auxiliary)
 
 

@@ -45,7 +45,7 @@ def in_second_half(keys: Sequence[str]) -> np.ndarray:
 
 
 def cross_fit(model: LoadedModel, config: AlignReportConfig) -> Judges:
-    """Train as the model was, once on each half; with the learning rate and losses it chose."""
+    """Train as the model was, once on each half; with the learning rate that it chose."""
     store = FeatureStore(config.features)
     objective = objective_for(model.task, model.target)
     columns = [store.columns[name] for name in model.column_names]
@@ -79,4 +79,4 @@ def _recipe(model: LoadedModel) -> StepRecipe:
     names = [field.name for field in fields(StepRecipe) if field.name != "prior"]
     settled = {name: model.config[name] for name in names}
     chosen = storage.read_json(storage.join(model.path, METRICS)) or {}
-    return StepRecipe(**(settled | {name: chosen[name] for name in ("lr", "auxiliary")}))
+    return StepRecipe(**(settled | {"lr": chosen["lr"]}))

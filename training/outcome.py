@@ -22,7 +22,7 @@ from training.splits import SPLITS, TEST, TRAIN, VAL
 
 METRICS = "metrics.json"
 
-_CHOSEN = ("lr", "auxiliary", "inverse_penalty", "standardised")
+_CHOSEN = ("lr", "inverse_penalty", "standardised")
 
 
 def judge(best: Fitted, candidates: Sequence[Fitted], dataset: Dataset) -> dict[str, Any]:

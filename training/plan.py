@@ -12,13 +12,12 @@ from mmfeat.models.checkpoint import input_shapes
 from mmfeat.models.tasks import Align
 from mmfeat.options import comma_list
 from training import imbalance
-from training.config import ModelOptions, RecipeOptions, TrainConfig, check_metric
+from training.config import ModelOptions, TrainConfig, check_metric
 from training.data import Dataset, load_dataset
 from training.learner import learns_each
 from training.misaligned import read_dropped
 from training.objectives import OBJECTIVES, MultilabelObjective, Objective
 from training.recipe import (
-    AUXILIARIES,
     INVERSE_PENALTIES,
     LEARNING_RATES,
     RIDGE_PENALTIES,
@@ -234,20 +233,10 @@ def _recipes(
             weight_decay=options.weight_decay,
             batch_size=options.batch_size or batch_size_for(rows, config.task == ALIGN),
             patience=options.patience,
-            auxiliary=auxiliary,
+            auxiliary=options.auxiliary if learns_each(architecture) else 0.0,
         )
-        for auxiliary in _auxiliaries(options, architecture)
         for lr in ([options.lr] if options.lr else LEARNING_RATES)
     ], treatment
-
-
-def _auxiliaries(options: RecipeOptions, architecture: Architecture) -> Sequence[float]:
-    """The weights that are tried; who names the learning rate wants one training."""
-    if not learns_each(architecture):
-        return [0.0]
-    if options.auxiliary is not None:
-        return [options.auxiliary]
-    return AUXILIARIES if options.lr is None else AUXILIARIES[:1]
 
 
 def _without(facts: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -12,9 +12,6 @@ WARM_UP = 0.05
 CLIP = 1.0
 """Longest gradient, as the norm over all weights."""
 
-AUXILIARIES = (0.0, 1.0)
-"""What is tried with each of them where no --auxiliary is given either (see `learner.py`)."""
-
 INVERSE_PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0)
 """What is tried for logistic regression where no --inverse-penalty is given."""
 
@@ -79,7 +76,7 @@ class StepRecipe(Recipe):
     @property
     def choice(self) -> dict[str, float]:
         """See `Recipe`."""
-        return {"lr": self.lr, "auxiliary": self.auxiliary}
+        return {"lr": self.lr}
 
     def lr_at(self, step: int, steps: int) -> float:
         """Part of the learning rate at a step: a linear rise, then half a cosine down to 0."""

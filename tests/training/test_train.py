@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.checkpoint import load_model
-from training.recipe import AUXILIARIES, INVERSE_PENALTIES, LEARNING_RATES
+from training.recipe import INVERSE_PENALTIES, LEARNING_RATES
 from training.splits import SplitRule
 from training.train import main
 
@@ -126,34 +125,32 @@ def test_the_temperature_is_the_one_in_the_weights(gap_store: str, tmp_path: Pat
     assert temperature["nll_after"] <= temperature["nll_before"]
 
 
-def test_learning_rate_and_auxiliary_losses_are_the_best_of_those_tried_on_validation(
+def test_the_learning_rate_is_the_best_of_those_tried_on_validation(
     gap_store: str, tmp_path: Path
 ) -> None:
     main([gap_store, str(tmp_path / "model"), "--target", "label", "--epochs", "2"])
     metrics = read(tmp_path / "model/metrics.json")
-    tried = {
-        (entry["lr"], entry["auxiliary"]): entry["accuracy"] for entry in metrics["candidates"]
-    }
-    assert set(tried) == set(product(LEARNING_RATES, AUXILIARIES))
-    best = max(tried.values())
-    assert tried[metrics["lr"], metrics["auxiliary"]] == best == metrics["validation"]["accuracy"]
+    tried = {entry["lr"]: entry["accuracy"] for entry in metrics["candidates"]}
+    assert list(tried) == list(LEARNING_RATES)
+    assert tried[metrics["lr"]] == max(tried.values()) == metrics["validation"]["accuracy"]
 
 
-@pytest.mark.parametrize(
-    ("flags", "tried"),
-    [
-        (["--lr", "0.001"], [(0.001, 0.0)]),
-        (["--lr", "0.001", "--auxiliary", "0.5"], [(0.001, 0.5)]),
-        (["--auxiliary", "0.5"], [(lr, 0.5) for lr in LEARNING_RATES]),
-        (["--fusion", "late"], [(lr, 0.0) for lr in LEARNING_RATES]),
-    ],
-)
-def test_what_is_named_is_not_tried(
-    gap_store: str, tmp_path: Path, flags: list[str], tried: list[tuple[float, float]]
+def test_auxiliary_losses_change_the_weights_and_leave_no_trace_of_themselves(
+    gap_store: str, tmp_path: Path
 ) -> None:
-    main([gap_store, str(tmp_path / "model"), "--target", "label", "--epochs", "1", *flags])
-    candidates = read(tmp_path / "model/metrics.json")["candidates"]
-    assert [(entry["lr"], entry["auxiliary"]) for entry in candidates] == tried
+    without = train(gap_store, tmp_path / "without")
+    assert train(gap_store, tmp_path / "with", "--auxiliary", "1") != without
+    for name, weight in (("without", 0.0), ("with", 1.0)):
+        assert read(tmp_path / name / "config.json")["config"]["auxiliary"] == weight
+    states = [load_model(str(tmp_path / name)).module.state_dict() for name in ("with", "without")]
+    assert states[0].keys() == states[1].keys()
+
+
+def test_a_model_without_a_fusion_has_no_auxiliary_losses(gap_store: str, tmp_path: Path) -> None:
+    late = ("--fusion", "late")
+    assert train(gap_store, tmp_path / "0", *late) == train(
+        gap_store, tmp_path / "1", *late, "--auxiliary", "1"
+    )
 
 
 def test_a_negative_weight_of_auxiliary_losses_is_refused(gap_store: str, tmp_path: Path) -> None:

@@ -59,7 +59,6 @@ class Row:
     combination: str
     modalities: str
     lr: float | None
-    auxiliary: float | None
     seeds: int
     mean: float
     sd: float
@@ -132,7 +131,6 @@ def _row(line: Line, test: Standing, val: Standing, values: np.ndarray) -> Row:
         combination=system.combination,
         modalities=",".join(system.modalities),
         lr=cells[0].choice.get("lr"),
-        auxiliary=cells[0].choice.get("auxiliary"),
         seeds=len(cells),
         mean=test.mean,
         sd=float(values.std(ddof=1)) if len(values) > 1 else 0.0,

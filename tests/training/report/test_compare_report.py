@@ -17,7 +17,7 @@ from training.report.leaderboard import Leaderboard, read_leaderboard
 def row(name: str, mean: float, flops: int, **more: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "name": name, "fusion": "concat", "combination": "mlp", "modalities": "image,text",
-        "lr": 0.001, "auxiliary": 1.0, "seeds": 5, "mean": mean, "sd": 0.01, "low": mean - 0.02,
+        "lr": 0.001, "seeds": 5, "mean": mean, "sd": 0.01, "low": mean - 0.02,
         "high": mean + 0.02, "val_mean": mean, "difference": mean - 0.9, "p_value": 0.2,
         "tied": False, "emap": None, "emap_full": mean, "uses_interaction": None,
         "parameters": flops // 2, "flops": flops, "train_rows_per_second": 1000.0,
