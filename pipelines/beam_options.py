@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from mmfeat.errors import MmfeatError
@@ -37,9 +38,23 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
     return PipelineOptions([f"--runner={runner}", *rest])
 
 
-def is_local(options: PipelineOptions) -> bool:
+def make_pipeline(flags: Sequence[str]) -> beam.Pipeline:
+    """An empty pipeline for the runner that the flags name.
+
+    Raises:
+        MmfeatError: as `beam_options`, or because the runner refuses its flags.
+    """
+    options = beam_options(flags)
+    try:
+        return beam.Pipeline(options=options)
+    except ValueError as error:
+        lines = [line for line in str(error).splitlines() if not line.endswith("errors: ")]
+        raise MmfeatError(f"Apache Beam refuses its flags: {' '.join(lines)}") from error
+
+
+def is_local(pipeline: beam.Pipeline) -> bool:
     """Whether the pipeline runs in this process."""
-    return bool(options.view_as(StandardOptions).runner == LOCAL)
+    return bool(pipeline.options.view_as(StandardOptions).runner == LOCAL)
 
 
 def _refuse_unknown(flags: Sequence[str]) -> None:

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from mmfeat import console, progress, store
 from mmfeat.errors import MmfeatError
 from mmfeat.stage import ShardTask, Stage
-from pipelines.beam_options import beam_options, is_local
+from pipelines.beam_options import is_local, make_pipeline
 from pipelines.process import FinishStore, ProcessShards
 from pipelines.workers import processes_for
 
@@ -26,14 +25,15 @@ def run(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
         beam_flags: flags for Apache Beam.
 
     Raises:
-        MmfeatError: the input does not fit, nothing usable came out, or shards failed.
+        MmfeatError: flags that Beam refuses, before anything is written; the input does not fit,
+            nothing usable came out, or shards failed.
     """
-    options = beam_options(beam_flags)
+    pipeline = make_pipeline(beam_flags)
     with store.exclusive(stage.output):
-        return _run(stage, options)
+        return _run(stage, pipeline)
 
 
-def _run(stage: Stage, options: PipelineOptions) -> dict[str, Any]:
+def _run(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
     tasks = stage.plan()
     todo = [task for task in tasks if not task.done]
     manifest = stage.finished()
@@ -46,7 +46,7 @@ def _run(stage: Stage, options: PipelineOptions) -> dict[str, Any]:
         console.say(f"{stage.name}: goes on in {stage.output}, {done} of {len(tasks)} shards there")
     started = time.monotonic()
     if todo:
-        _run_pipeline(stage, tasks, todo, options)
+        _run_pipeline(pipeline, stage, tasks, todo)
     seconds = time.monotonic() - started
     shards = [task.shard for task in tasks]
     manifest = stage.finish(shards)
@@ -57,10 +57,9 @@ def _run(stage: Stage, options: PipelineOptions) -> dict[str, Any]:
 
 
 def _run_pipeline(
-    stage: Stage, tasks: Sequence[ShardTask], todo: Sequence[ShardTask], options: PipelineOptions
+    pipeline: beam.Pipeline, stage: Stage, tasks: Sequence[ShardTask], todo: Sequence[ShardTask]
 ) -> None:
-    pipeline = beam.Pipeline(options=options)
-    processes = processes_for(stage, todo, local=is_local(options))
+    processes = processes_for(stage, todo, local=is_local(pipeline))
     stage.processes = processes
     made = (
         pipeline | "Tasks" >> beam.Create(list(todo)) | "Shards" >> ProcessShards(stage, processes)

@@ -2,7 +2,7 @@ import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 
 from mmfeat.errors import MmfeatError
-from pipelines.beam_options import LOCAL, beam_options
+from pipelines.beam_options import LOCAL, beam_options, make_pipeline
 
 
 def runner(*flags):
@@ -29,3 +29,25 @@ def test_a_mistyped_flag_is_refused_and_not_lost():
 def test_a_runner_that_computes_half_a_pipeline_is_refused():
     with pytest.raises(MmfeatError, match="DaskRunner cannot be used"):
         beam_options(["--runner", "DaskRunner"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--runner=NoSuchRunner"], "Unexpected pipeline runner: NoSuchRunner"),
+        (["--runner=DataflowRunner", "--project=P"], "Invalid Project ID .P."),
+        (["--runner=DataflowRunner"], "Missing required option: project"),
+    ],
+)
+def test_flags_that_a_runner_refuses_are_one_line(flags, says):
+    with pytest.raises(MmfeatError, match=f"Beam refuses its flags: .*{says}") as caught:
+        make_pipeline(flags)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_written_where_a_runner_refuses_its_flags(mmfeat, toy_table, tmp_path):
+    result = mmfeat("shard", toy_table, tmp_path / "out", "--runner=DataflowRunner")
+    assert result.returncode == 1
+    assert "mmfeat: error: Apache Beam refuses its flags" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()

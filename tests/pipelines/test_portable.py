@@ -15,7 +15,9 @@ def data_of(folder):
 
 
 @pytest.mark.slow
-def test_a_portable_runner_makes_the_same_stores_as_this_process(mmfeat, toy_table, tmp_path):
+def test_a_portable_runner_makes_the_same_stores_as_this_process_and_goes_on_with_them(
+    mmfeat, toy_table, tmp_path
+):
     local, portable = tmp_path / "local", tmp_path / "portable"
     for folder, flags in ((local, ()), (portable, PORTABLE)):
         for arguments in (
@@ -24,6 +26,10 @@ def test_a_portable_runner_makes_the_same_stores_as_this_process(mmfeat, toy_tab
         ):
             result = mmfeat(*arguments)
             assert result.returncode == 0, result.stderr
+    for name in ("00001.tar", "00001.parquet", "00001_stats.json", "manifest.json"):
+        (local / "shards" / name).unlink()  # as a kill leaves it
+    flags = ("--samples-per-shard", "20", *PORTABLE)
+    assert mmfeat("shard", toy_table, local / "shards", *flags).returncode == 0
     model = tmp_path / "model"
     mmfeat("train", local / "features", model, "--target", "label", "--epochs", "3")
     for folder, flags in ((local, ()), (portable, PORTABLE)):
