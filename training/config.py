@@ -107,7 +107,7 @@ class RecipeOptions:
     """Weight decay of AdamW."""
     auxiliary: float = 0.0
     """Weight of the losses that each modality has alone, beside the fused one's, so that none is
-    left unlearned where another is learned faster; 1 is a good value to try."""
+    left unlearned where another is learned faster; late, logistic, ridge and align have none."""
     batch_size: int | None = None
     """Rows a step; None = a 50th of the training rows, at least 32 and at most 1024; of align a
     fifth, at least 64."""

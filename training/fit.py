@@ -124,7 +124,6 @@ def _fit(
         stand = restore(saved.tensors, trainer.learner, trainer.optimizer, device)
         log = saved.facts["log"]
         trainer.taken = len(log) * len(batches)
-        assert isinstance(stand.best, Model)
         best = Fitted(stand.best, recipe, saved.facts["best"], log, falls)
         for entry in log:
             tell(entry)

@@ -28,7 +28,8 @@ class Learner(nn.Module):
 
     Args:
         model: what is to be trained.
-        auxiliary: weight of the mean of the modalities' own losses beside the fused one's.
+        auxiliary: weight of the mean of the modalities' own losses beside the fused one's; 0 for
+            all models but those that `learns_each` names.
     """
 
     def __init__(self, model: Model, auxiliary: float) -> None:
@@ -36,7 +37,7 @@ class Learner(nn.Module):
         self.model = model
         self.auxiliary = auxiliary
         a = model.architecture
-        alone = len(a.dims) if auxiliary and learns_each(a) else 0
+        alone = len(a.dims) if auxiliary else 0
         self.heads = nn.ModuleList(nn.Linear(a.hidden, a.outputs) for _ in range(alone))
 
     def loss(self, batch: Batch, loss: LossFunction, machine: Machine) -> Tensor:

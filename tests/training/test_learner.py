@@ -8,7 +8,7 @@ from mmfeat.models.architecture import Architecture
 from mmfeat.models.build import build_model
 from mmfeat.models.fusion import FUSIONS
 from training.batches import Batch
-from training.learner import Learner
+from training.learner import Learner, learns_each
 from training.machine import ONE_CORE
 
 DIMS = {"image": 6, "text": 4}
@@ -53,10 +53,13 @@ def test_every_modality_learns_by_itself():
     assert any(not torch.allclose(a, b) for a, b in zip(own, fused, strict=True))
 
 
-@pytest.mark.parametrize("fusion", ["late", "logistic", "single"])
-def test_models_without_a_fusion_of_vectors_have_no_such_losses(fusion: str):
-    dims = {"image": 6} if fusion == "single" else DIMS
-    assert not learner(1.0, fusion, dims).heads
+@pytest.mark.parametrize(("fusion", "each"), [("gmu", True), ("late", False), ("logistic", False)])
+def test_only_what_is_fused_before_the_classifier_learns_each(fusion: str, each: bool):
+    assert learns_each(learner(0.0, fusion).model.architecture) is each
+
+
+def test_a_modality_alone_has_no_loss_beside_its_own():
+    assert not learns_each(learner(0.0, "single", {"image": 6}).model.architecture)
     assert not learner(0.0).heads
 
 
