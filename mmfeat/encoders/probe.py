@@ -27,7 +27,7 @@ _GAIN = 1.03
 """A larger batch must be faster by this factor."""
 
 _TRIES = 2
-"""Sizes in a row that may fail to be before no larger one is tried."""
+"""After so many sizes in a row that are not, no larger one is tried."""
 
 _REPEATS, _MOST_REPEATS = 2, 10
 _SECONDS = 1.0
@@ -117,8 +117,9 @@ def _full_batch(encoder: Encoder, inputs: Sequence[Any]) -> list[Any]:
 
 
 def _largest_that_pays(encoder: Encoder, inputs: Sequence[Any]) -> tuple[int, dict[str, float]]:
-    """The batch size beyond which nothing is gained; speed does not rise evenly up to it.
+    """The batch size beyond which nothing is gained.
 
+    Speed does not rise evenly up to it, so one size that gains nothing does not end the search.
     Where a budget bounds batches by their length there is nothing to find.
     """
     facts: dict[str, float] = {}
