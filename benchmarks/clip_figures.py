@@ -10,7 +10,7 @@ from benchmarks.clip_limit import Limit
 from benchmarks.clip_work import ARCHITECTURE, Work
 from benchmarks.features import cosines
 from benchmarks.runs import EncodingRun
-from mmfeat.console import show_table
+from mmfeat.system.console import show_table
 
 _TITLES = {
     "auto": "mmfeat extract, precision auto",

@@ -17,16 +17,16 @@ import pyarrow.parquet as pq
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from mmfeat import storage
-from mmfeat.console import show_summary
-from mmfeat.features import FeatureStore
+from mmfeat.features.store import FeatureStore
+from mmfeat.store import files
+from mmfeat.system.console import show_summary
 from training.compare.config import CompareConfig
 from training.compare.run import compare, train_config
 from training.compare.systems import systems_of
-from training.data import Dataset
-from training.plan import choose_columns, open_dataset
+from training.data.dataset import Dataset
+from training.data.splits import TEST, TRAIN, VAL
+from training.fit.resolve import choose_columns, open_dataset
 from training.report import LEADERBOARD
-from training.splits import TEST, TRAIN, VAL
 
 PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
@@ -51,8 +51,8 @@ def main() -> None:
             pick=options.pick,
         )
         compare(config)
-        table = pq.read_table(storage.join(config.output, LEADERBOARD)).to_pylist()
-        metrics = storage.read_json(storage.join(config.output, "winner", "metrics.json"))
+        table = pq.read_table(files.join(config.output, LEADERBOARD)).to_pylist()
+        metrics = files.read_json(files.join(config.output, "winner", "metrics.json"))
     row = next(row for row in table if row["picked"])
     store = FeatureStore(options.features)
     columns = choose_columns(store, "")

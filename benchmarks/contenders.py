@@ -51,7 +51,7 @@ def everyone(img2dataset_program: str, processes: int, skip: Sequence[str]) -> l
 
 def ours(part: Part, output: Path) -> list[str]:
     """`mmfeat shard` as it comes: pictures opened and checked, all bytes hashed."""
-    return [sys.executable, "-m", "mmfeat.cli", "shard", str(part.table), str(output)]
+    return [sys.executable, "-m", "mmfeat", "shard", str(part.table), str(output)]
 
 
 def gnu_tar(part: Part, output: Path) -> list[str]:

@@ -19,8 +19,8 @@ from benchmarks.clip_work import Work
 from benchmarks.folder import work_folder
 from benchmarks.photos import Photos
 from benchmarks.runs import EncodingRun
-from mmfeat.console import note
-from mmfeat.options import RepeatedFlag, parse
+from mmfeat.config.flags import RepeatedFlag, parse
+from mmfeat.system.console import note
 
 
 @dataclass

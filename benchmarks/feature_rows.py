@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat import storage
-from mmfeat.features import OK, Shape, column_batch, column_schema
-from mmfeat.store import FORMAT, shard_name
+from mmfeat.features.store import OK, Shape, column_batch, column_schema
+from mmfeat.store import files
+from mmfeat.store.directory import FORMAT, shard_name
 
 COLUMNS = {"image": 512, "text": 384}
 """Column → length of its float16 vectors."""
@@ -45,7 +45,7 @@ def write_store(folder: Path, rows: int) -> str:
                 "split": [split] * size,
             }
         )
-        with storage.create(str(folder / "samples" / f"{shard_name(index)}.parquet")) as output:
+        with files.create(str(folder / "samples" / f"{shard_name(index)}.parquet")) as output:
             pq.write_table(table, output)
         for name, dim in COLUMNS.items():
             values = rng.standard_normal((size, dim), np.float32).astype(np.float16)
@@ -53,11 +53,11 @@ def write_store(folder: Path, rows: int) -> str:
             batch = column_batch(list(values), [OK] * size, Shape(dim))
             column = str(folder / name / f"{shard_name(index)}.arrow")
             with (
-                storage.create(column) as output,
+                files.create(column) as output,
                 pa.ipc.new_file(output, column_schema(Shape(dim))) as file,
             ):
                 file.write_batch(batch)
-    storage.write_json(str(folder / "manifest.json"), _manifest(sizes))
+    files.write_json(str(folder / "manifest.json"), _manifest(sizes))
     return path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmfeat.features import FeatureStore
+from mmfeat.features.store import FeatureStore
 
 
 def marginal_seconds(store: Path, column: str) -> float:

@@ -16,8 +16,8 @@ from benchmarks import measure
 from benchmarks.contenders import REPOSITORY
 from benchmarks.folder import work_folder
 from benchmarks.measure import Usage
-from mmfeat.console import note, show_table
-from mmfeat.options import parse
+from mmfeat.config.flags import parse
+from mmfeat.system.console import note, show_table
 
 READ_CSV = "import csv, sys; print(sum(1 for _ in csv.reader(open(sys.argv[1], newline=''))))"
 _WORDS = "red green blue small large old new round square bright lamp boat house tree road".split()
@@ -35,7 +35,7 @@ class Options:
     """Rows of the table."""
     folder: str = ""
     """Keep the table here and use it again; a temporary folder when not given."""
-    command: str = "{python} -m mmfeat.cli shard {table} {output} --dry-run"
+    command: str = "{python} -m mmfeat.cli.main shard {table} {output} --dry-run"
     """What to time, run in the root of the repository."""
 
 

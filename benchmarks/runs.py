@@ -43,7 +43,7 @@ def run_mmfeat(stage: str, source: Path, output: Path, *flags: str) -> measure.U
     Raises:
         RuntimeError: it failed.
     """
-    program = [sys.executable, "-m", "mmfeat.cli", stage]
+    program = [sys.executable, "-m", "mmfeat", stage]
     return run([*program, str(source), str(output), *flags], output)
 
 

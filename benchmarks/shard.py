@@ -18,8 +18,8 @@ from benchmarks.contenders import REPOSITORY, Contender
 from benchmarks.folder import work_folder
 from benchmarks.measure import Usage
 from benchmarks.pictures import Part, Pictures
-from mmfeat.console import note, show_table
-from mmfeat.options import RepeatedFlag, parse
+from mmfeat.config.flags import RepeatedFlag, parse
+from mmfeat.system.console import note, show_table
 
 TIMES = {
     "": "seconds",

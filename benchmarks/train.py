@@ -20,8 +20,8 @@ from benchmarks import measure
 from benchmarks.contenders import REPOSITORY
 from benchmarks.feature_rows import CLASSES, COLUMNS, write_store, write_tars
 from benchmarks.folder import work_folder
-from mmfeat.console import note, show_table
-from mmfeat.options import parse
+from mmfeat.config.flags import parse
+from mmfeat.system.console import note, show_table
 
 
 @dataclass
@@ -105,10 +105,10 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _dataset(store: str, access: str) -> Any:
-    from mmfeat.features import FeatureStore
-    from training.data import load_dataset
+    from mmfeat.features.store import FeatureStore
+    from training.data.dataset import load_dataset
+    from training.data.splits import SplitRule
     from training.objectives import OBJECTIVES
-    from training.splits import SplitRule
 
     opened = FeatureStore(store)
     columns = list(opened.columns.values())
@@ -122,8 +122,8 @@ def _trainer(options: Options, store: str) -> Any:
 
     from mmfeat.models.architecture import Architecture
     from mmfeat.models.build import build_model
-    from training.fit import Trainer
-    from training.machine import CPU, Machine
+    from training.fit.device import CPU, Machine
+    from training.fit.loop import Trainer
 
     architecture = Architecture(
         dims=COLUMNS, outputs=CLASSES, fusion="gmu", combination="mlp", modality_dropout=0.1
@@ -139,7 +139,7 @@ def _trainer(options: Options, store: str) -> Any:
 
 
 def _recipe(options: Options) -> Any:
-    from training.recipe import StepRecipe
+    from training.fit.recipe import StepRecipe
 
     return StepRecipe(
         metric="accuracy",
@@ -154,7 +154,7 @@ def _recipe(options: Options) -> Any:
 
 def _sources(options: Options, folder: Path, store: str, big: str) -> dict[str, Source]:
     """Name → the batches of an epoch, in the order they take turns."""
-    from training.batches import Batches
+    from training.data.batches import Batches
 
     held, size = _dataset(store, "memory"), options.batch_size
     batches = Batches(held, size)
@@ -221,7 +221,7 @@ def _webdataset(tars: list[str], size: int) -> Iterator[Any]:
 def _batch(values: dict[str, Any], targets: Any) -> Any:
     import torch
 
-    from training.held import Batch
+    from training.data.resident import Batch
 
     there = torch.ones(len(targets), dtype=torch.bool)
     features = {name: vectors.float() for name, vectors in values.items()}
@@ -257,7 +257,7 @@ def _loading(batches: Iterable[Any]) -> float:
 def _epoch(options: Options, store: str) -> None:
     """What the peak of memory is taken of: an epoch of `fit`, from blocks."""
     from mmfeat.models.architecture import Architecture
-    from training.fit import fit
+    from training.fit.loop import fit
 
     layers = {"fusion": "gmu", "combination": "mlp", "modality_dropout": 0.1}
     architecture = Architecture(dims=COLUMNS, outputs=CLASSES, **layers)

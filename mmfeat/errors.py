@@ -34,7 +34,7 @@ class RecordError(Exception):
     """One part of one record cannot be used. It becomes a row's reason, never the end of a shard.
 
     Args:
-        reason: a word of the fixed vocabulary in `mmfeat.sample.REASONS`.
+        reason: a word of the fixed vocabulary in `mmfeat.records.record.REASONS`.
         detail: what was seen, for a person to read.
     """
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from mmfeat import console, store
-from mmfeat.stage import RunStoppedError, ShardTask, Stage
+from mmfeat.store.directory import clear_failure, write_failure
+from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
+from mmfeat.system import console
 
 ATTEMPTS = 3
 """Tries at a shard whose storage fails, with growing pauses between them."""
@@ -31,7 +32,7 @@ def process_shard(stage: Stage, task: ShardTask, loaded: Any) -> bool:
     )
     try:
         attempts(stage.process, task, loaded)
-        attempts(store.clear_failure, stage.output, task.shard)
+        attempts(clear_failure, stage.output, task.shard)
     except RunStoppedError as error:
         _tell(stage, task, str(error))
         raise
@@ -50,6 +51,6 @@ def _may_pass(error: BaseException) -> bool:
 def _tell(stage: Stage, task: ShardTask, error: str) -> None:
     """Write down why a shard failed; where not even that is possible, say it."""
     try:
-        store.write_failure(stage.output, task.shard, error)
+        write_failure(stage.output, task.shard, error)
     except OSError:
         console.note(f"{stage.name}: shard {task.shard}: {error}")

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from mmfeat.cli import run_stage
-from mmfeat.extraction import ExtractConfig, Extraction
-from mmfeat.options import parse_known
+from mmfeat.config.flags import parse_known
+from mmfeat.extraction.stage import ExtractConfig, Extraction
+from mmfeat.system.entry import run_main
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -17,4 +17,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_stage("extract", sys.argv[1:]))
+    sys.exit(run_main(main))

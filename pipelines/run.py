@@ -9,12 +9,13 @@ from typing import Any
 
 import apache_beam as beam
 
-from mmfeat import console, progress, store
 from mmfeat.errors import MmfeatError
-from mmfeat.stage import ShardTask, Stage
+from mmfeat.store.directory import exclusive
+from mmfeat.store.stage import ShardTask, Stage
+from mmfeat.system import console, progress
 from pipelines.beam_options import is_local, make_pipeline
-from pipelines.process import FinishStore, ProcessShards
-from pipelines.workers import processes_for
+from pipelines.beam_stage import FinishStore, ProcessShards
+from pipelines.worker_pool import processes_for
 
 
 def run(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def run(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
             nothing usable came out, or shards failed.
     """
     pipeline = make_pipeline(beam_flags)
-    with store.exclusive(stage.output):
+    with exclusive(stage.output):
         return _run(stage, pipeline)
 
 

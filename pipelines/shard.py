@@ -4,13 +4,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from mmfeat.cli import run_stage
-from mmfeat.console import show_summary
-from mmfeat.options import parse_known
-from mmfeat.shard_config import ShardConfig
-from mmfeat.shard_plan import dry_run
-from mmfeat.sharding import Sharding
-from pipelines.workers import warm_up
+from mmfeat.config.flags import parse_known
+from mmfeat.sharding.config import ShardConfig
+from mmfeat.sharding.layout import dry_run
+from mmfeat.sharding.stage import Sharding
+from mmfeat.system.console import show_summary
+from mmfeat.system.entry import run_main
+from pipelines.worker_pool import warm_up
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -27,4 +27,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_stage("shard", sys.argv[1:]))
+    sys.exit(run_main(main))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mmfeat import cli
+from mmfeat.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -97,7 +97,7 @@ def mmfeat(capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         capfd.readouterr()
         try:
-            code = cli.main([str(argument) for argument in arguments])
+            code = main.main([str(argument) for argument in arguments])
         except SystemExit as exit_:
             code = int(exit_.code or 0)
         captured = capfd.readouterr()
@@ -112,7 +112,7 @@ def mmfeat_process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     started = []
 
     def start(*arguments: object) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "mmfeat.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "mmfeat", *map(str, arguments)]
         process = subprocess.Popen(
             command,
             cwd=REPOSITORY,

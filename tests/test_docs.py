@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mmfeat.cli import COMMANDS
-from mmfeat.quickstart.toyset import make_toyset
-from mmfeat.sample import REASONS
+from mmfeat.cli.main import COMMANDS
+from mmfeat.cli.quickstart.toyset import make_toyset
+from mmfeat.records.record import REASONS
 from tests.inputs import make_inputs
 
 REPOSITORY = Path(__file__).resolve().parents[1]

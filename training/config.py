@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from mmfeat.config.flags import FeaturesPath, ModelPath, OutputPath
 from mmfeat.errors import MmfeatError
-from mmfeat.options import FeaturesPath, ModelPath, OutputPath
-from training.imbalance import Imbalance
+from training.objectives.imbalance import Imbalance
 
 TaskName = Literal["multiclass", "multilabel", "regression", "align"]
 

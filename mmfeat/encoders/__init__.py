@@ -11,13 +11,13 @@ from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.builtin import BUILTIN
+from mmfeat.encoders.builtin.registry import BUILTIN
 from mmfeat.encoders.options import Options
 from mmfeat.encoders.settings import Precision, Settings
 from mmfeat.errors import MmfeatError
-from mmfeat.features import SAMPLES
-from mmfeat.modalities import MODALITIES
-from mmfeat.store import digest
+from mmfeat.features.store import SAMPLES
+from mmfeat.records.modalities import MODALITIES
+from mmfeat.store.directory import digest
 
 __all__ = [
     "SCHEMES",
@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 SCHEMES = {
-    "builtin": "mmfeat.encoders.builtin",
+    "builtin": "mmfeat.encoders.builtin.registry",
     "embedding": "mmfeat.encoders.embedding",
-    "hf": "mmfeat.encoders.hf",
-    "open_clip": "mmfeat.encoders.open_clip",
+    "hf": "mmfeat.encoders.hf.load",
+    "open_clip": "mmfeat.encoders.open_clip.image",
     "rnn": "mmfeat.encoders.rnn",
     "st": "mmfeat.encoders.st",
     "timm": "mmfeat.encoders.timm_models",

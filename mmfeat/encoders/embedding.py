@@ -11,13 +11,13 @@ from typing import Any
 import fsspec
 import numpy as np
 
-from mmfeat import storage
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.inputs import text_of
 from mmfeat.encoders.options import Options
+from mmfeat.encoders.preprocessing import text_of
 from mmfeat.encoders.settings import Settings
 from mmfeat.encoders.words import Vocabulary
 from mmfeat.errors import MmfeatError
+from mmfeat.store import files
 
 
 def load(name: str, modality: str, options: Options, settings: Settings) -> Encoder:
@@ -42,7 +42,7 @@ class WordVectors(Encoder):
     modality = "text"
 
     def __init__(self, path: str, most: int) -> None:
-        if storage.size(path) is None:
+        if files.size(path) is None:
             raise MmfeatError("no such file of word vectors", got=path)
         words: dict[str, int] = {}
         rows: list[np.ndarray] = []

@@ -18,15 +18,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mmfeat import storage
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.inputs import padded, text_of
 from mmfeat.encoders.loading import one_line
 from mmfeat.encoders.options import Options
+from mmfeat.encoders.preprocessing import padded, text_of
+from mmfeat.encoders.runtime import Runtime, versions, weights_digest
 from mmfeat.encoders.settings import Settings
-from mmfeat.encoders.torch_runtime import Runtime, versions, weights_digest
 from mmfeat.encoders.words import read_vocabulary
 from mmfeat.errors import MmfeatError
+from mmfeat.store import files
 
 KINDS = {"gru": nn.GRU, "lstm": nn.LSTM}
 POOLINGS = ("last", "mean", "max")
@@ -79,7 +79,7 @@ def load(name: str, modality: str, options: Options, settings: Settings) -> Enco
     title = f"rnn:{name}"
     if modality != "text":
         raise MmfeatError(f"{title} encodes text", got=modality)
-    config = storage.read_json(storage.join(name, "config.json"))
+    config = files.read_json(files.join(name, "config.json"))
     fits = (
         isinstance(config, dict)
         and config.get("kind") in KINDS
@@ -110,10 +110,10 @@ class RecurrentEncoder(Encoder):
     budget = 16_384
 
     def __init__(self, title: str, folder: str, config: dict[str, Any], settings: Settings) -> None:
-        self._vocabulary = read_vocabulary(storage.join(folder, "vocabulary.txt"))
+        self._vocabulary = read_vocabulary(files.join(folder, "vocabulary.txt"))
         with one_line(title):
             model = RecurrentText(len(self._vocabulary), config)
-            with storage.open_input(storage.join(folder, "model.safetensors")) as file:
+            with files.open_input(files.join(folder, "model.safetensors")) as file:
                 model.load_state_dict(safetensors.torch.load(file.read()))
         directions = 2 if model.rnn.bidirectional else 1
         self.dim = config["hidden"] * directions
@@ -153,8 +153,8 @@ def save(folder: str, model: RecurrentText, config: dict[str, Any], words: Seque
         config: what it was made of.
         words: its vocabulary.
     """
-    storage.write_json(storage.join(folder, "config.json"), config)
-    with storage.create(storage.join(folder, "vocabulary.txt")) as output:
+    files.write_json(files.join(folder, "config.json"), config)
+    with files.create(files.join(folder, "vocabulary.txt")) as output:
         output.write("\n".join(words).encode() + b"\n")
-    with storage.create(storage.join(folder, "model.safetensors")) as output:
+    with files.create(files.join(folder, "model.safetensors")) as output:
         output.write(safetensors.torch.save(model.state_dict()))

@@ -11,11 +11,11 @@ import numpy as np
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.inputs import padded, text_of
 from mmfeat.encoders.loading import one_line, tokens_a_batch
 from mmfeat.encoders.options import Options, require
+from mmfeat.encoders.preprocessing import padded, text_of
+from mmfeat.encoders.runtime import Runtime, versions, weights_digest
 from mmfeat.encoders.settings import Settings
-from mmfeat.encoders.torch_runtime import Runtime, versions, weights_digest
 from mmfeat.errors import MmfeatError
 
 _PLACES = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")

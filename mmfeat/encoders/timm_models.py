@@ -7,11 +7,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.inputs import Picture
 from mmfeat.encoders.loading import one_line
 from mmfeat.encoders.options import Options, require
+from mmfeat.encoders.preprocessing import Picture
+from mmfeat.encoders.runtime import Runtime, versions, weights_digest
 from mmfeat.encoders.settings import Settings
-from mmfeat.encoders.torch_runtime import Runtime, versions, weights_digest
 from mmfeat.encoders.vision import PictureEncoder, filter_name, grid_tokens, square_side, three
 from mmfeat.errors import MmfeatError
 

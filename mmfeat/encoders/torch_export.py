@@ -21,15 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmfeat import storage
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.inputs import Picture
 from mmfeat.encoders.loading import one_line
 from mmfeat.encoders.options import Options
+from mmfeat.encoders.preprocessing import Picture
+from mmfeat.encoders.runtime import Runtime, devices_of, versions
 from mmfeat.encoders.settings import Settings
-from mmfeat.encoders.torch_runtime import Runtime, devices_of, versions
 from mmfeat.errors import MmfeatError
-from mmfeat.sounds import read_sound
+from mmfeat.media.audio import read_sound
+from mmfeat.store import files
 
 _MAX_SECONDS = 600
 
@@ -41,9 +41,9 @@ def load(name: str, modality: str, options: Options, settings: Settings) -> Enco
         MmfeatError: no such files, a JSON that says too little, a program that would be unpickled.
     """
     title = f"torch:{name}"
-    if storage.size(name) is None:
+    if files.size(name) is None:
         raise MmfeatError(f"{title}: no such file", got=name)
-    facts = storage.read_json(name.removesuffix(".pt2") + ".json")
+    facts = files.read_json(name.removesuffix(".pt2") + ".json")
     if not isinstance(facts, dict) or facts.get("modality") not in ("image", "audio"):
         raise MmfeatError(
             f"{title} needs a JSON of its preprocessing beside it",
@@ -52,7 +52,7 @@ def load(name: str, modality: str, options: Options, settings: Settings) -> Enco
         )
     if facts["modality"] != modality:
         raise MmfeatError(f"{title} encodes {facts['modality']}", got=modality)
-    with storage.open_input(name) as file:
+    with files.open_input(name) as file:
         data = file.read()
     with one_line(title):
         refuse_pickles(title, data)

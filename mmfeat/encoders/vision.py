@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.inputs import Picture
 from mmfeat.encoders.loading import one_line
+from mmfeat.encoders.preprocessing import Picture
+from mmfeat.encoders.runtime import Runtime
 from mmfeat.encoders.settings import Settings
-from mmfeat.encoders.torch_runtime import Runtime
 from mmfeat.errors import MmfeatError
 
 

@@ -4,8 +4,8 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from mmfeat import storage
 from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.store import files
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 
@@ -54,9 +54,9 @@ def read_vocabulary(path: str) -> Vocabulary:
     Raises:
         MmfeatError: no such file, not UTF-8, or a word that stands there twice.
     """
-    if storage.size(path) is None:
+    if files.size(path) is None:
         raise MmfeatError("no such vocabulary, one word a line", got=path)
-    with storage.open_input(path) as file:
+    with files.open_input(path) as file:
         try:
             words = file.read().decode().split("\n")
         except UnicodeDecodeError as error:

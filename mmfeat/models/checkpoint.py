@@ -17,15 +17,15 @@ import numpy as np
 import safetensors
 import safetensors.torch
 
-from mmfeat import storage
 from mmfeat.errors import MmfeatError
-from mmfeat.features import Column, ColumnShard
+from mmfeat.features.store import Column, ColumnShard
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
 from mmfeat.models.inference import PART, Predictions, join_predictions, predict
 from mmfeat.models.tasks import Task, task_of
-from mmfeat.store import read_manifest
+from mmfeat.store import files
+from mmfeat.store.directory import read_manifest
 
 WEIGHTS = "model.safetensors"
 
@@ -157,7 +157,7 @@ def input_shapes(columns: Sequence[Column]) -> dict[str, Any]:
 def save_weights(folder: str, module: Model) -> dict[str, Any]:
     """Write model.safetensors; returns what the manifest says of the file."""
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
-    with storage.create(storage.join(folder, WEIGHTS)) as output:
+    with files.create(files.join(folder, WEIGHTS)) as output:
         output.write(safetensors.torch.save(state))
     return output.describe()
 
@@ -188,9 +188,9 @@ def load_model(path: str) -> LoadedModel:
 
 def _read_weights(path: str, sha256: str) -> dict[str, Any]:
     """The tensors of model.safetensors, once the file is known to be the one that was saved."""
-    name = storage.join(path, WEIGHTS)
+    name = files.join(path, WEIGHTS)
     try:
-        with storage.open_input(name) as file:
+        with files.open_input(name) as file:
             data = file.read()
     except FileNotFoundError:
         data = b""

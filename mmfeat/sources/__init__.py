@@ -3,14 +3,14 @@
 import posixpath
 from collections.abc import Sequence
 
-from mmfeat import storage
 from mmfeat.errors import MmfeatError
+from mmfeat.records.splits import split_of_folder
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.folder import FolderSource
 from mmfeat.sources.paths import expand
 from mmfeat.sources.table import TableFile, TableSource
 from mmfeat.sources.tars import TarSource
-from mmfeat.splits import split_of_folder
+from mmfeat.store import files
 
 __all__ = ["FolderSource", "InputOptions", "Source", "TableSource", "TarSource", "open_source"]
 
@@ -31,7 +31,7 @@ def open_source(path: str, options: InputOptions | None = None) -> Source:
         MmfeatError: nothing there, nothing in it, or flags that do not fit.
     """
     options = options or InputOptions()
-    if storage.is_folder(path):
+    if files.is_folder(path):
         return _folder(path.rstrip("/") or "/", options)
     paths = expand(path)
     if packed := [p for p in paths if p.lower().endswith(_COMPRESSED_TARS)]:
@@ -50,18 +50,18 @@ def open_source(path: str, options: InputOptions | None = None) -> Source:
 
 
 def _folder(path: str, options: InputOptions) -> Source:
-    names = storage.names_in(path)
+    names = files.names_in(path)
     if tars := [name for name in names if name.endswith(".tar")]:
         if "config.json" in names and "manifest.json" not in names:
             raise MmfeatError(
                 f"the shards in {path} are not finished: no manifest.json",
                 cure="Run the command that makes them again",
             )
-        return _tars([storage.join(path, name) for name in tars], options)
+        return _tars([files.join(path, name) for name in tars], options)
     if tables := _metadata_files(path, names):
         return TableSource(tables, options)
     if names and all(name.endswith(".parquet") or name.startswith(".") for name in names):
-        return _tables([storage.join(path, n) for n in names if n.endswith(".parquet")], options)
+        return _tables([files.join(path, n) for n in names if n.endswith(".parquet")], options)
     if options.names_columns:
         raise MmfeatError(f"column flags go with a table, and {path} is a folder")
     source = FolderSource(path, options)
@@ -77,15 +77,15 @@ def _metadata_files(path: str, names: Sequence[str]) -> list[TableFile]:
     """The metadata tables of a folder, or of the folders of its splits."""
     here = [name for name in METADATA_FILES if name in names]
     if here:
-        return [TableFile(storage.join(path, here[0]), path)]
+        return [TableFile(files.join(path, here[0]), path)]
     found, without = [], []
     for name in names:
-        split, folder = split_of_folder(name), storage.join(path, name)
-        if split is None or not storage.is_folder(folder):
+        split, folder = split_of_folder(name), files.join(path, name)
+        if split is None or not files.is_folder(folder):
             continue
-        inside = storage.names_in(folder)
+        inside = files.names_in(folder)
         if table := next((file for file in METADATA_FILES if file in inside), None):
-            found.append(TableFile(storage.join(folder, table), folder, {"split": split}))
+            found.append(TableFile(files.join(folder, table), folder, {"split": split}))
         else:
             without.append(folder)
     if found and without:

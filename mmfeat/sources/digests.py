@@ -2,13 +2,13 @@
 
 import hashlib
 
-from mmfeat import storage
+from mmfeat.store import files
 
 
 def digest_of(path: str) -> str:
     """sha256 of a file's bytes."""
     total = hashlib.sha256()
-    with storage.open_input(path) as file:
+    with files.open_input(path) as file:
         while block := file.read(1 << 20):
             total.update(block)
     return total.hexdigest()
@@ -22,9 +22,9 @@ def digest_of_ends(path: str) -> str:
 
     The last bytes of a Parquet file are its index, with the place and size of every column.
     """
-    size = storage.size(path) or 0
+    size = files.size(path) or 0
     total = hashlib.sha256(f"{size}\n".encode())
-    with storage.open_input(path) as file:
+    with files.open_input(path) as file:
         total.update(file.read(_END_BYTES))
         file.seek(max(0, size - _END_BYTES))
         total.update(file.read(_END_BYTES))

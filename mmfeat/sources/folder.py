@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from mmfeat import storage
-from mmfeat.keys import safe_key
-from mmfeat.metadata import plain
-from mmfeat.modalities import MODALITIES, modality_of
-from mmfeat.part import File, Part
-from mmfeat.sample import Record
+from mmfeat.records.keys import safe_key
+from mmfeat.records.media_ref import File, Part
+from mmfeat.records.metadata import plain
+from mmfeat.records.modalities import MODALITIES, modality_of
+from mmfeat.records.record import Record
+from mmfeat.records.splits import split_of_folder
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.rows import TABLE_FORMATS
-from mmfeat.splits import split_of_folder
+from mmfeat.store import files
 
 _MAX_SIDECAR_BYTES = 16 << 20
 
@@ -55,7 +55,7 @@ class FolderSource(Source):
     options: InputOptions = field(default_factory=InputOptions)
 
     def __post_init__(self) -> None:
-        self._fs, self._name = storage.filesystem(self.root)
+        self._fs, self._name = files.filesystem(self.root)
         total, modalities, ignored = hashlib.sha256(), set(), Counter[str]()
         for file in self._walk(self._name):
             modality = modality_of(file.extension)
@@ -125,7 +125,7 @@ class FolderSource(Source):
                 yield Record(row + offset, key, parts, metadata, problems)
 
     def _part(self, file: _File) -> File:
-        return File(storage.join(self.root, file.path), file.bytes)
+        return File(files.join(self.root, file.path), file.bytes)
 
     def _told_by_folders(self, file: _File) -> dict[str, Any]:
         """Label and split of a file in folders below the root."""

@@ -5,8 +5,8 @@ import posixpath
 import braceexpand
 import fsspec
 
-from mmfeat import storage
 from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.store import files
 
 
 def expand(pattern: str) -> list[str]:
@@ -19,7 +19,7 @@ def expand(pattern: str) -> list[str]:
     Raises:
         MmfeatError: braces that do not close, or a glob that nothing matches.
     """
-    if storage.exists(pattern):
+    if files.exists(pattern):
         return [pattern]
     try:
         names = list(braceexpand.braceexpand(pattern)) if "{" in pattern else [pattern]
@@ -32,7 +32,7 @@ def expand(pattern: str) -> list[str]:
 
 
 def _matches(pattern: str) -> list[str]:
-    fs, name = storage.filesystem(pattern)
+    fs, name = files.filesystem(pattern)
     found = sorted(str(path) for path in fs.glob(name))
     if not found:
         raise MmfeatError("no file matches the pattern", got=pattern)
@@ -56,4 +56,4 @@ def complete(root: str, path: str, *, allow_outside: bool) -> str:
         path = posixpath.normpath(path)
         if not allow_outside and (path == ".." or path.startswith("../")):
             raise RecordError("outside", f"{path} leaves {root}; --allow-outside permits it")
-    return storage.join(root, path)
+    return files.join(root, path)

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from mmfeat import storage
 from mmfeat.errors import MmfeatError
+from mmfeat.store import files
 
 Row = dict[str, Any] | str
 """A row's values, or why the row cannot be parsed."""
@@ -98,7 +98,7 @@ def _reader(path: str) -> Callable[[str], tuple[list[str], Iterator[Row]]]:
 def open_unpacked(path: str) -> IO[bytes]:
     """The bytes of a file, `.gz` and `.zst` undone."""
     if path.lower().endswith(".zst"):
-        return io.BufferedReader(_Zstandard(storage.open_input(path)), 1 << 16)
+        return io.BufferedReader(_Zstandard(files.open_input(path)), 1 << 16)
     file: IO[bytes] = fsspec.open(path, "rb", compression="infer").open()
     return file
 

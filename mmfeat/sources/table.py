@@ -11,11 +11,11 @@ from itertools import islice
 from typing import Any
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.keys import safe_key, stem
-from mmfeat.metadata import plain
-from mmfeat.modalities import MODALITIES, PATH_COLUMNS, modality_of, slot_modality
-from mmfeat.part import Base64, Cell, File, Part, Text
-from mmfeat.sample import Record
+from mmfeat.records.keys import safe_key, stem
+from mmfeat.records.media_ref import Base64, Cell, File, Part, Text
+from mmfeat.records.metadata import plain
+from mmfeat.records.modalities import MODALITIES, PATH_COLUMNS, modality_of, slot_modality
+from mmfeat.records.record import Record
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.digests import digest_of, digest_of_ends
 from mmfeat.sources.paths import complete

@@ -12,17 +12,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat import storage
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.keys import checked_key, leads_outside, safe_key
-from mmfeat.metadata import plain
-from mmfeat.modalities import MODALITIES, carried_slot, slot_modality, slot_of
-from mmfeat.part import Member, Part
-from mmfeat.retry import further_shards
-from mmfeat.sample import REASONS, RESERVED, Record
+from mmfeat.records.keys import checked_key, leads_outside, safe_key
+from mmfeat.records.media_ref import Member, Part
+from mmfeat.records.metadata import plain
+from mmfeat.records.modalities import MODALITIES, carried_slot, slot_modality, slot_of
+from mmfeat.records.record import REASONS, RESERVED, Record
+from mmfeat.sharding.retry import further_shards
+from mmfeat.shards.tar_index import IndexedSample, index_tar
 from mmfeat.sources.base import Source
 from mmfeat.sources.digests import digest_of_ends
-from mmfeat.tarindex import IndexedSample, index_tar
+from mmfeat.store import files
 
 _SNIFFED, _SNIFFED_TARS = 100, 100
 """Samples of a tar, and tars, looked at to learn which slots a record has."""
@@ -47,7 +47,7 @@ class TarSource(Source):
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
         self._columns_of: dict[str, _Columns | None] = {}
-        if gone := [path for path in paths if not storage.exists(path)]:
+        if gone := [path for path in paths if not files.exists(path)]:
             raise MmfeatError(f"no such file: {gone[0]}", cure="Name tars, a folder or a table")
         seen: dict[str, None] = {}
         count = 0
@@ -71,7 +71,7 @@ class TarSource(Source):
         total = hashlib.sha256()
         for path in self._paths:
             for file in (path, _sidecar(path)):
-                if storage.exists(file):
+                if files.exists(file):
                     total.update(f"{posixpath.basename(file)}\0{digest_of_ends(file)}\0".encode())
         return {
             "form": "tars",
@@ -124,7 +124,7 @@ class TarSource(Source):
     def _columns(self, folder: str) -> "_Columns | None":
         """The metadata columns of a store of ours; None where its manifest is not at hand."""
         if folder not in self._columns_of:
-            found = storage.read_json(storage.join(folder, "manifest.json"))
+            found = files.read_json(files.join(folder, "manifest.json"))
             ours = isinstance(found, dict) and found.get("kind") == "shards" and "kinds" in found
             self._columns_of[folder] = (
                 dict(zip(found["columns"], found["kinds"].items(), strict=True)) if ours else None
@@ -134,13 +134,13 @@ class TarSource(Source):
 
 def _worked_later(folder: str, tar: str) -> frozenset[str]:
     """Keys of a store of ours that failed in this shard and worked when they were tried again."""
-    manifest = storage.read_json(storage.join(folder, "manifest.json"))
+    manifest = files.read_json(files.join(folder, "manifest.json"))
     if not isinstance(manifest, dict) or manifest.get("kind") != "shards":
         return frozenset()
     further = further_shards(manifest)
     if posixpath.splitext(tar)[0] in further:
         return frozenset()
-    tables = (storage.join(folder, f"{shard}.parquet") for shard in further)
+    tables = (files.join(folder, f"{shard}.parquet") for shard in further)
     return frozenset(key for table in tables for key in _read_sidecar(table))
 
 
@@ -253,10 +253,10 @@ def _as_before(value: Any, kind: str) -> Any:
 
 def _read_sidecar(path: str) -> _Rows:
     """Key → row of the table beside a tar; empty where there is none. It is as long as the tar."""
-    if not storage.exists(path):
+    if not files.exists(path):
         return {}
     try:
-        with storage.open_input(path) as file, pq.ParquetFile(file) as table:
+        with files.open_input(path) as file, pq.ParquetFile(file) as table:
             names = table.schema_arrow.names
             key = next((name for name in ("__key__", "key") if name in names), None)
             if key is None:

@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from mmfeat import store
+from mmfeat.store.directory import read_manifest
 
 
 @pytest.mark.slow
@@ -11,7 +11,7 @@ def test_the_quickstart_shows_that_only_both_modalities_answer(mmfeat, tmp_path)
     output = tmp_path / "quickstart"
     result = mmfeat("quickstart", "--output", output)
     assert result.returncode == 0, result.stderr
-    accuracy = store.read_manifest(str(output), "quickstart")["accuracy"]
+    accuracy = read_manifest(str(output), "quickstart")["accuracy"]
     assert accuracy["fused (gmu)"] >= 0.95
     assert accuracy["image only"] <= 0.60
     assert accuracy["text only"] <= 0.35

@@ -8,7 +8,7 @@ import pyarrow.dataset as ds
 import pytest
 import webdataset
 
-from mmfeat.features import FeatureStore
+from mmfeat.features.store import FeatureStore
 
 
 def predictions_of(folder):

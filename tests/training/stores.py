@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat import storage
-from mmfeat.features import OK, FeatureStore, Outcome, Shape, column_batch, column_schema
-from mmfeat.store import FORMAT, keys_digest, shard_name
-from training.data import Dataset, load_dataset
+from mmfeat.features.store import OK, FeatureStore, Outcome, Shape, column_batch, column_schema
+from mmfeat.store import files
+from mmfeat.store.directory import FORMAT, keys_digest, shard_name
+from training.data.dataset import Dataset, load_dataset
+from training.data.splits import SplitRule
 from training.objectives import OBJECTIVES
-from training.splits import SplitRule
 
 
 @dataclass
@@ -53,13 +53,13 @@ def write_store(folder: str, records: Records, shards: int = 2) -> str:
                 [OK if is_there else Outcome("missing", "missing") for is_there in there],
                 shape,
             )
-            path = storage.join(folder, name, f"{shard_name(index)}.arrow")
+            path = files.join(folder, name, f"{shard_name(index)}.arrow")
             with (
-                storage.create(path) as output,
+                files.create(path) as output,
                 pa.ipc.new_file(output, column_schema(shape)) as file,
             ):
                 file.write_batch(batch)
-    storage.write_json(storage.join(folder, "manifest.json"), _manifest(records, parts))
+    files.write_json(files.join(folder, "manifest.json"), _manifest(records, parts))
     return folder
 
 
@@ -81,8 +81,8 @@ def _write_samples(folder: str, index: int, records: Records, rows: np.ndarray) 
             **{name: _take(values, rows) for name, values in records.metadata.items()},
         }
     )
-    path = storage.join(folder, "samples", f"{shard_name(index)}.parquet")
-    with storage.create(path) as output:
+    path = files.join(folder, "samples", f"{shard_name(index)}.parquet")
+    with files.create(path) as output:
         pq.write_table(table, output)
 
 

@@ -10,8 +10,8 @@ from mmfeat.models.architecture import WHOLE_MODELS
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
 from training.config import ModelOptions, TaskName
-from training.imbalance import AUTO, Imbalance
 from training.objectives import OBJECTIVES
+from training.objectives.imbalance import AUTO, Imbalance
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "fusion.md").read_text("utf-8")

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from training.statistics import Metric, RowMetric, SumMetric, Table
+from training.evaluation.statistics import Metric, RowMetric, SumMetric, Table
 
 RESAMPLES = 10_000
 """Resamples of a metric that is a sum over rows."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from mmfeat.config.flags import FeaturesPath, OutputPath
 from mmfeat.errors import MmfeatError
-from mmfeat.options import FeaturesPath, OutputPath
 from training.config import (
     FLAT,
     AccessOptions,

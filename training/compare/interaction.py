@@ -4,13 +4,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mmfeat import storage
 from mmfeat.models.base import Model
 from mmfeat.models.inference import run
+from mmfeat.store import files
 from training.compare.bootstrap import compare
 from training.compare.emap import emap
-from training.data import Dataset
-from training.splits import TEST
+from training.data.dataset import Dataset
+from training.data.splits import TEST
 
 _FILE = "interaction.json"
 
@@ -63,10 +63,10 @@ def measure_interaction(module: Model, dataset: Dataset, metric: str, rows: int)
 
 def write_interaction(folder: str, interaction: Interaction) -> None:
     """Keep it; a system is finished with this."""
-    storage.write_json(storage.join(folder, _FILE), asdict(interaction))
+    files.write_json(files.join(folder, _FILE), asdict(interaction))
 
 
 def read_interaction(folder: str) -> Interaction | None:
     """What was measured of a system that is finished."""
-    facts = storage.read_json(storage.join(folder, _FILE))
+    facts = files.read_json(files.join(folder, _FILE))
     return None if facts is None else Interaction(**facts)

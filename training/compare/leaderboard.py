@@ -7,17 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat import storage
-from mmfeat.console import say, show_table
+from mmfeat.store import files
+from mmfeat.system.console import say, show_table
 from training.compare.bootstrap import Standing, compare
-from training.compare.cells import Cell
 from training.compare.config import CompareConfig
 from training.compare.interaction import Interaction
 from training.compare.pareto import Candidate, best, cheapest_tied, pareto_front
 from training.compare.systems import LINEAR, System
-from training.data import Dataset
+from training.compare.trials import Cell
+from training.data.dataset import Dataset
+from training.data.splits import TEST, VAL
 from training.report import LEADERBOARD
-from training.splits import TEST, VAL
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _mean(values: Sequence[float]) -> float:
 def write_leaderboard(folder: str, rows: Sequence[Row]) -> None:
     """Write leaderboard.parquet, one row a system."""
     table = pa.Table.from_pylist([asdict(row) for row in rows])
-    with storage.create(storage.join(folder, LEADERBOARD)) as output:
+    with files.create(files.join(folder, LEADERBOARD)) as output:
         pq.write_table(table, output)
 
 

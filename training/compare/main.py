@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmfeat.options import parse
+from mmfeat.config.flags import parse
 from training.compare.config import CompareConfig
 
 
@@ -13,11 +13,3 @@ def main(arguments: Sequence[str]) -> None:
     from training.compare.run import compare
 
     compare(config)
-
-
-if __name__ == "__main__":
-    import sys
-
-    from mmfeat.cli import guarded
-
-    sys.exit(guarded(lambda: main(sys.argv[1:])))

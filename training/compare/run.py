@@ -15,13 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmfeat import storage
-from mmfeat.console import Bar, note, say
 from mmfeat.errors import MmfeatError
-from mmfeat.features import FeatureStore
-from mmfeat.parallel import end_with_parent
-from mmfeat.store import MANIFEST, claim, digest, exclusive, write_manifest
-from training.compare.cells import (
+from mmfeat.features.store import FeatureStore
+from mmfeat.store import files
+from mmfeat.store.directory import MANIFEST, claim, digest, exclusive, write_manifest
+from mmfeat.system.console import Bar, note, say
+from mmfeat.system.threads import end_with_parent
+from training.compare.config import CompareConfig
+from training.compare.interaction import measure_interaction, read_interaction, write_interaction
+from training.compare.leaderboard import Line, make_leaderboard, show_leaderboard, write_leaderboard
+from training.compare.systems import System, systems_of
+from training.compare.trials import (
     best_seed,
     read_cell,
     read_cells,
@@ -29,17 +33,13 @@ from training.compare.cells import (
     read_predictions,
     train_cell,
 )
-from training.compare.config import CompareConfig
-from training.compare.interaction import measure_interaction, read_interaction, write_interaction
-from training.compare.leaderboard import Line, make_leaderboard, show_leaderboard, write_leaderboard
-from training.compare.systems import System, systems_of
 from training.config import ModelOptions, RunOptions, TrainConfig
-from training.data import Dataset
-from training.fitted import Fitted
-from training.make_model import finish_model
-from training.plan import Plan, choose_columns, open_dataset, plan_training
+from training.data.dataset import Dataset
+from training.data.splits import SPLITS, TEST, VAL
+from training.fit.fit_result import Fitted
+from training.fit.resolve import Plan, choose_columns, open_dataset, plan_training
+from training.fit.train_model import finish_model
 from training.report import write_compare_report
-from training.splits import SPLITS, TEST, VAL
 
 
 def compare(config: CompareConfig) -> None:
@@ -71,7 +71,7 @@ def _compare(config: CompareConfig) -> None:
     plans = {system.name: _plan(config, store, dataset, system) for system in systems}
     facts = _claim(config, systems, plans, not _falls(config, dataset))
     config_hash = claim(config.output, "comparison", facts)
-    if storage.exists(storage.join(config.output, MANIFEST)):
+    if files.exists(files.join(config.output, MANIFEST)):
         say(f"{config.output} holds this comparison already; nothing to do")
         return
     for fusion, why in left_out.items():
@@ -118,7 +118,7 @@ def _write_winner(config: CompareConfig, store: FeatureStore, dataset: Dataset, 
     cell = line.cells[seed]
     plan = _plan(config, store, dataset, line.system, seed, cell.choice)
     module = read_module(cell_folders(config, line.system)[seed], plan)
-    folder = storage.join(config.output, "winner")
+    folder = files.join(config.output, "winner")
     fitted = Fitted(module, plan.recipes[0], cell.epoch, cell.log, falls)
     config_hash = claim(folder, "model", plan.claim)
     finish_model(folder, config_hash, store, dataset.only(line.system.modalities), [fitted], {})
@@ -132,7 +132,7 @@ def train_config(
     chosen: dict[str, Any] = dict(choice or {})
     return TrainConfig(
         features=config.features,
-        output=storage.join(config.output, "winner"),
+        output=files.join(config.output, "winner"),
         target=config.target,
         task=config.task,
         label_separator=config.label_separator,
@@ -149,13 +149,13 @@ def train_config(
 
 def system_folder(config: CompareConfig, system: System) -> str:
     """Where the cells of a system are kept."""
-    return storage.join(config.output, "cells", system.folder)
+    return files.join(config.output, "cells", system.folder)
 
 
 def cell_folders(config: CompareConfig, system: System) -> list[str]:
     """Where each seed's cell is kept."""
     home = system_folder(config, system)
-    return [storage.join(home, str(seed)) for seed in system.seeds(config.seeds)]
+    return [files.join(home, str(seed)) for seed in system.seeds(config.seeds)]
 
 
 def _plan(

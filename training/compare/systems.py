@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from mmfeat.config.flags import comma_list
 from mmfeat.errors import MmfeatError
-from mmfeat.features import Column
+from mmfeat.features.store import Column
 from mmfeat.models.architecture import (
     LATE,
     LATE_STACKED,
@@ -17,7 +18,6 @@ from mmfeat.models.architecture import (
 from mmfeat.models.checkpoint import input_shapes
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
-from mmfeat.options import comma_list
 
 LINEAR = (LOGISTIC, RIDGE)
 """Models that have one answer, whatever the seed."""

@@ -15,11 +15,11 @@ from mmfeat.models.base import Model
 from mmfeat.models.tasks import Align
 from mmfeat.models.tasks.align import ALIGNMENT, BIAS, MISALIGNMENT
 from mmfeat.models.tasks.multilabel import sigmoid
-from training import retrieval
-from training.calibration import COLDEST, HOTTEST, binary_ece, binary_nll
-from training.contrastive import SIGLIP, infonce, siglip
+from training.evaluation import retrieval
+from training.evaluation.calibration import COLDEST, HOTTEST, binary_ece, binary_nll
+from training.fit.recipe import Recipe
 from training.objectives.base import LossFunction, Objective
-from training.recipe import Recipe
+from training.objectives.contrastive import SIGLIP, infonce, siglip
 
 VALIDATED = 5_000
 """Validation rows that look for each other after each epoch; of more, a sample."""

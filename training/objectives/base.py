@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Task
-from training.recipe import Recipe
-from training.statistics import METRICS, Metric
+from training.evaluation.statistics import METRICS, Metric
+from training.fit.recipe import Recipe
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """From logits, shape [batch, outputs], and targets, as `settle` gives them, to a scalar."""

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multiclass
-from training import imbalance
-from training.calibration import ece, fit_temperature, nll
-from training.metrics import class_scores, measure_classes
+from training.data.targets import find_classes, read_labels
+from training.evaluation.calibration import ece, fit_temperature, nll
+from training.evaluation.metrics import class_scores, measure_classes
+from training.fit.recipe import Recipe
+from training.objectives import imbalance
 from training.objectives.base import LossFunction
 from training.objectives.named import NamedObjective
-from training.recipe import Recipe
-from training.targets import find_classes, read_labels
 
 
 class MulticlassObjective(NamedObjective):

@@ -8,18 +8,23 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from mmfeat.config.flags import comma_list
 from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multilabel, Task
-from mmfeat.options import comma_list
-from training import imbalance
-from training.calibration import binary_ece, binary_nll, fit_binary_temperature, fit_thresholds
-from training.metrics import label_scores, measure_labels
+from training.data.targets import read_flags, read_label_sets
+from training.evaluation.calibration import (
+    binary_ece,
+    binary_nll,
+    fit_binary_temperature,
+    fit_thresholds,
+)
+from training.evaluation.metrics import label_scores, measure_labels
+from training.evaluation.statistics import Metric, RowMetric
+from training.fit.recipe import Recipe
+from training.objectives import imbalance
 from training.objectives.base import LossFunction
 from training.objectives.named import NamedObjective
-from training.recipe import Recipe
-from training.statistics import Metric, RowMetric
-from training.targets import read_flags, read_label_sets
 
 _NONE = 255
 """In the first place of a row that has no target."""

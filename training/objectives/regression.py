@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Regression
-from training.metrics import measure_numbers, number_scores
+from training.data.targets import read_numbers
+from training.evaluation.metrics import measure_numbers, number_scores
+from training.evaluation.statistics import METRICS, Metric, RowMetric
+from training.fit.recipe import Recipe
 from training.objectives.base import LossFunction, Objective
-from training.recipe import Recipe
-from training.statistics import METRICS, Metric, RowMetric
-from training.targets import read_numbers
 
 
 class RegressionObjective(Objective):

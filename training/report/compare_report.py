@@ -5,9 +5,9 @@ config.json, leaderboard.parquet → DIR/report.html
 
 from typing import Any
 
-from mmfeat import storage
-from mmfeat.store import CONFIG
-from training.report.compare_chart import draw_costs
+from mmfeat.store import files
+from mmfeat.store.directory import CONFIG
+from training.report.charts.compare_chart import draw_costs
 from training.report.leaderboard import Leaderboard, read_leaderboard
 from training.report.page import render, write_page
 from training.report.text import plain
@@ -21,7 +21,7 @@ def write_compare_report(compare_dir: str) -> str:
     Raises:
         MmfeatError: no leaderboard there.
     """
-    claim = storage.read_json(storage.join(compare_dir, CONFIG)) or {}
+    claim = files.read_json(files.join(compare_dir, CONFIG)) or {}
     config = claim.get("config", claim)
     board = read_leaderboard(
         compare_dir, str(config.get("metric", "score")), config.get("higher_is_better")

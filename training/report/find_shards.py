@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmfeat import storage, store
 from mmfeat.errors import MmfeatError
+from mmfeat.store import files
+from mmfeat.store.directory import digest, read_manifest
 
 
 def find_shards(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> tuple[str | None, str]:
@@ -19,9 +20,9 @@ def find_shards(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> tuple
     features = _features_path(config, manifest)
     if not features:
         return None, "the model does not name the directory of its features"
-    folder = storage.join(features, "samples")
-    names = [name for name in storage.names_in(folder) if name.endswith("_stats.json")]
-    receipt = storage.read_json(storage.join(folder, names[0])) if names else None
+    folder = files.join(features, "samples")
+    names = [name for name in files.names_in(folder) if name.endswith("_stats.json")]
+    receipt = files.read_json(files.join(folder, names[0])) if names else None
     if not isinstance(receipt, dict) or not receipt.get("source", {}).get("shards"):
         return None, f"the features of the model are no longer in {features}"
     return str(receipt["source"]["shards"]), ""
@@ -42,10 +43,10 @@ def check_shards(shards: str, config: Mapping[str, Any]) -> set[str]:
     Raises:
         MmfeatError: there are none, or the features were made of others.
     """
-    manifest = store.read_manifest(shards, "shards")
+    manifest = read_manifest(shards, "shards")
     features = config.get("features")
     expected = features.get("config_hash") if isinstance(features, dict) else None
-    if expected and expected != store.digest({"shards": manifest["config_hash"]}):
+    if expected and expected != digest({"shards": manifest["config_hash"]}):
         raise MmfeatError(
             f"the shards in {shards} are others than those the model's features were made of",
             cure="Name the directory that was given to mmfeat extract",

@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from mmfeat import storage
 from mmfeat.errors import MmfeatError
+from mmfeat.store import files
 from training.report.text import compact, number, plain, title
 
 LEADERBOARD = "leaderboard.parquet"
@@ -136,10 +136,10 @@ def read_leaderboard(folder: str, metric: str, higher: bool | None) -> Leaderboa
     Raises:
         MmfeatError: there is none, or it has no row.
     """
-    path = storage.join(folder, LEADERBOARD)
+    path = files.join(folder, LEADERBOARD)
     rows: list[Row] = []
-    if storage.exists(path):
-        with storage.open_input(path) as file:
+    if files.exists(path):
+        with files.open_input(path) as file:
             found = pq.read_table(file).to_pylist()
         rows = [_NOTHING | row for row in found if row.get("mean") is not None]
     if not rows:

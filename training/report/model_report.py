@@ -6,20 +6,20 @@ config.json, metrics.json, log.jsonl, predictions.parquet, and the shards → MO
 from collections.abc import Mapping
 from typing import Any
 
-from mmfeat import storage
 from mmfeat.errors import MmfeatError
-from mmfeat.store import CONFIG, MANIFEST
-from training.report import charts
-from training.report.confusion import shown_confusion
-from training.report.curves import read_curves
+from mmfeat.store import files
+from mmfeat.store.directory import CONFIG, MANIFEST
+from training.report.charts import line_chart as charts
+from training.report.charts.confusion import shown_confusion
+from training.report.charts.curves import read_curves
+from training.report.charts.reliability import Reliability
+from training.report.charts.weights import WeightHistograms
 from training.report.find_shards import check_shards, find_shards
-from training.report.originals import Original, read_originals
 from training.report.page import render, write_page
 from training.report.pairs import Pairs
 from training.report.predictions import Layout, Reader, batches, judged_split
-from training.report.reliability import Reliability
 from training.report.text import plain
-from training.report.weights import WeightHistograms
+from training.report.thumbnails import Original, read_originals
 from training.report.worst import WorstRow, WorstRows
 
 METRICS, LOG, PREDICTIONS = "metrics.json", "log.jsonl", "predictions.parquet"
@@ -46,7 +46,7 @@ def write_model_report(model_dir: str, *, shards: str | None = None, worst: int 
     """
     claim, metrics = _read(model_dir, CONFIG), _read(model_dir, METRICS)
     config = claim.get("config", {})
-    manifest = storage.read_json(storage.join(model_dir, MANIFEST)) or {}
+    manifest = files.read_json(files.join(model_dir, MANIFEST)) or {}
     if shards is not None:
         check_shards(shards, config)
     seen = _look_at_rows(model_dir, config, metrics, worst)
@@ -54,7 +54,7 @@ def write_model_report(model_dir: str, *, shards: str | None = None, worst: int 
     judged = metrics.get("test" if split == "test" else "validation") or {}
     page = render(
         "model.html",
-        name=plain(storage.join(model_dir).rstrip("/").rpartition("/")[2], 80),
+        name=plain(files.join(model_dir).rstrip("/").rpartition("/")[2], 80),
         config=config,
         manifest=manifest,
         metrics=metrics,
@@ -73,7 +73,7 @@ def write_model_report(model_dir: str, *, shards: str | None = None, worst: int 
 
 
 def _read(folder: str, name: str) -> dict[str, Any]:
-    found = storage.read_json(storage.join(folder, name))
+    found = files.read_json(files.join(folder, name))
     if not isinstance(found, dict):
         raise MmfeatError(
             f"a finished model has a {name}, and {folder} has none",
@@ -86,8 +86,8 @@ def _look_at_rows(
     folder: str, config: Mapping[str, Any], metrics: Mapping[str, Any], worst: int
 ) -> dict[str, Any]:
     """Everything that is learnt from the rows of the judged split; empty without predictions."""
-    path = storage.join(folder, PREDICTIONS)
-    if not storage.exists(path):
+    path = files.join(folder, PREDICTIONS)
+    if not files.exists(path):
         return {}
     task = config.get("task", "multiclass")
     layout = Layout(
@@ -126,7 +126,7 @@ def _scores(metrics: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
 
 def _curves(folder: str, metrics: Mapping[str, Any]) -> Any:
     metric = metrics.get("metric", "")
-    curves = read_curves(storage.join(folder, LOG), metric, metrics)
+    curves = read_curves(files.join(folder, LOG), metric, metrics)
     if all(len(curve.epochs) < 2 for curve in curves):
         return ""  # what is solved at once has no curve
     return charts.draw_curves(curves, metric, metrics.get("best_epoch"))

@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mmfeat import __version__, storage
+from mmfeat import __version__
+from mmfeat.store import files
 from training.report import text
 
 REPORT = "report.html"
@@ -79,7 +80,7 @@ def _source(name: str) -> str:
 
 def write_page(folder: str, page: str) -> str:
     """Write the page into a folder, whole or not at all; returns its path."""
-    path = storage.join(folder, REPORT)
-    with storage.create(path) as output:
+    path = files.join(folder, REPORT)
+    with files.create(path) as output:
         output.write(page.encode("utf-8", "replace"))
     return path

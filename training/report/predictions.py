@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmfeat import storage
+from mmfeat.store import files
 
 _VALUES = 1 << 20
 """Numbers in a batch at most: 1,000 rows of 1,000 classes."""
@@ -93,7 +93,7 @@ class Reader(Protocol):
 
 def judged_split(path: str) -> tuple[str, int]:
     """The split to show, and its rows: the test split, or validation where there is none."""
-    with storage.open_input(path) as file, pq.ParquetFile(file) as table:
+    with files.open_input(path) as file, pq.ParquetFile(file) as table:
         splits = table.read(columns=["split"])["split"]
     counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(splits).to_pylist()}
     split = "test" if counts.get("test") else "val"
@@ -103,7 +103,7 @@ def judged_split(path: str) -> tuple[str, int]:
 def batches(path: str, split: str, layout: Layout) -> Iterator[Batch]:
     """The rows of a split, some at a time."""
     size = max(64, min(_ROWS, _VALUES // max(1, len(layout.classes))))
-    with storage.open_input(path) as file, pq.ParquetFile(file) as table:
+    with files.open_input(path) as file, pq.ParquetFile(file) as table:
         for batch in table.iter_batches(batch_size=size):
             rows = pa.Table.from_batches([batch])
             rows = rows.filter(pc.equal(rows["split"], split))

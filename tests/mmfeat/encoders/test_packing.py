@@ -8,8 +8,8 @@ from torch import nn
 
 from mmfeat.encoders import packing
 from mmfeat.encoders.packing import PackedAttention, PackedLinear, pack
+from mmfeat.encoders.runtime import Runtime, weights_digest
 from mmfeat.encoders.settings import Settings
-from mmfeat.encoders.torch_runtime import Runtime, weights_digest
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available() or not packing._supported(),

@@ -1,9 +1,9 @@
 import pytest
 
 from mmfeat.encoders import SCHEMES, EncoderSpec, builtin_for
-from mmfeat.encoders.builtin import BUILTIN
+from mmfeat.encoders.builtin.registry import BUILTIN
 from mmfeat.errors import MmfeatError
-from mmfeat.modalities import MODALITIES
+from mmfeat.records.modalities import MODALITIES
 
 
 @pytest.mark.parametrize("name", BUILTIN)

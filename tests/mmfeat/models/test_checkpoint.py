@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features import Column
+from mmfeat.features.store import Column
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.checkpoint import WEIGHTS, load_model, save_weights
 from mmfeat.models.fusion_model import FusionModel
 from mmfeat.models.inference import predict
-from mmfeat.store import claim, write_manifest
+from mmfeat.store.directory import claim, write_manifest
 
 COLUMNS = [Column("image", "image", 4, "aaa", {}), Column("text", "text", 3, "bbb", {})]
 

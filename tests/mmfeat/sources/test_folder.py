@@ -4,7 +4,7 @@ import os
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.part import File
+from mmfeat.records.media_ref import File
 from mmfeat.sources import InputOptions, open_source
 
 

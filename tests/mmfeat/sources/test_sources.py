@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.part import File
+from mmfeat.records.media_ref import File
 from mmfeat.sources import FolderSource, InputOptions, TableSource, open_source
 
 

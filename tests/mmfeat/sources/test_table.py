@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
-from mmfeat.part import Base64, Cell, File, Text
+from mmfeat.records.media_ref import Base64, Cell, File, Text
 from mmfeat.sources import InputOptions, open_source
 from mmfeat.sources.rows import open_unpacked
 

@@ -6,17 +6,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmfeat import storage
-from mmfeat.contents import ContentReader
 from mmfeat.errors import MmfeatError
-from mmfeat.part import Member
-from mmfeat.parts import PartReader
-from mmfeat.plan import Layout, make_plan, read_plan
-from mmfeat.reencoding import Reencoding
-from mmfeat.sample import REASONS, Record, Sample
-from mmfeat.shard_rows import ShardRows
-from mmfeat.shards import TarWriter
+from mmfeat.media.fetch import ContentReader
+from mmfeat.media.resize import Reencoding
+from mmfeat.records.media_ref import Member
+from mmfeat.records.record import REASONS, Record, Sample
+from mmfeat.sharding.plan import Layout, make_plan, read_plan
+from mmfeat.sharding.sample_reader import PartReader
+from mmfeat.shards.table import ShardRows
+from mmfeat.shards.tar import TarWriter
 from mmfeat.sources import InputOptions, TarSource, open_source
+from mmfeat.store import files
 
 
 def write_tar(path, members, **links):
@@ -35,7 +35,7 @@ def write_tar(path, members, **links):
 def write_store(folder, samples, name="00000", kinds=None):
     """Shard of a store as the sharding stage writes it; samples with a problem have no members."""
     rows = ShardRows(("image", "text"), kinds or {"n": "int64"})
-    with storage.create(f"{folder}/{name}.tar") as output:
+    with files.create(f"{folder}/{name}.tar") as output:
         tar = TarWriter(output)
         for sample in samples:
             if sample.members:

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from training.compare import bootstrap
 from training.compare.bootstrap import compare, holm, percentile_interval, resample, two_sided_p
-from training.statistics import METRICS, RowMetric
+from training.evaluation.statistics import METRICS, RowMetric
 
 ACCURACY = METRICS["accuracy"]
 

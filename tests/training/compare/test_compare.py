@@ -15,10 +15,10 @@ import pytest
 
 import mmfeat
 from mmfeat.errors import MmfeatError
-from mmfeat.features import FeatureStore
+from mmfeat.features.store import FeatureStore
 from tests.training.stores import with_gaps, write_store, xor_records
 from training.compare.main import main
-from training.evaluation import measure_split
+from training.evaluation.evaluation import measure_split
 
 FLAGS = (
     "--target label --lr 0.003 --hidden 32 --epochs 12 --seeds 2 --fusions gmu,concat,late "
@@ -85,7 +85,7 @@ def test_a_finished_comparison_is_left_alone_and_another_refused(
 
 def test_a_killed_comparison_goes_on_with_the_cells_it_has(compared: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "training.compare.main", str(compared / "features"), str(out)]
+    command = [sys.executable, "-m", "mmfeat", "compare", str(compared / "features"), str(out)]
     running = subprocess.Popen([*command, *FLAGS], stderr=subprocess.DEVNULL)
     cells: list[Path] = []
     while running.poll() is None and len(cells) < 3:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmfeat import store
+from mmfeat.store.directory import FORMAT, digest
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -89,7 +89,7 @@ def write_shards(folder: Path, samples: dict[str, dict[str, bytes]], name: str =
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
     manifest = {
-        "format": store.FORMAT, "kind": "shards", "config_hash": "of-the-shards",
+        "format": FORMAT, "kind": "shards", "config_hash": "of-the-shards",
         "shards": [{"name": name, "records": len(samples)}],
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -170,7 +170,7 @@ def write_files(
         "columns": [
             {"name": c, "modality": c, "dim": 8, "encoder": {"name": "x"}} for c in columns
         ],
-        "features": {"config_hash": store.digest({"shards": "of-the-shards"}), "records": 9},
+        "features": {"config_hash": digest({"shards": "of-the-shards"}), "records": 9},
     }
     claim = {"kind": "model", "hash": "0" * 64, "config": config}
     (folder / "config.json").write_text(json.dumps(claim))

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmfeat import storage
 from mmfeat.errors import MmfeatError
-from training.calibration import ece
+from mmfeat.store import files
+from training.evaluation.calibration import ece
 from training.report import write_model_report
 
 NOT_NAMED = "the model does not name the directory of its features"
@@ -166,11 +166,11 @@ def test_an_unfinished_model_is_refused(tmp_path: Path) -> None:
 def test_paths_may_be_urls(make_model) -> None:
     model = make_model()
     for file in Path(model).iterdir():
-        with storage.create(f"memory://report-test/{file.name}") as output:
+        with files.create(f"memory://report-test/{file.name}") as output:
             output.write(file.read_bytes())
     path = write_model_report("memory://report-test")
     assert path == "memory://report-test/report.html"
-    assert storage.size(path)
+    assert files.size(path)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmfeat.errors import RecordError
 from training.report import originals, write_model_report
-from training.report.originals import BROKEN, LEFT_OUT, SIDE, read_originals, thumbnail
+from training.report.thumbnails import BROKEN, LEFT_OUT, SIDE, read_originals, thumbnail
 
 
 def png(size: tuple[int, int] = (400, 200), mode: str = "RGB") -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmfeat.errors import MmfeatError
-from training.report_command import main
+from training.report.command import main
 
 
 def test_it_says_where_the_page_is(make_model, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,6 +28,6 @@ def test_worst_has_bounds(tmp_path: Path) -> None:
 
 
 def test_the_command_loads_nothing_heavy_before_it_must() -> None:
-    code = "import sys, training.report_command; print({'torch', 'matplotlib'} & {*sys.modules})"
+    code = "import sys, training.report.command; print({'torch', 'matplotlib'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

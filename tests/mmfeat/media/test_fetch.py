@@ -1,0 +1,114 @@
+import base64
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import fsspec
+import pytest
+
+from mmfeat.errors import RecordError
+from mmfeat.media.fetch import Connection, ContentReader
+from mmfeat.records.media_ref import Base64, Content, File, Member, Text
+from mmfeat.records.record import REASONS
+
+READER = ContentReader(1000, Connection(timeout=5, retries=0))
+
+
+def reason_of(part):
+    with pytest.raises(RecordError) as caught:
+        READER.read(part)
+    assert caught.value.reason in REASONS
+    return caught.value.reason
+
+
+def test_parts_of_every_form_give_their_bytes(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"xxabcxx")
+    with fsspec.open("memory://contents/a.bin", "wb") as file:
+        file.write(b"remote")
+    assert READER.read(File(str(tmp_path / "a.bin"))) == b"xxabcxx"
+    assert READER.read(File("memory://contents/a.bin")) == b"remote"
+    assert READER.read(Member(str(tmp_path / "a.bin"), "k.txt", 2, 3)) == b"abc"
+    assert READER.read(Text("é")) == "é".encode()
+    assert READER.read(Content(b"x")) == b"x"
+    assert READER.read(Base64(base64.encodebytes(b"y" * 99).decode())) == b"y" * 99
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("gone.png", "not_found"),
+        ("a/gone.png", "not_found"),
+        ("folder", "unreadable"),
+        ("file/below.png", "unreadable"),
+        ("nul\0.png", "unreadable"),
+        ("\ud800.png", "unreadable"),
+        ("x" * 300, "unreadable"),
+        ("loop", "unreadable"),
+        ("pipe", "unreadable"),
+        ("empty", "empty"),
+        ("large", "too_large"),
+        ("hole", "too_large"),
+    ],
+)
+def test_each_trouble_with_a_file_has_its_word_and_nothing_is_waited_for(tmp_path, path, reason):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "large").write_bytes(b"x" * 1001)
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(1 << 40)
+    assert reason_of(File(f"{tmp_path}/{path}")) == reason
+
+
+def test_devices_are_not_read():
+    assert reason_of(File("/dev/zero")) == "unreadable"
+    assert reason_of(File("/dev/null")) == "unreadable"
+
+
+def test_each_trouble_with_a_url_has_its_word():
+    assert reason_of(File("memory://contents/gone")) == "not_found"
+    assert reason_of(File("nosuch://host/x")) == "unreadable"
+    assert reason_of(File("s3:///")) == "unreadable"
+    with fsspec.open("memory://contents/large", "wb") as file:
+        file.write(b"x" * 1001)
+    assert reason_of(File("memory://contents/large")) == "too_large"
+
+
+def test_values_are_bounded_and_must_be_what_they_claim():
+    assert reason_of(Base64("not base64!")) == "undecodable"
+    assert reason_of(Base64("AAAAA")) == "undecodable"
+    assert reason_of(Base64("é" * 8)) == "undecodable"
+    assert reason_of(Base64("")) == "empty"
+    assert reason_of(Text("\udce9")) == "undecodable"
+    assert reason_of(Text("x" * 1001)) == "too_large"
+    assert reason_of(Content(b"x" * 1001)) == "too_large"
+
+
+def test_a_member_of_which_the_tar_has_a_part_only_is_damaged(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"x" * 600)
+    assert reason_of(Member(str(tmp_path / "a.tar"), "k.png", 512, 100)) == "damaged_shard"
+    assert reason_of(Member(str(tmp_path / "a.tar"), "k.png", 512, 1001)) == "too_large"
+
+
+class _Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/a.png" else 404)
+        self.end_headers()
+        self.wfile.write(b"by http" if self.path == "/a.png" else b"<html>")
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_files_come_by_http_too():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        root = f"http://127.0.0.1:{server.server_port}"
+        assert READER.read(File(f"{root}/a.png")) == b"by http"
+        assert reason_of(File(f"{root}/gone.png")) == "not_found"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,40 @@
+import datetime
+import json
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmfeat.records.metadata import arrow_array, common_kind, kind_of, plain
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(json_values, max_size=6))
+def test_a_column_of_any_values_finds_one_arrow_type(values):
+    ready = [plain(value) for value in values]
+    json.dumps(ready, allow_nan=False)
+    kind = None
+    for value in ready:
+        kind = common_kind(kind, kind_of(value))
+    array = arrow_array(ready, kind or "string")
+    assert len(array) == len(values)
+    assert [item.is_valid for item in array] == [value is not None for value in ready]
+
+
+def test_values_keep_their_type_and_mixed_ones_become_json_text():
+    assert arrow_array([1, None], "int64") == pa.array([1, None])
+    assert common_kind("int64", "float64") == "float64"
+    kind = common_kind(kind_of(1), kind_of("one"))
+    assert arrow_array([1, "one", None], kind).to_pylist() == ["1", '"one"', None]
+
+
+def test_what_json_cannot_hold_is_written_so_that_a_person_can_read_it():
+    assert plain(float("nan")) is None
+    assert plain(datetime.date(2024, 2, 29)) == "2024-02-29"
+    assert plain(b"\x00\x01") == "AAE="
+    assert plain("caf\udce9") == "caf\\udce9"

@@ -1,0 +1,224 @@
+import random
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmfeat.store.directory import read_receipt
+from tests.faults import contents, kill, noisy_table, one_line_of, wait_for
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FLAGS = ("--samples-per-shard", 20)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Six hundred records."""
+    return noisy_table(tmp_path_factory.mktemp("raw"), 600, 24)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "times"), [(1, 20), (2, 10)])
+def test_killed_twenty_times_at_any_moment_the_store_is_that_of_an_undisturbed_run(
+    mmfeat, mmfeat_process, pictures, tmp_path, whole_of, processes, times
+):
+    assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
+    whole = whole_of(tmp_path / "whole")
+    chance = random.Random(20 + processes)
+    out, kills, rounds = tmp_path / "0", 0, 0
+    arguments = (*FLAGS, "--processes", processes)
+    while kills < times:
+        process = mmfeat_process("shard", pictures, out, *arguments)
+        receipts = len(list(out.glob("*_stats.json"))) + chance.randint(0, 2)
+        moment = chance.choice(["time", "plan", "receipts", "receipts", "temporary"])
+        if moment == "time":
+            time.sleep(chance.uniform(0.3, 2.5))
+        elif moment == "plan":
+            wait_for(process, (out / "_plan").exists)
+            time.sleep(chance.uniform(0, 0.05))
+        elif moment == "receipts":
+            wait_for(process, lambda o=out, n=receipts: len(list(o.glob("*_stats.json"))) > n)
+        else:
+            wait_for(process, lambda o=out: any(o.glob(".*.tmp-*")))
+        kills += kill(process)
+        if (out / "manifest.json").exists():
+            assert mmfeat("shard", pictures, out, *arguments).returncode == 0
+            assert whole_of(out) == whole
+            rounds += 1
+            out = tmp_path / str(rounds)
+    result = mmfeat("shard", pictures, out, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert whole_of(out) == whole
+
+
+def test_a_full_disk_is_one_line_and_with_more_room_the_run_goes_on(
+    mmfeat, pictures, tmp_path, whole_of, small_disk
+):
+    place, mount = small_disk
+    assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
+    out = place / "out"
+    for size in ("200k", "500k", "1m"):
+        assert mount(f"remount,size={size}")
+        result = mmfeat("shard", pictures, out, *FLAGS)
+        assert result.returncode == 1
+        one_line_of(result.stderr)
+        assert "No space left" in result.stderr, result.stderr
+        assert not list(out.rglob(".*"))
+        for receipt in out.glob("*_stats.json"):
+            assert read_receipt(str(out), receipt.name.removesuffix("_stats.json"))
+    assert mount("remount,size=50m")
+    result = mmfeat("shard", pictures, out, *FLAGS)
+    assert result.returncode == 0, result.stderr
+    assert whole_of(out) == whole_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("limit", [3_000, 60_000])
+def test_a_file_that_may_not_grow_is_one_line_and_without_the_limit_the_run_goes_on(
+    mmfeat, pictures, tmp_path, whole_of, limit
+):
+    out = tmp_path / "out"
+    command = ["-m", "mmfeat", "shard", pictures, out, "--samples-per-shard", "40"]
+    result = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert result.returncode == 1, result.stderr
+    assert "File too large" in one_line_of(result.stderr)
+    assert not list(out.rglob(".*"))
+    assert not list(out.glob("*.tar"))
+    flags = ("--samples-per-shard", 40)
+    assert mmfeat("shard", pictures, out, *flags).returncode == 0
+    assert mmfeat("shard", pictures, tmp_path / "whole", *flags).returncode == 0
+    assert whole_of(out) == whole_of(tmp_path / "whole")
+
+
+def test_a_read_only_disk_is_one_line(mmfeat, toy_table, small_disk):
+    place, mount = small_disk
+    assert mount("remount,size=50m")
+    assert mmfeat("shard", toy_table, place / "done").returncode == 0
+    assert mount("remount,ro")
+    result = mmfeat("shard", toy_table, place / "out")
+    assert result.returncode == 1
+    assert "Read-only" in one_line_of(result.stderr)
+    result = mmfeat("shard", toy_table, place / "done")
+    assert (result.returncode, "nothing to do" in result.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("part", [0.03, 0.05])
+def test_a_store_that_fails_now_and_then_comes_out_the_same(
+    mmfeat, toy_table, picture, flaky, part
+):
+    fs = flaky()
+    for path in toy_table.parent.iterdir():
+        fs.pipe_file(f"/in/{path.name}", path.read_bytes())
+    fs.rm_file("/in/p007.png")
+    fs.pipe_file("/in/p008.png", b"no picture")
+    arguments = ("shard", "flaky://in/table.csv")
+    flags = ("--samples-per-shard", 13, "--threads", 1)
+    assert mmfeat(*arguments, "flaky://whole", *flags).returncode == 0
+    flaky.part = part
+    for _ in range(200):
+        result = mmfeat(*arguments, "flaky://out", *flags)
+        if result.returncode == 0:
+            break
+        one_line_of(result.stderr)
+    flaky.part = 0.0
+    assert result.returncode == 0, result.stderr
+    assert flaky.failed
+    assert contents("/out") == contents("/whole")
+
+
+def test_a_folder_in_a_store_that_fails_comes_out_the_same(mmfeat, picture, flaky):
+    fs = flaky()
+    for n in range(30):
+        fs.pipe_file(f"/in/cats/{n}.png", picture((n, n, n)))
+        fs.pipe_file(f"/in/cats/{n}.txt", f"text {n}".encode())
+        fs.pipe_file(f"/in/cats/{n}.json", b'{"n": %d}' % n)
+    arguments = ("shard", "flaky://in")
+    assert mmfeat(*arguments, "flaky://whole", "--threads", 1).returncode == 0
+    flaky.part = 0.01
+    for _ in range(200):
+        result = mmfeat(*arguments, "flaky://out", "--threads", 1)
+        if result.returncode == 0:
+            break
+        one_line_of(result.stderr)
+    flaky.part = 0.0
+    assert result.returncode == 0, result.stderr
+    assert contents("/out") == contents("/whole")
+
+
+def test_a_store_that_may_not_be_written_is_one_line(mmfeat, toy_table, flaky):
+    flaky.read_only = True
+    result = mmfeat("shard", toy_table, "flaky://out")
+    assert result.returncode == 1
+    assert "Permission denied" in one_line_of(result.stderr)
+    assert not contents("/out")
+
+
+@pytest.fixture
+def web_table(make_table, web_pictures):
+    rows = [{"url": web_pictures.url(f"{n:03}.png"), "text": f"t{n}"} for n in range(100)]
+    return make_table(rows, pictures=False)
+
+
+def test_a_second_run_on_the_same_directory_is_refused_and_the_first_is_unharmed(
+    mmfeat, mmfeat_process, web_table, web_pictures, tmp_path, whole_of
+):
+    out = tmp_path / "out"
+    web_pictures.hold_after(50)
+    first = mmfeat_process("shard", web_table, out, *FLAGS)
+    assert wait_for(first, lambda: any(out.glob("*_stats.json")))
+    second = mmfeat("shard", web_table, out, *FLAGS)
+    assert second.returncode == 1
+    assert "one run at a time" in one_line_of(second.stderr)
+    other = mmfeat("shard", web_table, out, "--samples-per-shard", 7)
+    assert "one run at a time" in one_line_of(other.stderr)
+    web_pictures.free.set()
+    assert first.wait(60) == 0
+    assert mmfeat("shard", web_table, tmp_path / "whole", *FLAGS).returncode == 0
+    assert whole_of(out) == whole_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_kill_sets_the_directory_free(
+    mmfeat, mmfeat_process, web_table, web_pictures, tmp_path, processes
+):
+    out = tmp_path / "out"
+    web_pictures.hold_after(80)
+    first = mmfeat_process("shard", web_table, out, *FLAGS, "--processes", processes)
+    assert wait_for(first, lambda: any(out.glob("*_stats.json")))
+    assert kill(first)
+    web_pictures.free.set()
+    result = mmfeat("shard", web_table, out, *FLAGS)
+    assert result.returncode == 0, result.stderr
+    assert not list(out.glob(".*"))
+
+
+def test_runs_that_start_together_do_no_harm(mmfeat, mmfeat_process, pictures, tmp_path, whole_of):
+    out = tmp_path / "out"
+    started = [mmfeat_process("shard", pictures, out, *FLAGS) for _ in range(3)]
+    codes = []
+    for process in started:
+        told = process.communicate(timeout=60)[0].decode()
+        codes.append(process.returncode)
+        if process.returncode:
+            assert "one run at a time" in one_line_of(told)
+    assert 0 in codes
+    assert mmfeat("shard", pictures, out, *FLAGS).returncode == 0
+    assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
+    assert whole_of(out) == whole_of(tmp_path / "whole")
+
+
+def test_too_many_rejected_records_stop_several_processes_too(mmfeat, pictures, tmp_path):
+    flags = (*FLAGS, "--processes", 2, "--max-reject-rate", "0.001", "--require", "image,text")
+    result = mmfeat("shard", pictures, tmp_path / "out", *flags)
+    assert result.returncode == 1
+    assert "--max-reject-rate is 0.001" in one_line_of(result.stderr)
+    assert not (tmp_path / "out" / "manifest.json").exists()

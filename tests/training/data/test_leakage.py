@@ -1,0 +1,96 @@
+"""Records that stand in two splits are counted, and told."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.data.leakage import Leakage, find_leakage, row_hashes
+from training.train import main as train
+
+PARTS = {"train": np.arange(4), "val": np.array([4, 5]), "test": np.array([6, 7, 8])}
+QUICK = ["--target", "label", "--epochs", "1", "--lr", "0.01", "--hidden", "8"]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_equal_vectors_have_equal_hashes_and_others_do_not(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    x: np.ndarray = rng.normal(size=(2000, 8)).astype(dtype)
+    x[1000:] = x[:1000]
+    hashes = row_hashes(x, np.ones(2000, bool))
+    assert (hashes[:1000] == hashes[1000:]).all()
+    assert len(np.unique(hashes)) == 1000
+    # A change of the last bit of one value, or of the order, is another vector.
+    assert row_hashes(np.nextafter(x[:1], dtype(9)), np.ones(1, bool)) != hashes[0]
+    assert row_hashes(x[:1, ::-1], np.ones(1, bool)) != hashes[0]
+
+
+@given(st.lists(st.integers(0, 3), min_size=9, max_size=9))
+def test_what_is_found_is_what_a_search_finds(values: list[int]) -> None:
+    x = np.array(values, np.float32)[:, None] + 1
+    there = np.array(values) > 0
+    found = find_leakage({"x": row_hashes(x, there)}, PARTS)
+    for split in ("val", "test"):
+        wanted = sum(values[row] > 0 and values[row] in values[:4] for row in PARTS[split])
+        assert found.rows[split] == {"x": wanted}
+
+
+def test_the_same_text_beside_another_picture_is_not_the_same_record() -> None:
+    image = np.arange(9, dtype=np.float32)[:, None] + 1
+    text = np.ones((9, 1), np.float32)
+    image[8] = image[0]
+    there = np.ones(9, bool)
+    found = find_leakage(
+        {"image": row_hashes(image, there), "text": row_hashes(text, there)}, PARTS
+    )
+    assert found.rows["test"] == {"image": 1, "text": 3, "all columns": 1}
+    assert found.rows["val"] == {"image": 0, "text": 2, "all columns": 0}
+
+
+def test_a_missing_modality_is_not_the_same_as_another_missing_one() -> None:
+    x = np.zeros((9, 2), np.float32)
+    there = np.zeros(9, bool)
+    assert find_leakage({"x": row_hashes(x, there)}, PARTS).rows["test"] == {"x": 0}
+
+
+def test_where_nothing_leaks_nothing_is_told() -> None:
+    assert Leakage({"test": {"x": 0}}).worst == ""
+    assert Leakage({"test": {"x": 1200}}).worst == (
+        "1,200 test rows have the same x as a training row"
+    )
+
+
+def test_training_counts_and_warns(
+    make_store: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    image, text = rng.normal(size=(2, 200, 5))
+    splits = np.array(["train"] * 120 + ["val"] * 40 + ["test"] * 40)
+    image[160:167], text[160:165] = image[:7], text[:5]
+    present = {"image": np.arange(200) != 166}
+    store = make_store(
+        features={"image": image, "text": text},
+        metadata={"label": [0, 1] * 100, "split": splits.tolist()},
+        present=present,
+    )
+    train([store, str(tmp_path / "model"), *QUICK])
+    captured = capsys.readouterr()
+    assert "warning: the splits leak: 6 test rows have the same image" in captured.err
+    assert "5 test rows have the same all columns as a training row" in captured.err
+    assert "--group-column" in captured.err
+    metrics = json.loads((tmp_path / "model/metrics.json").read_text())
+    assert metrics["leakage"] == {
+        "val": {"image": 0, "text": 0, "all columns": 0},
+        "test": {"image": 6, "text": 5, "all columns": 5},
+    }
+
+
+def test_clean_splits_are_not_warned_about(
+    gap_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train([gap_store, str(tmp_path / "model"), *QUICK])
+    assert "leak" not in capsys.readouterr().err

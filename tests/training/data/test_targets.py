@@ -1,0 +1,147 @@
+"""From a metadata column to classes."""
+
+import pyarrow as pa
+import pytest
+
+from mmfeat.errors import MmfeatError
+from training.data.targets import (
+    check_target,
+    find_classes,
+    read_flags,
+    read_label_sets,
+    read_labels,
+)
+
+
+def labels_of(values: list[object], kind: pa.DataType | None = None) -> list[str | None]:
+    return read_labels(pa.chunked_array([pa.array(values, kind)]), "label")
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        (["cat", "", " ", None, "dog "], ["cat", None, None, None, "dog "]),
+        ([3, None, -1], ["3", None, "-1"]),
+        ([3.0, float("nan"), None], ["3", None, None]),
+        ([True, False, None], ["true", "false", None]),
+        ([None, None], [None, None]),
+    ],
+)
+def test_labels_become_text_and_blanks_become_none(
+    values: list[object], labels: list[str | None]
+) -> None:
+    assert labels_of(values) == labels
+
+
+def test_dictionary_encoded_text_reads_like_text() -> None:
+    column = pa.chunked_array([pa.array(["a", None, "b"]).dictionary_encode()])
+    assert read_labels(column, "label") == ["a", None, "b"]
+
+
+def test_a_fraction_is_not_a_class() -> None:
+    with pytest.raises(MmfeatError, match=r"'label' must hold classes.*got 2\.5"):
+        labels_of([1.0, 2.5])
+
+
+def test_infinity_is_not_a_class() -> None:
+    with pytest.raises(MmfeatError, match=r"must hold classes.*got inf"):
+        labels_of([1.0, float("inf")])
+
+
+def test_a_list_is_not_a_class() -> None:
+    with pytest.raises(MmfeatError, match="must hold text, whole numbers or booleans"):
+        labels_of([["a"], ["b"]])
+
+
+def test_a_list_as_json_text_is_not_a_class_and_a_bracket_is_no_list() -> None:
+    with pytest.raises(MmfeatError, match=r"holds lists.*--task multilabel"):
+        labels_of([None, '["a", "b"]'])
+    assert labels_of(['["', "[x]"]) == ['["', "[x]"]
+
+
+def test_an_unknown_target_names_the_columns_and_the_likely_one() -> None:
+    with pytest.raises(MmfeatError) as caught:
+        check_target("lable", ["label", "split"])
+    assert str(caught.value) == (
+        "the samples table has no column 'lable'; it has: label, split. Did you mean 'label'?"
+    )
+
+
+def test_numbers_sort_by_value_and_text_by_letters() -> None:
+    assert find_classes({"10": 1, "9": 2, "-1": 1}, "label") == ["-1", "9", "10"]
+    assert find_classes({"10": 1, "9": 1, "x": 1}, "label") == ["10", "9", "x"]
+
+
+def test_one_class_is_refused() -> None:
+    with pytest.raises(MmfeatError, match=r"at least two classes.*got \['only'\]"):
+        find_classes({"only": 2}, "label")
+
+
+def test_a_key_column_is_refused_as_target() -> None:
+    with pytest.raises(MmfeatError, match="1,200 classes in 1,200 training rows"):
+        find_classes({f"id-{number}": 1 for number in range(1200)}, "label")
+
+
+def sets_of(values: list[object], kind: pa.DataType | None = None) -> list[list[str] | None]:
+    return read_label_sets(pa.chunked_array([pa.array(values, kind)]), "tags")
+
+
+def test_another_separator_may_stand_between_labels() -> None:
+    column = pa.chunked_array([pa.array(["sun, moon | a|", "b", ""])])
+    assert read_label_sets(column, "tags", "|") == [["sun, moon", "a"], ["b"], []]
+
+
+@pytest.mark.parametrize(
+    ("values", "sets"),
+    [
+        ([["b", "a", "b"], [], None, [None, " c "]], [["b", "a"], [], None, ["c"]]),
+        ([[2, 1], [3]], [["2", "1"], ["3"]]),
+        (["b, a,b", "", None, " , c"], [["b", "a"], [], None, ["c"]]),
+        (['["b", "a", "b"]', "[]", None, "[null, 3]"], [["b", "a"], [], None, ["3"]]),
+        (['["sun, moon", "a"]', '"b"', "c"], [["sun, moon", "a"], ["b"], ["c"]]),
+        (['"so" he said, x', "[x", "positive;negative"],
+         [['"so" he said', "x"], ["[x"], ["positive;negative"]]),
+        ([None, None], [None, None]),
+    ],
+)  # fmt: skip
+def test_label_sets_are_read_from_lists_commas_and_json(
+    values: list[object], sets: list[list[str] | None]
+) -> None:
+    assert sets_of(values) == sets
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.large_list(pa.string()),
+        pa.list_(pa.large_string()),
+        pa.list_(pa.string(), 2),
+        pa.list_(pa.dictionary(pa.int32(), pa.string())),
+    ],
+    ids=str,
+)
+def test_all_kinds_of_lists_are_lists(kind: pa.DataType) -> None:
+    assert sets_of([["a", "b"], None], kind) == [["a", "b"], None]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (["['a', 'b']"], "must hold lists as JSON, with double quotes"),
+        (['[{"name": "a"}]'], "must hold lists of labels"),
+        ([1.5], "must hold lists of labels, or text with --label-separator"),
+        ([[1.5]], "must hold lists of labels, or text with --label-separator"),
+    ],
+)
+def test_what_is_no_set_of_labels_is_refused(values: list[object], says: str) -> None:
+    with pytest.raises(MmfeatError) as caught:
+        sets_of(values)
+    assert says in str(caught.value)
+
+
+def test_flags_are_read_from_numbers_booleans_and_text() -> None:
+    for values in ([1, 0, None], [True, False, None], ["1", " 0 ", " "], [1.0, 0.0, None]):
+        column = pa.chunked_array([pa.array(values)])
+        assert read_flags(column, "joy").tolist() == [1, 0, 255]
+    with pytest.raises(MmfeatError, match=r"'joy' must hold 0, 1 or booleans; got 2\.0"):
+        read_flags(pa.chunked_array([pa.array([1, 2])]), "joy")

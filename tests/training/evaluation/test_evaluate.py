@@ -1,0 +1,147 @@
+"""The command `mmfeat evaluate`, run as a user runs it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from mmfeat.errors import MmfeatError
+from mmfeat.features.store import FeatureStore
+from mmfeat.models.checkpoint import load_model
+from training.evaluate import main
+from training.train import main as train
+
+
+@pytest.fixture(scope="module")
+def gap_model(gap_store: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("model") / "model")
+    train([gap_store, path, "--target", "label", "--epochs", "4", "--lr", "0.003"])
+    return path
+
+
+@pytest.fixture
+def evaluate(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    def run(model: str, features: str, *flags: str) -> dict[str, Any]:
+        capsys.readouterr()
+        main([model, features, "--json", *flags])
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
+
+    return run
+
+
+def test_json_is_one_object_alone_on_standard_output(gap_model: str, gap_store: str) -> None:
+    command = [sys.executable, "-m", "mmfeat", "evaluate", gap_model, gap_store, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1
+    result = json.loads(done.stdout)
+    assert set(result) >= {
+        "accuracy", "balanced_accuracy", "macro_f1", "auroc", "nll", "ece", "rows", "split",
+        "classes", "per_class", "confusion_matrix", "per_subset", "left_out", "model", "features",
+    }  # fmt: skip
+
+
+def test_the_scores_are_those_of_an_independent_computation(
+    gap_model: str, gap_store: str, evaluate: Callable[..., dict[str, Any]]
+) -> None:
+    model, store = load_model(gap_model), FeatureStore(gap_store)
+    truth, predicted = [], []
+    for shard in store.shards:
+        columns = {name: store.read_column(name, shard) for name in store.columns}
+        scores = model.predict(
+            {name: column.features for name, column in columns.items()},
+            {name: column.present for name, column in columns.items()},
+        ).scores
+        for row, record in enumerate(store.read_samples(shard).to_pylist()):
+            there = any(column.present[row] for column in columns.values())
+            if record["split"] == "test" and (record["label"] or "").strip() and there:
+                truth.append(record["label"])
+                predicted.append(model.task.classes[scores[row].argmax()])
+    result = evaluate(gap_model, gap_store)
+    assert result["rows"] == len(truth)
+    assert result["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+    assert result["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert result["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
+
+
+def test_evaluate_agrees_with_what_training_wrote_down(
+    gap_model: str, gap_store: str, evaluate: Callable[..., dict[str, Any]]
+) -> None:
+    written = json.loads((Path(gap_model) / "metrics.json").read_text())
+    for split, name in (("test", "test"), ("val", "validation")):
+        result = evaluate(gap_model, gap_store, "--split", split)
+        assert {key: result[key] for key in written[name]} == written[name]
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test", "all"])
+def test_rows_and_those_left_out_are_all_records_and_subsets_are_all_rows(
+    gap_model: str, gap_store: str, evaluate: Callable[..., dict[str, Any]], split: str
+) -> None:
+    result = evaluate(gap_model, gap_store, "--split", split)
+    assert result["rows"] + sum(result["left_out"].values()) == FeatureStore(gap_store).records
+    subsets = result["per_subset"]
+    assert set(subsets) == {"image+text", "image only", "text only"}
+    assert sum(subset["rows"] for subset in subsets.values()) == result["rows"]
+    right = sum(subset["rows"] * subset["accuracy"] for subset in subsets.values())
+    assert right / result["rows"] == pytest.approx(result["accuracy"])
+    counted = np.sum(result["confusion_matrix"]) + sum(result["unseen_labels"].values())
+    assert counted == result["rows"]
+
+
+def test_people_get_tables(
+    gap_model: str, gap_store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([gap_model, gap_store])
+    out = capsys.readouterr().out
+    for words in ("balanced_accuracy", "text only", "confusion matrix", "(1) blue", "no target"):
+        assert words in out
+    assert "'violet', unseen in training" in out
+
+
+def test_features_of_another_encoder_are_refused_with_both_fingerprints(
+    gap_model: str, make_store: Callable[..., str]
+) -> None:
+    features = make_store(
+        features={"image": np.ones((9, 6)), "text": np.ones((9, 6))},
+        metadata={"label": ["red"] * 9},
+        fingerprints={"text": "another-print"},
+    )
+    with pytest.raises(MmfeatError) as caught:
+        main([gap_model, features])
+    for words in ("'text'", "print-of-text", "another-print"):
+        assert words in str(caught.value)
+
+
+def test_a_store_without_a_column_of_the_model_is_refused(
+    gap_model: str, make_store: Callable[..., str]
+) -> None:
+    features = make_store(features={"image": np.ones((9, 6))}, metadata={"label": ["red"] * 9})
+    with pytest.raises(MmfeatError, match="needs the feature column 'text'; there are: image"):
+        main([gap_model, features])
+
+
+def test_new_records_without_a_split_column_can_be_measured_whole(
+    gap_model: str, make_store: Callable[..., str], evaluate: Callable[..., dict[str, Any]]
+) -> None:
+    features = make_store(
+        features={"image": np.ones((9, 6)), "text": np.ones((9, 6))},
+        metadata={"label": ["red"] * 9},
+    )
+    with pytest.raises(MmfeatError, match="--split all"):
+        main([gap_model, features])
+    assert evaluate(gap_model, features, "--split", "all")["rows"] == 9
+
+
+def test_an_empty_split_is_an_error(gap_model: str, make_store: Callable[..., str]) -> None:
+    features = make_store(
+        features={"image": np.ones((9, 6)), "text": np.ones((9, 6))},
+        metadata={"label": ["red"] * 9, "split": ["train"] * 9},
+    )
+    with pytest.raises(MmfeatError, match=r"'test' of .* must have rows to measure on"):
+        main([gap_model, features])

@@ -1,0 +1,183 @@
+"""The numbers against their definitions."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
+
+from mmfeat.models.tasks import Multiclass, Multilabel
+from mmfeat.models.tasks.multilabel import sigmoid
+from training.evaluation.calibration import (
+    COLDEST,
+    binary_ece,
+    binary_nll,
+    ece,
+    fit_binary_temperature,
+    fit_temperature,
+    nll,
+)
+from training.evaluation.metrics import label_scores, measure_labels
+from training.objectives import OBJECTIVES
+
+CLASSES = ["a", "b", "c"]
+
+
+def measure(
+    labels: list[str], scores: np.ndarray, present: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """What is reported of a model that knows `CLASSES`."""
+    objective = OBJECTIVES["multiclass"]("label")
+    objective.know(Multiclass(CLASSES))
+    targets = objective.read(pa.table({"label": labels}))
+    return objective.measure(targets, scores, np.zeros(3), present)
+
+
+def one_hot(predicted: str, confidence: float = 0.8) -> np.ndarray:
+    rest = (1 - confidence) / 2
+    return np.array(
+        [[confidence if name == letter else rest for name in CLASSES] for letter in predicted],
+        np.float32,
+    )
+
+
+def test_scores_of_a_small_table_worked_out_by_hand() -> None:
+    present = {"image": np.array([1, 1, 1, 1, 0, 0], bool), "text": np.ones(6, bool)}
+    result = measure(list("aaabbc"), one_hot("aabbbb"), present)
+    assert result["accuracy"] == pytest.approx(4 / 6)
+    assert result["balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert result["macro_f1"] == pytest.approx((2 * 2 / 5 + 2 * 2 / 6 + 0) / 3)
+    assert result["confusion_matrix"] == [[2, 1, 0], [0, 2, 0], [0, 1, 0]]
+    assert result["per_class"]["a"] == pytest.approx(
+        {"precision": 1.0, "recall": 2 / 3, "f1": 0.8, "support": 3}
+    )
+    assert result["per_class"]["c"]["support"] == 1
+
+
+def test_subsets_are_named_by_what_is_there_and_add_up() -> None:
+    present = {"image": np.array([1, 1, 0, 0, 0], bool), "text": np.array([1, 0, 1, 1, 1], bool)}
+    result = measure(list("abcab"), one_hot("abcaa"), present)
+    rows = {name: subset["rows"] for name, subset in result["per_subset"].items()}
+    assert rows == {"text only": 3, "image+text": 1, "image only": 1}
+    assert result["per_subset"]["text only"]["accuracy"] == pytest.approx(2 / 3)
+    right = sum(s["rows"] * s["accuracy"] for s in result["per_subset"].values())
+    assert right / sum(rows.values()) == pytest.approx(result["accuracy"])
+
+
+def test_unseen_labels_are_errors_and_are_named() -> None:
+    present = {"text": np.ones(4, bool)}
+    result = measure(["a", "b", "new", "odd"], one_hot("abab"), present)
+    assert result["accuracy"] == pytest.approx(0.5)
+    assert result["balanced_accuracy"] == pytest.approx(0.5)
+    assert result["unseen_labels"] == {"new": 1, "odd": 1}
+    assert np.sum(result["confusion_matrix"]) + 2 == result["rows"] == 4
+    assert result["nll"] == pytest.approx(-np.log(0.8))  # over the rows that have a probability
+
+
+def test_auroc_is_none_where_one_class_is_all_there_is() -> None:
+    present = {"text": np.ones(2, bool)}
+    assert measure(["a", "a"], one_hot("ab"), present)["auroc"] is None
+
+
+def test_ece_is_the_gap_between_confidence_and_accuracy() -> None:
+    assert ece(one_hot("aaaa"), np.array([0, 0, 1, 1])) == pytest.approx(0.3, abs=1e-6)
+    assert ece(one_hot("aaaaa"), np.array([0, 0, 0, 0, 1])) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_nll_of_certainty_is_zero_and_not_minus_zero() -> None:
+    value = nll(np.array([[1.0, 0.0]]), np.array([0]))
+    assert str(value) == "0.0"
+
+
+def test_temperature_undoes_a_scaling_of_calibrated_logits() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 4))
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)  # labels drawn by softmax
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.03)
+    assert fit_temperature(0.5 * logits, labels) == pytest.approx(0.5, rel=0.03)
+
+
+def test_temperature_stays_bounded_where_nothing_is_wrong() -> None:
+    assert fit_temperature(np.eye(3), np.arange(3)) == pytest.approx(COLDEST, rel=1e-3)
+
+
+def test_temperature_of_labels_nobody_knows_is_one() -> None:
+    assert fit_temperature(np.eye(3), np.full(3, -1)) == 1.0
+
+
+LABELS = np.array([[1, 0, 1], [0, 0, 1], [1, 0, 1], [0, 0, 1]], np.uint8)
+"""The second no row has, the third every row."""
+SCORES = np.array([[0.9, 0.1, 0.8], [0.6, 0.7, 0.9], [0.4, 0.2, 0.3], [0.3, 0.1, 0.6]], np.float32)
+
+
+def test_label_scores_worked_out_by_hand() -> None:
+    scores = label_scores(LABELS, SCORES, 0.5)
+    # The first label alone can be ranked: right at places 1 and 3.
+    assert scores["map"] == pytest.approx((1 + 2 / 3) / 2)
+    assert scores["auroc"] == pytest.approx(3 / 4)
+    # Given: .9 .6 of the first, .7 of the second, .8 .9 .6 of the third; right: 1, 0, 3.
+    assert scores["macro_f1"] == pytest.approx((2 * 1 / (2 + 2) + 2 * 3 / (3 + 4)) / 2)
+    assert scores["micro_f1"] == pytest.approx(2 * 4 / (6 + 6))
+    assert scores["subset_accuracy"] == pytest.approx(2 / 4)
+
+
+def test_label_scores_of_each_label_are_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.random((60, 4)) < 0.4).astype(np.uint8)
+    scores = rng.random((60, 4)).astype(np.float32)
+    thresholds = np.array([0.3, 0.5, 0.7, 0.99], np.float32)
+    given = scores >= thresholds
+    found = measure_labels(truth, scores, thresholds, {"x": np.ones(60, bool)}, list("abcd"))
+    assert found["macro_f1"] == pytest.approx(
+        f1_score(truth, given, average="macro", zero_division=0)
+    )
+    assert found["micro_f1"] == pytest.approx(f1_score(truth, given, average="micro"))
+    assert found["map"] == pytest.approx(average_precision_score(truth, scores, average="macro"))
+    for number, name in enumerate("abcd"):
+        entry, column = found["per_class"][name], (truth[:, number], given[:, number])
+        assert entry["f1"] == pytest.approx(f1_score(*column, zero_division=0))
+        assert entry["recall"] == pytest.approx(recall_score(*column))
+        assert entry["precision"] == pytest.approx(precision_score(*column, zero_division=0))
+        assert entry["support"] == truth[:, number].sum()
+
+
+def test_label_scores_that_no_row_allows_are_none() -> None:
+    scores = label_scores(np.zeros((3, 2), np.uint8), np.zeros((3, 2), np.float32), 0.5)
+    assert (scores["map"], scores["auroc"], scores["macro_f1"]) == (None, None, None)
+    assert (scores["micro_f1"], scores["subset_accuracy"]) == (0.0, 1.0)
+
+
+def test_temperature_of_labels_undoes_a_scaling() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 3))
+    targets = (rng.random(logits.shape) < sigmoid(logits)).astype(np.uint8)
+    assert fit_binary_temperature(3 * logits, targets) == pytest.approx(3, rel=0.05)
+    assert fit_binary_temperature(np.empty((0, 3)), np.empty((0, 3))) == 1.0
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 10))
+def test_a_temperature_never_raises_the_nll_it_was_fitted_on(seed: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    logits = (rng.normal(0, scale, (50, 3))).astype(np.float32)
+    labels, flags = rng.integers(0, 3, 50), rng.integers(0, 2, (50, 3))
+    classes, several = Multiclass(CLASSES), Multilabel(CLASSES)
+    best = fit_temperature(logits, labels)
+    assert nll_at(classes, logits, labels, best) <= nll_at(classes, logits, labels, 1.0) + 1e-6
+    best = fit_binary_temperature(logits, flags)
+    after, before = (binary_nll(several.scores(logits, t), flags) for t in (best, 1.0))
+    assert after <= before + 1e-6
+
+
+def nll_at(task: Multiclass, logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    found = nll(task.scores(logits, temperature), labels)
+    assert found is not None
+    return found
+
+
+def test_binary_ece_is_the_gap_between_probability_and_part() -> None:
+    p = np.full((10, 1), 0.7, np.float32)
+    flags = (np.arange(10) < 4).astype(np.uint8)[:, None]
+    assert binary_ece(p, flags) == pytest.approx(0.3, abs=1e-6)
