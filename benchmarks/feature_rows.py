@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.features.store import OK, Shape, column_batch, column_schema
+from mmfeat.features.column_format import OK, FeatureShape, column_schema, make_column_batch
 from mmfeat.store import files
 from mmfeat.store.directory import FORMAT, shard_name
 
@@ -50,11 +50,11 @@ def write_store(folder: Path, rows: int) -> str:
         for name, dim in COLUMNS.items():
             values = rng.standard_normal((size, dim), np.float32).astype(np.float16)
             values[np.arange(size), labels] += 1
-            batch = column_batch(list(values), [OK] * size, Shape(dim))
+            batch = make_column_batch(list(values), [OK] * size, FeatureShape(dim))
             column = str(folder / name / f"{shard_name(index)}.arrow")
             with (
                 files.create(column) as output,
-                pa.ipc.new_file(output, column_schema(Shape(dim))) as file,
+                pa.ipc.new_file(output, column_schema(FeatureShape(dim))) as file,
             ):
                 file.write_batch(batch)
     files.write_json(str(folder / "manifest.json"), _manifest(sizes))

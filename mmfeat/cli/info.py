@@ -9,7 +9,7 @@ import tyro
 
 from mmfeat.config.flags import argument, parse
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import Column
+from mmfeat.features.column_format import Column
 from mmfeat.store import files
 from mmfeat.store.directory import CONFIG, MANIFEST, read_failures
 from mmfeat.system import console
@@ -67,7 +67,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     if "shards" in facts:
         lines.append(("shards", len(facts["shards"])))
     for name, column in (facts["columns"] if facts["kind"] == "features" else {}).items():
-        shape = f"{column['modality']}, {Column(**column).title}"
+        shape = f"{column['modality']}, {Column(**column).summary}"
         lines.append((f"column {name}", f"{shape}, fingerprint {column['fingerprint'][:12]}"))
     if "winner" in facts:
         lines.append(("winner", f"{facts['winner']['name']}, in {facts['winner']['model']}"))

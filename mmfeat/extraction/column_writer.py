@@ -14,7 +14,7 @@ from mmfeat.encoders import Encoder, EncoderSpec, fingerprint
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.extraction.autotune import Settled
 from mmfeat.extraction.batching import batches
-from mmfeat.features.store import OK, Column, Outcome, Shape, column_batch, column_schema
+from mmfeat.features.column_format import OK, Column, FeatureShape, RowStatus, column_schema, make_column_batch
 from mmfeat.store import files
 from mmfeat.store.directory import Receipt, keys_digest
 
@@ -117,12 +117,12 @@ class ColumnWriter:
 
         Args:
             keys: of the rows.
-            items: the encoder's input of each row, or an `Outcome` where it has none.
+            items: the encoder's input of each row, or an `RowStatus` where it has none.
             bytes_read: of the members that were decoded.
         """
-        outcomes = [item if isinstance(item, Outcome) else OK for item in items]
+        outcomes = [item if isinstance(item, RowStatus) else OK for item in items]
         features: list[np.ndarray | None] = [None] * len(items)
-        rows = [row for row, item in enumerate(items) if not isinstance(item, Outcome)]
+        rows = [row for row, item in enumerate(items) if not isinstance(item, RowStatus)]
         lengths = [self._encoder.length(items[row]) for row in rows]
         for batch in batches(lengths, self._batch_size, self._encoder.budget):
             there = [rows[index] for index in batch]
@@ -131,10 +131,10 @@ class ColumnWriter:
             )
             for row, result in zip(there, results, strict=True):
                 if isinstance(result, RecordError):
-                    outcomes[row] = Outcome("failed", result.reason, result.detail)
+                    outcomes[row] = RowStatus("failed", result.reason, result.detail)
                 else:
                     features[row] = result
-        self._arrow.write_batch(column_batch(features, outcomes, self._column.shape))
+        self._arrow.write_batch(make_column_batch(features, outcomes, self._column.shape))
         self._keys += keys
         self._bytes_read += bytes_read
         for outcome in outcomes:
@@ -160,7 +160,7 @@ class ColumnWriter:
 
 
 def encode_each(
-    encoder: Encoder, inputs: Sequence[Any], shape: Shape, normalize: bool = False
+    encoder: Encoder, inputs: Sequence[Any], shape: FeatureShape, normalize: bool = False
 ) -> list[np.ndarray | RecordError]:
     """A feature of each input; where a batch fails it is split until the bad one is alone.
 
@@ -194,7 +194,7 @@ def encode_each(
 
 
 def _checked(
-    encoder: Encoder, feature: np.ndarray, shape: Shape, normalize: bool
+    encoder: Encoder, feature: np.ndarray, shape: FeatureShape, normalize: bool
 ) -> np.ndarray | RecordError:
     """A feature as it is kept, or why it cannot be."""
     dimensions = 2 if shape.max_tokens else 1

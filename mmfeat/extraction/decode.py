@@ -11,7 +11,7 @@ from typing import Any
 
 from mmfeat.encoders import Encoder
 from mmfeat.errors import RecordError
-from mmfeat.features.store import Outcome
+from mmfeat.features.column_format import RowStatus
 from mmfeat.records.modalities import modality_of
 from mmfeat.shards.reader import Row
 
@@ -31,7 +31,7 @@ class Window:
 
     Attributes:
         keys: of the rows.
-        items: column → the encoder's input of each row, or an `Outcome` where it has none.
+        items: column → the encoder's input of each row, or an `RowStatus` where it has none.
         bytes_read: column → bytes of the members that were decoded.
     """
 
@@ -101,12 +101,12 @@ def _decode(encoder: Encoder, row: Row) -> tuple[Any, int]:
             reason = row.statuses.get(modality, "missing")
             if reason == "ok":
                 raise RecordError("damaged_shard", f"the tar ends before its {modality}")
-            return Outcome("missing", reason), 0
+            return RowStatus("missing", reason), 0
         return encoder.decode(content), len(content)
     except RecordError as error:
-        return Outcome("failed", error.reason, error.detail), 0
+        return RowStatus("failed", error.reason, error.detail), 0
     except Exception as error:
-        return Outcome("failed", "encoder_failed", f"{type(error).__name__}: {error}"), 0
+        return RowStatus("failed", "encoder_failed", f"{type(error).__name__}: {error}"), 0
 
 
 def member_of(row: Row, modality: str) -> bytes | None:

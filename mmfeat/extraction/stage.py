@@ -22,7 +22,9 @@ from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.extraction.autotune import PROBED, Settled, settle
 from mmfeat.extraction.column_writer import ColumnWriter, claim_column, read_settled
 from mmfeat.extraction.decode import member_of, windows
-from mmfeat.features.store import SAMPLES, Column, read_column
+from mmfeat.features.column_format import Column
+from mmfeat.features.column_reader import read_column_file
+from mmfeat.features.store import SAMPLES
 from mmfeat.sharding.retry import further_shards
 from mmfeat.shards.reader import aligned_rows
 from mmfeat.store import files
@@ -336,7 +338,7 @@ class Extraction(Stage):
                 with files.open_input(path) as file:
                     again = superseded.among(pq.read_table(file, columns=["__key__", "status"]))
                 for name, counts in reasons.items():
-                    column = read_column(files.join(self._folder(name), f"{receipt.shard}.arrow"))
+                    column = read_column_file(files.join(self._folder(name), f"{receipt.shard}.arrow"))
                     counts.update(column.reasons.filter(pa.array(again)).to_pylist())
         return reasons
 
@@ -356,7 +358,7 @@ class Extraction(Stage):
         facts: dict[str, Any] = {}
         for name, column in manifest["columns"].items():
             sums = manifest["totals"]["columns"][name]
-            size = Column(**column).title
+            size = Column(**column).summary
             facts[f"column {name}"] = f"{sums['out']:,} features ({size})"
             facts |= {f"  no {name}: {why}": n for why, n in sums["rejected"].items()}
         return facts

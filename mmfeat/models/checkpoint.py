@@ -18,7 +18,8 @@ import safetensors
 import safetensors.torch
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import Column, ColumnShard
+from mmfeat.features.column_format import Column
+from mmfeat.features.column_reader import ColumnShard
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from mmfeat.config.flags import FeaturesPath, ModelPath, OutputPath
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import ColumnShard, FeatureStore
+from mmfeat.features.column_reader import ColumnShard
+from mmfeat.features.store import FeatureStore
 from mmfeat.store import files
 from mmfeat.store.directory import (
     Receipt,

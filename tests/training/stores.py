@@ -8,7 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.features.store import OK, FeatureStore, Outcome, Shape, column_batch, column_schema
+from mmfeat.features.column_format import (
+    OK,
+    FeatureShape,
+    RowStatus,
+    column_schema,
+    make_column_batch,
+)
+from mmfeat.features.store import FeatureStore
 from mmfeat.store import files
 from mmfeat.store.directory import FORMAT, keys_digest, shard_name
 from training.data.dataset import Dataset, load_dataset
@@ -45,12 +52,12 @@ def write_store(folder: str, records: Records, shards: int = 2) -> str:
         for name, values in records.features.items():
             there = records.present.get(name, np.ones(records.count, bool))[rows]
             shape = _shape(values)
-            batch = column_batch(
+            batch = make_column_batch(
                 [
                     _feature(vector, row) if is_there else None
                     for row, vector, is_there in zip(rows, values[rows], there, strict=True)
                 ],
-                [OK if is_there else Outcome("missing", "missing") for is_there in there],
+                [OK if is_there else RowStatus("missing", "missing") for is_there in there],
                 shape,
             )
             path = files.join(folder, name, f"{shard_name(index)}.arrow")
@@ -67,8 +74,8 @@ def _feature(vector: np.ndarray, row: int) -> np.ndarray:
     return vector if vector.ndim == 1 else vector[: 1 + row % len(vector)]
 
 
-def _shape(values: np.ndarray) -> Shape:
-    return Shape(values.shape[-1], max_tokens=values.shape[1] if values.ndim == 3 else 0)
+def _shape(values: np.ndarray) -> FeatureShape:
+    return FeatureShape(values.shape[-1], max_tokens=values.shape[1] if values.ndim == 3 else 0)
 
 
 def _write_samples(folder: str, index: int, records: Records, rows: np.ndarray) -> None:

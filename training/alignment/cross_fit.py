@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import ColumnShard, FeatureStore
+from mmfeat.features.column_reader import ColumnShard
+from mmfeat.features.store import FeatureStore
 from mmfeat.models.checkpoint import LoadedModel
 from mmfeat.store import files
 from training.alignment.align_report import AlignReportConfig

@@ -7,7 +7,8 @@ from typing import Self
 import numpy as np
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import Column, FeatureStore
+from mmfeat.features.column_format import Column
+from mmfeat.features.store import FeatureStore
 from training.data.exclusions import Dropped
 from training.data.feature_reader import (
     FeatureRows,

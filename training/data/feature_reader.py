@@ -7,7 +7,9 @@ from typing import NamedTuple, Self
 import numpy as np
 import psutil
 
-from mmfeat.features.store import Column, ColumnShard, FeatureStore
+from mmfeat.features.column_format import Column
+from mmfeat.features.column_reader import ColumnShard
+from mmfeat.features.store import FeatureStore
 
 Shard = Mapping[str, ColumnShard]
 """The columns of one shard, by name."""

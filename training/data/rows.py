@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import ColumnShard, FeatureStore
+from mmfeat.features.column_reader import ColumnShard
+from mmfeat.features.store import FeatureStore
 from training.data.splits import NOWHERE, SPLITS, TRAIN, SplitRule, encode
 from training.data.targets import check_target
 from training.objectives import Objective

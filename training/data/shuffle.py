@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfeat.features.store import Column
+from mmfeat.features.column_format import Column
 
 BLOCK = 8192
 """Training rows in a block."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from mmfeat.config.flags import comma_list
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import Column, FeatureStore
+from mmfeat.features.column_format import Column
+from mmfeat.features.store import FeatureStore
 from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture
 from mmfeat.models.checkpoint import input_shapes
 from mmfeat.models.tasks import Align

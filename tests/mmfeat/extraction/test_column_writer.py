@@ -6,7 +6,8 @@ from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.extraction.autotune import Settled
 from mmfeat.extraction.column_writer import ColumnWriter, claim_column, encode_each
 from mmfeat.extraction.decode import windows
-from mmfeat.features.store import Shape, read_column
+from mmfeat.features.column_format import FeatureShape
+from mmfeat.features.column_reader import read_column_file
 from mmfeat.shards.reader import Row
 from mmfeat.shards.tar import TarSample
 from mmfeat.store.directory import read_receipt
@@ -56,7 +57,7 @@ def write(folder, rows, encoder=None, ahead=False):
         for window in windows(rows, {"text": encoder}, threads=2, ahead=ahead):
             writer.write(window.keys, window.items["text"], window.bytes_read["text"])
     writer.commit({"sha256": "s"}, seconds=1.0)
-    return read_column(f"{folder}/00000.arrow"), read_receipt(folder, "00000")
+    return read_column_file(f"{folder}/00000.arrow"), read_receipt(folder, "00000")
 
 
 @pytest.mark.parametrize("ahead", [False, True])
@@ -85,7 +86,7 @@ def test_each_record_has_one_row_and_one_outcome(tmp_path, ahead):
 
 def test_a_batch_that_fails_is_split_until_the_bad_record_is_alone():
     encoder = Lengths()
-    results = encode_each(encoder, ["a", "bb", "trip", "cccc"], Shape(2))
+    results = encode_each(encoder, ["a", "bb", "trip", "cccc"], FeatureShape(2))
     assert [r.reason if isinstance(r, RecordError) else r[0] for r in results] == [
         1, 2, "encoder_failed", 4,
     ]  # fmt: skip
@@ -97,7 +98,7 @@ def test_an_encoder_that_returns_another_shape_is_an_error_of_the_encoder():
     encoder = Lengths()
     encoder.dim = 3
     with pytest.raises(MmfeatError, match=r"must return features of shape \(3,\); got \(2,\)"):
-        encode_each(encoder, ["a"], Shape(3))
+        encode_each(encoder, ["a"], FeatureShape(3))
 
 
 def test_a_column_made_by_another_encoder_is_refused_with_both_fingerprints(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import Column
+from mmfeat.features.column_format import Column
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.checkpoint import WEIGHTS, load_model, save_weights
 from mmfeat.models.fusion_model import FusionModel

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmfeat.features.store import Column, ColumnShard
+from mmfeat.features.column_format import Column
+from mmfeat.features.column_reader import ColumnShard
 from tests.training.stores import load
 from training.data import shuffle
 from training.data.batches import Batch, Batches

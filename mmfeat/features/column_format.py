@@ -1,0 +1,141 @@
+"""The file format of a feature column: one uncompressed Arrow IPC file per shard.
+
+    feature   arrow.fixed_shape_tensor of float16 or float32, or a list of such tensors for a
+              token column; null if the row has no feature
+    status    ok, missing or failed
+    reason    why the row has no feature
+    error     details for a person
+
+Row i of NNNNN.arrow is row i of samples/NNNNN.parquet. The status is stored beside the vector, so
+a new column never changes existing files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class FeatureShape:
+    """Shape and dtype of the features of a column.
+
+    Attributes:
+        dim: length of one vector.
+        dtype: `float16` or `float32`.
+        max_tokens: 0 for one vector per row, else the largest number of vectors per row.
+    """
+
+    dim: int
+    dtype: str = "float16"
+    max_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class RowStatus:
+    """Status of one row of a column, with the reason if it has no feature."""
+
+    status: str
+    reason: str | None = None
+    error: str | None = None
+
+
+OK = RowStatus("ok")
+
+
+@dataclass(frozen=True)
+class Column:
+    """Description of a feature column: its encoder and the shape of its features."""
+
+    name: str
+    modality: str
+    dim: int
+    fingerprint: str
+    encoder: dict[str, Any]
+    dtype: str = "float16"
+    max_tokens: int = 0
+
+    @property
+    def shape(self) -> FeatureShape:
+        """Shape of the features."""
+        return FeatureShape(self.dim, self.dtype, self.max_tokens)
+
+    @property
+    def summary(self) -> str:
+        """Shape and encoder in one line, for display."""
+        scheme, name = self.encoder.get("scheme"), str(self.encoder.get("name", ""))
+        if scheme and name != scheme:
+            name = f"{scheme}:{name or str(self.encoder.get('weights'))[:12]}"
+        size = f"{self.dim} x {self.dtype}"
+        if self.max_tokens:
+            size = f"up to {self.max_tokens} tokens of {size}"
+        precision = self.encoder.get("precision")
+        return f"{size}, {name}{f' in {precision}' if precision else ''}"
+
+
+def column_schema(shape: FeatureShape) -> pa.Schema:
+    """Return the Arrow schema of a column file."""
+    value_type = {"float16": pa.float16(), "float32": pa.float32()}[shape.dtype]
+    tensor_type = pa.fixed_shape_tensor(value_type, [shape.dim])
+    return pa.schema(
+        [
+            pa.field("feature", pa.list_(tensor_type) if shape.max_tokens else tensor_type),
+            pa.field("status", pa.string(), nullable=False),
+            pa.field("reason", pa.string()),
+            pa.field("error", pa.string()),
+        ]
+    )
+
+
+def make_column_batch(
+    features: Sequence[np.ndarray | None], statuses: Sequence[RowStatus], shape: FeatureShape
+) -> pa.RecordBatch:
+    """Build a record batch of a column file.
+
+    Args:
+        features: one array per row, shape (dim,), or (tokens, dim) for a token column. None = the
+            row has no feature.
+        statuses: one per row.
+        shape: shape of the column's features.
+    """
+    schema = column_schema(shape)
+    make_array = _token_array if shape.max_tokens else _vector_array
+    feature_array = make_array(features, shape, schema.field("feature").type)
+    status_arrays = [
+        pa.array([getattr(status, name) for status in statuses], pa.string())
+        for name in ("status", "reason", "error")
+    ]
+    return pa.record_batch([feature_array, *status_arrays], schema=schema)
+
+
+def _vector_array(
+    features: Sequence[np.ndarray | None], shape: FeatureShape, tensor_type: pa.DataType
+) -> pa.Array:
+    values = np.zeros((len(features), shape.dim), shape.dtype)
+    for row, feature in enumerate(features):
+        if feature is not None:
+            values[row] = feature
+    vectors = pa.FixedSizeListArray.from_arrays(
+        pa.array(values.reshape(-1)), shape.dim, mask=_null_mask(features)
+    )
+    return pa.ExtensionArray.from_storage(tensor_type, vectors)
+
+
+def _token_array(
+    features: Sequence[np.ndarray | None], shape: FeatureShape, list_type: pa.DataType
+) -> pa.Array:
+    counts = [0 if feature is None else len(feature) for feature in features]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    tokens = [feature for feature in features if feature is not None]
+    values = np.concatenate([np.empty((0, shape.dim), shape.dtype), *tokens]).astype(shape.dtype)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), shape.dim)
+    tensors = pa.ExtensionArray.from_storage(list_type.value_type, vectors)
+    mask = _null_mask(features)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), vectors, mask=mask)
+    return pa.ListArray.from_arrays(lists.offsets, tensors, type=list_type, mask=mask)
+
+
+def _null_mask(features: Sequence[np.ndarray | None]) -> pa.Array:
+    return pa.array([feature is None for feature in features], pa.bool_())
