@@ -1,7 +1,7 @@
-"""From the rows of a shard to windows of encoder inputs: decoded in threads, a bound on what waits.
+"""Decode the rows of a shard in threads, one bounded window of encoder inputs at a time.
 
-On a GPU the next window is decoded while this one is encoded. On a CPU both would fight for the
-same cores, so there they take turns, each with all of them.
+On a GPU the next window is decoded while the current one is encoded. On a CPU decoding and encoding
+would compete for the same cores, so they alternate, each with all cores.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,25 +13,25 @@ from mmfeat.encoders import Encoder
 from mmfeat.errors import RecordError
 from mmfeat.features.column_format import RowStatus
 from mmfeat.records.modalities import modality_of
-from mmfeat.shards.reader import Row
+from mmfeat.shards.shard_reader import ShardRecord
 
-WINDOW = 512
-"""Rows decoded together: enough that texts of like length meet."""
+WINDOW_ROWS = 512
+"""Rows per window: enough to batch texts of similar length."""
 
 WINDOW_BYTES = 128 << 20
-"""A window ends before its rows where their bytes are more than this."""
+"""A window with more media bytes than this ends early."""
 
-_CHUNK = 8
-"""Rows handed to a thread at a time."""
+_CHUNK_ROWS = 8
+"""Rows per call of a thread."""
 
 
 @dataclass
-class Window:
-    """Rows of a shard, decoded.
+class DecodedWindow:
+    """Decoded rows of a shard.
 
     Attributes:
-        keys: of the rows.
-        items: column → the encoder's input of each row, or an `RowStatus` where it has none.
+        keys: key of each row.
+        items: column → the encoder input of each row, or a `RowStatus` if it has none.
         bytes_read: column → bytes of the members that were decoded.
     """
 
@@ -40,63 +40,63 @@ class Window:
     bytes_read: dict[str, int]
 
 
-def windows(
-    rows: Iterable[Row], encoders: Mapping[str, Encoder], *, threads: int, ahead: bool
-) -> Iterator[Window]:
-    """Decode the rows of a shard, window by window.
+def decode_windows(
+    rows: Iterable[ShardRecord], encoders: Mapping[str, Encoder], *, threads: int, prefetch: bool
+) -> Iterator[DecodedWindow]:
+    """Decode the rows of a shard, window by window, in order.
 
     Args:
-        rows: in their order.
+        rows: rows of the shard.
         encoders: column → encoder.
-        threads: threads that decode.
-        ahead: whether the next window is decoded while the reader is busy with this one.
+        threads: number of decoding threads.
+        prefetch: whether to decode the next window while the caller uses the current one.
     """
-    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as reader:
-        decoded = (_window(block, encoders, pool) for block in _blocks(rows))
-        if not ahead:
-            yield from decoded
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as prefetcher:
+        windows = (_decode_window(block, encoders, pool) for block in _split_rows(rows))
+        if not prefetch:
+            yield from windows
             return
-        following = reader.submit(next, decoded, None)
-        while (window := following.result()) is not None:
-            following = reader.submit(next, decoded, None)
+        next_window = prefetcher.submit(next, windows, None)
+        while (window := next_window.result()) is not None:
+            next_window = prefetcher.submit(next, windows, None)
             yield window
 
 
-def _blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows for one window, bounded in number and in bytes."""
-    block: list[Row] = []
-    held = 0
+def _split_rows(rows: Iterable[ShardRecord]) -> Iterator[list[ShardRecord]]:
+    """Yield blocks of rows, bounded in number and bytes."""
+    block: list[ShardRecord] = []
+    block_bytes = 0
     for row in rows:
         block.append(row)
-        held += sum(map(len, row.sample.members.values())) if row.sample else 0
-        if len(block) == WINDOW or held >= WINDOW_BYTES:
+        block_bytes += sum(map(len, row.sample.members.values())) if row.sample else 0
+        if len(block) == WINDOW_ROWS or block_bytes >= WINDOW_BYTES:
             yield block
-            block, held = [], 0
+            block, block_bytes = [], 0
     if block:
         yield block
 
 
-def _window(
-    rows: Sequence[Row], encoders: Mapping[str, Encoder], pool: ThreadPoolExecutor
-) -> Window:
-    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+def _decode_window(
+    rows: Sequence[ShardRecord], encoders: Mapping[str, Encoder], pool: ThreadPoolExecutor
+) -> DecodedWindow:
+    chunks = [rows[start : start + _CHUNK_ROWS] for start in range(0, len(rows), _CHUNK_ROWS)]
     items: dict[str, list[Any]] = {}
-    sizes: dict[str, int] = {}
+    bytes_read: dict[str, int] = {}
     for column, encoder in encoders.items():
-        found = pool.map(lambda chunk, e=encoder: [_decode(e, row) for row in chunk], chunks)
-        pairs = [pair for chunk in found for pair in chunk]
+        results = pool.map(lambda chunk, e=encoder: [_decode_row(e, row) for row in chunk], chunks)
+        pairs = [pair for result in results for pair in result]
         items[column] = [item for item, _ in pairs]
-        sizes[column] = sum(size for _, size in pairs)
-    return Window([row.key for row in rows], items, sizes)
+        bytes_read[column] = sum(size for _, size in pairs)
+    return DecodedWindow([row.key for row in rows], items, bytes_read)
 
 
-def _decode(encoder: Encoder, row: Row) -> tuple[Any, int]:
-    """The encoder's input, or what became of the record instead, and bytes that were read."""
+def _decode_row(encoder: Encoder, row: ShardRecord) -> tuple[Any, int]:
+    """Return the encoder input, or a `RowStatus` if there is none, and the bytes decoded."""
     modality = encoder.modality
     try:
         if row.problem:
             raise row.problem
-        content = member_of(row, modality)
+        content = find_member(row, modality)
         if content is None:
             reason = row.statuses.get(modality, "missing")
             if reason == "ok":
@@ -109,11 +109,11 @@ def _decode(encoder: Encoder, row: Row) -> tuple[Any, int]:
         return RowStatus("failed", "encoder_failed", f"{type(error).__name__}: {error}"), 0
 
 
-def member_of(row: Row, modality: str) -> bytes | None:
-    """The content of a row's first member of a modality; None where it has none.
+def find_member(row: ShardRecord, modality: str) -> bytes | None:
+    """Return the content of a row's first member of a modality, or None if it has none.
 
     Raises:
-        RecordError: the member is there and cannot be used.
+        RecordError: the member exists but cannot be used.
     """
     if row.sample is None:
         return None

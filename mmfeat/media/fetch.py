@@ -10,7 +10,15 @@ from functools import cached_property
 
 from mmfeat.errors import RecordError
 from mmfeat.media.http import HttpReader
-from mmfeat.records.media_ref import Base64, Cell, Content, File, Member, Part, Text
+from mmfeat.records.media_ref import (
+    Base64Ref,
+    BytesRef,
+    FileRef,
+    MediaRef,
+    ParquetCellRef,
+    TarMemberRef,
+    TextRef,
+)
 from mmfeat.store import files
 
 _PAUSE = 0.2
@@ -44,7 +52,7 @@ class ContentReader:
     max_bytes: int
     connection: Connection = field(default_factory=Connection)
 
-    def read(self, part: Part) -> bytes:
+    def read(self, part: MediaRef) -> bytes:
         """The bytes of a part, at least one.
 
         Raises:
@@ -57,19 +65,19 @@ class ContentReader:
             raise RecordError("empty", part.name)
         return content
 
-    def _content(self, part: Part) -> bytes:
+    def _content(self, part: MediaRef) -> bytes:
         match part:
-            case Text(value):
+            case TextRef(value):
                 return _utf8(value)
-            case File(path):
+            case FileRef(path):
                 return self._file(path)
-            case Member():
+            case TarMemberRef():
                 return self._member(part)
-            case Base64(value):
+            case Base64Ref(value):
                 return _decoded(value, part.name)
-            case Content(data):
+            case BytesRef(data):
                 return data
-            case Cell():
+            case ParquetCellRef():
                 raise AssertionError("cells are read in the order of their table, see cells.py")
 
     @cached_property
@@ -128,7 +136,7 @@ class ContentReader:
             content: bytes = file.read(self.max_bytes + 1)
         return content
 
-    def _member(self, part: Member) -> bytes:
+    def _member(self, part: TarMemberRef) -> bytes:
         self._bound(part.name, part.size)
         with files.open_input(part.tar) as tar:
             tar.seek(part.offset)

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
-from mmfeat.records.media_ref import Cell, Content, File, Part
+from mmfeat.records.media_ref import BytesRef, FileRef, MediaRef, ParquetCellRef
 from mmfeat.records.record import Record
 from mmfeat.store import files
 
@@ -25,8 +25,8 @@ def with_contents(records: Sequence[Record]) -> Iterator[Record]:
     temporary file first, each table read once: a row group is decoded as a whole, so that
     fetching single rows of it in a random order would decode it again and again.
     """
-    cells = [(n, slot, p) for n, r in enumerate(records) for slot, p in r.parts.items()
-             if isinstance(p, Cell)]  # fmt: skip
+    cells = [(n, slot, p) for n, r in enumerate(records) for slot, p in r.media.items()
+             if isinstance(p, ParquetCellRef)]  # fmt: skip
     if not cells:
         yield from records
         return
@@ -46,47 +46,47 @@ def with_contents(records: Sequence[Record]) -> Iterator[Record]:
 class _Copied:
     """A value in the temporary file; what is no `Content` stands for itself."""
 
-    part: Part
+    part: MediaRef
     offset: int = 0
     size: int = 0
 
 
-def _copy(part: Part | None, spill: IO[bytes]) -> _Copied | None:
-    if not isinstance(part, Content):
+def _copy(part: MediaRef | None, spill: IO[bytes]) -> _Copied | None:
+    if not isinstance(part, BytesRef):
         return None if part is None else _Copied(part)
     offset = spill.seek(0, 2)
     spill.write(part.data)
-    return _Copied(Content(b"", part.name), offset, len(part.data))
+    return _Copied(BytesRef(b"", part.name), offset, len(part.data))
 
 
-def _fetch(copied: _Copied | None, spill: IO[bytes]) -> Part | None:
-    if copied is None or not isinstance(copied.part, Content):
+def _fetch(copied: _Copied | None, spill: IO[bytes]) -> MediaRef | None:
+    if copied is None or not isinstance(copied.part, BytesRef):
         return copied.part if copied else None
     spill.seek(copied.offset)
-    return Content(spill.read(copied.size), copied.part.name)
+    return BytesRef(spill.read(copied.size), copied.part.name)
 
 
-def _resolved(records: Iterable[Record], values: Iterator[Part | None]) -> Iterator[Record]:
+def _resolved(records: Iterable[Record], values: Iterator[MediaRef | None]) -> Iterator[Record]:
     for record in records:
-        parts: dict[str, Part] = {}
+        parts: dict[str, MediaRef] = {}
         problems = dict(record.problems)
-        for slot, part in record.parts.items():
-            found = next(values) if isinstance(part, Cell) else part
+        for slot, part in record.media.items():
+            found = next(values) if isinstance(part, ParquetCellRef) else part
             if found is not None:
                 parts[slot] = found
-            elif isinstance(part, Cell) and part.name:
+            elif isinstance(part, ParquetCellRef) and part.name:
                 # It names a file, and the plan gave it no place to look for it.
                 problems[slot] = ("outside", f"{part.name} leaves the folder of {part.table}")
-        yield replace(record, parts=parts, problems=problems)
+        yield replace(record, media=parts, problems=problems)
 
 
-def _values(cells: Iterable[Cell]) -> Iterator[Part | None]:
+def _values(cells: Iterable[ParquetCellRef]) -> Iterator[MediaRef | None]:
     """What the cells hold; they come in the order of their tables' rows."""
     for table, group in groupby(cells, key=lambda cell: cell.table):
         yield from _values_of(table, list(group))
 
 
-def _values_of(table: str, cells: Sequence[Cell]) -> Iterator[Part | None]:
+def _values_of(table: str, cells: Sequence[ParquetCellRef]) -> Iterator[MediaRef | None]:
     columns = sorted({cell.column for cell in cells})
     rows = _rows(table, columns, sorted({cell.row for cell in cells}))
     for number, group in groupby(cells, key=lambda cell: cell.row):
@@ -117,10 +117,10 @@ def _rows(
             start = end
 
 
-def _part(cell: Cell, value: Any) -> Part | None:
+def _part(cell: ParquetCellRef, value: Any) -> MediaRef | None:
     """The bytes of a cell, the file it names instead, or nothing."""
     if isinstance(value, dict):
         value = value.get("bytes")
     if value is None:
-        return File(cell.path) if cell.path else None
-    return Content(value, cell.name)
+        return FileRef(cell.path) if cell.path else None
+    return BytesRef(value, cell.name)

@@ -1,7 +1,7 @@
-"""Where the bytes of one part of a record are, before they are read.
+"""References to the media of a record: where the bytes are, before they are read.
 
-A plan holds parts by the million, so a part is a reference: a text and a base64 string travel by
-value, everything else by where it stands.
+A plan holds millions of references. Texts and base64 strings are stored by value, everything else
+by location.
 """
 
 import posixpath
@@ -10,28 +10,28 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A text of a table's cell."""
+class TextRef:
+    """A text from a table cell, by value."""
 
     value: str
     name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """A file of its own; `path` is complete, a URL or a local path."""
+class FileRef:
+    """A file; `path` is a complete local path or a URL."""
 
     path: str
     size: int | None = None
 
     @property
     def name(self) -> str:
-        """What key and extension are taken from."""
+        """The path without the query of a URL; key and extension come from it."""
         return self.path.split("?", 1)[0] if "://" in self.path else self.path
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class TarMemberRef:
     """A member of a tar: `size` bytes at `offset`."""
 
     tar: str
@@ -41,10 +41,10 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ParquetCellRef:
     """A cell of a Parquet table: bytes, or Hugging Face's struct of bytes and path.
 
-    `path` is where the file is, if the struct turns out to have no bytes.
+    `path` is the complete path of the file to read if the struct has no bytes.
     """
 
     table: str
@@ -55,54 +55,63 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Base64:
-    """Bytes written as base64 in a table's cell."""
+class Base64Ref:
+    """Bytes as a base64 string from a table cell, by value."""
 
     value: str
     name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """The bytes themselves; what a cell becomes when its turn has come. Never in a plan."""
+class BytesRef:
+    """Bytes in memory: a Parquet cell after it was read. Never part of a plan."""
 
     data: bytes
     name: str = ""
 
 
-Part = Text | File | Member | Cell | Base64 | Content
+MediaRef = TextRef | FileRef | TarMemberRef | ParquetCellRef | Base64Ref | BytesRef
 
-_FORMS = {form.__name__: form for form in (Text, File, Member, Cell, Base64)}
-_FIELDS = {name: [field.name for field in fields(form)] for name, form in _FORMS.items()}
+_JSON_NAMES: dict[type, str] = {
+    TextRef: "Text",
+    FileRef: "File",
+    TarMemberRef: "Member",
+    ParquetCellRef: "Cell",
+    Base64Ref: "Base64",
+}
+"""Type → its name in plan files. Part of the file format: independent of the class names."""
 
-
-def dump_part(part: Part) -> list[Any]:
-    """A part as JSON can hold it."""
-    form = type(part)
-    return [form.__name__, *[getattr(part, name) for name in _FIELDS[form.__name__]]]
-
-
-def load_part(fields: list[Any]) -> Part:
-    """The inverse of `dump_part`."""
-    form, *values = fields
-    part: Part = _FORMS[form](*values)
-    return part
+_TYPES = {name: type_ for type_, name in _JSON_NAMES.items()}
+_FIELDS = {type_: [field.name for field in fields(type_)] for type_ in _JSON_NAMES}
 
 
-def size_of(part: Part) -> int | None:
-    """Bytes of the part, as far as they are known before it is read."""
-    match part:
-        case Text(value):
+def ref_to_json(ref: MediaRef) -> list[Any]:
+    """Return a reference as a JSON-ready list: the name of its type, then its fields."""
+    type_ = type(ref)
+    return [_JSON_NAMES[type_], *[getattr(ref, name) for name in _FIELDS[type_]]]
+
+
+def ref_from_json(values: list[Any]) -> MediaRef:
+    """Invert `ref_to_json`."""
+    name, *arguments = values
+    ref: MediaRef = _TYPES[name](*arguments)
+    return ref
+
+
+def known_size(ref: MediaRef) -> int | None:
+    """Return the number of bytes, or None if it is unknown before reading."""
+    match ref:
+        case TextRef(value):
             return len(value.encode(errors="surrogatepass"))
-        case Base64(value):
+        case Base64Ref(value):
             return len(value) * 3 // 4
-        case File(_, size) | Member(_, _, _, size):
+        case FileRef(_, size) | TarMemberRef(_, _, _, size):
             return size
-        case Content(data):
+        case BytesRef(data):
             return len(data)
     return None
 
 
-def extension_of(part: Part) -> str:
-    """The extension of its name, lower case, without the dot; empty where it has none."""
-    return posixpath.splitext(part.name)[1].removeprefix(".").lower()
+def ref_extension(ref: MediaRef) -> str:
+    """Return the extension of the name in lower case, without the dot; empty if it has none."""
+    return posixpath.splitext(ref.name)[1].removeprefix(".").lower()

@@ -1,4 +1,4 @@
-"""Metadata columns: JSON-ready values in, one Arrow type a column out."""
+"""Metadata columns: JSON-ready values in, one Arrow type per column out."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-_TYPES = {
+_ARROW_TYPES = {
     "string": pa.string(),
     "int64": pa.int64(),
     "float64": pa.float64(),
@@ -17,8 +17,8 @@ _TYPES = {
 }
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it: NaN is null, bytes are base64, dates are ISO 8601."""
+def to_json_value(value: Any) -> Any:
+    """Convert a value for JSON: NaN becomes null, bytes base64, dates ISO 8601."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
@@ -28,14 +28,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, dict):
-        return {plain(str(name)): plain(item) for name, item in value.items()}
+        return {to_json_value(str(name)): to_json_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_json_value(item) for item in value]
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def kind_of(value: Any) -> str | None:
-    """The kind of a JSON-ready value; None for null, which fits every kind."""
+def value_kind(value: Any) -> str | None:
+    """Return the kind of a JSON-ready value; None for null, which fits every kind."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -48,7 +48,7 @@ def kind_of(value: Any) -> str | None:
 
 
 def common_kind(first: str | None, second: str | None) -> str | None:
-    """The kind that holds values of both kinds."""
+    """Return the kind that can hold values of both kinds."""
     if first == second or second is None:
         return first
     if first is None:
@@ -57,10 +57,10 @@ def common_kind(first: str | None, second: str | None) -> str | None:
 
 
 def arrow_array(values: Sequence[Any], kind: str) -> pa.Array:
-    """JSON-ready values as an Arrow array; of kind `json` each value is its JSON text."""
+    """Convert JSON-ready values to an Arrow array; kind `json` stores each as JSON text."""
     if kind == "json":
         texts = [None if v is None else json.dumps(v, ensure_ascii=False) for v in values]
         return pa.array(texts, pa.string())
-    if kind == "float64":  # Arrow refuses whole numbers that a float does not hold exactly
+    if kind == "float64":  # Arrow rejects integers that float64 cannot represent exactly
         values = [None if v is None else float(v) for v in values]
-    return pa.array(values, _TYPES[kind])
+    return pa.array(values, _ARROW_TYPES[kind])

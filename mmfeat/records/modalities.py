@@ -1,8 +1,8 @@
-"""The modalities, as data: a new one is one entry here and an encoder.
+"""The modalities as data: a new one needs one entry here and an encoder.
 
-A *slot* is one part of a record: `image`, or `image.left` for a second picture, which stands in
-the tar as `KEY.left.jpg`. Members of a tar that hold no modality keep a slot named after their
-extension (`cls`, `npy`) and are carried as they are.
+A *slot* is one part of a record: `image`, or `image.left` for a second picture, which the tar
+holds as `KEY.left.jpg`. Tar members without a modality pass through unchanged; their slot is
+their extension (`cls`, `npy`).
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Modality:
-    """What the stages need to know of a modality.
+    """A modality.
 
     Attributes:
-        extensions: member extensions, lower case, that hold it in a shard or a folder.
-        columns: column names that are taken for it when none is named, most telling first.
-        inline: whether a table's cell holds the content itself; else the cell says where it is.
+        extensions: file extensions of the modality, lower case.
+        columns: conventional names of its table columns, the most specific first.
+        inline: whether a table cell holds the content itself instead of a path.
     """
 
     name: str
@@ -24,19 +24,21 @@ class Modality:
     inline: bool = False
 
 
-_PICTURES = tuple(
+_IMAGE_EXTENSIONS = tuple(
     "jpg jpeg png webp gif bmp tif tiff ppm pgm pbm pnm "
     "jp2 j2k avif ico tga dds pcx sgi icns img".split()
 )
 
-_SOUNDS = tuple("wav flac mp3 ogg opus oga aif aiff aifc au caf w64 rf64 m4a aac wma snd".split())
+_AUDIO_EXTENSIONS = tuple(
+    "wav flac mp3 ogg opus oga aif aiff aifc au caf w64 rf64 m4a aac wma snd".split()
+)
 
 MODALITIES = {
     modality.name: modality
     for modality in (
         Modality(
             "image",
-            _PICTURES,
+            _IMAGE_EXTENSIONS,
             (
                 "image", "image_path", "image_file", "image_file_name", "img", "picture",
                 "image_url",
@@ -44,7 +46,7 @@ MODALITIES = {
         ),
         Modality(
             "audio",
-            _SOUNDS,
+            _AUDIO_EXTENSIONS,
             ("audio", "audio_path", "audio_file", "audio_file_name", "sound", "wav", "audio_url"),
         ),
         Modality(
@@ -55,10 +57,10 @@ MODALITIES = {
         ),
     )
 }  # fmt: skip
-"""Name → modality, in the order in which members of a sample are written."""
+"""Name → modality, in the order of the members of a sample."""
 
 PATH_COLUMNS = ("file_name", "filename", "path", "file")
-"""Column names that may hold the paths of any modality: what is in them tells which."""
+"""Column names that may hold paths of any modality; their extensions decide which."""
 
 _BY_EXTENSION = {
     extension: modality.name
@@ -67,44 +69,49 @@ _BY_EXTENSION = {
 }
 
 
-def modality_of(extension: str) -> str | None:
-    """The modality a member extension holds; None for metadata and unknown ones."""
+def modality_of_extension(extension: str) -> str | None:
+    """Return the modality of a file extension; None for metadata and unknown extensions."""
     return _BY_EXTENSION.get(extension.lower())
 
 
-def slot_modality(slot: str) -> str | None:
-    """The modality of a slot; None for one that is carried as it is."""
+def modality_of_slot(slot: str) -> str | None:
+    """Return the modality of a slot; None for a slot that passes through unchanged."""
     name = slot.partition(".")[0]
     return name if name in MODALITIES else None
 
 
-def slot_of(extension: str) -> str:
-    """The slot of a tar member's whole extension: `jpg` → `image`, `left.jpg` → `image.left`."""
+def slot_of_extension(extension: str) -> str:
+    """Return the slot of a tar member: `jpg` → `image`, `left.jpg` → `image.left`.
+
+    Args:
+        extension: everything after the first dot of the member name.
+    """
     prefix, _, last = extension.rpartition(".")
-    modality = modality_of(last)
+    modality = modality_of_extension(last)
     if modality is None:
-        return carried_slot(extension)
+        return passthrough_slot(extension)
     return f"{modality}.{prefix}" if prefix else modality
 
 
-def carried_slot(extension: str) -> str:
-    """The slot of a member that is carried as it is: its extension, or a dot and its extension.
+def passthrough_slot(extension: str) -> str:
+    """Return the slot of a member that passes through unchanged: its extension.
 
-    `text`, or `image.json`, would else be the name of a modality's slot.
+    A dot comes first if the extension would read as the slot of a modality, such as `text` or
+    `image.json`.
     """
     return f".{extension}" if _looks_like_slot(extension) else extension
 
 
-def carried_extension(slot: str) -> str:
-    """The inverse of `carried_slot`."""
+def passthrough_extension(slot: str) -> str:
+    """Invert `passthrough_slot`."""
     return slot[1:] if slot.startswith(".") and _looks_like_slot(slot) else slot
 
 
 def _looks_like_slot(name: str) -> bool:
-    return slot_modality(name.lstrip(".")) is not None
+    return modality_of_slot(name.lstrip(".")) is not None
 
 
 def member_extension(slot: str, extension: str) -> str:
-    """The inverse: how a slot's content with such an extension stands in a tar."""
+    """Return the tar member extension for a slot's content: `image.left`, `jpg` → `left.jpg`."""
     prefix = slot.partition(".")[2]
     return f"{prefix}.{extension}" if prefix else extension

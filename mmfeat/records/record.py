@@ -1,30 +1,33 @@
-"""The data type at the centre: a record before its bytes are read, and its sample after."""
+"""The central data types: a record before its bytes are read, and the sample after."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmfeat.records.media_ref import Part
+from mmfeat.records.media_ref import MediaRef
 
 REASONS = {
-    "missing": "the record names no such part: its cell is empty, or there is no such file",
-    "not_found": "what the record names is not there",
+    "missing": "the record does not name this part, or the tar lacks it",
+    "not_found": "the file or URL does not exist",
     "outside": "the path leaves the folder of the table",
-    "unreadable": "it cannot be read, or its server does not give it",
+    "unreadable": "the file cannot be read, or the server refuses it",
     "empty": "the file has no bytes, or the text is blank",
-    "too_large": "more bytes than --max-file-bytes, or more pixels or samples than are read",
-    "undecodable": "the bytes are not what their modality says: no picture, no sound, no UTF-8",
-    "malformed_row": "the line of the table cannot be parsed",
-    "duplicate": "another record has the same bytes, or a tar a second member of that name",
-    "unsafe": "a link, a device, a sparse file or a pickle in a tar",
-    "damaged_shard": "the tar ends or breaks before this sample",
-    "encoder_failed": "the encoder raised an error on this input alone",
-    "not_finite": "the encoder gave NaN, or a value that float16 cannot hold",
+    "too_large": "more bytes than --max-file-bytes, or more pixels or samples than the limit",
+    "undecodable": "the bytes are not a picture, a sound or UTF-8 text",
+    "malformed_row": "the row of the table cannot be parsed",
+    "duplicate": "an earlier record has the same bytes, or the tar has this member twice",
+    "unsafe": "a link, device, sparse file or pickle in a tar",
+    "damaged_shard": "the tar is damaged at or before this sample",
+    "encoder_failed": "the encoder raised an error for this input",
+    "not_finite": "the encoder returned NaN, or a value beyond the range of float16",
 }
-"""The fixed vocabulary of why a part of a record, or a whole one, cannot be used."""
+"""Reason → meaning: the fixed vocabulary of why a part, or a whole record, is unusable."""
 
-RESERVED = ("__key__", "status", "reason", "error", "input_row")
-"""Columns of our own in per-record tables; a metadata column so named gets a `meta_` before it."""
+STATUS_COLUMNS = ("__key__", "status", "reason", "error")
+
+OWN_COLUMNS = (*STATUS_COLUMNS, "input_row")
+"""Columns that mmfeat writes into every per-record table. A metadata column of the same name gets
+the prefix `meta_`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +35,29 @@ class Record:
     """One input record before its bytes are read.
 
     Attributes:
-        row: its number in the input, from 0.
-        key: its `__key__`; from a source it may be shared by others, from a plan it is unique.
-        parts: slot → part, for what the record has; see `mmfeat.records.modalities` for slots.
-        metadata: everything else, JSON-ready; goes into the sample's `.json`.
+        row: number of the record in the input, from 0.
+        key: its `__key__`. Keys from a source may repeat; keys in a plan are unique.
+        media: slot → reference to its bytes; `mmfeat.records.modalities` defines slots.
+        metadata: all other values, JSON-ready; written to the sample's `.json`.
         problems: slot → reason and detail, for parts known to be unusable before they are
-            read; under the empty name what makes the record as a whole unusable.
+            read. The empty slot stands for the whole record.
     """
 
     row: int
     key: str
-    parts: Mapping[str, Part] = field(default_factory=dict)
+    media: Mapping[str, MediaRef] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     problems: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Sample:
-    """One record with its bytes.
+    """A record with its bytes.
 
     Attributes:
-        members: extension → content, the usable parts only, in the order they are written.
-        sha256: slot → digest of the bytes as they were found, in hex, for pictures and sounds.
-        problems: as a record's, with what reading its parts has shown.
+        members: member extension → bytes, usable parts only, in the order they are written.
+        problems: slot → reason and detail, those of the record and those found while reading.
+        sha256: slot → hex digest of the original bytes, for pictures and sounds.
     """
 
     record: Record
@@ -64,30 +67,30 @@ class Sample:
 
     @property
     def key(self) -> str:
-        """The sample's `__key__`."""
+        """The `__key__` of the sample."""
         return self.record.key
 
     @property
     def reason(self) -> str | None:
-        """What is wrong, in words of `REASONS`: `image:not_found, text:missing`."""
-        words = ", ".join(_label(name, word) for name, (word, _) in self.problems.items())
-        return _readable(words) or None
+        """All problems in words of `REASONS`: `image:not_found, text:missing`."""
+        labels = [_problem_label(slot, reason) for slot, (reason, _) in self.problems.items()]
+        return _escape_undecodable(", ".join(labels)) or None
 
     @property
     def error(self) -> str | None:
-        """What was seen, for a person to read."""
-        details = "; ".join(
-            f"{_label(name, word)}: {detail}"
-            for name, (word, detail) in self.problems.items()
+        """The details of all problems as readable text."""
+        details = [
+            f"{_problem_label(slot, reason)}: {detail}"
+            for slot, (reason, detail) in self.problems.items()
             if detail
-        )
-        return _readable(details) or None
+        ]
+        return _escape_undecodable("; ".join(details)) or None
 
 
-def _readable(text: str) -> str:
-    """Text that tables can hold: a name that is not UTF-8 has its odd bytes spelt out."""
+def _problem_label(slot: str, reason: str) -> str:
+    return f"{slot}:{reason}" if slot else reason
+
+
+def _escape_undecodable(text: str) -> str:
+    """Escape bytes that are not UTF-8, since tables hold only valid text."""
     return text.encode(errors="backslashreplace").decode()
-
-
-def _label(modality: str, reason: str) -> str:
-    return f"{modality}:{reason}" if modality else reason

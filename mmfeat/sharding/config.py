@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mmfeat.config.flags import InputPath, OutputPath, RepeatedFlag, comma_list
+from mmfeat.config.flags import InputPath, OutputPath, RepeatedFlag, split_commas
 from mmfeat.errors import MmfeatError
 from mmfeat.media.fetch import Connection, ContentReader
 from mmfeat.media.resize import PictureFormat, Reencoding, ResizeMode
@@ -129,7 +129,7 @@ class ShardConfig:
     @property
     def required(self) -> list[str]:
         """Modalities every sample must have."""
-        return sorted(comma_list(self.require))
+        return sorted(split_commas(self.require))
 
     @property
     def refuses_duplicates(self) -> bool:

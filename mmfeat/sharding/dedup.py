@@ -14,7 +14,7 @@ from itertools import groupby
 from mmfeat.errors import RecordError
 from mmfeat.media.fetch import ContentReader
 from mmfeat.media.parquet_media import with_contents
-from mmfeat.records.modalities import slot_modality
+from mmfeat.records.modalities import modality_of_slot
 from mmfeat.records.record import Record
 from mmfeat.sharding.external_sort import RUN_BYTES, external_sort
 from mmfeat.system.threads import ordered_map
@@ -69,8 +69,8 @@ class _Digests:
 
     def __call__(self, record: Record) -> list[tuple[str, str]]:
         digests = []
-        for slot, part in record.parts.items():
-            if slot_modality(slot) in ("image", "audio") and slot not in record.problems:
+        for slot, part in record.media.items():
+            if modality_of_slot(slot) in ("image", "audio") and slot not in record.problems:
                 try:
                     content = self._contents.read(part)
                 except RecordError:

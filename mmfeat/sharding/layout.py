@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.media_ref import File, Part
+from mmfeat.records.media_ref import FileRef, MediaRef
 from mmfeat.records.record import Record
 from mmfeat.sharding.config import ShardConfig
 from mmfeat.sharding.dedup import find_duplicates
@@ -34,7 +34,7 @@ def open_input(config: ShardConfig) -> Source:
     """
     source = open_source(config.input, config.input_options)
     for line in source.notes():
-        console.note(f"shard: {line}")
+        console.print_err(f"shard: {line}")
     missing = [name for name in config.required if name not in source.slots]
     if missing:
         raise MmfeatError(
@@ -134,9 +134,9 @@ def absent_keys(selection: Mapping[str, int]) -> dict[str, int]:
     return {"keys of --keys not found": absent} if absent else {}
 
 
-def is_far(part: Part) -> bool:
+def is_far(part: MediaRef) -> bool:
     """Whether a part is waited for: it lies with a server."""
-    return isinstance(part, File) and "://" in part.path
+    return isinstance(part, FileRef) and "://" in part.path
 
 
 def _records(config: ShardConfig, source: Source, *, sized: bool = False) -> Iterator[Record]:
@@ -146,21 +146,21 @@ def _records(config: ShardConfig, source: Source, *, sized: bool = False) -> Ite
     if first is None or not (sized or config.max_shard_bytes):
         return chain([first] if first else [], records)
     records = chain([first], records)
-    if any(map(is_far, first.parts.values())):
+    if any(map(is_far, first.media.values())):
         return ordered_map(_with_sizes, records, threads=FAR_THREADS)
     return map(_with_sizes, records)
 
 
 def _with_sizes(record: Record) -> Record:
-    return replace(record, parts={slot: _with_size(part) for slot, part in record.parts.items()})
+    return replace(record, parts={slot: _with_size(part) for slot, part in record.media.items()})
 
 
-def _with_size(part: Part) -> Part:
-    if not isinstance(part, File) or part.size is not None or part.path.startswith("http"):
+def _with_size(part: MediaRef) -> MediaRef:
+    if not isinstance(part, FileRef) or part.size is not None or part.path.startswith("http"):
         return part
     try:
         size = files.size(part.path) if is_far(part) else os.stat(part.path).st_size
-        return File(part.path, size)
+        return FileRef(part.path, size)
     except (OSError, ValueError, ImportError, MmfeatError):
         return part
 

@@ -181,7 +181,7 @@ def read_plan(folder: str, shard: str) -> list[Record]:
 
 def planned_shards(folder: str) -> list[str]:
     """Names of the shards that are planned."""
-    names = files.names_in(files.join(folder, PLAN))
+    names = files.list_names(files.join(folder, PLAN))
     return [name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl")]
 
 

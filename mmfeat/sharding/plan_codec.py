@@ -10,9 +10,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, groupby
 
-from mmfeat.records.keys import order_of, unique_key
-from mmfeat.records.media_ref import dump_part, load_part, size_of
-from mmfeat.records.metadata import common_kind, kind_of
+from mmfeat.records.keys import key_hash, unique_key
+from mmfeat.records.media_ref import known_size, ref_from_json, ref_to_json
+from mmfeat.records.metadata import common_kind, value_kind
 from mmfeat.records.record import Record, Sample
 
 Line = bytes
@@ -26,7 +26,7 @@ _quoted = json.encoder.encode_basestring_ascii
 
 def prefix_of(key: str) -> bytes:
     """What a line begins with: equal for equal keys and for no others."""
-    return f"{order_of(key)} {_quoted(key)}".encode()
+    return f"{key_hash(key)} {_quoted(key)}".encode()
 
 
 def line_of(record: Record, slots: tuple[str, ...], kinds: dict[str, str | None]) -> Line:
@@ -38,17 +38,17 @@ def line_of(record: Record, slots: tuple[str, ...], kinds: dict[str, str | None]
         kinds: metadata column → kind of the values so far; widened to hold the record's.
     """
     for name, value in record.metadata.items():
-        kind = kind_of(value)
+        kind = value_kind(value)
         if name not in kinds or kinds[name] != kind:
             kinds[name] = common_kind(kinds.get(name), kind)
     total, known = 0, True
-    for part in record.parts.values():
-        size = size_of(part)
+    for part in record.media.values():
+        size = known_size(part)
         total += _OF_A_MEMBER + (size or 0)
         known = known and size is not None
-    lacks = ", ".join([slot for slot in slots if slot not in record.parts])
+    lacks = ", ".join([slot for slot in slots if slot not in record.media])
     return (
-        f"{order_of(record.key)} {_quoted(record.key)}\t{record.row:012d}\t"
+        f"{key_hash(record.key)} {_quoted(record.key)}\t{record.row:012d}\t"
         f"{total}{'' if known else '?'}\t{_quoted(lacks)}\t{_payload(record)}\n"
     ).encode()
 
@@ -137,7 +137,7 @@ def load(line: bytes) -> Record:
     return Record(
         row,
         key,
-        {slot: load_part(fields) for slot, fields in parts.items()},
+        {slot: ref_from_json(fields) for slot, fields in parts.items()},
         metadata,
         {slot: (reason, detail) for slot, (reason, detail) in problems.items()},
     )
@@ -145,7 +145,7 @@ def load(line: bytes) -> Record:
 
 def _payload(record: Record) -> str:
     """Parts, metadata and problems as ASCII JSON; a name that is not UTF-8 survives as it is."""
-    parts = {slot: dump_part(part) for slot, part in record.parts.items()}
+    parts = {slot: ref_to_json(part) for slot, part in record.media.items()}
     return _json((parts, record.metadata, record.problems))[1:-1]
 
 

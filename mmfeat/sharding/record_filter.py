@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from mmfeat.records.keys import tildes_of
+from mmfeat.records.keys import suffix_tildes
 from mmfeat.records.record import Record
 from mmfeat.sharding.external_sort import external_sort
 from mmfeat.sharding.plan_codec import Line, prefix_of, renamed
@@ -91,7 +91,7 @@ def _meeting(records: Iterable[Record], where: Condition | None, count: Count) -
     for record in records:
         count.read += 1
         if "~" in record.key:
-            count.tildes = max(count.tildes, tildes_of(record.key))
+            count.tildes = max(count.tildes, suffix_tildes(record.key))
         if where is None or where(record):
             yield record
 

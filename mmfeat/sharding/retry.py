@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from mmfeat.sharding.external_sort import external_sort
 from mmfeat.store import files
-from mmfeat.store.directory import Receipt, digest, totals
+from mmfeat.store.directory import json_digest
+from mmfeat.store.receipts import Receipt, sum_receipts
 
 
 class Retry:
@@ -40,7 +41,7 @@ class Retry:
 
     def config_hash(self, of_store: str) -> str:
         """What receipts of further shards say: they belong to this try and no other."""
-        return digest([of_store, sorted(self.shards)])
+        return json_digest([of_store, sorted(self.shards)])
 
 
 def further_shards(manifest: dict[str, Any]) -> list[str]:
@@ -94,7 +95,7 @@ def after_retry(before: dict[str, Any], tried: Sequence[Receipt]) -> dict[str, A
     """
     if not tried:
         return before
-    sums = totals(tried)
+    sums = sum_receipts(tried)
     settled = Counter({r: n for r, n in before["rejected"].items() if _is_duplicate(r)})
     problems = Counter(before["problems"]) - Counter(before["rejected"]) + settled
     status = Counter(before["status"])

@@ -11,13 +11,13 @@ from mmfeat.media.fetch import ContentReader
 from mmfeat.media.image_size import plain_size
 from mmfeat.media.images import MAX_PIXELS, load_image, open_image
 from mmfeat.media.resize import Reencoding
-from mmfeat.records.media_ref import Part, extension_of, size_of
+from mmfeat.records.media_ref import MediaRef, known_size, ref_extension
 from mmfeat.records.modalities import (
     MODALITIES,
-    carried_extension,
     member_extension,
-    modality_of,
-    slot_modality,
+    modality_of_extension,
+    modality_of_slot,
+    passthrough_extension,
 )
 from mmfeat.records.record import Record, Sample
 
@@ -45,35 +45,35 @@ class PartReader:
         sample = Sample(record, problems=dict(record.problems))
         if "" in sample.problems:
             return sample
-        for slot in [*self.slots, *(slot for slot in record.parts if slot not in self.slots)]:
+        for slot in [*self.slots, *(slot for slot in record.media if slot not in self.slots)]:
             if slot in sample.problems:
                 continue
             try:
-                self._add(sample, slot, record.parts)
+                self._add(sample, slot, record.media)
             except RecordError as error:
                 sample.problems[slot] = (error.reason, error.detail)
         return sample
 
-    def _add(self, sample: Sample, slot: str, parts: Mapping[str, Part]) -> None:
+    def _add(self, sample: Sample, slot: str, parts: Mapping[str, MediaRef]) -> None:
         part = parts.get(slot)
         if part is None:
             raise RecordError("missing")
-        modality = slot_modality(slot)
+        modality = modality_of_slot(slot)
         if modality is None:
-            content = self.contents.read(part) if size_of(part) != 0 else b""
-            _put(sample, carried_extension(slot), content)
+            content = self.contents.read(part) if known_size(part) != 0 else b""
+            _put(sample, passthrough_extension(slot), content)
             return
         content = self.contents.read(part)
         if modality != "text":
             sample.sha256[slot] = hashlib.sha256(content).hexdigest()
-        extension = self._check(modality, extension_of(part), content)
+        extension = self._check(modality, ref_extension(part), content)
         if modality == "image" and self.reencoding.active:
             content, extension = self.reencoding.apply(content, extension)
         _put(sample, member_extension(slot, extension), content)
 
     def _check(self, modality: str, extension: str, content: bytes) -> str:
         """The member extension for usable content."""
-        known = modality_of(extension) == modality
+        known = modality_of_extension(extension) == modality
         if modality == "text":
             _check_text(content)
         elif self.validation != "none":
@@ -82,7 +82,7 @@ class PartReader:
                 found = check_sound(content, decode=decode).extension
             else:
                 found = _check_image(content, extension if known else "", decode=decode)
-            if not known and modality_of(found) == modality:
+            if not known and modality_of_extension(found) == modality:
                 return found
         return extension if known else MODALITIES[modality].extensions[-1]
 

@@ -13,8 +13,8 @@ import simpleeval
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records.keys import safe_key
-from mmfeat.records.media_ref import Text
-from mmfeat.records.metadata import plain
+from mmfeat.records.media_ref import TextRef
+from mmfeat.records.metadata import to_json_value
 from mmfeat.records.record import Record
 from mmfeat.sources.digests import digest_of
 from mmfeat.sources.rows import TABLE_FORMATS, Bytes, open_unpacked, read_columns, read_rows
@@ -171,7 +171,9 @@ class Condition:
 
     def __call__(self, record: Record) -> bool:
         """Whether a record is wanted."""
-        texts = {slot: part.value for slot, part in record.parts.items() if isinstance(part, Text)}
+        texts = {
+            slot: part.value for slot, part in record.media.items() if isinstance(part, TextRef)
+        }
         self._values = {"key": record.key, **texts, **record.metadata}
         try:
             return bool(self._evaluator.eval(self._text, previously_parsed=self._parsed))
@@ -270,7 +272,7 @@ def _cells(path: str, column: str) -> Iterator[str]:
         if isinstance(value, Bytes):
             raise MmfeatError(f"a column of keys holds texts or numbers: {path}", got=column)
         if value is not None:
-            yield plain(str(value))
+            yield to_json_value(str(value))
 
 
 def _lines(path: str) -> Iterator[str]:
@@ -278,7 +280,7 @@ def _lines(path: str) -> Iterator[str]:
         for number, line in enumerate(file):
             text = line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
             if key := text.decode(errors="surrogateescape").strip():
-                yield plain(key)
+                yield to_json_value(key)
 
 
 def _uids(path: str) -> Iterator[str]:

@@ -24,21 +24,20 @@ from mmfeat.sharding.layout import (
 )
 from mmfeat.sharding.plan import read_plan, remove_plan
 from mmfeat.sharding.retry import Retry, after_retry, further_shards, has_failed
-from mmfeat.shards.table import ShardRows, metadata_columns
-from mmfeat.shards.tar import TarWriter
+from mmfeat.shards.samples_table import SamplesTable, metadata_columns
+from mmfeat.shards.tar_writer import TarWriter
 from mmfeat.sources import Source
 from mmfeat.store import files
-from mmfeat.store.directory import (
+from mmfeat.store.directory import open_run
+from mmfeat.store.manifest import finished_manifest, write_manifest
+from mmfeat.store.receipts import (
     Receipt,
-    claim,
-    count_words,
-    finished,
+    format_counts,
     keys_digest,
     read_receipt,
     remove_shard,
     require_receipts,
-    totals,
-    write_manifest,
+    sum_receipts,
 )
 from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
 from mmfeat.system import progress
@@ -73,17 +72,17 @@ class Sharding(Stage):
         self.slots = source.slots
         shuffle = self.config.layout(in_order=source.in_order).shuffle
         settings = self.config.settings(source.describe(), shuffle)
-        self.config_hash = claim(self.output, "shards", settings)
+        self.config_hash = open_run(self.output, "shards", settings)
         if self.config.retry_failed:
             return self._plan_retry(source)
-        if manifest := self.finished():
+        if manifest := self.finished_manifest():
             tasks = [
                 self._task(shard["name"], shard["records"], shard["config_hash"])
                 for shard in manifest["shards"]
             ]
             if all(task.done for task in tasks):
                 return tasks
-            if further_shards(manifest):
+            if retry_shards(manifest):
                 lost = next(task.shard for task in tasks if not task.done)
                 raise MmfeatError(
                     f"a shard of {self.output} is lost, and the store was completed by "
@@ -97,7 +96,7 @@ class Sharding(Stage):
 
     def _plan_retry(self, source: Source) -> list[ShardTask]:
         """The shards that are there, and further ones for the records that failed."""
-        manifest = self.finished()
+        manifest = self.finished_manifest()
         if manifest is None:
             raise MmfeatError(
                 f"--retry-failed needs a finished store, and {self.output} is none",
@@ -128,9 +127,9 @@ class Sharding(Stage):
             self.config_hash
         )  # fmt: skip
 
-    def finished(self) -> dict[str, Any] | None:
+    def finished_manifest(self) -> dict[str, Any] | None:
         """The manifest of a finished store of this configuration."""
-        return finished(self.output, self.config_hash)
+        return finished_manifest(self.output, self.config_hash)
 
     def load(self) -> "_Tally":
         """What all shards of a process share."""
@@ -141,7 +140,7 @@ class Sharding(Stage):
         started = time.monotonic()
         records = read_plan(self.output, task.shard)
         required = set(self.config.required)
-        rows = ShardRows(self.slots, self._kinds)
+        rows = SamplesTable(self.slots, self._kinds)
         bytes_read = 0
         tar_name, table_name = f"{task.shard}.tar", f"{task.shard}.parquet"
         with files.create(files.join(self.output, tar_name)) as tar_file:
@@ -158,7 +157,7 @@ class Sharding(Stage):
                     rows.add(sample, status)
                 if not self._retry:
                     loaded.add(failed=status == "failed")
-                progress.RECORDS.add(1)
+                progress.RECORDS_DONE.add(1)
             tar.close()
         with files.create(files.join(self.output, table_name)) as table_file:
             pq.write_table(rows.table(), table_file, compression="zstd")
@@ -170,7 +169,7 @@ class Sharding(Stage):
             rejected=dict(rows.rejected),
             status=dict(rows.status),
             problems=dict(rows.problems),
-            files={tar_name: tar_file.describe(), table_name: table_file.describe()},
+            files={tar_name: tar_file.info(), table_name: table_file.info()},
             keys_sha256=keys_digest(rows.keys),
             bytes_read=bytes_read,
             seconds=round(time.monotonic() - started, 3),
@@ -186,7 +185,7 @@ class Sharding(Stage):
         """
         reader = self.config.reader(self.slots, processes=self.processes)
         found = with_contents(records)
-        far = any(is_far(part) for record in records for part in record.parts.values())
+        far = any(is_far(part) for record in records for part in record.media.values())
         threads = self.config.threads or (FAR_THREADS if far else 1)
         if self.processes > 1 and not far and not self.config.threads:
             return map(reader.read, found)
@@ -198,7 +197,7 @@ class Sharding(Stage):
         receipts = require_receipts(self.output, shards)
         first = [r for r in receipts if not self._retry or r.shard in self._retry.shards]
         tried = [r for r in receipts if self._retry and r.shard not in self._retry.shards]
-        sums = totals(first)
+        sums = sum_receipts(first)
         listing = [_listing(receipt, receipt.records) for receipt in first]
         selection = self._selected
         if self._retry:
@@ -207,7 +206,7 @@ class Sharding(Stage):
         if not sums["out"]:
             raise MmfeatError(
                 f"none of the {sums['records']} records of {self.config.input} is usable "
-                f"({count_words(sums['rejected'])})",
+                f"({format_counts(sums['rejected'])})",
                 cure=f"The tables in {self.output} say what happened to each; mend the input and "
                 "name another output directory",
             )
@@ -226,7 +225,7 @@ class Sharding(Stage):
             totals=sums,
         )
 
-    def tidy(self, shards: Sequence[str]) -> None:
+    def clean_up(self, shards: Sequence[str]) -> None:
         """Remove further shards in which no record worked after all."""
         if self._retry is None:
             return
@@ -235,7 +234,7 @@ class Sharding(Stage):
             if shard not in self._retry.shards and receipt and not receipt.out:
                 remove_shard(self.output, receipt)
 
-    def facts(self, manifest: dict[str, Any]) -> dict[str, Any]:
+    def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """How many records were not wanted."""
         selection = manifest["selection"]
         left_out = selection.get("read", 0) - selection.get("wanted", 0)

@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Sequence
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.splits import split_of_folder
+from mmfeat.records.split_names import split_of_folder
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.folder import FolderSource
 from mmfeat.sources.paths import expand
@@ -50,7 +50,7 @@ def open_source(path: str, options: InputOptions | None = None) -> Source:
 
 
 def _folder(path: str, options: InputOptions) -> Source:
-    names = files.names_in(path)
+    names = files.list_names(path)
     if tars := [name for name in names if name.endswith(".tar")]:
         if "config.json" in names and "manifest.json" not in names:
             raise MmfeatError(
@@ -83,7 +83,7 @@ def _metadata_files(path: str, names: Sequence[str]) -> list[TableFile]:
         split, folder = split_of_folder(name), files.join(path, name)
         if split is None or not files.is_folder(folder):
             continue
-        inside = files.names_in(folder)
+        inside = files.list_names(folder)
         if table := next((file for file in METADATA_FILES if file in inside), None):
             found.append(TableFile(files.join(folder, table), folder, {"split": split}))
         else:

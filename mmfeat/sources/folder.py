@@ -10,11 +10,11 @@ from itertools import groupby
 from typing import Any
 
 from mmfeat.records.keys import safe_key
-from mmfeat.records.media_ref import File, Part
-from mmfeat.records.metadata import plain
-from mmfeat.records.modalities import MODALITIES, modality_of
+from mmfeat.records.media_ref import FileRef, MediaRef
+from mmfeat.records.metadata import to_json_value
+from mmfeat.records.modalities import MODALITIES, modality_of_extension
 from mmfeat.records.record import Record
-from mmfeat.records.splits import split_of_folder
+from mmfeat.records.split_names import split_of_folder
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.rows import TABLE_FORMATS
 from mmfeat.store import files
@@ -58,7 +58,7 @@ class FolderSource(Source):
         self._fs, self._name = files.filesystem(self.root)
         total, modalities, ignored = hashlib.sha256(), set(), Counter[str]()
         for file in self._walk(self._name):
-            modality = modality_of(file.extension)
+            modality = modality_of_extension(file.extension)
             if modality is None and file.extension != "json":
                 ignored[f".{file.extension}" if file.extension else "without an extension"] += 1
                 continue
@@ -84,7 +84,9 @@ class FolderSource(Source):
         """Which files are no records, so that nothing is left out unsaid."""
         if not self._ignored:
             return []
-        counts = sorted((str(plain(kind)), number) for kind, number in self._ignored.items())
+        counts = sorted(
+            (str(to_json_value(kind)), number) for kind, number in self._ignored.items()
+        )
         kinds = ", ".join(f"{number} {kind}" for kind, number in counts)
         told = f"files of {self.root} that are no pictures, sounds or texts are left out: {kinds}"
         tables = [kind for kind in self._ignored if kind in TABLE_FORMATS]
@@ -94,18 +96,20 @@ class FolderSource(Source):
         """One record a picture, or a stem without one, folder by folder in the order of names."""
         row = 0
         for _, group in groupby(self._walk(self._name), key=lambda file: file.stem):
-            files = [f for f in group if modality_of(f.extension) or f.extension == "json"]
+            files = [
+                f for f in group if modality_of_extension(f.extension) or f.extension == "json"
+            ]
             for record in self._records_of(files, row):
                 yield record
                 row += 1
 
     def _records_of(self, files: list[_File], row: int) -> Iterator[Record]:
-        shared: dict[str, Part] = {}
-        pictures: list[Part] = []
+        shared: dict[str, MediaRef] = {}
+        pictures: list[MediaRef] = []
         metadata: dict[str, Any] = {}
         problems: dict[str, tuple[str, str]] = {}
         for file in files:
-            modality = modality_of(file.extension)
+            modality = modality_of_extension(file.extension)
             if modality == "image":
                 pictures.append(self._part(file))
             elif modality in shared:
@@ -124,8 +128,8 @@ class FolderSource(Source):
                 parts = {"image": picture, **shared} if picture else shared
                 yield Record(row + offset, key, parts, metadata, problems)
 
-    def _part(self, file: _File) -> File:
-        return File(files.join(self.root, file.path), file.bytes)
+    def _part(self, file: _File) -> FileRef:
+        return FileRef(files.join(self.root, file.path), file.bytes)
 
     def _told_by_folders(self, file: _File) -> dict[str, Any]:
         """Label and split of a file in folders below the root."""
@@ -137,14 +141,14 @@ class FolderSource(Source):
             told["split"] = split
             del folders[0]
         if folders:
-            told["label"] = plain(folders[-1])
+            told["label"] = to_json_value(folders[-1])
         return told
 
     def _metadata(self, file: _File) -> tuple[dict[str, Any], tuple[str, str] | None]:
         if file.bytes > _MAX_SIDECAR_BYTES:
             return {}, ("too_large", f"{file.path}: {file.bytes} bytes")
         try:
-            value = plain(json.loads(self._read_sidecar(file)))
+            value = to_json_value(json.loads(self._read_sidecar(file)))
         except (ValueError, RecursionError) as error:
             return {}, ("undecodable", f"{file.path}: {error}")
         if not isinstance(value, dict):

@@ -11,10 +11,15 @@ from itertools import islice
 from typing import Any
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.records.keys import safe_key, stem
-from mmfeat.records.media_ref import Base64, Cell, File, Part, Text
-from mmfeat.records.metadata import plain
-from mmfeat.records.modalities import MODALITIES, PATH_COLUMNS, modality_of, slot_modality
+from mmfeat.records.keys import file_stem, safe_key
+from mmfeat.records.media_ref import Base64Ref, FileRef, MediaRef, ParquetCellRef, TextRef
+from mmfeat.records.metadata import to_json_value
+from mmfeat.records.modalities import (
+    MODALITIES,
+    PATH_COLUMNS,
+    modality_of_extension,
+    modality_of_slot,
+)
 from mmfeat.records.record import Record
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.digests import digest_of, digest_of_ends
@@ -132,8 +137,8 @@ class TableSource(Source):
         for row in self._first_rows():
             value = row.get(column) if isinstance(row, dict) else None
             if isinstance(value, str) and value:
-                path = File(value).name
-                known = modality_of(posixpath.splitext(path)[1].removeprefix("."))
+                path = FileRef(value).name
+                known = modality_of_extension(posixpath.splitext(path)[1].removeprefix("."))
                 if known:
                     return known
         return default
@@ -150,7 +155,7 @@ class TableSource(Source):
     def columns(self) -> Sequence[str]:
         """Names of the metadata columns."""
         extra = {name for file in self._files for name in file.metadata}
-        return [plain(name) for name in (*self._all, *sorted(extra))]
+        return [to_json_value(name) for name in (*self._all, *sorted(extra))]
 
     def describe(self) -> dict[str, Any]:
         """Columns as resolved, and a digest of each file."""
@@ -194,7 +199,7 @@ class TableSource(Source):
                 row += 1
 
     def _record(self, row: int, number: int, values: Mapping[str, Any], file: TableFile) -> Record:
-        parts: dict[str, Part] = {}
+        parts: dict[str, MediaRef] = {}
         problems: dict[str, tuple[str, str]] = {}
         for slot, column, inline in self._plan:
             value = values.get(column)
@@ -211,9 +216,9 @@ class TableSource(Source):
         for name, value in values.items():
             if name not in self._sees:
                 if not isinstance(value, Bytes):
-                    metadata[name if name.isascii() else plain(name)] = plain(value)
+                    metadata[name if name.isascii() else to_json_value(name)] = to_json_value(value)
             elif (kept := self._kept(name, value)) is not None:
-                metadata[name if name.isascii() else plain(name)] = kept
+                metadata[name if name.isascii() else to_json_value(name)] = kept
         return Record(row, self._key(values, parts), parts, metadata, problems)
 
     def _kept(self, column: str, value: Any) -> Any:
@@ -223,16 +228,16 @@ class TableSource(Source):
         if isinstance(value, Bytes):
             return value.path
         if isinstance(value, dict):
-            return plain(value.get("path"))
+            return to_json_value(value.get("path"))
         inside = isinstance(value, str) and (value.startswith("data:") or _is_base64(value))
-        return None if inside else plain(value)
+        return None if inside else to_json_value(value)
 
-    def _part(self, value: Any, file: TableFile, number: int, column: str) -> Part | None:
+    def _part(self, value: Any, file: TableFile, number: int, column: str) -> MediaRef | None:
         if isinstance(value, Bytes):
             return self._cell(value.path or "", file, number, column)
         if isinstance(value, dict):
             if isinstance(value.get("bytes"), str):
-                return Base64(value["bytes"], str(value.get("path") or ""))
+                return Base64Ref(value["bytes"], str(value.get("path") or ""))
             value = value.get("path")
             if value is None:
                 return None
@@ -241,29 +246,29 @@ class TableSource(Source):
             head, _, content = value.partition(",")
             if not head.endswith(";base64"):
                 raise RecordError("undecodable", f"column {column!r}: a data URL without base64")
-            return Base64(content)
+            return Base64Ref(content)
         if _is_base64(value):
-            return Base64(value)
-        return File(complete(file.root, value, allow_outside=self._options.allow_outside))
+            return Base64Ref(value)
+        return FileRef(complete(file.root, value, allow_outside=self._options.allow_outside))
 
-    def _cell(self, path: str, file: TableFile, number: int, column: str) -> Cell:
+    def _cell(self, path: str, file: TableFile, number: int, column: str) -> ParquetCellRef:
         """A cell of bytes; where it has none after all, `path` is read, unless it leads outside."""
         there = ""
         if path:
             with suppress(RecordError):
                 there = complete(file.root, path, allow_outside=self._options.allow_outside)
-        return Cell(file.path, number, column, path, there)
+        return ParquetCellRef(file.path, number, column, path, there)
 
-    def _key(self, row: Mapping[str, Any], parts: Mapping[str, Part]) -> str:
+    def _key(self, row: Mapping[str, Any], parts: Mapping[str, MediaRef]) -> str:
         if self._options.key_column:
             value = row.get(self._options.key_column)
             return "" if value is None else safe_key(str(value))
         name = next((part.name for part in parts.values() if part.name), "")
-        return safe_key(stem(name))
+        return safe_key(file_stem(name))
 
 
 def _modality(slot: str) -> str:
-    return slot_modality(slot) or slot
+    return modality_of_slot(slot) or slot
 
 
 def _inline(slot: str) -> bool:
@@ -274,14 +279,14 @@ def _is_base64(value: str) -> bool:
     return value.startswith(_BASE64_STARTS) and bool(_BASE64.fullmatch(value))
 
 
-def _text(value: Any, column: str) -> Text:
+def _text(value: Any, column: str) -> TextRef:
     _require_string(value, column)
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
             raise RecordError("undecodable", f"column {column!r} is not UTF-8") from None
-    return Text(value)
+    return TextRef(value)
 
 
 def _require_string(value: Any, column: str) -> None:

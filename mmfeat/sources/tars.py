@@ -13,12 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.records.keys import checked_key, leads_outside, safe_key
-from mmfeat.records.media_ref import Member, Part
-from mmfeat.records.metadata import plain
-from mmfeat.records.modalities import MODALITIES, carried_slot, slot_modality, slot_of
-from mmfeat.records.record import REASONS, RESERVED, Record
-from mmfeat.sharding.retry import further_shards
+from mmfeat.records.keys import escapes_folder, safe_key, safe_tar_key
+from mmfeat.records.media_ref import MediaRef, TarMemberRef
+from mmfeat.records.metadata import to_json_value
+from mmfeat.records.modalities import (
+    MODALITIES,
+    modality_of_slot,
+    passthrough_slot,
+    slot_of_extension,
+)
+from mmfeat.records.record import OWN_COLUMNS, REASONS, Record
+from mmfeat.store.retried_rows import retry_shards
 from mmfeat.shards.tar_index import IndexedSample, index_tar
 from mmfeat.sources.base import Source
 from mmfeat.sources.digests import digest_of_ends
@@ -52,13 +57,13 @@ class TarSource(Source):
         seen: dict[str, None] = {}
         count = 0
         for sample in _some_samples(paths):
-            seen |= dict.fromkeys(map(slot_of, sample.members))
+            seen |= dict.fromkeys(map(slot_of_extension, sample.members))
             count += 1
         self.slots = tuple(
             slot
             for modality in MODALITIES
             for slot in sorted(seen)
-            if slot_modality(slot) == modality
+            if modality_of_slot(slot) == modality
         )
         if not self.slots:
             raise MmfeatError(
@@ -137,7 +142,7 @@ def _worked_later(folder: str, tar: str) -> frozenset[str]:
     manifest = files.read_json(files.join(folder, "manifest.json"))
     if not isinstance(manifest, dict) or manifest.get("kind") != "shards":
         return frozenset()
-    further = further_shards(manifest)
+    further = retry_shards(manifest)
     if posixpath.splitext(tar)[0] in further:
         return frozenset()
     tables = (files.join(folder, f"{shard}.parquet") for shard in further)
@@ -152,15 +157,17 @@ def _some_samples(paths: Sequence[str]) -> Iterator[IndexedSample]:
 
 
 def _record(row: int, path: str, sample: IndexedSample, values: dict[str, Any] | None) -> Record:
-    parts: dict[str, Part] = {}
+    parts: dict[str, MediaRef] = {}
     for extension, (name, offset, size) in sample.members.items():
-        slot = slot_of(extension)
+        slot = slot_of_extension(extension)
         # A second member of a modality, say .jpg beside .png, keeps its own name.
-        parts[carried_slot(extension) if slot in parts else slot] = Member(path, name, offset, size)
+        parts[passthrough_slot(extension) if slot in parts else slot] = TarMemberRef(
+            path, name, offset, size
+        )
     problems: dict[str, tuple[str, str]] = {}
     for extension, problem in sample.problems.items():
         # A second member of one name is no reason to leave the first.
-        slot = slot_of(extension)
+        slot = slot_of_extension(extension)
         problems[extension if slot in parts else slot] = problem
     metadata: dict[str, Any] = {}
     if values is not None:
@@ -173,9 +180,9 @@ def _record(row: int, path: str, sample: IndexedSample, values: dict[str, Any] |
             metadata = told_here if _is_ours(values) else metadata | told_here
         except RecordError as error:
             problems["json"] = (error.reason, error.detail)
-    if leads_outside(sample.key):
+    if escapes_folder(sample.key):
         problems[""] = ("outside", f"{sample.key!r} is no name inside a tar")
-    return Record(row, checked_key(sample.key), parts, metadata, problems)
+    return Record(row, safe_tar_key(sample.key), parts, metadata, problems)
 
 
 def _lost(
@@ -189,13 +196,13 @@ def _lost(
     metadata, problems = _from_table(values)
     if columns is not None:
         metadata = {
-            name: plain(_as_before(values.get(column), kind))
+            name: to_json_value(_as_before(values.get(column), kind))
             for column, (name, kind) in columns.items()
         }
     if not problems:
         why = damage or RecordError("missing", "the table names it, the tar does not have it")
         problems = {"": (why.reason, why.detail)}
-    return Record(row, checked_key(key), {}, metadata, problems)
+    return Record(row, safe_tar_key(key), {}, metadata, problems)
 
 
 def _from_table(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
@@ -209,14 +216,14 @@ def _from_table(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tuple
                 problems[slot] = (reason, _detail(error, label))
         if values.get("status") == "failed" and not problems:
             problems[""] = ("missing", error)
-        ours = {*RESERVED, *(n for n in values if n.endswith(("_status", "_sha256")))}
+        ours = {*OWN_COLUMNS, *(n for n in values if n.endswith(("_status", "_sha256")))}
         metadata = {name: value for name, value in values.items() if name not in ours}
-        return plain(metadata), problems
+        return to_json_value(metadata), problems
     status = values.get("status")
     if status not in (None, "success"):
         reason = "not_found" if status == "failed_to_download" else "undecodable"
         problems["image"] = (reason, f"img2dataset: {values.get('error_message') or status}")
-    return plain(values), problems
+    return to_json_value(values), problems
 
 
 def _is_ours(values: Mapping[str, Any] | None) -> bool:
@@ -231,7 +238,7 @@ def _detail(error: str, label: str) -> str:
 
 def _metadata(document: bytes) -> dict[str, Any]:
     try:
-        value = plain(json.loads(document))
+        value = to_json_value(json.loads(document))
     except (ValueError, RecursionError) as error:
         raise RecordError("undecodable", f".json: {error}") from error
     if not isinstance(value, dict):

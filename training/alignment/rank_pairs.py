@@ -16,18 +16,21 @@ import torch
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
-from mmfeat.models.checkpoint import WEIGHTS, LoadedModel, load_model
+from mmfeat.models.saved_model import WEIGHTS, LoadedModel, load_model
 from mmfeat.models.tasks import Align
 from mmfeat.models.tasks.align import ALIGNMENT, MISALIGNMENT
+from mmfeat.records.record import STATUS_COLUMNS
 from mmfeat.sharding.external_sort import external_sort
 from mmfeat.store import files
-from mmfeat.store.directory import claim, exclusive, finished, read_manifest, write_manifest
-from mmfeat.system.console import Bar, say, show_summary, show_table
+from mmfeat.store.directory import lock_directory, open_run
+from mmfeat.store.manifest import finished_manifest, read_manifest, write_manifest
+from mmfeat.system.console import print_out, show_summary, show_table
+from mmfeat.system.progress import ProgressBar
 from training.alignment.align_report import AlignReportConfig
 from training.alignment.cross_fit import Judges, cross_fit
 from training.data.exclusions import MISALIGNED_FILE
-from training.data.rows import NO_PAIR, OWN_COLUMNS, SUPERSEDED, read_rows
-from training.data.splits import SplitRule, decode
+from training.data.sample_rows import NO_PAIR, SUPERSEDED, read_sample_rows
+from training.data.split_rule import SplitRule, decode_split
 from training.objectives import objective_for
 
 _SHOWN = 20
@@ -65,11 +68,11 @@ def rank_pairs(config: AlignReportConfig) -> None:
         )
     store = FeatureStore(config.features)
     model.check_columns(store.columns)
-    with exclusive(config.output):
-        config_hash = claim(config.output, "ranking", _claim(config, store))
-        manifest = finished(config.output, config_hash)
+    with lock_directory(config.output):
+        config_hash = open_run(config.output, "ranking", _claim(config, store))
+        manifest = finished_manifest(config.output, config_hash)
         if manifest:
-            say(f"{config.output} holds this list already; nothing to do")
+            print_out(f"{config.output} holds this list already; nothing to do")
         else:
             judges = cross_fit(model, config) if config.cross_fit else Judges([model])
             manifest = _write(config, store, model, judges, config_hash)
@@ -111,7 +114,7 @@ def _write(
         config.output,
         "ranking",
         config_hash,
-        files={MISALIGNED_FILE: output.describe()},
+        files={MISALIGNED_FILE: output.info()},
         totals={
             "records": records,
             "ranked": records - left_out.total(),
@@ -127,16 +130,16 @@ def _scored(
     """A line for each record that has a pair: what sorts it, and what is written of it."""
     rule = _rule(store, model)
     objective = objective_for(model.task, model.target)
-    with Bar("align-report", store.records, "records") as bar:
+    with ProgressBar("align-report", store.records, "records") as bar:
         done = 0
         for shard, columns in store.read(model.column_names):
-            rows = read_rows(store, shard, objective, rule or SplitRule(), columns)
+            rows = read_sample_rows(store, shard, objective, rule or SplitRule(), columns)
             scores, scorable = judges.judge(rows.keys, columns)
-            left_out[NO_PAIR] += int((~scorable & ~rows.superseded).sum())
-            left_out[SUPERSEDED] += int(rows.superseded.sum())
+            left_out[NO_PAIR] += int((~scorable & ~rows.retried).sum())
+            left_out[SUPERSEDED] += int(rows.retried.sum())
             for row in np.flatnonzero(scorable):
                 alignment, misalignment = map(float, scores[row, [ALIGNMENT, MISALIGNMENT]])
-                split = decode(int(rows.splits[row])) if rule else ""
+                split = decode_split(int(rows.splits[row])) if rule else ""
                 line = [rows.keys[row], shard, split or None, misalignment, alignment]
                 # The worst first; where float32 cannot tell them apart, the lower cosine.
                 order = f"{1 - misalignment:.9f} {alignment + 1:.6f}"
@@ -148,7 +151,7 @@ def _scored(
 def _rule(store: FeatureStore, model: LoadedModel) -> SplitRule | None:
     """The model's split rule; None where this store lacks a column it looks at."""
     rule = SplitRule(**model.split)
-    available = {*store.samples_schema.names} - {*OWN_COLUMNS}
+    available = {*store.samples_schema.names} - {*STATUS_COLUMNS}
     return rule if available >= {*rule.columns} else None
 
 

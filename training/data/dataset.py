@@ -9,17 +9,18 @@ import numpy as np
 from mmfeat.errors import MmfeatError
 from mmfeat.features.column_format import Column
 from mmfeat.features.store import FeatureStore
-from training.data.exclusions import Dropped
+from mmfeat.records.split_names import SPLIT_NAMES
+from training.data.exclusions import DroppedRecords
 from training.data.feature_reader import (
-    FeatureRows,
+    FeatureReader,
     MemoryRows,
     available_memory,
     mapped_rows,
     size_in_memory,
 )
 from training.data.leakage import Leakage, find_leakage, row_hashes
-from training.data.rows import USED, Rows, check_metadata, count, read_rows
-from training.data.splits import NAMES, SPLITS, TRAIN, VAL, SplitRule, fraction, stratified_cuts
+from training.data.sample_rows import USED, Rows, check_metadata, count, read_rows
+from training.data.split_rule import SPLITS, TRAIN, VAL, SplitRule, fraction, stratified_cuts
 from training.objectives import Objective
 
 MEMORY, BLOCKS = "memory", "blocks"
@@ -44,7 +45,7 @@ class Dataset:
         dropped: what training shall not see, where that was asked for.
     """
 
-    features: FeatureRows
+    features: FeatureReader
     present: dict[str, np.ndarray]
     targets: np.ndarray
     parts: dict[str, np.ndarray]
@@ -52,7 +53,7 @@ class Dataset:
     rule: SplitRule
     left_out: dict[str, int]
     leakage: Leakage
-    dropped: Dropped | None = None
+    dropped: DroppedRecords | None = None
 
     def only(self, names: Collection[str]) -> Self:
         """The same rows, splits and targets, with some of the columns."""
@@ -74,7 +75,7 @@ def load_dataset(
     *,
     stratify: bool = False,
     access: str = "auto",
-    dropped: Dropped | None = None,
+    dropped: DroppedRecords | None = None,
 ) -> Dataset:
     """Read targets and splits, and the features into memory where they fit.
 
@@ -123,7 +124,7 @@ def load_dataset(
 def _settle(
     store: FeatureStore,
     shards: Sequence[Rows],
-    features: FeatureRows,
+    features: FeatureReader,
     objective: Objective,
     rule: SplitRule,
     hashes: dict[str, list[np.ndarray]],
@@ -131,12 +132,12 @@ def _settle(
     """Splits and task of rows that are read."""
     rows = Rows(
         keys=[],
-        targets=objective.join([shard.targets for shard in shards]),
+        targets=objective.concatenate_targets([shard.targets for shard in shards]),
         known=np.concatenate([shard.known for shard in shards]),
         splits=np.concatenate([shard.splits for shard in shards]),
         present=np.concatenate([shard.present for shard in shards]),
         superseded=np.concatenate([shard.superseded for shard in shards]),
-        least=objective.least,
+        least=objective.min_modalities,
         misaligned=np.concatenate([shard.misaligned for shard in shards]),
     )
     if not rule.carve and not (rows.of(VAL) & (rows.reasons() == USED)).any():
@@ -150,14 +151,14 @@ def _settle(
             raise MmfeatError(
                 f"there must be rows to {'train on' if split == TRAIN else 'validate on'} "
                 f"(split: {rule}; left out: {left_out or 'none'}; "
-                f"{'names of splits: ' + ', '.join(NAMES) if rule.column else 'no split column'})",
+                f"{'splits: ' + ', '.join(SPLIT_NAMES) if rule.column else 'no split column'})",
                 got=0,
                 cure=cure,
             )
     return Dataset(
         features=features,
         present={c.name: rows.present[:, m].copy() for m, c in enumerate(features.columns)},
-        targets=objective.settle(rows.targets, parts[TRAIN]),
+        targets=objective.fit_targets(rows.targets, parts[TRAIN]),
         parts=parts,
         objective=objective,
         rule=rule,
@@ -181,6 +182,6 @@ def _stratified(store: FeatureStore, objective: Objective, rule: SplitRule) -> S
     fractions: list[float] = []
     for shard in store.shards:
         table = store.read_samples(shard, ["__key__", *objective.target_columns])
-        labels += objective.as_column(objective.read(table)).to_pylist()
+        labels += objective.to_arrow(objective.read_targets(table)).to_pylist()
         fractions += [fraction(key, "split") for key in table["__key__"].to_pylist()]
     return replace(rule, cuts=stratified_cuts(labels, np.array(fractions)))

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.keys import order_of
+from mmfeat.records.keys import key_hash
 from mmfeat.store import files
-from mmfeat.store.directory import read_manifest
+from mmfeat.store.manifest import read_manifest
 
 MISALIGNED_FILE = "misaligned.parquet"
 """`__key__`, shard, split, misalignment, alignment, rank; the most misaligned first."""
@@ -20,7 +20,7 @@ DEFAULT_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
-class Dropped:
+class DroppedRecords:
     """Records that training shall not see.
 
     Attributes:
@@ -36,7 +36,7 @@ class Dropped:
         return np.isin(_hashes(keys), self.hashes)
 
 
-def read_dropped(asked: str) -> Dropped | None:
+def read_dropped(asked: str) -> DroppedRecords | None:
     """The first records of a list.
 
     Args:
@@ -57,7 +57,7 @@ def read_dropped(asked: str) -> Dropped | None:
         for key in keys:
             digest.update(key.encode() + b"\n")
         parts.append(_hashes(keys))
-    return Dropped(
+    return DroppedRecords(
         np.sort(np.concatenate(parts)),
         {"path": path, "fraction": fraction, "records": count, "keys_sha256": digest.hexdigest()},
     )
@@ -89,4 +89,4 @@ def _first_keys(path: str, count: int) -> Iterator[list[str]]:
 
 
 def _hashes(keys: Sequence[str]) -> np.ndarray:
-    return np.array([int(order_of(key), 16) for key in keys], np.uint64)
+    return np.array([int(key_hash(key), 16) for key in keys], np.uint64)

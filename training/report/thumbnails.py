@@ -15,7 +15,7 @@ from PIL import Image
 
 from mmfeat.errors import RecordError
 from mmfeat.media.images import load_image, pillow_errors_as_record_errors, upright
-from mmfeat.records.modalities import modality_of
+from mmfeat.records.modalities import modality_of_extension
 from mmfeat.shards.tar_index import IndexedSample, index_tar
 from mmfeat.store import files
 
@@ -96,10 +96,10 @@ def _find(path: str, keys: set[str]) -> list[IndexedSample]:
 def _read(file: IO[bytes], sample: IndexedSample, with_pictures: bool) -> Original:
     original = Original()
     for extension in sample.problems:
-        if modality_of(extension.rpartition(".")[2]) == "image" and not original.problem:
+        if modality_of_extension(extension.rpartition(".")[2]) == "image" and not original.problem:
             original.problem = BROKEN
     for extension, (_, offset, size) in sample.members.items():
-        match modality_of(extension.rpartition(".")[2]):
+        match modality_of_extension(extension.rpartition(".")[2]):
             case "image" if with_pictures and not original.picture:
                 try:
                     original.picture = thumbnail(_content(file, offset, size, MAX_PICTURE_BYTES))

@@ -12,11 +12,12 @@ import pyarrow.dataset as ds
 from mmfeat.cli.commands import COMMANDS
 from mmfeat.cli.quickstart.picture import Shown, draw_picture
 from mmfeat.cli.quickstart.toyset import make_toyset
-from mmfeat.config.flags import parse
+from mmfeat.config.flags import parse_args
 from mmfeat.errors import MmfeatError
-from mmfeat.records.keys import safe_key, stem
+from mmfeat.records.keys import file_stem, safe_key
 from mmfeat.store import files
-from mmfeat.store.directory import claim, write_manifest
+from mmfeat.store.directory import open_run
+from mmfeat.store.manifest import write_manifest
 from mmfeat.system import console
 from mmfeat.system.entry import run_main
 
@@ -46,13 +47,15 @@ class QuickstartConfig:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the quickstart."""
-    config = parse(QuickstartConfig, arguments, prog="mmfeat quickstart")
+    config = parse_args(QuickstartConfig, arguments, prog="mmfeat quickstart")
     output = Path(config.output)
-    config_hash = claim(
+    config_hash = open_run(
         config.output, "quickstart", {"records": config.records, "seed": config.seed}
     )
     table = make_toyset(output / "raw", records=config.records, seed=config.seed)
-    console.say(f"made {table}: two shapes, and a text that asks for the colour of one of them")
+    console.print_out(
+        f"made {table}: two shapes, and a text that asks for the colour of one of them"
+    )
     shards, features = str(output / "shards"), str(output / "features")
     _run("shard", str(table), shards)
     _run("extract", shards, features)
@@ -85,7 +88,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _run(command: str, *arguments: str) -> None:
     """Run a command as a user would, in this process."""
-    console.say(f"\n$ mmfeat {shlex.join([command, *arguments])}")
+    console.print_out(f"\n$ mmfeat {shlex.join([command, *arguments])}")
     code = run_main(COMMANDS[command].load(), arguments)
     if code:
         raise MmfeatError(f"the quickstart stopped: mmfeat {command} ended with exit code {code}")
@@ -100,7 +103,7 @@ def _samples(table: Path, predictions: str) -> Iterator[Shown]:
     """Test samples to show: what was asked, joined by key to what was predicted."""
     with table.open(newline="", encoding="utf-8") as file:
         test = (row for row in csv.DictReader(file) if row["split"] == "test")
-        asked = {safe_key(stem(row["file_name"])): row for row in islice(test, _SHOWN)}
+        asked = {safe_key(file_stem(row["file_name"])): row for row in islice(test, _SHOWN)}
     scored = ds.dataset(predictions, format="parquet", exclude_invalid_files=True)
     for row in scored.to_table(filter=ds.field("__key__").isin(list(asked))).to_pylist():
         source = asked[row["__key__"]]

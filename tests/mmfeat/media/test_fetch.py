@@ -8,7 +8,7 @@ import pytest
 
 from mmfeat.errors import RecordError
 from mmfeat.media.fetch import Connection, ContentReader
-from mmfeat.records.media_ref import Base64, Content, File, Member, Text
+from mmfeat.records.media_ref import Base64Ref, BytesRef, FileRef, TarMemberRef, TextRef
 from mmfeat.records.record import REASONS
 
 READER = ContentReader(1000, Connection(timeout=5, retries=0))
@@ -25,12 +25,12 @@ def test_parts_of_every_form_give_their_bytes(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"xxabcxx")
     with fsspec.open("memory://contents/a.bin", "wb") as file:
         file.write(b"remote")
-    assert READER.read(File(str(tmp_path / "a.bin"))) == b"xxabcxx"
-    assert READER.read(File("memory://contents/a.bin")) == b"remote"
-    assert READER.read(Member(str(tmp_path / "a.bin"), "k.txt", 2, 3)) == b"abc"
-    assert READER.read(Text("é")) == "é".encode()
-    assert READER.read(Content(b"x")) == b"x"
-    assert READER.read(Base64(base64.encodebytes(b"y" * 99).decode())) == b"y" * 99
+    assert READER.read(FileRef(str(tmp_path / "a.bin"))) == b"xxabcxx"
+    assert READER.read(FileRef("memory://contents/a.bin")) == b"remote"
+    assert READER.read(TarMemberRef(str(tmp_path / "a.bin"), "k.txt", 2, 3)) == b"abc"
+    assert READER.read(TextRef("é")) == "é".encode()
+    assert READER.read(BytesRef(b"x")) == b"x"
+    assert READER.read(Base64Ref(base64.encodebytes(b"y" * 99).decode())) == b"y" * 99
 
 
 @pytest.mark.parametrize(
@@ -59,37 +59,37 @@ def test_each_trouble_with_a_file_has_its_word_and_nothing_is_waited_for(tmp_pat
     (tmp_path / "large").write_bytes(b"x" * 1001)
     with (tmp_path / "hole").open("wb") as file:
         file.truncate(1 << 40)
-    assert reason_of(File(f"{tmp_path}/{path}")) == reason
+    assert reason_of(FileRef(f"{tmp_path}/{path}")) == reason
 
 
 def test_devices_are_not_read():
-    assert reason_of(File("/dev/zero")) == "unreadable"
-    assert reason_of(File("/dev/null")) == "unreadable"
+    assert reason_of(FileRef("/dev/zero")) == "unreadable"
+    assert reason_of(FileRef("/dev/null")) == "unreadable"
 
 
 def test_each_trouble_with_a_url_has_its_word():
-    assert reason_of(File("memory://contents/gone")) == "not_found"
-    assert reason_of(File("nosuch://host/x")) == "unreadable"
-    assert reason_of(File("s3:///")) == "unreadable"
+    assert reason_of(FileRef("memory://contents/gone")) == "not_found"
+    assert reason_of(FileRef("nosuch://host/x")) == "unreadable"
+    assert reason_of(FileRef("s3:///")) == "unreadable"
     with fsspec.open("memory://contents/large", "wb") as file:
         file.write(b"x" * 1001)
-    assert reason_of(File("memory://contents/large")) == "too_large"
+    assert reason_of(FileRef("memory://contents/large")) == "too_large"
 
 
 def test_values_are_bounded_and_must_be_what_they_claim():
-    assert reason_of(Base64("not base64!")) == "undecodable"
-    assert reason_of(Base64("AAAAA")) == "undecodable"
-    assert reason_of(Base64("é" * 8)) == "undecodable"
-    assert reason_of(Base64("")) == "empty"
-    assert reason_of(Text("\udce9")) == "undecodable"
-    assert reason_of(Text("x" * 1001)) == "too_large"
-    assert reason_of(Content(b"x" * 1001)) == "too_large"
+    assert reason_of(Base64Ref("not base64!")) == "undecodable"
+    assert reason_of(Base64Ref("AAAAA")) == "undecodable"
+    assert reason_of(Base64Ref("é" * 8)) == "undecodable"
+    assert reason_of(Base64Ref("")) == "empty"
+    assert reason_of(TextRef("\udce9")) == "undecodable"
+    assert reason_of(TextRef("x" * 1001)) == "too_large"
+    assert reason_of(BytesRef(b"x" * 1001)) == "too_large"
 
 
 def test_a_member_of_which_the_tar_has_a_part_only_is_damaged(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"x" * 600)
-    assert reason_of(Member(str(tmp_path / "a.tar"), "k.png", 512, 100)) == "damaged_shard"
-    assert reason_of(Member(str(tmp_path / "a.tar"), "k.png", 512, 1001)) == "too_large"
+    assert reason_of(TarMemberRef(str(tmp_path / "a.tar"), "k.png", 512, 100)) == "damaged_shard"
+    assert reason_of(TarMemberRef(str(tmp_path / "a.tar"), "k.png", 512, 1001)) == "too_large"
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -107,8 +107,8 @@ def test_files_come_by_http_too():
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         root = f"http://127.0.0.1:{server.server_port}"
-        assert READER.read(File(f"{root}/a.png")) == b"by http"
-        assert reason_of(File(f"{root}/gone.png")) == "not_found"
+        assert READER.read(FileRef(f"{root}/a.png")) == b"by http"
+        assert reason_of(FileRef(f"{root}/gone.png")) == "not_found"
     finally:
         server.shutdown()
         server.server_close()

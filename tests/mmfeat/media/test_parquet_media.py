@@ -6,7 +6,7 @@ import pytest
 
 from mmfeat.media import parquet_media
 from mmfeat.media.parquet_media import with_contents
-from mmfeat.records.media_ref import Cell, Content, File, Text
+from mmfeat.records.media_ref import BytesRef, FileRef, ParquetCellRef, TextRef
 from mmfeat.records.record import Record
 
 STRUCT = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -26,8 +26,8 @@ def table(tmp_path):
 
 
 def record(row, table, **columns):
-    parts = {slot: Cell(table, row, column) for slot, column in columns.items()}
-    return Record(row, str(row), {**parts, "text": Text(f"t{row}")})
+    parts = {slot: ParquetCellRef(table, row, column) for slot, column in columns.items()}
+    return Record(row, str(row), {**parts, "text": TextRef(f"t{row}")})
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
@@ -40,10 +40,10 @@ def test_each_record_gets_the_bytes_of_its_own_cells(table, shuffled):
     found = list(with_contents(records))
     assert [r.row for r in found] == [r.row for r in records]
     for before, after in zip(records, found, strict=True):
-        assert after.parts["text"] == before.parts["text"]
-        for slot in before.parts.keys() - {"text"}:
-            assert after.parts[slot] == Content(
-                b"%s %d" % (before.parts[slot].column.encode(), before.row)
+        assert after.media["text"] == before.media["text"]
+        for slot in before.media.keys() - {"text"}:
+            assert after.media[slot] == BytesRef(
+                b"%s %d" % (before.media[slot].column.encode(), before.row)
             )
 
 
@@ -72,7 +72,7 @@ def test_row_groups_without_a_wanted_row_are_not_decoded(table, monkeypatch):
 
 
 def test_records_without_cells_pass_as_they_are():
-    records = [Record(0, "a", {"image": File("a.png")}), Record(1, "b")]
+    records = [Record(0, "a", {"image": FileRef("a.png")}), Record(1, "b")]
     assert list(with_contents(records)) == records
 
 
@@ -83,12 +83,12 @@ def test_a_cell_without_bytes_is_the_file_it_names_or_nothing(tmp_path, order):
     pq.write_table(pa.table({"image": pa.array(values, STRUCT)}), path)
     places = [("a.png", "/r/a.png"), ("b.png", "/r/b.png"), ("../c.png", ""), ("", ""), ("", "")]
     records = [
-        Record(row, str(row), {"image": Cell(path, row, "image", name, there)})
+        Record(row, str(row), {"image": ParquetCellRef(path, row, "image", name, there)})
         for row, (name, there) in enumerate(places)
     ]
     found = sorted(with_contents(records[::order]), key=lambda r: r.row)
-    assert [r.parts.get("image") for r in found] == [
-        Content(b"x", "a.png"), File("/r/b.png"), None, None, None,
+    assert [r.media.get("image") for r in found] == [
+        BytesRef(b"x", "a.png"), FileRef("/r/b.png"), None, None, None,
     ]  # fmt: skip
     assert [list(r.problems) for r in found] == [[], [], ["image"], [], []]
     assert found[2].problems["image"][0] == "outside"
@@ -98,5 +98,5 @@ def test_a_cell_of_no_bytes_at_all_is_content_all_the_same(tmp_path):
     path = str(tmp_path / "t.parquet")
     pq.write_table(pa.table({"image": pa.array([b"", None], pa.binary())}), path)
     empty, null = with_contents([record(0, path, image="image"), record(1, path, image="image")])
-    assert empty.parts["image"] == Content(b"")
-    assert "image" not in null.parts
+    assert empty.media["image"] == BytesRef(b"")
+    assert "image" not in null.media

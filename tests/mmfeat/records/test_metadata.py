@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmfeat.records.metadata import arrow_array, common_kind, kind_of, plain
+from mmfeat.records.metadata import arrow_array, common_kind, to_json_value, value_kind
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=9),
@@ -16,11 +16,11 @@ json_values = st.recursive(
 
 @given(st.lists(json_values, max_size=6))
 def test_a_column_of_any_values_finds_one_arrow_type(values):
-    ready = [plain(value) for value in values]
+    ready = [to_json_value(value) for value in values]
     json.dumps(ready, allow_nan=False)
     kind = None
     for value in ready:
-        kind = common_kind(kind, kind_of(value))
+        kind = common_kind(kind, value_kind(value))
     array = arrow_array(ready, kind or "string")
     assert len(array) == len(values)
     assert [item.is_valid for item in array] == [value is not None for value in ready]
@@ -29,12 +29,12 @@ def test_a_column_of_any_values_finds_one_arrow_type(values):
 def test_values_keep_their_type_and_mixed_ones_become_json_text():
     assert arrow_array([1, None], "int64") == pa.array([1, None])
     assert common_kind("int64", "float64") == "float64"
-    kind = common_kind(kind_of(1), kind_of("one"))
+    kind = common_kind(value_kind(1), value_kind("one"))
     assert arrow_array([1, "one", None], kind).to_pylist() == ["1", '"one"', None]
 
 
 def test_what_json_cannot_hold_is_written_so_that_a_person_can_read_it():
-    assert plain(float("nan")) is None
-    assert plain(datetime.date(2024, 2, 29)) == "2024-02-29"
-    assert plain(b"\x00\x01") == "AAE="
-    assert plain("caf\udce9") == "caf\\udce9"
+    assert to_json_value(float("nan")) is None
+    assert to_json_value(datetime.date(2024, 2, 29)) == "2024-02-29"
+    assert to_json_value(b"\x00\x01") == "AAE="
+    assert to_json_value("caf\udce9") == "caf\\udce9"

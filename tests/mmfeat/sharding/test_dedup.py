@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.media.fetch import ContentReader
-from mmfeat.records.media_ref import Cell, Content, File, Text
+from mmfeat.records.media_ref import BytesRef, FileRef, ParquetCellRef, TextRef
 from mmfeat.records.record import Record
 from mmfeat.sharding.dedup import find_duplicates
 
@@ -15,7 +15,7 @@ def duplicates(shards, **more):
 
 
 def record(row, content, slot="image", key=None):
-    return Record(row, key or f"k{row}", {slot: Content(content)})
+    return Record(row, key or f"k{row}", {slot: BytesRef(content)})
 
 
 @pytest.mark.parametrize("run_bytes", [1, 1 << 20])
@@ -35,10 +35,12 @@ def test_the_first_of_the_input_stays_wherever_it_stands_in_the_store(run_bytes)
 
 def test_each_slot_is_a_matter_of_its_own_and_texts_are_none():
     records = [
-        Record(0, "a", {"image": Content(b"x"), "text": Text("t")}),
-        Record(1, "b", {"image.left": Content(b"x"), "audio": Content(b"x"), "text": Text("t")}),
-        Record(2, "c", {"image": Content(b"x"), "audio": Content(b"x"), "cls": Content(b"1")}),
-        Record(3, "d", {"cls": Content(b"1")}),
+        Record(0, "a", {"image": BytesRef(b"x"), "text": TextRef("t")}),
+        Record(
+            1, "b", {"image.left": BytesRef(b"x"), "audio": BytesRef(b"x"), "text": TextRef("t")}
+        ),
+        Record(2, "c", {"image": BytesRef(b"x"), "audio": BytesRef(b"x"), "cls": BytesRef(b"1")}),
+        Record(3, "d", {"cls": BytesRef(b"1")}),
     ]
     found = duplicates([("0", records)])["0"]
     assert {key: [slot for slot, _ in marks] for key, marks in found.items()} == {
@@ -48,10 +50,10 @@ def test_each_slot_is_a_matter_of_its_own_and_texts_are_none():
 
 def test_what_cannot_be_read_or_is_known_to_be_bad_is_left_to_sharding():
     records = [
-        Record(0, "a", {"image": File("/gone.png")}),
-        Record(1, "b", {"image": Content(b"x")}, problems={"image": ("unsafe", "")}),
-        Record(2, "c", {"image": Content(b"x")}),
-        Record(3, "d", {"image": Content(b"y" * 1001)}),
+        Record(0, "a", {"image": FileRef("/gone.png")}),
+        Record(1, "b", {"image": BytesRef(b"x")}, problems={"image": ("unsafe", "")}),
+        Record(2, "c", {"image": BytesRef(b"x")}),
+        Record(3, "d", {"image": BytesRef(b"y" * 1001)}),
     ]
     assert duplicates([("0", records)]) == {}
 
@@ -66,5 +68,7 @@ def test_slots_and_keys_out_of_a_strangers_tar_may_hold_anything():
 def test_media_in_a_table_are_compared_too(tmp_path):
     path = str(tmp_path / "t.parquet")
     pq.write_table(pa.table({"image": pa.array([b"a", b"b", b"a"], pa.binary())}), path)
-    records = [Record(row, f"k{row}", {"image": Cell(path, row, "image")}) for row in (2, 0, 1)]
+    records = [
+        Record(row, f"k{row}", {"image": ParquetCellRef(path, row, "image")}) for row in (2, 0, 1)
+    ]
     assert list(duplicates([("0", records)])["0"]) == ["k2"]

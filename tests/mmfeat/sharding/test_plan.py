@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.keys import order_of
-from mmfeat.records.media_ref import Base64, Cell, File, Member, Text
+from mmfeat.records.keys import key_hash
+from mmfeat.records.media_ref import Base64Ref, FileRef, ParquetCellRef, TarMemberRef, TextRef
 from mmfeat.records.record import Record
 from mmfeat.sharding.plan import (
     Layout,
@@ -26,7 +26,7 @@ from mmfeat.store import files
 def records(keys, sizes=()):
     sizes = list(sizes) or [1] * len(keys)
     return [
-        Record(row, key, {"image": File(f"{key}.png", size)}, {"n": row})
+        Record(row, key, {"image": FileRef(f"{key}.png", size)}, {"n": row})
         for row, (key, size) in enumerate(zip(keys, sizes, strict=True))
     ]
 
@@ -109,7 +109,7 @@ def test_records_are_looked_up_by_what_they_are_asked_for_and_take_the_new_key(t
 
 def test_the_order_is_that_of_the_keys_hash(tmp_path):
     _, shards = plan_of(tmp_path, records([f"k{i}" for i in range(50)]), Layout(64))
-    orders = [order_of(record.key) for record in flat(shards)]
+    orders = [key_hash(record.key) for record in flat(shards)]
     assert orders == sorted(orders)
 
 
@@ -137,8 +137,8 @@ def test_shared_keys_are_refused_where_asked_and_empty_ones_are_not(tmp_path):
 
 def test_the_census_says_what_is_known_before_anything_is_read(tmp_path):
     some = [
-        Record(0, "a", {"image": File("a.png", 10), "text": Text("é")}, {"n": 1, "s": None}),
-        Record(1, "b", {"image": File("b.png")}, {"n": 1.5}),
+        Record(0, "a", {"image": FileRef("a.png", 10), "text": TextRef("é")}, {"n": 1, "s": None}),
+        Record(1, "b", {"image": FileRef("b.png")}, {"n": 1.5}),
         Record(2, "c", problems={"": ("malformed_row", "line 3")}),
     ]
     plan, _ = plan_of(tmp_path, some, slots=("image", "text"))
@@ -192,11 +192,11 @@ def test_a_plan_is_amended_before_it_counts_as_finished(tmp_path):
 
 def test_parts_of_every_form_survive_the_plan_names_that_are_not_utf8_too(tmp_path):
     parts = {
-        "image": File("caf\udce9.png", 3),
-        "image.left": Member("a.tar", "caf\udce9.png", 512, 9),
-        "image.right": Cell("t.parquet", 3, "image", "x.png", "/x.png"),
-        "audio": Base64("AAAA"),
-        "text": Text('tab\tline\n"quote" é'),
+        "image": FileRef("caf\udce9.png", 3),
+        "image.left": TarMemberRef("a.tar", "caf\udce9.png", 512, 9),
+        "image.right": ParquetCellRef("t.parquet", 3, "image", "x.png", "/x.png"),
+        "audio": Base64Ref("AAAA"),
+        "text": TextRef('tab\tline\n"quote" é'),
     }
     record = Record(0, 'k"\\ é', parts, {'col\t"': ["x\n", None]}, {"json": ("empty", "\udce9")})
     assert plan_of(tmp_path, [record])[1] == [[record]]

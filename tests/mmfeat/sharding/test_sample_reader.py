@@ -7,7 +7,7 @@ from PIL import Image
 
 from mmfeat.media.fetch import ContentReader
 from mmfeat.media.resize import Reencoding
-from mmfeat.records.media_ref import Base64, Content, File, Member, Text
+from mmfeat.records.media_ref import Base64Ref, BytesRef, FileRef, TarMemberRef, TextRef
 from mmfeat.records.record import REASONS, Record
 from mmfeat.sharding.sample_reader import PartReader
 
@@ -34,11 +34,11 @@ def problems(sample):
 
 def test_a_whole_record_has_a_member_for_each_slot(read, picture):
     parts = {
-        "image": Content(picture(), "a.PNG"),
-        "image.left": Content(picture(kind="JPEG"), "b.jpg"),
-        "audio": Content(sound(), "c.wav"),
-        "text": Text(" two words "),
-        "text.alt": Text("other"),
+        "image": BytesRef(picture(), "a.PNG"),
+        "image.left": BytesRef(picture(kind="JPEG"), "b.jpg"),
+        "audio": BytesRef(sound(), "c.wav"),
+        "text": TextRef(" two words "),
+        "text.alt": TextRef("other"),
     }
     sample = read(parts, slots=tuple(parts))
     assert sample.members == {
@@ -60,30 +60,30 @@ def test_each_trouble_has_its_word(read, picture, tmp_path):
         "sound.png": (sound(), "undecodable"),
     }
     for name, (content, reason) in troubles.items():
-        sample = read({"image": Content(content, name), "text": Text("x")})
+        sample = read({"image": BytesRef(content, name), "text": TextRef("x")})
         assert problems(sample) == {"image": reason}, name
-    cut = {"image": Content(picture(size=64)[:90], "cut.png")}
+    cut = {"image": BytesRef(picture(size=64)[:90], "cut.png")}
     assert problems(read(cut, "decode")) == {"image": "undecodable", "text": "missing"}
-    swapped = read({"audio": Content(picture(), "a.wav")}, slots=("audio",))
+    swapped = read({"audio": BytesRef(picture(), "a.wav")}, slots=("audio",))
     assert problems(swapped) == {"audio": "undecodable"}
 
 
 def test_what_is_known_to_be_wrong_is_not_read(read):
-    gone = {"image": File("/nowhere/a.png"), "text": Text("x")}
+    gone = {"image": FileRef("/nowhere/a.png"), "text": TextRef("x")}
     sample = read(gone, problems={"image": ("duplicate", "as b")})
     assert (problems(sample), list(sample.members)) == ({"image": "duplicate"}, ["txt"])
     assert read(gone, problems={"": ("malformed_row", "")}).members == {}
 
 
 def test_without_validation_bytes_are_taken_as_they_are(read):
-    sample = read({"image": Content(b"<html>", "page.png")}, "none", ("image",))
+    sample = read({"image": BytesRef(b"<html>", "page.png")}, "none", ("image",))
     assert sample.members == {"png": b"<html>"}
-    assert list(read({"image": Content(b"x", "page")}, "none", ("image",)).members) == ["img"]
+    assert list(read({"image": BytesRef(b"x", "page")}, "none", ("image",)).members) == ["img"]
 
 
 def test_a_blank_or_broken_text_is_no_text(read):
-    assert problems(read({"text": Text(" \n")}, slots=("text",))) == {"text": "empty"}
-    latin = {"text": Content(b"caf\xe9", "a.txt")}
+    assert problems(read({"text": TextRef(" \n")}, slots=("text",))) == {"text": "empty"}
+    latin = {"text": BytesRef(b"caf\xe9", "a.txt")}
     assert problems(read(latin, slots=("text",))) == {"text": "undecodable"}
 
 
@@ -94,24 +94,24 @@ def test_a_picture_without_a_telling_suffix_is_named_after_its_format(
     read, picture, kind, extension
 ):
     content = picture(kind=kind)
-    for part in (Content(content, "a"), Content(content, "a.php"), Content(content, "a.wav")):
+    for part in (BytesRef(content, "a"), BytesRef(content, "a.php"), BytesRef(content, "a.wav")):
         assert list(read({"image": part}, slots=("image",)).members) == [extension]
 
 
 def test_a_sound_without_a_telling_suffix_is_named_after_its_format(read):
     for format_, extension in (("WAV", "wav"), ("FLAC", "flac"), ("OGG", "ogg")):
-        sample = read({"audio": Content(sound(format_), "a.bin")}, slots=("audio",))
+        sample = read({"audio": BytesRef(sound(format_), "a.bin")}, slots=("audio",))
         assert list(sample.members) == [extension]
 
 
 def test_members_without_a_modality_are_carried_byte_for_byte(read, picture):
     parts = {
-        "image": Content(picture(), "k.png"),
-        "cls": Content(b"7", "k.cls"),
-        "seg.npy": Content(b"\x93NUMPY", "k.seg.npy"),
-        "done": Content(b"", "k.done"),
-        ".text": Content(b"\xff", "k.text"),
-        ".image.json": Content(b"[", "k.image.json"),
+        "image": BytesRef(picture(), "k.png"),
+        "cls": BytesRef(b"7", "k.cls"),
+        "seg.npy": BytesRef(b"\x93NUMPY", "k.seg.npy"),
+        "done": BytesRef(b"", "k.done"),
+        ".text": BytesRef(b"\xff", "k.text"),
+        ".image.json": BytesRef(b"[", "k.image.json"),
     }
     members = read(parts, slots=("image",)).members
     assert list(members) == ["png", "cls", "seg.npy", "done", "text", "image.json"]
@@ -120,8 +120,8 @@ def test_members_without_a_modality_are_carried_byte_for_byte(read, picture):
 
 def test_a_picture_encoded_anew_does_not_take_the_place_of_another_member(read, picture):
     parts = {
-        "image": Content(picture(kind="JPEG"), "k.jpg"),
-        "png": Content(b"a second picture", "k.png"),
+        "image": BytesRef(picture(kind="JPEG"), "k.jpg"),
+        "png": BytesRef(b"a second picture", "k.png"),
     }
     sample = read(parts, slots=("image",), encode="png")
     assert problems(sample) == {"png": "duplicate"}
@@ -131,14 +131,14 @@ def test_a_picture_encoded_anew_does_not_take_the_place_of_another_member(read, 
 def test_base64_and_members_of_tars_are_read_where_they_are(read, picture, tmp_path):
     (tmp_path / "a.tar").write_bytes(b"x" * 512 + picture())
     parts = {
-        "image": Base64(base64.b64encode(picture()).decode()),
-        "image.left": Member(str(tmp_path / "a.tar"), "k.left.png", 512, len(picture())),
+        "image": Base64Ref(base64.b64encode(picture()).decode()),
+        "image.left": TarMemberRef(str(tmp_path / "a.tar"), "k.left.png", 512, len(picture())),
     }
     sample = read(parts, slots=("image", "image.left"))
     assert sample.members == {"png": picture(), "left.png": picture()}
 
 
 def test_reason_and_error_say_which_part_and_why_in_what_a_table_can_hold(read):
-    sample = read({"image": File("/gone-caf\udce9.png")})
+    sample = read({"image": FileRef("/gone-caf\udce9.png")})
     assert sample.reason == "image:not_found, text:missing"
     assert sample.error == "image:not_found: /gone-caf\\udce9.png"

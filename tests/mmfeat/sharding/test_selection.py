@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.media_ref import File, Text
+from mmfeat.records.media_ref import FileRef, TextRef
 from mmfeat.records.record import Record
 from mmfeat.sharding.selection import Condition, Selection, read_keys
 
 RECORD = Record(
     3,
     "k3",
-    {"text": Text("two words"), "image": File("a.png")},
+    {"text": TextRef("two words"), "image": FileRef("a.png")},
     {
         "width": 300,
         "high": "20.5",

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.media_ref import File
+from mmfeat.records.media_ref import FileRef
 from mmfeat.sources import InputOptions, open_source
 
 
@@ -49,8 +49,8 @@ def test_files_of_one_stem_are_one_record(folder):
     records = records_of(folder)
     assert set(records) == {"cat/001", "dog/001", "小_v2", "a_k/x", "a", "only", "broken"}
     cat = records["cat/001"]
-    assert cat.parts["image"] == File(f"{folder}/cat/001.jpg", 7)
-    assert cat.parts["text"] == File(f"{folder}/cat/001.txt", 5)
+    assert cat.media["image"] == FileRef(f"{folder}/cat/001.jpg", 7)
+    assert cat.media["text"] == FileRef(f"{folder}/cat/001.txt", 5)
     assert cat.metadata == {"label": "tabby", "n": 1}
     assert list(records["dog/001"].parts) == ["image"]
     assert set(records["a"].parts) == {"image", "text"}
@@ -94,7 +94,7 @@ def test_a_sidecar_that_is_no_json_costs_the_metadata_and_not_the_picture(folder
     (folder / "broken.json").write_bytes(content)
     broken = records_of(folder)["broken"]
     assert broken.problems["json"][0] == "undecodable" or broken.metadata["x"]
-    assert "image" in broken.parts
+    assert "image" in broken.media
 
 
 def test_names_in_a_sidecar_that_are_not_unicode_are_spelt_out(folder):
@@ -105,11 +105,11 @@ def test_names_in_a_sidecar_that_are_not_unicode_are_spelt_out(folder):
 def test_two_pictures_of_one_stem_are_two_records_that_share_the_rest(folder):
     (folder / "a.png").write_bytes(b"another")
     records = [r for r in open_source(str(folder)).records() if r.key == "a"]
-    assert sorted(r.parts["image"].path for r in records) == [
+    assert sorted(r.media["image"].path for r in records) == [
         f"{folder}/a.jpg",
         f"{folder}/a.png",
     ]
-    assert {r.parts["text"].path for r in records} == {f"{folder}/a.txt"}
+    assert {r.media["text"].path for r in records} == {f"{folder}/a.txt"}
     assert len({r.row for r in records}) == 2
 
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.media_ref import File
+from mmfeat.records.media_ref import FileRef
 from mmfeat.sources import FolderSource, InputOptions, TableSource, open_source
 
 
@@ -28,7 +28,7 @@ def test_a_folder_with_a_table_of_metadata_is_that_table(tmp_path, suffix):
     write_table(tmp_path / f"metadata.{suffix}", [{"file_name": "x/a.png", "text": "t"}])
     (tmp_path / "left-out.png").write_bytes(b"")
     (record,) = open_source(f"{tmp_path}/").records()
-    assert record.parts["image"] == File(f"{tmp_path}/x/a.png")
+    assert record.media["image"] == FileRef(f"{tmp_path}/x/a.png")
     assert record.metadata == {"file_name": "x/a.png"}
 
 
@@ -42,8 +42,8 @@ def test_tables_in_the_folders_of_splits_are_one_table_with_a_split(tmp_path, su
     source = open_source(str(tmp_path))
     first, second = source.records()
     assert source.slots == ("audio",)
-    assert (first.row, first.parts["audio"].path) == (0, f"{tmp_path}/Test/a.wav")
-    assert (second.row, second.parts["audio"].path) == (1, f"{tmp_path}/train/a.wav")
+    assert (first.row, first.media["audio"].path) == (0, f"{tmp_path}/Test/a.wav")
+    assert (second.row, second.media["audio"].path) == (1, f"{tmp_path}/train/a.wav")
     assert [r.metadata["split"] for r in (first, second)] == ["test", "train"]
     assert "split" in source.columns
 
@@ -57,7 +57,7 @@ def test_a_column_of_splits_wins_over_the_folder(tmp_path):
 def test_a_folder_of_parquet_tables_is_one_table(tmp_path):
     for number in (1, 0):
         write_table(tmp_path / f"train-{number}.parquet", [{"text": str(number)}])
-    assert [r.parts["text"].value for r in open_source(str(tmp_path)).records()] == ["0", "1"]
+    assert [r.media["text"].value for r in open_source(str(tmp_path)).records()] == ["0", "1"]
     (tmp_path / "a.png").write_bytes(b"")
     assert isinstance(open_source(str(tmp_path)), FolderSource)
 
@@ -65,7 +65,7 @@ def test_a_folder_of_parquet_tables_is_one_table(tmp_path):
 def test_column_flags_fit_a_folder_with_a_table(tmp_path):
     write_table(tmp_path / "metadata.csv", [{"file_name": "a.png", "words": "t", "id": "7"}])
     (record,) = open_source(str(tmp_path), InputOptions({"text": ("words",)}, "id")).records()
-    assert (record.key, record.parts["text"].value) == ("7", "t")
+    assert (record.key, record.media["text"].value) == ("7", "t")
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.zst", "A.TAR.XZ"])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.media_ref import Base64, Cell, File, Text
+from mmfeat.records.media_ref import Base64Ref, FileRef, ParquetCellRef, TextRef
 from mmfeat.sources import InputOptions, open_source
 from mmfeat.sources.rows import open_unpacked
 
@@ -86,14 +86,14 @@ def test_every_form_of_table_gives_the_same_records(tmp_path, name):
     first, second, third = source.records()
     assert source.slots == ("image", "text")
     assert first.key == "小龙虾_0"
-    assert first.parts == {
-        "image": File(str(tmp_path / ROWS[0]["file_name"])),
-        "text": Text(ROWS[0]["text"]),
+    assert first.media == {
+        "image": FileRef(str(tmp_path / ROWS[0]["file_name"])),
+        "text": TextRef(ROWS[0]["text"]),
     }
     assert first.metadata == {"file_name": ROWS[0]["file_name"], "label": "aquatic"}
-    assert list(second.parts) == ["text"]
+    assert list(second.media) == ["text"]
     assert second.key == ""
-    assert list(third.parts) == ["image"]
+    assert list(third.media) == ["image"]
     assert [record.row for record in (first, second, third)] == [0, 1, 2]
 
 
@@ -105,21 +105,21 @@ def test_many_files_are_one_table_with_the_columns_of_all(tmp_path, pattern):
     records = list(source.records())
     assert source.slots == ("image", "text")
     assert [record.row for record in records] == list(range(5))
-    assert [list(record.parts) for record in records] == [["image"]] * 3 + [["text"]] * 2
+    assert [list(record.media) for record in records] == [["image"]] * 3 + [["text"]] * 2
     assert set(source.columns) == {"file_name", "n", "text", "m"}
 
 
 def test_files_come_in_the_order_of_the_braces(tmp_path):
     for name in "ab":
         write_csv(tmp_path / f"{name}.csv", [{"text": name}])
-    texts = [record.parts["text"].value for record in source_of(tmp_path / "{b,a}.csv").records()]
+    texts = [record.media["text"].value for record in source_of(tmp_path / "{b,a}.csv").records()]
     assert texts == ["b", "a"]
 
 
 def test_columns_are_found_under_their_usual_names_whatever_their_case(tmp_path):
     write_csv(tmp_path / "t.csv", [{"Caption": "words", "Image_Path": "a.png", "n": "1"}])
     (record,) = source_of(tmp_path / "t.csv").records()
-    assert record.parts == {"image": File(str(tmp_path / "a.png")), "text": Text("words")}
+    assert record.media == {"image": FileRef(str(tmp_path / "a.png")), "text": TextRef("words")}
 
 
 def test_what_a_column_of_paths_holds_tells_its_modality(tmp_path):
@@ -134,7 +134,7 @@ def test_what_a_column_of_paths_holds_tells_its_modality(tmp_path):
 def test_urls_are_left_as_they_are(tmp_path):
     write_csv(tmp_path / "t.csv", [{"url": "http://x/a%20b/c.jpg?w=1.5", "caption": "x"}])
     (record,) = source_of(tmp_path / "t.csv").records()
-    assert record.parts["image"] == File("http://x/a%20b/c.jpg?w=1.5")
+    assert record.media["image"] == FileRef("http://x/a%20b/c.jpg?w=1.5")
     assert record.key == "c"
 
 
@@ -143,8 +143,8 @@ def test_further_pictures_have_a_name_of_their_own(tmp_path):
     source = source_of(tmp_path / "t.csv", image="image left=l right=x=y")
     (record,) = source.records()
     assert source.slots == ("image", "image.left", "image.right")
-    assert record.parts["image.left"] == File(str(tmp_path / "l.png"))
-    assert record.parts["image.right"] == File(str(tmp_path / "r.png"))
+    assert record.media["image.left"] == FileRef(str(tmp_path / "l.png"))
+    assert record.media["image.right"] == FileRef(str(tmp_path / "r.png"))
     assert record.metadata == {"image": "a.png", "l": "l.png", "x=y": "r.png", "s": "c.wav"}
     with pytest.raises(MmfeatError, match="given twice"):
         source_of(tmp_path / "t.csv", image="image l")
@@ -153,7 +153,7 @@ def test_further_pictures_have_a_name_of_their_own(tmp_path):
 def test_named_columns_win_and_unknown_ones_are_refused_with_the_nearest(tmp_path):
     write_csv(tmp_path / "t.csv", [{"text": "a", "title": "b", "file_name": "x.png"}])
     (record,) = source_of(tmp_path / "t.csv", text="title").records()
-    assert record.parts["text"].value == "b"
+    assert record.media["text"].value == "b"
     with pytest.raises(MmfeatError, match=r"got 'titel'.*Did you mean 'title'\?.*text, title"):
         source_of(tmp_path / "t.csv", text="titel")
     with pytest.raises(MmfeatError, match="--key-column must name a column"):
@@ -178,8 +178,8 @@ def test_base64_is_known_by_its_beginning(tmp_path, picture, kind):
     rows = [{"image": value, "text": "x"} for value in (plain, lines, f"data:x/y;base64,{plain}")]
     write_csv(tmp_path / "t.csv", rows)
     records = list(source_of(tmp_path / "t.csv").records())
-    assert {type(record.parts["image"]) for record in records} == {Base64}
-    assert {"".join(r.parts["image"].value.split()) for r in records} == {plain}
+    assert {type(record.media["image"]) for record in records} == {Base64Ref}
+    assert {"".join(r.media["image"].value.split()) for r in records} == {plain}
     assert all(record.metadata == {} and record.key == "" for record in records)
 
 
@@ -194,16 +194,16 @@ def test_a_data_url_without_base64_is_undecodable(tmp_path):
 def test_relative_paths_stay_in_the_folder_of_the_table(tmp_path, path):
     write_csv(tmp_path / "t.csv", [{"image": path}, {"image": "x/../a..b.png"}])
     outside, inside = source_of(tmp_path / "t.csv").records()
-    assert (outside.parts, outside.problems["image"][0]) == ({}, "outside")
-    assert inside.parts["image"] == File(str(tmp_path / "a..b.png"))
+    assert (outside.media, outside.problems["image"][0]) == ({}, "outside")
+    assert inside.media["image"] == FileRef(str(tmp_path / "a..b.png"))
     permitted, _ = source_of(tmp_path / "t.csv", outside=True).records()
-    assert permitted.parts["image"].path.startswith(f"{tmp_path}/..")
+    assert permitted.media["image"].path.startswith(f"{tmp_path}/..")
 
 
 def test_absolute_paths_are_taken_as_they_are(tmp_path):
     write_csv(tmp_path / "t.csv", [{"image": "/elsewhere/a.png"}])
     (record,) = source_of(tmp_path / "t.csv").records()
-    assert record.parts["image"] == File("/elsewhere/a.png")
+    assert record.media["image"] == FileRef("/elsewhere/a.png")
 
 
 def bytes_table(path, count=3):
@@ -227,9 +227,9 @@ def test_media_in_a_parquet_table_are_referred_to_by_place(tmp_path):
     last = list(source.records())[-1]
     assert source.in_order
     assert last.parts == {
-        "image": Cell(str(path), 2, "image", "f/2.png", str(tmp_path / "f/2.png")),
-        "audio": Cell(str(path), 2, "audio"),
-        "text": Text("x"),
+        "image": ParquetCellRef(str(path), 2, "image", "f/2.png", str(tmp_path / "f/2.png")),
+        "audio": ParquetCellRef(str(path), 2, "audio"),
+        "text": TextRef("x"),
     }
     assert last.key == "2"
     assert last.metadata == {"image": "f/2.png", "label": 2}
@@ -254,16 +254,16 @@ def test_a_table_of_bytes_alone_has_a_record_a_row(tmp_path):
     pq.write_table(pa.table({"image": [b"x", None]}), tmp_path / "t.parquet")
     first, second = source_of(tmp_path / "t.parquet").records()
     assert (first.row, second.row, first.key) == (0, 1, "")
-    assert second.parts == {"image": Cell(str(tmp_path / "t.parquet"), 1, "image")}
+    assert second.media == {"image": ParquetCellRef(str(tmp_path / "t.parquet"), 1, "image")}
 
 
 def test_the_path_beside_bytes_may_not_lead_outside_either(tmp_path):
     values = pa.array([{"bytes": None, "path": "../../etc/passwd"}, None], STRUCT)
     pq.write_table(pa.table({"image": values}), tmp_path / "t.parquet")
     first, second = source_of(tmp_path / "t.parquet").records()
-    assert (first.parts["image"].path, second.parts["image"].path) == ("", "")
+    assert (first.media["image"].path, second.media["image"].path) == ("", "")
     first, _ = source_of(tmp_path / "t.parquet", outside=True).records()
-    assert first.parts["image"].path.endswith("/../../etc/passwd")
+    assert first.media["image"].path.endswith("/../../etc/passwd")
 
 
 def test_a_struct_in_json_is_read_likewise(tmp_path):
@@ -271,9 +271,9 @@ def test_a_struct_in_json_is_read_likewise(tmp_path):
             {"image": {"path": None}}]  # fmt: skip
     write_json_lines(tmp_path / "t.jsonl", rows)
     first, second, third = source_of(tmp_path / "t.jsonl").records()
-    assert first.parts == {"image": Base64("AAAA", "a.png")}
+    assert first.media == {"image": Base64Ref("AAAA", "a.png")}
     assert second.problems["image"][0] == "outside"
-    assert (third.parts, third.problems) == ({}, {})
+    assert (third.media, third.problems) == ({}, {})
 
 
 def test_keys_are_no_bytes(tmp_path):
@@ -302,7 +302,7 @@ def test_values_nested_too_deeply_cost_their_own_record_only(tmp_path):
     (tmp_path / "t.jsonl").write_text(f'{{"text": "a", "x": {deep}}}\n{{"text": "b"}}\n')
     first, second = source_of(tmp_path / "t.jsonl").records()
     assert first.problems.get("", ("malformed_row",))[0] == "malformed_row"
-    assert second.parts == {"text": Text("b")}
+    assert second.media == {"text": TextRef("b")}
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_values_nested_too_deeply_cost_their_own_record_only(tmp_path):
 def test_where_an_array_breaks_off_a_record_says_so(tmp_path, content):
     (tmp_path / "t.json").write_text(content)
     first, second = source_of(tmp_path / "t.json").records()
-    assert first.parts == {"text": Text("a")}
+    assert first.media == {"text": TextRef("a")}
     assert second.problems[""][0] == "malformed_row"
 
 
@@ -321,9 +321,9 @@ def test_a_text_that_is_not_utf8_is_a_problem_of_that_record_alone(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"file_name,text,n\na.png,caf\xe9,1\nb\xe9.png,ok,\xe9\n")
     first, second = source_of(tmp_path / "t.csv").records()
     assert first.problems["text"][0] == "undecodable"
-    assert first.parts["image"].path == str(tmp_path / "a.png")
+    assert first.media["image"].path == str(tmp_path / "a.png")
     assert second.problems == {}
-    assert second.parts["image"].path == str(tmp_path / "b\udce9.png")
+    assert second.media["image"].path == str(tmp_path / "b\udce9.png")
     assert (second.key, second.metadata["n"]) == ("b_", "\\udce9")
 
 

@@ -5,16 +5,16 @@ import tarfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from mmfeat.shards.samples_table import SamplesTable
+from mmfeat.shards.tar_writer import TarWriter
 
 from mmfeat.errors import MmfeatError
 from mmfeat.media.fetch import ContentReader
 from mmfeat.media.resize import Reencoding
-from mmfeat.records.media_ref import Member
+from mmfeat.records.media_ref import TarMemberRef
 from mmfeat.records.record import REASONS, Record, Sample
 from mmfeat.sharding.plan import Layout, make_plan, read_plan
 from mmfeat.sharding.sample_reader import PartReader
-from mmfeat.shards.table import ShardRows
-from mmfeat.shards.tar import TarWriter
 from mmfeat.sources import InputOptions, TarSource, open_source
 from mmfeat.store import files
 
@@ -34,7 +34,7 @@ def write_tar(path, members, **links):
 
 def write_store(folder, samples, name="00000", kinds=None):
     """Shard of a store as the sharding stage writes it; samples with a problem have no members."""
-    rows = ShardRows(("image", "text"), kinds or {"n": "int64"})
+    rows = SamplesTable(("image", "text"), kinds or {"n": "int64"})
     with files.create(f"{folder}/{name}.tar") as output:
         tar = TarWriter(output)
         for sample in samples:
@@ -68,14 +68,14 @@ def test_members_become_parts_by_their_extension_and_others_are_carried(tmp_path
     source = open_source(str(path))
     (record,) = source.records()
     assert source.slots == ("image", "image.left", "audio", "text")
-    assert list(record.parts) == [
+    assert list(record.media) == [
         "image", "image.left", "audio", "text", "cls", "seg.npy", ".text", "png",
     ]  # fmt: skip
     assert record.metadata == {"n": 5}
     assert record.problems == {}
     content = path.read_bytes()
-    for number, part in zip([1, 2, 3, 4, 7, 8, 9, 10], record.parts.values(), strict=True):
-        assert isinstance(part, Member)
+    for number, part in zip([1, 2, 3, 4, 7, 8, 9, 10], record.media.values(), strict=True):
+        assert isinstance(part, TarMemberRef)
         assert content[part.offset : part.offset + part.size] == b"%d" % number
 
 
@@ -179,7 +179,7 @@ def test_what_is_unsafe_or_cut_is_a_problem_of_its_slot(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"b.txt": b"x", "a.txt": b"x", "a.pkl": b"x"}, a_jpg="/x")
     _, record = records_of(path)
     assert reasons(record) == {"image": "unsafe", "pkl": "unsafe"}
-    assert list(record.parts) == ["text"]
+    assert list(record.media) == ["text"]
     path.write_bytes(write_tar(path, {"a.txt": b"x", "a.png": b"y" * 999}).read_bytes()[:2000])
     record, damage = records_of(path)
     assert (reasons(record), reasons(damage)) == ({"image": "damaged_shard"}, {"": "damaged_shard"})
@@ -195,7 +195,7 @@ def test_a_second_member_of_a_name_is_told_and_the_first_is_used(tmp_path):
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     (record,) = records_of(path)
-    assert record.parts["image"].size == 1
+    assert record.media["image"].size == 1
     assert reasons(record) == {"jpg": "duplicate"}
 
 
@@ -206,7 +206,7 @@ def test_a_second_member_of_a_name_is_told_and_the_first_is_used(tmp_path):
 )
 def test_a_json_that_cannot_be_read_costs_the_metadata_alone(tmp_path, content):
     (record,) = records_of(write_tar(tmp_path / "a.tar", {"a.json": content, "a.txt": b"x"}))
-    assert list(record.parts) == ["text"]
+    assert list(record.media) == ["text"]
     assert reasons(record) == {"json": "undecodable"} or record.metadata["x"]
 
 
@@ -219,7 +219,7 @@ def test_records_behind_the_damage_stay_in_the_account_where_a_table_knows_them(
     path.write_bytes(path.read_bytes()[:cut])
     records = records_of(path)
     assert [record.key for record in records] == ["k0", "k1", "k2", "k3"]
-    usable = [record.key for record in records if "text" in record.parts]
+    usable = [record.key for record in records if "text" in record.media]
     assert usable == ["k0", "k1"][:whole]
     assert all(reasons(record) for record in records[2:])
     assert {r.problems[""][0] for r in records[2:]} == {"damaged_shard"}
@@ -288,7 +288,7 @@ def test_every_ugly_tar_gives_records_that_a_plan_can_hold_or_is_refused(real_da
             continue  # no sample in it
         plan = make_plan(records, str(tmp_path / path.name), config_hash="h", layout=Layout(500))
         assert plan.records == len(records)
-        assert all(reasons(record) or record.parts for record in records)
+        assert all(reasons(record) or record.media for record in records)
         json.dumps([record.key for record in records], ensure_ascii=False).encode()
 
 

@@ -1,4 +1,4 @@
-from mmfeat.records.splits import NAMES, SPLITS, split_of_folder
+from mmfeat.records.split_names import SPLIT_NAMES, SPLITS, split_of_folder
 
 
 def test_a_folder_is_a_split_whatever_its_case_and_dialect():
@@ -8,4 +8,4 @@ def test_a_folder_is_a_split_whatever_its_case_and_dialect():
 
 
 def test_every_name_leads_to_one_of_the_three():
-    assert set(NAMES.values()) == set(SPLITS)
+    assert set(SPLIT_NAMES.values()) == set(SPLITS)

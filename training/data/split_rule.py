@@ -1,0 +1,136 @@
+"""Assign records to the splits train, val and test.
+
+The model keeps the rule, so a record always falls into the same split.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mmfeat.records.split_names import SPLIT_NAMES, SPLITS
+
+TRAIN, VAL, TEST = SPLITS
+UNASSIGNED = ""
+"""The split of a row whose split column holds none of the known names."""
+
+_CODES = (*SPLITS, UNASSIGNED)
+
+CUTS = (0.8, 0.9)
+"""Hash values where train and val end."""
+
+CARVED_FRACTION = 0.1
+"""Fraction of the training rows that become validation if the split column has no val rows."""
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """Rule that maps a row's key, group and split column to a split."""
+
+    column: str = ""
+    """Split column of the samples table. Empty = 80/10/10 by a hash."""
+    group: str = ""
+    """Column whose value is hashed, so that all rows of a value share a split. Empty = the key."""
+    cuts: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Label → hash values where train and val end, for a stratified split. Empty = `CUTS`."""
+    carve: bool = False
+    """Whether a tenth of the training rows, chosen by hash, is validation."""
+
+    def __post_init__(self) -> None:
+        # JSON has no tuples; a rule read from config.json has lists.
+        cuts = {label: (first, second) for label, (first, second) in self.cuts.items()}
+        object.__setattr__(self, "cuts", cuts)
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the samples table that the rule reads."""
+        return [name for name in (self.column, self.group) if name]
+
+    def hash_inputs(self, keys: Sequence[str], groups: Sequence[object]) -> list[str]:
+        """Return the text to hash for each row: its group, or its key if it has no group."""
+        if not self.group:
+            return list(keys)
+        return [
+            key if group is None else str(group) for key, group in zip(keys, groups, strict=True)
+        ]
+
+    def assign(
+        self,
+        hash_inputs: Sequence[str],
+        values: Iterable[object] = (),
+        labels: Iterable[object] = (),
+    ) -> np.ndarray:
+        """Return the split of each row: `train`, `val`, `test` or `UNASSIGNED`.
+
+        Args:
+            hash_inputs: result of `hash_inputs`.
+            values: values of the split column. Ignored without a split column.
+            labels: targets as text. Ignored without cuts.
+        """
+        if self.column:
+            splits = [SPLIT_NAMES.get(str(value).strip().lower(), UNASSIGNED) for value in values]
+        elif self.cuts:
+            splits = [
+                _split_of(text, self.cuts.get(str(label), CUTS))
+                for text, label in zip(hash_inputs, labels, strict=True)
+            ]
+        else:
+            splits = [_split_of(text, CUTS) for text in hash_inputs]
+        if self.carve:
+            splits = [
+                VAL if split == TRAIN and hash_fraction(text, "carve") < CARVED_FRACTION else split
+                for text, split in zip(hash_inputs, splits, strict=True)
+            ]
+        return np.array(splits, dtype="<U5")
+
+    def __str__(self) -> str:
+        if self.column:
+            text = f"column {self.column!r}"
+        else:
+            text = f"80/10/10 by a hash of {f'column {self.group!r}' if self.group else 'the key'}"
+        if self.cuts:
+            text += ", stratified by label"
+        return f"{text}, validation carved from train" if self.carve else text
+
+
+def encode_splits(splits: np.ndarray) -> np.ndarray:
+    """Return split names as int8 codes: one byte per row instead of twenty."""
+    return np.select([splits == name for name in _CODES], np.arange(len(_CODES), dtype=np.int8))
+
+
+def decode_split(code: int) -> str:
+    """Return the split name of a code from `encode_splits`."""
+    return _CODES[code]
+
+
+def stratified_cuts(
+    labels: Sequence[object], fractions: np.ndarray
+) -> dict[str, tuple[float, float]]:
+    """Return cuts that split the rows of each label 80/10/10.
+
+    A label with fewer than ten rows gets no cuts of its own.
+
+    Args:
+        labels: label of each row; None = no label.
+        fractions: hash value of each row, shape (rows,).
+    """
+    names = np.array([None if label is None else str(label) for label in labels], object)
+    cuts = {}
+    for name in sorted({name for name in names if name is not None}):
+        ordered = np.sort(fractions[names == name])
+        if len(ordered) >= 10:
+            first, second = (ordered[round(cut * len(ordered))] for cut in CUTS)
+            cuts[name] = (float(first), float(second))
+    return cuts
+
+
+def hash_fraction(text: str, salt: str) -> float:
+    """Return a number in [0, 1) that depends only on the text and the salt."""
+    digest = hashlib.sha256(f"{salt}\n{text}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def _split_of(text: str, cuts: tuple[float, float]) -> str:
+    value = hash_fraction(text, "split")
+    return TRAIN if value < cuts[0] else VAL if value < cuts[1] else TEST
