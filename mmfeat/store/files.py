@@ -1,7 +1,7 @@
-"""Files through fsspec: a path is local, `memory://`, `gs://`, `s3://`, `http://`, alike.
+"""Files through fsspec: a path is local or a URL (`memory://`, `gs://`, `s3://`, `http://`).
 
-A file appears whole or not at all. Local ones are written under a temporary name and renamed;
-remote ones are built on local disk and put in one piece.
+Writes are atomic. A local file is written under a temporary name and renamed; a remote file is
+written to local disk and uploaded in one piece.
 """
 
 import hashlib
@@ -24,44 +24,44 @@ _TEMPORARY = ".tmp-"
 
 
 def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system of a path and the path as that file system names it.
+    """Return the file system of a path, and the path without its protocol.
 
     Raises:
-        MmfeatError: no such protocol, or the package behind it is not installed.
+        MmfeatError: the protocol is unknown, or its package is not installed.
     """
     try:
         return fsspec.core.url_to_fs(os.fspath(path))
     except (ValueError, ImportError) as error:
         raise MmfeatError(
             f"cannot open {path}: {error}",
-            cure="Install the fsspec package of that protocol (gcsfs, s3fs, …) or use a local path",
+            cure="Install the fsspec package of the protocol (gcsfs, s3fs, …) or use a local path",
         ) from error
 
 
 def join(base: str, *names: str) -> str:
-    """`base/name/…`, for local paths and URLs."""
+    """Join path components, for local paths and URLs."""
     return posixpath.join(base, *names)
 
 
 def is_local(path: str) -> bool:
-    """Whether the path lies on this machine's disk."""
+    """Return whether the path is on a local disk."""
     return isinstance(filesystem(path)[0], LocalFileSystem)
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file or folder at the path."""
+    """Return whether the path is a file or a folder."""
     fs, name = filesystem(path)
     return bool(fs.exists(name))
 
 
 def is_folder(path: str) -> bool:
-    """Whether there is a folder at the path."""
+    """Return whether the path is a folder."""
     fs, name = filesystem(path)
     return bool(fs.isdir(name))
 
 
 def size(path: str) -> int | None:
-    """Bytes in the regular file at the path; None where there is none."""
+    """Return the size of a regular file in bytes, or None if there is none."""
     fs, name = filesystem(path)
     try:
         info = fs.info(name)
@@ -70,8 +70,8 @@ def size(path: str) -> int | None:
     return info["size"] if info["type"] == "file" else None
 
 
-def names_in(folder: str) -> list[str]:
-    """Sorted names of what lies directly in a folder; empty where there is no such folder."""
+def list_names(folder: str) -> list[str]:
+    """List the names in a folder, sorted; empty if the folder does not exist."""
     fs, name = filesystem(folder)
     try:
         entries = fs.ls(name, detail=False, refresh=True)
@@ -81,21 +81,21 @@ def names_in(folder: str) -> list[str]:
 
 
 def open_input(path: str) -> IO[bytes]:
-    """The file at the path, for reading bytes."""
+    """Open a file for reading bytes."""
     fs, name = filesystem(path)
     file: IO[bytes] = fs.open(name, "rb")
     return file
 
 
 def remove(path: str) -> None:
-    """Remove a file or a folder with all that is in it; nothing there is fine."""
+    """Remove a file or a folder with its content, if it exists."""
     fs, name = filesystem(path)
     if fs.exists(name):
         fs.rm(name, recursive=True)
 
 
-class Output:
-    """A file being written: counts and hashes what passes, so that nothing is read twice."""
+class OutputFile:
+    """A file open for writing. It counts and hashes the bytes, so that nothing is read again."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -111,23 +111,23 @@ class Output:
         return view.nbytes
 
     def tell(self) -> int:
-        """Bytes written so far."""
+        """Return the number of bytes written."""
         return self.bytes
 
     def flush(self) -> None:
-        """Hand what is buffered to the system."""
+        """Flush the buffer of the file."""
         self._file.flush()
 
     closed = False
 
-    def describe(self) -> dict[str, Any]:
-        """What a receipt says of the file."""
+    def info(self) -> dict[str, Any]:
+        """Return the size and the sha256 of the file, as receipts record them."""
         return {"bytes": self.bytes, "sha256": self._hash.hexdigest()}
 
 
 @contextmanager
-def create(path: str) -> Iterator[Output]:
-    """Write a file that appears at `path` only when the block ends well."""
+def create(path: str) -> Iterator[OutputFile]:
+    """Create a file that appears at `path` only if the block ends without an error."""
     fs, name = filesystem(path)
     local = isinstance(fs, LocalFileSystem)
     folder = posixpath.dirname(name)
@@ -141,7 +141,7 @@ def create(path: str) -> Iterator[Output]:
         os.close(handle)
     try:
         with open(temporary, "wb") as file:
-            yield (output := Output(file))
+            yield (output := OutputFile(file))
             output.flush()
             if local:
                 os.fsync(file.fileno())
@@ -156,7 +156,7 @@ def create(path: str) -> Iterator[Output]:
 
 
 def remove_temporaries(folder: str) -> None:
-    """Remove what a killed run left half-written in a local folder and those below it."""
+    """Remove the temporary files of killed runs from a local folder and its subfolders."""
     fs, name = filesystem(folder)
     if not isinstance(fs, LocalFileSystem):
         return
@@ -167,14 +167,14 @@ def remove_temporaries(folder: str) -> None:
 
 
 def write_json(path: str, value: Any) -> None:
-    """Write a JSON document, whole or not at all."""
+    """Write a JSON document."""
     text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=False) + "\n"
     with create(path) as output:
         output.write(text.encode())
 
 
 def read_json(path: str) -> Any:
-    """The JSON document at the path; None where there is none or it is not JSON."""
+    """Read a JSON document; None if the file does not exist or is not JSON."""
     try:
         with open_input(path) as file:
             return json.loads(file.read())
@@ -184,7 +184,7 @@ def read_json(path: str) -> Any:
 
 @contextmanager
 def local_copy(path: str) -> Iterator[str]:
-    """A local path of the file, for readers that map memory; remote files are fetched."""
+    """Return a local path of a file, for readers that map memory. Remote files are downloaded."""
     fs, name = filesystem(path)
     if isinstance(fs, LocalFileSystem):
         yield name

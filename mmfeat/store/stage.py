@@ -1,6 +1,6 @@
-"""What every stage is: tasks from a plan, one shard a task, a manifest at the end.
+"""The base class of a pipeline stage: plan tasks, process one shard per task, write the manifest.
 
-The unit of work is one shard. Only tasks and receipts pass between steps, so a stage runs the
+The unit of work is one shard. Only tasks and shard names pass between steps, so a stage runs the
 same way in one process and on a thousand workers.
 """
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store.directory import Receipt
+from mmfeat.store.manifest import finished_manifest
+from mmfeat.store.receipts import Receipt
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class ShardTask:
 
     Attributes:
         shard: its name, `00000`.
-        records: input records in it, to show progress by.
-        done: whether it has its receipts from an earlier run.
+        records: number of input records, for the progress bar.
+        done: whether an earlier run has made the shard.
     """
 
     shard: str
@@ -29,7 +30,7 @@ class ShardTask:
 
 
 class RunStoppedError(MmfeatError):
-    """Nothing more is to be made: shards not begun are left alone, committed ones stay."""
+    """The run must stop: no further shard is started, committed shards stay."""
 
 
 class Stage(ABC):
@@ -37,41 +38,43 @@ class Stage(ABC):
 
     name: str
     output: str
-    """The directory the stage makes."""
+    """The directory that the stage writes."""
+    config_hash: str = ""
+    """Hash of the configuration; `plan` sets it."""
     processes: int = 1
-    """Processes that may make shards side by side on this machine; 0 = as many as pay."""
+    """Processes that make shards in parallel on this machine; 0 = choose."""
 
     @abstractmethod
     def plan(self) -> list[ShardTask]:
-        """Claim the output and say which shards it will have, the same for the same input.
+        """Open the output directory and list its shards. The same input gives the same list.
 
         Raises:
-            MmfeatError: the input or the output directory does not fit.
+            MmfeatError: the input or the output directory cannot be used.
         """
 
     def load(self) -> Any:
-        """Load what workers share, once a process: encoders, a model."""
+        """Load what the tasks of a process share, such as encoders or a model."""
         return None
 
     @abstractmethod
     def process(self, task: ShardTask, loaded: Any) -> Receipt:
-        """Make one shard and write its receipts; what was there without one is written anew."""
+        """Make one shard and write its receipt. Files without a receipt are overwritten."""
 
     @abstractmethod
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Write the manifest from the receipts of all shards and return it.
 
         Raises:
-            MmfeatError: shards are missing, or nothing usable came out.
+            MmfeatError: shards are missing, or no record is usable.
         """
 
-    def tidy(self, shards: Sequence[str]) -> None:  # noqa: B027 - most stages have nothing to do
-        """Remove what the finished store does not need; comes last, once."""
+    def clean_up(self, shards: Sequence[str]) -> None:  # noqa: B027 - most stages need nothing
+        """Remove files that the finished store does not need. Called once, after `finish`."""
 
-    @abstractmethod
-    def finished(self) -> dict[str, Any] | None:
-        """The manifest, when an earlier run finished this very work."""
+    def finished_manifest(self) -> dict[str, Any] | None:
+        """Return the manifest if an earlier run finished the same work, else None."""
+        return finished_manifest(self.output, self.config_hash)
 
-    def facts(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """What the closing table says beyond the account: name → fact."""
+    def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Return additional lines of the closing summary: name → value."""
         return {}

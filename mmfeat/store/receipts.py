@@ -1,0 +1,185 @@
+"""Receipts: what happened to each shard.
+
+A shard without a valid receipt does not exist. In every receipt, and over the whole store,
+records in = records out + records rejected.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mmfeat.errors import MmfeatError
+from mmfeat.store import files
+
+
+@dataclass
+class Receipt:
+    """The counts and files of one shard."""
+
+    shard: str
+    config_hash: str
+    records: int
+    """Input records."""
+    out: int
+    """Usable output records."""
+    rejected: dict[str, int] = field(default_factory=dict)
+    """Reason → records that are not in the output."""
+    status: dict[str, int] = field(default_factory=dict)
+    """`ok`, `partial`, `failed` → records."""
+    problems: dict[str, int] = field(default_factory=dict)
+    """Reason → records that lack a part, in the output or not."""
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """File name → bytes and sha256."""
+    keys_sha256: str = ""
+    source: dict[str, Any] = field(default_factory=dict)
+    """What the shard was made from."""
+    bytes_read: int = 0
+    seconds: float = 0.0
+
+    def write(self, folder: str) -> None:
+        """Commit the shard: check the counts, then write the receipt."""
+        if self.records != self.out + sum(self.rejected.values()):
+            raise AssertionError(
+                f"shard {self.shard}: {self.records} records in, {self.out} out and "
+                f"{sum(self.rejected.values())} rejected do not add up"
+            )
+        files.write_json(files.join(folder, f"{self.shard}_stats.json"), asdict(self))
+
+
+def read_receipt(
+    folder: str, shard: str, config_hash: str = "", *, unchecked_file: str = ""
+) -> Receipt | None:
+    """Read the receipt of a shard.
+
+    A receipt is valid while each of its files exists with the recorded size.
+
+    Args:
+        folder: the store.
+        shard: name of the shard.
+        config_hash: the configuration the shard must be made with; empty = any.
+        unchecked_file: a file of the shard whose size is not checked.
+
+    Returns:
+        None if the shard has no valid receipt and must be made (again).
+    """
+    data = files.read_json(files.join(folder, f"{shard}_stats.json"))
+    try:
+        receipt = Receipt(**data)
+    except TypeError:
+        return None
+    if config_hash and receipt.config_hash != config_hash:
+        return None
+    for name, info in receipt.files.items():
+        if name != unchecked_file and files.size(files.join(folder, name)) != info["bytes"]:
+            return None
+    return receipt
+
+
+def require_receipts(
+    folder: str, shards: Iterable[str], *, failures_in: str | None = None
+) -> list[Receipt]:
+    """Read the receipts of all shards of a store, in order.
+
+    Args:
+        folder: where the receipts are.
+        shards: names of the shards.
+        failures_in: where failures are recorded, if not in the same folder.
+
+    Raises:
+        MmfeatError: shards are missing. The error has the reason of the first failed shard.
+    """
+    receipts, missing = [], []
+    for shard in shards:
+        receipt = read_receipt(folder, shard)
+        if receipt:
+            receipts.append(receipt)
+        else:
+            missing.append(shard)
+    if missing:
+        failures = read_failures(failures_in or folder)
+        reason = next((f": {failures[shard]}" for shard in missing if shard in failures), "")
+        raise MmfeatError(
+            f"{len(missing)} of {len(missing) + len(receipts)} shards of {folder} are missing, "
+            f"first {missing[0]}{reason}",
+            cure="Run the same command again; it makes the missing shards only",
+        )
+    return receipts
+
+
+def remove_shard(folder: str, receipt: Receipt) -> None:
+    """Remove a shard. The receipt goes first: without it the shard does not exist."""
+    for name in (f"{receipt.shard}_stats.json", *receipt.files):
+        files.remove(files.join(folder, name))
+
+
+def write_failure(folder: str, shard: str, error: str) -> None:
+    """Record why a shard failed. The run continues, and the next run makes the shard."""
+    path = files.join(folder, f"{shard}_failed.json")
+    files.write_json(path, {"shard": shard, "error": error})
+
+
+def clear_failure(folder: str, shard: str) -> None:
+    """Remove the failure record of a shard that was made since."""
+    files.remove(files.join(folder, f"{shard}_failed.json"))
+
+
+def read_failures(folder: str) -> dict[str, str]:
+    """Return the error of each failed shard: shard → error."""
+    failures = {}
+    for name in files.list_names(folder):
+        if name.endswith("_failed.json"):
+            record = files.read_json(files.join(folder, name)) or {}
+            failures[name.removesuffix("_failed.json")] = str(record.get("error"))
+    return failures
+
+
+def sum_receipts(receipts: Iterable[Receipt]) -> dict[str, Any]:
+    """Add up receipts and check that in = out + rejected."""
+    totals: dict[str, Any] = {"records": 0, "out": 0, "bytes_read": 0, "bytes_written": 0}
+    counters: dict[str, Counter[str]] = {
+        "rejected": Counter(), "status": Counter(), "problems": Counter()
+    }  # fmt: skip
+    for receipt in receipts:
+        totals["records"] += receipt.records
+        totals["out"] += receipt.out
+        totals["bytes_read"] += receipt.bytes_read
+        totals["bytes_written"] += sum(info["bytes"] for info in receipt.files.values())
+        for name, counter in counters.items():
+            counter.update(getattr(receipt, name))
+    totals |= {name: dict(sorted(counter.items())) for name, counter in counters.items()}
+    if totals["records"] != totals["out"] + sum(totals["rejected"].values()):
+        raise AssertionError(f"the totals of the store do not add up: {totals}")
+    return totals
+
+
+def subtract(totals: dict[str, Any], reasons: Counter[str], status: str) -> dict[str, Any]:
+    """Remove rejected rows from the totals.
+
+    Args:
+        totals: as `sum_receipts` returns them.
+        reasons: reason → rows to remove.
+        status: the status of these rows.
+    """
+    return totals | {
+        "records": totals["records"] - reasons.total(),
+        "rejected": dict(sorted((Counter(totals["rejected"]) - reasons).items())),
+        "status": dict(
+            sorted((Counter(totals["status"]) - Counter({status: reasons.total()})).items())
+        ),
+        "problems": dict(sorted((Counter(totals["problems"]) - reasons).items())),
+    }
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Format counts for a message: `{"image:missing": 3}` → `image:missing 3`."""
+    return ", ".join(f"{name} {number}" for name, number in counts.items())
+
+
+def keys_digest(keys: Iterable[str]) -> str:
+    """Return the sha256 of the keys of a shard in order. Tables with equal digests align."""
+    sha256 = hashlib.sha256()
+    for key in keys:
+        sha256.update(key.encode() + b"\n")
+    return sha256.hexdigest()
