@@ -28,7 +28,7 @@ from mmfeat.encoders.preprocessing import Picture
 from mmfeat.encoders.runtime import Runtime, devices_of, versions
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError
-from mmfeat.media.audio import read_sound
+from mmfeat.media.audio import load_audio
 from mmfeat.store import files
 
 _MAX_SECONDS = 600
@@ -119,7 +119,7 @@ class ExportedProgram(Encoder):
         """uint8 [3, size, size] of a picture, float32 [rate · seconds] of a sound."""
         if self._picture is not None:
             return self._picture.decode(data)
-        found = read_sound(data, self._rate, self._seconds)
+        found = load_audio(data, self._rate, self._seconds)
         return np.pad(found, (0, self._samples - len(found)))
 
     def encode(self, batch: Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:

@@ -1,8 +1,8 @@
-"""Sound files checked, within bounds: the one place where untrusted sound files are opened.
+"""Decode audio with limits. The only place that opens untrusted audio files.
 
-libsndfile reads WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, AU, CAF and more; what it cannot (AAC,
-WMA) is `undecodable`. A few bytes of silence may stand for hours: nothing decoded is kept, and
-what is decoded is bounded.
+libsndfile reads WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, AU, CAF and more. Formats it cannot read
+(AAC, WMA) are `undecodable`. A few bytes of silence may stand for hours, so checks keep no decoded
+samples and decoding is bounded.
 """
 
 import io
@@ -18,24 +18,24 @@ import numpy as np
 from mmfeat.errors import RecordError
 
 MAX_SAMPLES = 2**31
-"""Frames times channels: six hours of stereo at 48 kHz pass."""
+"""Frames times channels. Enough for six hours of stereo at 48 kHz."""
 MAX_CHANNELS = 64
 MIN_RATE, MAX_RATE = 1000, 768_000
-"""Samples in a second of what is resampled: a file may claim any, and filters grow with it."""
-_BLOCK = 64 * 1024
-_UNKNOWN = 2**63 - 1
-"""What libsndfile says of a stream that was written without knowing its end (FLAC from a pipe)."""
+"""Sample rates that can be resampled. A file may declare any rate, and filters grow with it."""
+_BLOCK_FRAMES = 64 * 1024
+_UNKNOWN_LENGTH = 2**63 - 1
+"""libsndfile's length of a stream whose writer did not know its end (FLAC from a pipe)."""
 
 
 @dataclass(frozen=True, slots=True)
-class SoundInfo:
-    """What is known of a sound.
+class AudioInfo:
+    """Properties of an audio file.
 
     Attributes:
-        frames: points in time; those that were decoded, if they were, else what the header says.
-        sample_rate: frames in a second.
-        channels: samples in a frame.
-        extension: what a file of that format is called.
+        frames: number of decoded frames; if not decoded, the number in the header.
+        sample_rate: frames per second.
+        channels: samples per frame.
+        extension: file extension of the format.
     """
 
     frames: int
@@ -44,89 +44,89 @@ class SoundInfo:
     extension: str
 
 
-def check_sound(data: bytes, *, decode: bool) -> SoundInfo:
-    """Opens a sound, and decodes it to its end where asked.
+def check_audio(data: bytes, *, decode: bool) -> AudioInfo:
+    """Open an audio file and optionally decode it to its end.
 
-    A file that ends earlier than its header says is fine as long as the format allows it (WAV does,
-    FLAC does not) and there is something to hear: cutting is what recorders do when they stop.
+    A file that ends before its declared length is valid if its format allows it (WAV does, FLAC
+    does not) and it has frames: recorders that are stopped write such files.
 
     Args:
-        data: the file's bytes.
-        decode: read all frames; else only the header, as long as it tells how many there are.
+        data: content of the file.
+        decode: decode all frames. False = read only the header, if it has the number of frames.
 
     Raises:
-        RecordError: `undecodable`, `empty` where there are no frames, or `too_large`.
+        RecordError: `undecodable`, `empty` for no frames, or `too_large`.
     """
-    with opened(data) as file:
+    with open_audio(data) as file:
         frames, channels = file.frames, file.channels
-        if frames != _UNKNOWN:
+        if frames != _UNKNOWN_LENGTH:
             _check_length(frames, channels)
-        if frames and (decode or frames == _UNKNOWN):
-            frames = _decoded(file, channels)
+        if frames and (decode or frames == _UNKNOWN_LENGTH):
+            frames = _count_frames(file, channels)
         if not frames:
             raise RecordError("empty", "no frames")
-        return SoundInfo(frames, file.samplerate, channels, file.format.lower())
+        return AudioInfo(frames, file.samplerate, channels, file.format.lower())
 
 
-def read_sound(data: bytes, rate: int, seconds: float) -> np.ndarray:
-    """The beginning of a sound, its channels averaged, at another sampling rate.
+def load_audio(data: bytes, rate: int, seconds: float) -> np.ndarray:
+    """Decode the start of an audio file to mono, at another sample rate.
 
     Args:
-        data: the file's bytes.
-        rate: samples in a second, of what is returned.
-        seconds: how much is read at most.
+        data: content of the file.
+        rate: sample rate of the result.
+        seconds: maximum duration.
 
     Returns:
-        float32, shape (samples,), at most `rate * seconds` of them.
+        float32, shape (samples,), at most `rate * seconds` samples.
 
     Raises:
-        RecordError: `undecodable`, a sample that is no number too; `empty`; `too_large`.
+        RecordError: `undecodable`, also for NaN and infinite samples; `empty`; `too_large`.
     """
-    with opened(data) as file:
+    with open_audio(data) as file:
         if not MIN_RATE <= file.samplerate <= MAX_RATE:
             raise RecordError(
                 "undecodable", f"{file.samplerate} Hz; {MIN_RATE} to {MAX_RATE} Hz are read"
             )
-        mono = _mono(file, math.ceil(seconds * file.samplerate))
+        mono = _read_mono(file, math.ceil(seconds * file.samplerate))
         if not len(mono):
             raise RecordError("empty", "no frames")
         if not np.isfinite(mono).all():
             raise RecordError("undecodable", "samples that are no numbers")
-        return _resampled(mono, file.samplerate, rate)[: int(rate * seconds)]
+        return _resample(mono, file.samplerate, rate)[: int(rate * seconds)]
 
 
 @contextmanager
-def opened(data: bytes) -> Iterator[Any]:
-    """A file of soundfile's; whatever goes wrong with it is a RecordError.
+def open_audio(data: bytes) -> Iterator[Any]:
+    """Open a `soundfile.SoundFile` and turn any error into a `RecordError`.
 
-    Its header's length is not to be trusted, and it does not seek: read until nothing comes.
+    The length in the header may be wrong and the file does not seek: read until the end.
     """
     import soundfile
 
     try:
         if not data:
             raise RecordError("undecodable", "the file is empty")
-        with soundfile.SoundFile(_Bytes(data)) as file:
+        with soundfile.SoundFile(_SafeBytesIO(data)) as file:
             if file.channels > MAX_CHANNELS:
                 raise RecordError(
                     "too_large", f"{file.channels} channels; at most {MAX_CHANNELS} are read"
                 )
-            # After each block soundfile seeks to where it is already; at the end of a stream of
-            # unknown length that fails. It leaves it be in files that cannot seek.
+            # After each block, soundfile seeks to its own position in a seekable file. At the
+            # end of a stream of unknown length that fails.
             file.seekable = lambda: False
             yield file
     except RecordError:
         raise
     except soundfile.LibsndfileError as error:
-        # Without its prefix, which holds an address that differs from run to run.
+        # The prefix of the message has a memory address, which differs in each run.
         raise RecordError("undecodable", f"libsndfile: {error.error_string}") from error
     except Exception as error:
         raise RecordError("undecodable", f"{type(error).__name__}: {error}") from error
 
 
-class _Bytes(io.BytesIO):
-    """Bytes in which a seek to nowhere is no error: libsndfile tries it in damaged files, and an
-    exception could not pass through C; it would be printed."""
+class _SafeBytesIO(io.BytesIO):
+    """Ignores invalid seeks. libsndfile makes them in damaged files, and an exception cannot pass
+    through C: Python would print it."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         try:
@@ -135,34 +135,34 @@ class _Bytes(io.BytesIO):
             return self.tell()
 
 
-def _decoded(file: Any, channels: int) -> int:
-    """The number of frames that can be read."""
-    block = bytearray(_BLOCK * channels * 4)
+def _count_frames(file: Any, channels: int) -> int:
+    """Decode to the end and return the number of frames."""
+    block = bytearray(_BLOCK_FRAMES * channels * 4)
     frames = 0
-    while read := file.buffer_read_into(block, dtype="float32"):
-        frames += read
+    while block_frames := file.buffer_read_into(block, dtype="float32"):
+        frames += block_frames
         _check_length(frames, channels)
     return frames
 
 
-def _mono(file: Any, most: int) -> np.ndarray:
-    """At most so many frames from the start, channels averaged: float32."""
-    block = np.empty((_BLOCK, file.channels), np.float32)
+def _read_mono(file: Any, max_frames: int) -> np.ndarray:
+    """Read frames from the start and average their channels: float32, shape (frames,)."""
+    block = np.empty((_BLOCK_FRAMES, file.channels), np.float32)
     parts: list[np.ndarray] = []
-    left = most
-    while left and (read := file.buffer_read_into(block[:left], dtype="float32")):
-        parts.append(block[: min(read, left)].mean(axis=1))
-        left -= read
+    left = max_frames
+    while left and (count := file.buffer_read_into(block[:left], dtype="float32")):
+        parts.append(block[: min(count, left)].mean(axis=1))
+        left -= count
     return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
-def _resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    if rate == wanted:
+def _resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
+    if rate == target_rate:
         return samples
     from scipy.signal import resample_poly
 
-    # 44100 to 48000 Hz is 160/147; an odd rate is met to within a few millionths.
-    ratio = Fraction(wanted, rate).limit_denominator(1000)
+    # 44100 to 48000 Hz is 160/147. The bound makes unusual rates wrong by a few millionths.
+    ratio = Fraction(target_rate, rate).limit_denominator(1000)
     return resample_poly(samples, ratio.numerator, ratio.denominator).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a part, wherever it is: bounded in size, and every trouble a reason."""
+"""Fetch the bytes of a media reference, with a size limit. Every failure is a `RecordError`."""
 
 import base64
 import binascii
@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mmfeat.errors import RecordError
-from mmfeat.media.http import HttpReader
+from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.media.http_client import HttpClient
 from mmfeat.records.media_ref import (
     Base64Ref,
     BytesRef,
@@ -21,18 +21,18 @@ from mmfeat.records.media_ref import (
 )
 from mmfeat.store import files
 
-_PAUSE = 0.2
-"""Seconds to wait before another try at a file of another machine; they grow with each."""
+RETRY_PAUSE = 0.2
+"""Seconds before the first retry of a remote file; the pause grows with each retry."""
 
 
 @dataclass(frozen=True)
-class Connection:
-    """How files are fetched by http and https.
+class HttpSettings:
+    """Settings for HTTP and HTTPS.
 
     Attributes:
-        timeout: seconds to wait for an answer, or for its next bytes.
-        retries: tries after the first where a server is busy or breaks off.
-        per_host: connections to one host at a time.
+        timeout: seconds to wait for a connection, and between two reads.
+        retries: retries after a broken connection or a busy server.
+        per_host: maximum number of connections per host.
     """
 
     timeout: float = 30.0
@@ -41,125 +41,127 @@ class Connection:
 
 
 @dataclass(frozen=True)
-class ContentReader:
-    """Reads parts.
+class MediaFetcher:
+    """Fetches media from files, URLs, tars and table cells.
 
     Args:
-        max_bytes: a larger part is not read.
-        connection: how files are fetched by http.
+        max_bytes: larger media are refused.
+        http: settings for HTTP.
     """
 
     max_bytes: int
-    connection: Connection = field(default_factory=Connection)
+    http: HttpSettings = field(default_factory=HttpSettings)
 
-    def read(self, part: MediaRef) -> bytes:
-        """The bytes of a part, at least one.
+    def fetch(self, ref: MediaRef) -> bytes:
+        """Return the bytes of a reference, at least one.
 
         Raises:
-            RecordError: it is not there, not readable, empty, too large, or no base64.
+            RecordError: the media are missing, unreadable, empty, too large, or not base64.
         """
-        content = self._content(part)
+        content = self._read(ref)
         if len(content) > self.max_bytes:
-            raise RecordError("too_large", f"{part.name}: more than {self.max_bytes} bytes")
+            raise RecordError("too_large", f"{ref.name}: more than {self.max_bytes} bytes")
         if not content:
-            raise RecordError("empty", part.name)
+            raise RecordError("empty", ref.name)
         return content
 
-    def _content(self, part: MediaRef) -> bytes:
-        match part:
+    def _read(self, ref: MediaRef) -> bytes:
+        match ref:
             case TextRef(value):
-                return _utf8(value)
+                return _encode_utf8(value)
             case FileRef(path):
-                return self._file(path)
+                return self._read_file(path)
             case TarMemberRef():
-                return self._member(part)
+                return self._read_member(ref)
             case Base64Ref(value):
-                return _decoded(value, part.name)
+                return _decode_base64(value, ref.name)
             case BytesRef(data):
                 return data
             case ParquetCellRef():
-                raise AssertionError("cells are read in the order of their table, see cells.py")
+                raise AssertionError("parquet_media must resolve Parquet cells first")
 
     @cached_property
-    def _http(self) -> HttpReader:
-        return HttpReader(
+    def _http_client(self) -> HttpClient:
+        return HttpClient(
             max_bytes=self.max_bytes,
-            per_host=self.connection.per_host,
-            timeout=self.connection.timeout,
-            retries=self.connection.retries,
+            per_host=self.http.per_host,
+            timeout=self.http.timeout,
+            retries=self.http.retries,
         )
 
-    def _file(self, path: str) -> bytes:
+    def _read_file(self, path: str) -> bytes:
         try:
             if "://" not in path:
-                return self._local(path)
+                return self._read_local(path)
             if path.startswith(("http://", "https://")):
-                return self._http.read(path)
-            return self._remote(path)
+                return self._http_client.get(path)
+            return self._read_remote(path)
         except FileNotFoundError:
             raise RecordError("not_found", path) from None
-        except (OSError, ValueError, ImportError, files.MmfeatError) as error:
+        except (OSError, ValueError, ImportError, MmfeatError) as error:
             raise RecordError("unreadable", f"{path}: {error}") from error
 
-    def _local(self, path: str) -> bytes:
-        """A file of this machine; no pipe or device is waited for."""
+    def _read_local(self, path: str) -> bytes:
+        """Read a local file. Without O_NONBLOCK, opening a pipe would wait for a writer."""
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(handle, "rb", buffering=0) as file:
             info = os.fstat(handle)
             if not stat.S_ISREG(info.st_mode):
                 raise RecordError("unreadable", f"{path}: not a regular file")
-            self._bound(path, info.st_size)
-            # One byte more than it should have tells that it grew meanwhile.
+            self._check_size(path, info.st_size)
+            # One byte more shows if the file has grown.
             content = file.read(info.st_size + 1) or b""
             while len(content) < info.st_size and (more := file.read(info.st_size - len(content))):
                 content += more
         return content
 
-    def _remote(self, path: str) -> bytes:
-        """A file of another machine; what may pass is tried again."""
-        for tries_left in range(self.connection.retries, 0, -1):
+    def _read_remote(self, path: str) -> bytes:
+        """Read a remote file; retry errors that may be temporary."""
+        retries = self.http.retries
+        for retry in range(1, retries + 1):
             try:
-                return self._remote_once(path)
+                return self._read_remote_once(path)
             except (FileNotFoundError, PermissionError, IsADirectoryError):
                 raise
             except OSError:
-                time.sleep(_PAUSE * (1 + self.connection.retries - tries_left))
-        return self._remote_once(path)
+                time.sleep(RETRY_PAUSE * retry)
+        return self._read_remote_once(path)
 
-    def _remote_once(self, path: str) -> bytes:
+    def _read_remote_once(self, path: str) -> bytes:
         fs, name = files.filesystem(path)
         info = fs.info(name)
         if info["type"] != "file":
             raise RecordError("unreadable", f"{path}: a {info['type']}, not a file")
-        self._bound(path, info["size"] or 0)
+        self._check_size(path, info["size"] or 0)
         with fs.open(name, "rb") as file:
             content: bytes = file.read(self.max_bytes + 1)
         return content
 
-    def _member(self, part: TarMemberRef) -> bytes:
-        self._bound(part.name, part.size)
-        with files.open_input(part.tar) as tar:
-            tar.seek(part.offset)
-            content = tar.read(part.size)
-        if len(content) != part.size:
-            detail = f"{part.name}: {len(content)} of {part.size} bytes are there"
+    def _read_member(self, ref: TarMemberRef) -> bytes:
+        self._check_size(ref.name, ref.size)
+        with files.open_input(ref.tar) as tar:
+            tar.seek(ref.offset)
+            content = tar.read(ref.size)
+        if len(content) != ref.size:
+            detail = f"{ref.name}: {len(content)} of {ref.size} bytes are there"
             raise RecordError("damaged_shard", detail)
         return content
 
-    def _bound(self, name: str, size: int) -> None:
+    def _check_size(self, name: str, size: int) -> None:
         if size > self.max_bytes:
             raise RecordError("too_large", f"{name}: {size} bytes")
 
 
-def _utf8(value: str) -> bytes:
+def _encode_utf8(value: str) -> bytes:
     try:
         return value.encode()
     except UnicodeEncodeError as error:
         raise RecordError("undecodable", str(error)) from error
 
 
-def _decoded(value: str, name: str) -> bytes:
+def _decode_base64(value: str, name: str) -> bytes:
     try:
-        return base64.b64decode("".join(value.split()), validate=True)  # it may come in lines
+        # Base64 may be wrapped into lines.
+        return base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise RecordError("undecodable", f"{name}: no base64: {error}") from error

@@ -1,56 +1,58 @@
-"""The size of a picture whose header is by the book, without opening it.
+"""Read the size of a JPEG or PNG from its header, without Pillow.
 
-Pillow takes 20 to 30 µs to open a picture, a fifth of what a record costs in sharding; the headers
-that nearly all pictures have are told in 3. Whatever is not plain is left to Pillow: no answer
-here is never wrong, an answer means that Pillow opens it too and finds the same.
+Pillow takes 20 to 30 µs to open an image, a fifth of the time per record in sharding. This takes 3
+µs for common headers. It returns None for everything unusual: whenever it returns a size, Pillow
+opens the image and finds the same size.
 """
 
 import zlib
 
-_JPEG = b"\xff\xd8\xff"
-_SIZES_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
-_SKIPPED = frozenset({0xC4, 0xDD, 0xFE})
-"""Huffman tables, restart interval, comment: Pillow passes over them as well."""
+_JPEG_START = b"\xff\xd8\xff"
+_FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
+_SKIPPED_MARKERS = frozenset({0xC4, 0xDD, 0xFE})
+"""Huffman tables, restart interval, comment: Pillow skips them too."""
 
-_PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-_PNG_HEADER = 33
-_PNG_KINDS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+_PNG_HEADER_BYTES = 33
+_PNG_BIT_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+"""PNG color type → valid bit depths."""
 _FIXED_CHUNKS = {b"sRGB": 1, b"gAMA": 4, b"pHYs": 9}
-_LOOKED_AT = 1 << 16
+"""PNG chunk → its length."""
+_MAX_HEADER_BYTES = 1 << 16
 
 
-def plain_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a plain JPEG or PNG; None where it takes a closer look."""
-    if data.startswith(_JPEG):
-        return _jpeg_size(data)
-    if data.startswith(_PNG):
-        return _png_size(data)
+def read_header_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height of a common JPEG or PNG; None if Pillow must decide."""
+    if data.startswith(_JPEG_START):
+        return _read_jpeg_size(data)
+    if data.startswith(_PNG_START):
+        return _read_png_size(data)
     return None
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Segments up to the start of the scan: JFIF, tables, comments, one frame of 8 bits."""
-    position, end = 2, min(len(data), _LOOKED_AT)
+def _read_jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Walk the segments up to the scan: JFIF, tables, comments, and one frame of 8 bits."""
+    position, end = 2, min(len(data), _MAX_HEADER_BYTES)
     size: tuple[int, int] | None = None
     while position + 4 <= end:
         if data[position] != 0xFF:
             return None
         marker = data[position + 1]
         length = (data[position + 2] << 8) | data[position + 3]
-        content, following = position + 4, position + 2 + length
-        if length < 2 or following > end:
+        content, next_position = position + 4, position + 2 + length
+        if length < 2 or next_position > end:
             return None
-        if marker == 0xDA:
+        if marker == 0xDA:  # start of scan
             return size
         if marker == 0xE0:
             if data[content : content + 5] != b"JFIF\0" or length < 16:
                 return None
         elif marker == 0xDB:
-            if not _plain_tables(data, content, following):
+            if not _are_complete_tables(data, content, next_position):
                 return None
-        elif marker in _SIZES_MARKERS:
-            layers = data[content + 5]
-            if size or data[content] != 8 or layers not in (1, 3) or length != 8 + 3 * layers:
+        elif marker in _FRAME_MARKERS:
+            channels = data[content + 5]
+            if size or data[content] != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
                 return None
             size = (
                 (data[content + 3] << 8) | data[content + 4],
@@ -58,28 +60,30 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
             )
             if not all(size):
                 return None
-        elif marker not in _SKIPPED:
+        elif marker not in _SKIPPED_MARKERS:
             return None
-        position = following
+        position = next_position
     return None
 
 
-def _plain_tables(data: bytes, content: int, end: int) -> bool:
-    """Whether a segment holds whole quantization tables of 8 bits."""
+def _are_complete_tables(data: bytes, content: int, end: int) -> bool:
+    """Return whether a segment has complete 8-bit quantization tables only."""
     return (end - content) % 65 == 0 and all(data[at] < 16 for at in range(content, end, 65))
 
 
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    """IHDR, chunks of one known length, and then the first IDAT."""
-    if not _whole_chunk(data, 8, 13):
+def _read_png_size(data: bytes) -> tuple[int, int] | None:
+    """Walk IHDR and the chunks of fixed length up to the first IDAT."""
+    if not _is_valid_chunk(data, 8, 13):
         return None
-    depth, kind, compression, filtering, interlaced = data[24:29]
-    if depth not in _PNG_KINDS.get(kind, ()) or compression or filtering or interlaced > 1:
+    bit_depth, color_type, compression, filter_method, interlace = data[24:29]
+    if bit_depth not in _PNG_BIT_DEPTHS.get(color_type, ()):
         return None
-    position = _PNG_HEADER
+    if compression or filter_method or interlace > 1:
+        return None
+    position = _PNG_HEADER_BYTES
     while (name := data[position + 4 : position + 8]) in _FIXED_CHUNKS:
         length = _FIXED_CHUNKS[name]
-        if not _whole_chunk(data, position, length):
+        if not _is_valid_chunk(data, position, length):
             return None
         position += 12 + length
     if name != b"IDAT" or len(data) < position + 20:
@@ -88,9 +92,9 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
     return size if all(0 < side < 2**31 for side in size) else None
 
 
-def _whole_chunk(data: bytes, position: int, length: int) -> bool:
-    """Whether a chunk has that length and the checksum that goes with its content."""
+def _is_valid_chunk(data: bytes, position: int, length: int) -> bool:
+    """Return whether a chunk has this length and a correct checksum."""
     end = position + 8 + length
-    said = int.from_bytes(data[position : position + 4], "big")
+    stored_length = int.from_bytes(data[position : position + 4], "big")
     checksum = int.from_bytes(data[end : end + 4], "big")
-    return said == length and zlib.crc32(data[position + 4 : end]) == checksum
+    return stored_length == length and zlib.crc32(data[position + 4 : end]) == checksum

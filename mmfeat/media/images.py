@@ -1,8 +1,8 @@
-"""Bytes to Pillow pictures, within bounds: the one place where untrusted picture files are opened.
+"""Decode images with limits. The only place that opens untrusted image files.
 
-Three things can go wrong with a stranger's file and each is met here: it may not be a picture
-(`undecodable`), it may claim more pixels than memory holds (`too_large`), and its format may make
-Pillow start another program (EPS hands the file to Ghostscript; such formats are not in `FORMATS`).
+A file may not be an image (`undecodable`). It may declare more pixels than fit into memory
+(`too_large`). Its format may make Pillow start another program: EPS starts Ghostscript. Such
+formats are not in `FORMATS`.
 """
 
 import io
@@ -21,36 +21,39 @@ FORMATS = frozenset([
     "TGA", "TIFF", "WEBP", "XBM", "XPM",
 ])
 # fmt: on
-"""Formats that Pillow reads by itself. Left out: EPS (starts Ghostscript), WMF (drawn by Windows),
-those known by name only, with no reader of their own (BUFR, GRIB, HDF5), and textures of games
-(BLP, FTEX: 284 hostile bytes can cost a second and a half)."""
+"""Formats that Pillow decodes itself. Left out: EPS (starts Ghostscript), WMF (rendered by
+Windows), formats without a decoder (BUFR, GRIB, HDF5), and game textures (BLP, FTEX: 284 malicious
+bytes can take 1.5 seconds)."""
 
-_FREQUENT = frozenset({"JPEG", "PNG", "WEBP"})
+_COMMON_FORMATS = frozenset({"JPEG", "PNG", "WEBP"})
 
 MAX_PIXELS = 128 * 1024**2
-"""A 100-megapixel camera passes; decoded to RGBA it is 0.5 GiB, which a worker can hold."""
+"""Enough for a 100-megapixel camera. As RGBA this is 0.5 GiB of memory."""
 
 
 @contextmanager
 def pillow_errors_as_record_errors() -> Iterator[None]:
-    """Pillow's plugins raise whatever their parsing meets: OSError, SyntaxError, ValueError,
-    struct.error, KeyError, ZeroDivisionError, MemoryError, …; all of them mean the same to us."""
+    """Turn any exception of Pillow into a `RecordError`.
+
+    Pillow's plugins raise OSError, SyntaxError, ValueError, struct.error, KeyError,
+    ZeroDivisionError, MemoryError and others for a bad file.
+    """
     try:
         yield
     except RecordError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        # The warning arrives as an exception where warnings are made errors.
+        # A warning filter may turn the warning into an exception.
         raise RecordError("too_large", str(error)) from error
     except UnidentifiedImageError as error:
-        # Its message holds an address that differs from run to run.
+        # Its message has a memory address, which differs in each run.
         raise RecordError("undecodable", "no picture in a format that is read") from error
     except Exception as error:
         raise RecordError("undecodable", f"{type(error).__name__}: {error}") from error
 
 
 def open_image(data: bytes) -> Image.Image:
-    """A picture's header: format, size and mode are known, no pixel is decoded.
+    """Read the header of an image: its format, size and mode. No pixel is decoded.
 
     Raises:
         RecordError: `undecodable` or `too_large`.
@@ -58,9 +61,9 @@ def open_image(data: bytes) -> Image.Image:
     with pillow_errors_as_record_errors():
         if not data:
             raise RecordError("undecodable", "the file is empty")
-        image = Image.open(io.BytesIO(data), formats=_readable())
+        image = Image.open(io.BytesIO(data), formats=_available_formats())
         width, height = image.size
-        # Pillow's own bound is a process-wide setting that a library may switch off; ours is not.
+        # Pillow's own limit is global: any library may switch it off.
         if width * height > MAX_PIXELS:
             raise RecordError(
                 "too_large", f"{width}x{height} pixels; at most {MAX_PIXELS} are read"
@@ -69,22 +72,23 @@ def open_image(data: bytes) -> Image.Image:
 
 
 @cache
-def _readable() -> list[str]:
-    """Those of `FORMATS` that this build of Pillow reads; the frequent ones are tried first."""
-    Image.init()  # so that a build without, say, AVIF still knows which formats it lacks
-    return sorted(FORMATS & Image.OPEN.keys(), key=lambda name: (name not in _FREQUENT, name))
+def _available_formats() -> list[str]:
+    """Return the `FORMATS` that this build of Pillow supports, common ones first."""
+    Image.init()
+    available = FORMATS & Image.OPEN.keys()
+    return sorted(available, key=lambda name: (name not in _COMMON_FORMATS, name))
 
 
 def load_image(data: bytes, *, draft: int | None = None) -> Image.Image:
-    """The first frame of a picture, fully decoded, as it is stored: `upright` turns it.
+    """Decode the first frame of an image as stored, without its EXIF orientation.
 
     Args:
-        data: the file's bytes.
-        draft: where given, a JPEG may come smaller, its shorter side still at least this long;
-            libjpeg skips the work for the pixels that would be thrown away.
+        data: content of the file.
+        draft: decode a JPEG at a reduced size, with a shorter side of at least this many pixels.
+            libjpeg then skips work. None = full size.
 
     Raises:
-        RecordError: `undecodable` (a truncated file too) or `too_large`.
+        RecordError: `undecodable`, also for an incomplete file, or `too_large`.
     """
     image = open_image(data)
     with pillow_errors_as_record_errors():
@@ -94,20 +98,18 @@ def load_image(data: bytes, *, draft: int | None = None) -> Image.Image:
     return image
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF orientation says; as it is, where EXIF cannot be read."""
+def apply_exif_orientation(image: Image.Image) -> Image.Image:
+    """Rotate an image as its EXIF orientation says. Invalid EXIF leaves it unchanged."""
     try:
         return ImageOps.exif_transpose(image)
-    except (
-        Exception
-    ):  # EXIF is written by cameras and editors, often wrongly; pixels are still good
+    except Exception:  # many cameras and editors write invalid EXIF
         return image
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """16 bits of grey brought to 8; other pictures as they are.
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Convert 16-bit grayscale to 8 bits. Other images stay unchanged.
 
-    Pillow's own conversion takes all above 255 for white.
+    Pillow's own conversion turns all values above 255 into white.
     """
     if not image.mode.startswith("I"):
         return image

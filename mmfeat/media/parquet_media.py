@@ -1,4 +1,4 @@
-"""Media inside Parquet tables: read in the order of the table, given out in that of the records."""
+"""Read media stored in Parquet tables: in the order of the table, returned in record order."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,113 +12,114 @@ from mmfeat.records.media_ref import BytesRef, FileRef, MediaRef, ParquetCellRef
 from mmfeat.records.record import Record
 from mmfeat.store import files
 
-_BATCH = 16
-"""Rows decoded at a time: a row may hold megabytes."""
+_BATCH_ROWS = 16
+"""Rows decoded at a time. A row may have megabytes."""
 
 _BUFFER_BYTES = 1 << 20
 
 
-def with_contents(records: Sequence[Record]) -> Iterator[Record]:
-    """The records with the bytes of their cells in place of the references.
+def resolve_parquet_media(records: Sequence[Record]) -> Iterator[Record]:
+    """Replace the references to Parquet cells by their bytes.
 
-    Records in the order of their table are streamed. Others have their cells copied to a
-    temporary file first, each table read once: a row group is decoded as a whole, so that
-    fetching single rows of it in a random order would decode it again and again.
+    Records in table order are streamed. For other orders, the media are copied to a temporary file
+    first, each table read once. A row group is decoded as a whole, so reading its rows in random
+    order would decode it many times.
     """
-    cells = [(n, slot, p) for n, r in enumerate(records) for slot, p in r.media.items()
-             if isinstance(p, ParquetCellRef)]  # fmt: skip
+    cells = [
+        ref for record in records for ref in record.media.values()
+        if isinstance(ref, ParquetCellRef)
+    ]  # fmt: skip
     if not cells:
         yield from records
         return
-    places = [(cell.table, cell.row) for _, _, cell in cells]
-    if all(a <= b for a, b in pairwise(places)):
-        yield from _resolved(records, _values(cell for _, _, cell in cells))
+    positions = [(cell.table, cell.row) for cell in cells]
+    if all(a <= b for a, b in pairwise(positions)):
+        yield from _replace_cells(records, _read_cells(cells))
         return
-    with tempfile.TemporaryFile("w+b", prefix="mmfeat-cells-") as spill:
-        order = sorted(range(len(cells)), key=places.__getitem__)
-        copied: list[_Copied | None] = [None] * len(cells)
-        for index, part in zip(order, _values(cells[i][2] for i in order), strict=True):
-            copied[index] = _copy(part, spill)
-        yield from _resolved(records, (_fetch(entry, spill) for entry in copied))
+    with tempfile.TemporaryFile("w+b", prefix="mmfeat-media-") as spill:
+        order = sorted(range(len(cells)), key=positions.__getitem__)
+        spilled: list[_SpilledMedia | None] = [None] * len(cells)
+        for index, media in zip(order, _read_cells(cells[i] for i in order), strict=True):
+            spilled[index] = _spill(media, spill)
+        yield from _replace_cells(records, (_unspill(entry, spill) for entry in spilled))
 
 
 @dataclass(frozen=True, slots=True)
-class _Copied:
-    """A value in the temporary file; what is no `Content` stands for itself."""
+class _SpilledMedia:
+    """Media in the temporary file. Only the bytes of a `BytesRef` are spilled."""
 
-    part: MediaRef
+    ref: MediaRef
     offset: int = 0
     size: int = 0
 
 
-def _copy(part: MediaRef | None, spill: IO[bytes]) -> _Copied | None:
-    if not isinstance(part, BytesRef):
-        return None if part is None else _Copied(part)
+def _spill(ref: MediaRef | None, spill: IO[bytes]) -> _SpilledMedia | None:
+    if not isinstance(ref, BytesRef):
+        return None if ref is None else _SpilledMedia(ref)
     offset = spill.seek(0, 2)
-    spill.write(part.data)
-    return _Copied(BytesRef(b"", part.name), offset, len(part.data))
+    spill.write(ref.data)
+    return _SpilledMedia(BytesRef(b"", ref.name), offset, len(ref.data))
 
 
-def _fetch(copied: _Copied | None, spill: IO[bytes]) -> MediaRef | None:
-    if copied is None or not isinstance(copied.part, BytesRef):
-        return copied.part if copied else None
-    spill.seek(copied.offset)
-    return BytesRef(spill.read(copied.size), copied.part.name)
+def _unspill(spilled: _SpilledMedia | None, spill: IO[bytes]) -> MediaRef | None:
+    if spilled is None or not isinstance(spilled.ref, BytesRef):
+        return spilled.ref if spilled else None
+    spill.seek(spilled.offset)
+    return BytesRef(spill.read(spilled.size), spilled.ref.name)
 
 
-def _resolved(records: Iterable[Record], values: Iterator[MediaRef | None]) -> Iterator[Record]:
+def _replace_cells(
+    records: Iterable[Record], cell_media: Iterator[MediaRef | None]
+) -> Iterator[Record]:
     for record in records:
-        parts: dict[str, MediaRef] = {}
+        media: dict[str, MediaRef] = {}
         problems = dict(record.problems)
-        for slot, part in record.media.items():
-            found = next(values) if isinstance(part, ParquetCellRef) else part
-            if found is not None:
-                parts[slot] = found
-            elif isinstance(part, ParquetCellRef) and part.name:
-                # It names a file, and the plan gave it no place to look for it.
-                problems[slot] = ("outside", f"{part.name} leaves the folder of {part.table}")
-        yield replace(record, media=parts, problems=problems)
+        for slot, ref in record.media.items():
+            resolved = next(cell_media) if isinstance(ref, ParquetCellRef) else ref
+            if resolved is not None:
+                media[slot] = resolved
+            elif isinstance(ref, ParquetCellRef) and ref.name:
+                # The cell names a file, and the plan has no path for it.
+                problems[slot] = ("outside", f"{ref.name} leaves the folder of {ref.table}")
+        yield replace(record, media=media, problems=problems)
 
 
-def _values(cells: Iterable[ParquetCellRef]) -> Iterator[MediaRef | None]:
-    """What the cells hold; they come in the order of their tables' rows."""
+def _read_cells(cells: Iterable[ParquetCellRef]) -> Iterator[MediaRef | None]:
+    """Yield the media of cells that are sorted by table and row."""
     for table, group in groupby(cells, key=lambda cell: cell.table):
-        yield from _values_of(table, list(group))
+        table_cells = list(group)
+        columns = sorted({cell.column for cell in table_cells})
+        rows = read_rows(table, columns, sorted({cell.row for cell in table_cells}))
+        for row, row_cells in groupby(table_cells, key=lambda cell: cell.row):
+            values = next(values for index, values in rows if index == row)
+            for cell in row_cells:
+                yield _to_media_ref(cell, values[cell.column].as_py())
 
 
-def _values_of(table: str, cells: Sequence[ParquetCellRef]) -> Iterator[MediaRef | None]:
-    columns = sorted({cell.column for cell in cells})
-    rows = _rows(table, columns, sorted({cell.row for cell in cells}))
-    for number, group in groupby(cells, key=lambda cell: cell.row):
-        row = next(found for at, found in rows if at == number)
-        for cell in group:
-            yield _part(cell, row[cell.column].as_py())
-
-
-def _rows(
-    table: str, columns: Sequence[str], wanted: Sequence[int]
+def read_rows(
+    table: str, columns: Sequence[str], wanted_rows: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and scalars of the rows of the row groups that hold a wanted one."""
+    """Yield index and Arrow scalars of each row, from the row groups with a wanted row."""
     with (
         files.open_input(table) as file,
-        pq.ParquetFile(file, buffer_size=_BUFFER_BYTES) as open_,
+        pq.ParquetFile(file, buffer_size=_BUFFER_BYTES) as parquet,
     ):
-        start, pending = 0, list(reversed(wanted))
-        for group in range(open_.num_row_groups):
-            end = start + open_.metadata.row_group(group).num_rows
+        start, pending = 0, list(reversed(wanted_rows))
+        for group in range(parquet.num_row_groups):
+            end = start + parquet.metadata.row_group(group).num_rows
             if pending and pending[-1] < end:
-                number = start
-                for batch in open_.iter_batches(_BATCH, row_groups=[group], columns=columns):
+                row = start
+                for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=columns):
                     for index in range(batch.num_rows):
-                        yield number, {name: batch.column(name)[index] for name in columns}
-                        number += 1
+                        yield row, {name: batch.column(name)[index] for name in columns}
+                        row += 1
                 while pending and pending[-1] < end:
                     pending.pop()
             start = end
 
 
-def _part(cell: ParquetCellRef, value: Any) -> MediaRef | None:
-    """The bytes of a cell, the file it names instead, or nothing."""
+def _to_media_ref(cell: ParquetCellRef, value: Any) -> MediaRef | None:
+    """Return the bytes of a cell, or else the file it names, or None."""
     if isinstance(value, dict):
         value = value.get("bytes")
     if value is None:

@@ -1,17 +1,17 @@
-"""Pictures resized and encoded anew, with the meanings that img2dataset gave the words.
+"""Resize and re-encode images. The modes have the meaning they have in img2dataset.
 
-| mode                 | the picture becomes                                   | bigger: its |
-|----------------------|-------------------------------------------------------|-------------|
-| `no`                 | as large as it is                                     |             |
-| `border`             | fitted into the square, in the middle, the rest white | longer side |
-| `keep_ratio`         | its shorter side as long as asked                     | shorter     |
-| `keep_ratio_largest` | its longer side as long as asked                      | longer      |
-| `center_crop`        | as with `keep_ratio`, then the square in the middle   | shorter     |
+| mode                 | the result                                            | its `side` |
+|----------------------|-------------------------------------------------------|------------|
+| `no`                 | keeps its size                                        |            |
+| `border`             | fits into a square, centered on white                 | longer     |
+| `keep_ratio`         | has a shorter side of the given size                  | shorter    |
+| `keep_ratio_largest` | has a longer side of the given size                   | longer     |
+| `center_crop`        | is the central square of the result of `keep_ratio`   | shorter    |
 
-Two things differ from img2dataset, and both lose less: a picture that needs neither another size
-nor another format keeps its very bytes, and alpha is laid on white only where the new format has
-none. What is encoded anew is the first frame, turned as EXIF says, in 8 bits of grey or RGB;
-EXIF, colour profiles and comments are left behind.
+Two differences to img2dataset lose less: an image that needs no other size or format keeps its
+bytes, and alpha is blended with white only if the new format has no alpha. A re-encoded image is
+the first frame, with its EXIF orientation applied, in 8-bit grayscale or RGB, without EXIF, color
+profiles and comments.
 """
 
 import io
@@ -23,47 +23,48 @@ from PIL import Image
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.media import images
 from mmfeat.media.images import (
-    eight_bits,
+    apply_exif_orientation,
     load_image,
     open_image,
     pillow_errors_as_record_errors,
-    upright,
+    to_eight_bits,
 )
 
 ResizeMode = Literal["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"]
-PictureFormat = Literal["", "jpg", "png", "webp"]
+ImageFormat = Literal["", "jpg", "png", "webp"]
 
 MAX_SIZE = 16384
 
-_PILLOW_NAMES = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
-_FAMILIES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+_PILLOW_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
+_FORMATS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+"""Format in Pillow → the format a resized image is written in."""
 _EXTENSIONS = {"jpg": ("jpg", "jpeg"), "png": ("png",), "webp": ("webp",)}
 _MAX_SIDES = {"jpg": 65500, "webp": 16383}
-"""Longest side that a format can hold, or that its library writes."""
+"""Format → its longest side in pixels."""
 
 
 @dataclass(frozen=True)
-class Reencoding:
-    """What is done to pictures before they go into a shard.
+class ImageResizer:
+    """Resizes and re-encodes images.
 
     Args:
-        size: length in pixels that the mode speaks of; 0 without a mode.
+        size: target size in pixels; 0 for the mode `no`.
         mode: see the table above.
-        encode: format to write; where empty, a picture that is resized stays in its family: jpg,
-            png or webp. Others become png where they have alpha, else jpg.
-        quality: 1 to 100, of jpg and webp; png is always without loss, its compression the usual.
-        only_if_bigger: leave the size of pictures that are no bigger than asked.
+        encode: output format. Empty = a resized jpg, png or webp keeps its format; other images
+            become png if they have alpha, else jpg.
+        quality: 1 to 100, for jpg and webp. png is lossless.
+        only_if_bigger: keep the size of images whose `side` is not larger than the target.
     """
 
     size: int = 0
     mode: ResizeMode = "no"
-    encode: PictureFormat = ""
+    encode: ImageFormat = ""
     quality: int = 95
     only_if_bigger: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("--resize-mode", self.mode, get_args(ResizeMode))
-        _check_choice("--encode", self.encode, get_args(PictureFormat))
+        _check_choice("--encode", self.encode, get_args(ImageFormat))
         if self.mode == "no" and self.size:
             raise MmfeatError(
                 "--resize needs a --resize-mode",
@@ -86,80 +87,81 @@ class Reencoding:
             raise MmfeatError(
                 "--encode-quality must be from 1 to 100",
                 got=self.quality,
-                cure="Give another --encode-quality; 95 is the usual",
+                cure="Give another --encode-quality; the default is 95",
             )
 
     @property
     def active(self) -> bool:
-        """Whether any picture may change."""
+        """Whether any image may change."""
         return self.mode != "no" or self.encode != ""
 
     def apply(self, data: bytes, extension: str) -> tuple[bytes, str]:
-        """A picture as it goes into the shard.
+        """Resize and re-encode an image.
 
         Args:
-            data: the file's bytes.
-            extension: the member extension it would have as it is.
+            data: content of the file.
+            extension: its extension in the shard if it stays unchanged.
 
         Returns:
-            The new bytes, or the very same where there is nothing to do, and their extension.
+            The new content, or the same bytes if there is nothing to change, and its extension.
 
         Raises:
-            RecordError: `undecodable`, or `too_large` where the file or what is to be made of it
-                has more pixels than `images.MAX_PIXELS`, or a side its format cannot hold.
+            RecordError: `undecodable`; or `too_large` if the file or the result has more pixels
+                than `images.MAX_PIXELS`, or a side that its format does not support.
         """
         if not self.active:
             return data, extension
         header = open_image(data)
-        source = _FAMILIES.get(header.format or "", "")
-        resize = self._resizes(*header.size)
-        if not resize and self.encode in ("", source):
+        source_format = _FORMATS.get(header.format or "", "")
+        needs_resize = self._needs_resize(*header.size)
+        if not needs_resize and self.encode in ("", source_format):
             return data, self.encode or extension
-        if resize:
-            _check_pixels(*self._scaled(*header.size))
-            _check_pixels(*self._final(*header.size))
-        image = _plain(upright(load_image(data)))
-        if resize:
-            image = self._resized(image)
-        format = self.encode or source or ("png" if image.mode == "RGBA" else "jpg")
+        if needs_resize:
+            _check_pixels(*self._scaled_size(*header.size))
+            _check_pixels(*self._final_size(*header.size))
+        image = _to_plain_mode(apply_exif_orientation(load_image(data)))
+        if needs_resize:
+            image = self._resize(image)
+        format = self.encode or source_format or ("png" if image.mode == "RGBA" else "jpg")
         if self.encode or extension not in _EXTENSIONS[format]:
             extension = format
-        return _encoded(image, format, self.quality), extension
+        return _encode(image, format, self.quality), extension
 
-    def _resizes(self, width: int, height: int) -> bool:
+    def _needs_resize(self, width: int, height: int) -> bool:
         if self.mode == "no":
             return False
-        if self.only_if_bigger and self._deciding_side(width, height) <= self.size:
+        if self.only_if_bigger and self._side(width, height) <= self.size:
             return False
-        return (width, height) != self._scaled(width, height) or (
-            (width, height) != self._final(width, height)
+        return (width, height) != self._scaled_size(width, height) or (
+            (width, height) != self._final_size(width, height)
         )
 
-    def _deciding_side(self, width: int, height: int) -> int:
-        shorter = self.mode in ("keep_ratio", "center_crop")
-        return min(width, height) if shorter else max(width, height)
+    def _side(self, width: int, height: int) -> int:
+        """Return the side that the mode scales to the target size."""
+        is_shorter = self.mode in ("keep_ratio", "center_crop")
+        return min(width, height) if is_shorter else max(width, height)
 
-    def _scaled(self, width: int, height: int) -> tuple[int, int]:
-        """The sides before anything is cut off or added."""
-        side = self._deciding_side(width, height)
+    def _scaled_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size before the image is cropped or padded."""
+        side = self._side(width, height)
         return (
             max(1, round(width * self.size / side)),
             max(1, round(height * self.size / side)),
         )
 
-    def _final(self, width: int, height: int) -> tuple[int, int]:
+    def _final_size(self, width: int, height: int) -> tuple[int, int]:
         if self.mode in ("border", "center_crop"):
             return self.size, self.size
-        return self._scaled(width, height)
+        return self._scaled_size(width, height)
 
-    def _resized(self, image: Image.Image) -> Image.Image:
-        scaled, final = self._scaled(*image.size), self._final(*image.size)
+    def _resize(self, image: Image.Image) -> Image.Image:
+        scaled, final = self._scaled_size(*image.size), self._final_size(*image.size)
         with pillow_errors_as_record_errors():
             if image.size != scaled:
-                smaller = self._deciding_side(*image.size) > self.size
-                # BOX is the mean over the area, img2dataset's INTER_AREA.
+                shrinks = self._side(*image.size) > self.size
+                # BOX averages areas, like img2dataset's INTER_AREA.
                 image = image.resize(
-                    scaled, Image.Resampling.BOX if smaller else Image.Resampling.LANCZOS
+                    scaled, Image.Resampling.BOX if shrinks else Image.Resampling.LANCZOS
                 )
             if self.mode == "border":
                 square = Image.new(image.mode, final, "white")
@@ -171,7 +173,7 @@ class Reencoding:
 
 def _check_choice(flag: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        names = ", ".join(choice or "nothing" for choice in choices)
+        names = ", ".join(choice or "empty" for choice in choices)
         raise MmfeatError(f"{flag} must be one of {names}", got=value, cure=f"Give another {flag}")
 
 
@@ -183,28 +185,28 @@ def _check_pixels(width: int, height: int) -> None:
         )
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """The picture in one of L, RGB and RGBA."""
+def _to_plain_mode(image: Image.Image) -> Image.Image:
+    """Convert an image to the mode L, RGB or RGBA."""
     with pillow_errors_as_record_errors():
-        image = eight_bits(image)
+        image = to_eight_bits(image)
         if image.has_transparency_data:
             return image.convert("RGBA")
         return image.convert("L" if image.mode in ("1", "L", "F") else "RGB")
 
 
-def _encoded(image: Image.Image, format: str, quality: int) -> bytes:
-    longest = _MAX_SIDES.get(format)
-    if longest is not None and max(image.size) > longest:
+def _encode(image: Image.Image, format: str, quality: int) -> bytes:
+    max_side = _MAX_SIDES.get(format)
+    if max_side is not None and max(image.size) > max_side:
         raise RecordError(
             "too_large",
-            f"{image.width}x{image.height} pixels; a side of a {format} has at most {longest}",
+            f"{image.width}x{image.height} pixels; a side of a {format} has at most {max_side}",
         )
     with pillow_errors_as_record_errors():
         if format == "jpg" and image.mode == "RGBA":
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image).convert("RGB")
-        image.info = {}  # else Pillow writes some of the source's metadata, and some not
+        image.info = {}  # Pillow would write some of the source's metadata
         file = io.BytesIO()
         options = {} if format == "png" else {"quality": quality}
-        image.save(file, _PILLOW_NAMES[format], **options)
+        image.save(file, _PILLOW_FORMATS[format], **options)
     return file.getvalue()

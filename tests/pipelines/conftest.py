@@ -107,5 +107,5 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> type[Flaky]:
     monkeypatch.setattr(Flaky, "failed", 0)
     monkeypatch.setattr(Flaky, "read_only", False)
     monkeypatch.setattr("pipelines.attempts.wait_exponential", lambda **words: wait_none())
-    monkeypatch.setattr("mmfeat.media.fetch._PAUSE", 0)
+    monkeypatch.setattr("mmfeat.media.fetch.RETRY_PAUSE", 0)
     return Flaky

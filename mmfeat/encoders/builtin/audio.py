@@ -20,7 +20,7 @@ import numpy as np
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.errors import RecordError
-from mmfeat.media.audio import opened
+from mmfeat.media.audio import open_audio
 
 VERSION = 1
 """Goes up with any change of a value that `encode` returns."""
@@ -129,7 +129,7 @@ class LogMelStatistics(Encoder):
 
 def _read_mono(data: bytes) -> tuple[np.ndarray, int]:
     """The mean of the channels, float32, shape (frames,), and the rate, within bounds."""
-    with opened(data) as file:
+    with open_audio(data) as file:
         rate = min(max(file.samplerate, RATES[0]), RATES[1])
         block = np.empty((_BLOCK, file.channels), np.float32)
         mono, left = [], MAX_SECONDS * rate

@@ -18,7 +18,7 @@ from PIL import Image
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.errors import MmfeatError
-from mmfeat.media.images import load_image, pillow_errors_as_record_errors, upright
+from mmfeat.media.images import load_image, pillow_errors_as_record_errors, apply_exif_orientation
 
 VERSION = 1
 """Goes up with any change of a value that `encode` returns."""
@@ -82,7 +82,7 @@ class ImageDescriptor(Encoder):
             RecordError: `undecodable` or `too_large`.
         """
         # Twice the side leaves the resampling below enough to average over.
-        image = upright(load_image(data, draft=2 * SIDE))
+        image = apply_exif_orientation(load_image(data, draft=2 * SIDE))
         shape = math.log(image.width / image.height)
         with pillow_errors_as_record_errors():
             # Colour times alpha (RGBa): else the unseen colour of transparent pixels bleeds in.

@@ -18,7 +18,7 @@ from mmfeat.encoders.options import Options
 from mmfeat.encoders.preprocessing import mean_pooled
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError
-from mmfeat.media.audio import read_sound
+from mmfeat.media.audio import load_audio
 
 WAVE_SECONDS = 60
 """What is read of a sound by a model that has no bound of its own."""
@@ -75,7 +75,7 @@ class HfAudio(HfEncoder):
         Raises:
             RecordError: no sound, an empty one, or one that is too large.
         """
-        return self.prepared(read_sound(data, self.rate, self.seconds))
+        return self.prepared(load_audio(data, self.rate, self.seconds))
 
     def prepared(self, samples: np.ndarray) -> Sound:
         """Samples at the model's sampling rate as its input."""

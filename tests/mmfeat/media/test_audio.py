@@ -1,5 +1,3 @@
-"""Sounds: what their headers tell, what is read of them, and which are refused."""
-
 import csv
 import struct
 import tracemalloc
@@ -12,7 +10,7 @@ import pytest
 
 from mmfeat.errors import RecordError
 from mmfeat.media import audio
-from mmfeat.media.audio import SoundInfo, check_sound, read_sound
+from mmfeat.media.audio import AudioInfo, check_audio, load_audio
 from tests.mmfeat import refusals
 from tests.mmfeat.samples import (
     NO_SOUNDS,
@@ -23,14 +21,14 @@ from tests.mmfeat.samples import (
 )
 
 
-def encoded(
+def tone_bytes(
     format: str = "WAV", frames: int = 20_000, channels: int = 1, subtype: str | None = None
 ) -> bytes:
     wave = np.sin(np.arange(frames * channels) / 20).reshape(frames, channels).astype("float32")
     return sound_bytes(wave, 8000, format, subtype)
 
 
-def wav_claiming(frames: int, channels: int, body: bytes = b"") -> bytes:
+def wav_with_header(frames: int, channels: int, body: bytes = b"") -> bytes:
     size = frames * channels * 2
     return (
         struct.pack("<4sI4s4sI", b"RIFF", min(size + 36, 2**32 - 1), b"WAVE", b"fmt ", 16)
@@ -41,93 +39,91 @@ def wav_claiming(frames: int, channels: int, body: bytes = b"") -> bytes:
 
 
 def flac_of_unknown_length(frames: int = 20_000) -> bytes:
-    return of_unknown_length(encoded("FLAC", frames))
+    return of_unknown_length(tone_bytes("FLAC", frames))
 
 
 def reason(data: bytes, *, decode: bool = True) -> str:
-    return refusals.reason(partial(check_sound, decode=decode), data)
+    return refusals.reason(partial(check_audio, decode=decode), data)
 
 
 @pytest.mark.parametrize("decode", [False, True])
 @pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "AIFF", "AU", "CAF", "W64"])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_sound_tells_its_length_rate_and_channels(
-    format: str, channels: int, decode: bool
-) -> None:
-    assert check_sound(encoded(format, channels=channels), decode=decode) == SoundInfo(
+def test_header_has_length_rate_and_channels(format: str, channels: int, decode: bool) -> None:
+    assert check_audio(tone_bytes(format, channels=channels), decode=decode) == AudioInfo(
         frames=20_000, sample_rate=8000, channels=channels, extension=format.lower()
     )
 
 
-def test_more_frames_than_one_block_holds_are_all_decoded() -> None:
-    assert check_sound(encoded(frames=150_000), decode=True).frames == 150_000
+def test_all_blocks_are_decoded() -> None:
+    assert check_audio(tone_bytes(frames=150_000), decode=True).frames == 150_000
 
 
 def test_mp3_is_read() -> None:
-    assert check_sound(encoded("MP3"), decode=True).sample_rate == 8000
+    assert check_audio(tone_bytes("MP3"), decode=True).sample_rate == 8000
 
 
 @pytest.mark.parametrize("data", NO_SOUNDS)
-def test_bytes_that_are_no_sound_are_undecodable(data: bytes) -> None:
+def test_other_bytes_are_undecodable(data: bytes) -> None:
     assert reason(data, decode=False) == "undecodable"
 
 
-def test_the_detail_is_the_same_each_time() -> None:
+def test_error_detail_is_deterministic() -> None:
     with pytest.raises(RecordError) as caught:
-        check_sound(b"no sound" * 99, decode=False)
+        check_audio(b"no sound" * 99, decode=False)
     assert caught.value.detail == "libsndfile: Format not recognised."
 
 
-def test_a_wav_cut_off_is_as_long_as_what_is_there() -> None:
-    assert check_sound(encoded()[:20_044], decode=True).frames == 10_000
-    assert check_sound(wav_claiming(2**20, 1, bytes(20)), decode=True).frames == 10
+def test_truncated_wav_has_the_remaining_frames() -> None:
+    assert check_audio(tone_bytes()[:20_044], decode=True).frames == 10_000
+    assert check_audio(wav_with_header(2**20, 1, bytes(20)), decode=True).frames == 10
 
 
-def test_a_flac_cut_off_shows_only_when_decoded() -> None:
-    cut = encoded("FLAC")[:5000]
-    assert check_sound(cut, decode=False).frames == 20_000
+def test_truncated_flac_fails_only_when_decoded() -> None:
+    cut = tone_bytes("FLAC")[:5000]
+    assert check_audio(cut, decode=False).frames == 20_000
     assert reason(cut) == "undecodable"
 
 
-def test_a_damaged_flac_is_undecodable() -> None:
-    assert reason(with_a_broken_middle(encoded("FLAC"))) == "undecodable"
+def test_damaged_flac_is_undecodable() -> None:
+    assert reason(with_a_broken_middle(tone_bytes("FLAC"))) == "undecodable"
 
 
 @pytest.mark.parametrize("decode", [False, True])
 @pytest.mark.parametrize("format", ["WAV", "OGG", "AIFF"])
-def test_no_frames_are_empty(format: str, decode: bool) -> None:
-    assert reason(encoded(format, frames=0), decode=decode) == "empty"
+def test_audio_without_frames_is_empty(format: str, decode: bool) -> None:
+    assert reason(tone_bytes(format, frames=0), decode=decode) == "empty"
 
 
-def test_a_header_that_promises_frames_with_none_behind_it_is_empty() -> None:
-    assert reason(wav_claiming(1000, 2)) == "empty"
+def test_header_without_frames_is_empty() -> None:
+    assert reason(wav_with_header(1000, 2)) == "empty"
 
 
 @pytest.mark.parametrize("decode", [False, True])
-def test_a_stream_that_does_not_tell_its_length_is_counted(decode: bool) -> None:
+def test_stream_of_unknown_length_is_counted(decode: bool) -> None:
     data = flac_of_unknown_length()
-    assert check_sound(data, decode=decode).frames == 20_000
+    assert check_audio(data, decode=decode).frames == 20_000
 
 
-def test_more_samples_than_allowed_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_samples_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "MAX_SAMPLES", 40_000)
-    assert check_sound(encoded(channels=2), decode=True).frames == 20_000
+    assert check_audio(tone_bytes(channels=2), decode=True).frames == 20_000
     monkeypatch.setattr(audio, "MAX_SAMPLES", 39_999)
-    assert reason(encoded(channels=2), decode=False) == "too_large"
+    assert reason(tone_bytes(channels=2), decode=False) == "too_large"
     assert reason(flac_of_unknown_length(40_000), decode=False) == "too_large"
 
 
-def test_more_channels_than_allowed_are_too_large() -> None:
+def test_too_many_channels_are_refused() -> None:
     body = bytes(2 * 65 * 10)
-    assert check_sound(wav_claiming(10, 64, body), decode=True).channels == 64
-    assert reason(wav_claiming(10, 65, body), decode=False) == "too_large"
+    assert check_audio(wav_with_header(10, 64, body), decode=True).channels == 64
+    assert reason(wav_with_header(10, 65, body), decode=False) == "too_large"
 
 
-def test_what_is_decoded_is_not_kept() -> None:
+def test_check_keeps_no_decoded_samples() -> None:
     silence = sound_bytes(np.zeros(4_000_000, "int16"), 8000, "FLAC")
     tracemalloc.start()
     try:
-        assert check_sound(silence, decode=True).frames == 4_000_000
+        assert check_audio(silence, decode=True).frames == 4_000_000
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
@@ -135,59 +131,59 @@ def test_what_is_decoded_is_not_kept() -> None:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "AIFF", "CAF"])
-def test_damaged_bytes_raise_record_errors_only_and_print_nothing(
+def test_damaged_audio_raises_record_errors_and_prints_nothing(
     format: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    check = partial(check_sound, decode=True)
-    outcomes = {refusals.outcome(check, data) for data in damaged(encoded(format, 3000), 100)}
+    check = partial(check_audio, decode=True)
+    outcomes = {refusals.outcome(check, data) for data in damaged(tone_bytes(format, 3000), 100)}
     assert "undecodable" in outcomes
     assert outcomes <= {"fine", "undecodable", "empty", "too_large"}
     assert capfd.readouterr() == ("", "")
 
 
-def test_files_from_the_wild_are_fine_or_raise_a_record_error(
+def test_real_world_files_match_their_manifest(
     real_data: Callable[[str], Path],
 ) -> None:
     folder = real_data("ugly")
     with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["kind"] == "audio"]
     assert len(rows) > 5
-    wrong = []
+    mismatches = []
     for row in rows:
         try:
-            info = check_sound((folder / row["file_name"]).read_bytes(), decode=True)
-            seen = f"soundfile: ok ({info.frames}, {info.channels}) {info.sample_rate}Hz"
+            info = check_audio((folder / row["file_name"]).read_bytes(), decode=True)
+            observed = f"soundfile: ok ({info.frames}, {info.channels}) {info.sample_rate}Hz"
         except RecordError:
-            seen = "soundfile: LibsndfileError"
-        if seen not in row["observed_detail"]:
-            wrong.append((row["file_name"], row["observed_detail"], seen))
-    assert wrong == []
+            observed = "soundfile: LibsndfileError"
+        if observed not in row["observed_detail"]:
+            mismatches.append((row["file_name"], row["observed_detail"], observed))
+    assert mismatches == []
 
 
-def test_spoken_digits_are_all_fine(real_data: Callable[[str], Path]) -> None:
+def test_spoken_digits_are_valid(real_data: Callable[[str], Path]) -> None:
     files = sorted((real_data("spoken_digits") / "wav").glob("*.wav"))[:50]
     assert len(files) == 50
     for file in files:
         data = file.read_bytes()
-        info = check_sound(data, decode=True)
-        assert info == check_sound(data, decode=False)
+        info = check_audio(data, decode=True)
+        assert info == check_audio(data, decode=False)
         assert (info.sample_rate, info.channels) == (8000, 1)
 
 
-def test_a_sound_is_read_from_its_start_as_one_channel() -> None:
+def test_load_reads_mono_from_the_start() -> None:
     wave = np.random.default_rng(3).uniform(-0.5, 0.5, (200_000, 2)).astype("float32")
     data = sound_bytes(wave, 8000, subtype="FLOAT")
-    whole = read_sound(data, 8000, 60)
-    np.testing.assert_allclose(whole, wave.mean(axis=1), atol=1e-7)
-    np.testing.assert_array_equal(read_sound(data, 8000, 10), whole[:80_000])
-    assert read_sound(flac_of_unknown_length(), 8000, 60).shape == (20_000,)
-    assert read_sound(flac_of_unknown_length(), 8000, 1).shape == (8000,)
+    samples = load_audio(data, 8000, 60)
+    np.testing.assert_allclose(samples, wave.mean(axis=1), atol=1e-7)
+    np.testing.assert_array_equal(load_audio(data, 8000, 10), samples[:80_000])
+    assert load_audio(flac_of_unknown_length(), 8000, 60).shape == (20_000,)
+    assert load_audio(flac_of_unknown_length(), 8000, 1).shape == (8000,)
 
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 44_101, 48_000, 192_000])
-def test_a_tone_sounds_the_same_at_any_sampling_rate(rate: int) -> None:
+def test_tone_survives_resampling(rate: int) -> None:
     data = sound_bytes(np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate), rate)
-    samples = read_sound(data, 16_000, 1.5)
+    samples = load_audio(data, 16_000, 1.5)
     assert samples.dtype == np.float32
     assert len(samples) == 24_000
     expected = np.sin(2 * np.pi * 440 * np.arange(24_000) / 16_000)
@@ -195,7 +191,7 @@ def test_a_tone_sounds_the_same_at_any_sampling_rate(rate: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "word"),
+    ("data", "expected"),
     [
         (b"", "undecodable"),
         (b"no sound", "undecodable"),
@@ -206,5 +202,5 @@ def test_a_tone_sounds_the_same_at_any_sampling_rate(rate: int) -> None:
         (sound_bytes(np.zeros((9, 65)), 8000), "too_large"),
     ],
 )
-def test_a_sound_that_cannot_be_read_is_a_bad_record(data: bytes, word: str) -> None:
-    assert refusals.reason(partial(read_sound, rate=16_000, seconds=30), data) == word
+def test_unreadable_audio_is_refused(data: bytes, expected: str) -> None:
+    assert refusals.reason(partial(load_audio, rate=16_000, seconds=30), data) == expected

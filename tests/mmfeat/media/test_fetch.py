@@ -7,30 +7,30 @@ import fsspec
 import pytest
 
 from mmfeat.errors import RecordError
-from mmfeat.media.fetch import Connection, ContentReader
+from mmfeat.media.fetch import HttpSettings, MediaFetcher
 from mmfeat.records.media_ref import Base64Ref, BytesRef, FileRef, TarMemberRef, TextRef
 from mmfeat.records.record import REASONS
 
-READER = ContentReader(1000, Connection(timeout=5, retries=0))
+FETCHER = MediaFetcher(1000, HttpSettings(timeout=5, retries=0))
 
 
-def reason_of(part):
+def reason_of(ref):
     with pytest.raises(RecordError) as caught:
-        READER.read(part)
+        FETCHER.fetch(ref)
     assert caught.value.reason in REASONS
     return caught.value.reason
 
 
-def test_parts_of_every_form_give_their_bytes(tmp_path):
+def test_every_kind_of_reference_is_fetched(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"xxabcxx")
     with fsspec.open("memory://contents/a.bin", "wb") as file:
         file.write(b"remote")
-    assert READER.read(FileRef(str(tmp_path / "a.bin"))) == b"xxabcxx"
-    assert READER.read(FileRef("memory://contents/a.bin")) == b"remote"
-    assert READER.read(TarMemberRef(str(tmp_path / "a.bin"), "k.txt", 2, 3)) == b"abc"
-    assert READER.read(TextRef("é")) == "é".encode()
-    assert READER.read(BytesRef(b"x")) == b"x"
-    assert READER.read(Base64Ref(base64.encodebytes(b"y" * 99).decode())) == b"y" * 99
+    assert FETCHER.fetch(FileRef(str(tmp_path / "a.bin"))) == b"xxabcxx"
+    assert FETCHER.fetch(FileRef("memory://contents/a.bin")) == b"remote"
+    assert FETCHER.fetch(TarMemberRef(str(tmp_path / "a.bin"), "k.txt", 2, 3)) == b"abc"
+    assert FETCHER.fetch(TextRef("é")) == "é".encode()
+    assert FETCHER.fetch(BytesRef(b"x")) == b"x"
+    assert FETCHER.fetch(Base64Ref(base64.encodebytes(b"y" * 99).decode())) == b"y" * 99
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_parts_of_every_form_give_their_bytes(tmp_path):
         ("hole", "too_large"),
     ],
 )
-def test_each_trouble_with_a_file_has_its_word_and_nothing_is_waited_for(tmp_path, path, reason):
+def test_bad_files_have_a_reason_and_do_not_block(tmp_path, path, reason):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "loop").symlink_to("loop")
@@ -62,12 +62,12 @@ def test_each_trouble_with_a_file_has_its_word_and_nothing_is_waited_for(tmp_pat
     assert reason_of(FileRef(f"{tmp_path}/{path}")) == reason
 
 
-def test_devices_are_not_read():
+def test_devices_are_refused():
     assert reason_of(FileRef("/dev/zero")) == "unreadable"
     assert reason_of(FileRef("/dev/null")) == "unreadable"
 
 
-def test_each_trouble_with_a_url_has_its_word():
+def test_bad_urls_have_a_reason():
     assert reason_of(FileRef("memory://contents/gone")) == "not_found"
     assert reason_of(FileRef("nosuch://host/x")) == "unreadable"
     assert reason_of(FileRef("s3:///")) == "unreadable"
@@ -76,7 +76,7 @@ def test_each_trouble_with_a_url_has_its_word():
     assert reason_of(FileRef("memory://contents/large")) == "too_large"
 
 
-def test_values_are_bounded_and_must_be_what_they_claim():
+def test_values_are_size_limited_and_validated():
     assert reason_of(Base64Ref("not base64!")) == "undecodable"
     assert reason_of(Base64Ref("AAAAA")) == "undecodable"
     assert reason_of(Base64Ref("é" * 8)) == "undecodable"
@@ -86,13 +86,13 @@ def test_values_are_bounded_and_must_be_what_they_claim():
     assert reason_of(BytesRef(b"x" * 1001)) == "too_large"
 
 
-def test_a_member_of_which_the_tar_has_a_part_only_is_damaged(tmp_path):
+def test_truncated_tar_member_is_damaged(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"x" * 600)
     assert reason_of(TarMemberRef(str(tmp_path / "a.tar"), "k.png", 512, 100)) == "damaged_shard"
     assert reason_of(TarMemberRef(str(tmp_path / "a.tar"), "k.png", 512, 1001)) == "too_large"
 
 
-class _Answers(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if self.path == "/a.png" else 404)
         self.end_headers()
@@ -102,12 +102,12 @@ class _Answers(BaseHTTPRequestHandler):
         pass
 
 
-def test_files_come_by_http_too():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+def test_files_are_fetched_over_http():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         root = f"http://127.0.0.1:{server.server_port}"
-        assert READER.read(FileRef(f"{root}/a.png")) == b"by http"
+        assert FETCHER.fetch(FileRef(f"{root}/a.png")) == b"by http"
         assert reason_of(FileRef(f"{root}/gone.png")) == "not_found"
     finally:
         server.shutdown()

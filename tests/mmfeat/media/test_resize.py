@@ -1,5 +1,4 @@
 import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,8 @@ from PIL import Image
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.media import images
 from mmfeat.media.images import load_image, open_image
-from mmfeat.media.resize import PictureFormat, Reencoding, ResizeMode
-
-
-def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
+from mmfeat.media.resize import ImageFormat, ImageResizer, ResizeMode
+from tests.mmfeat.samples import image_bytes
 
 
 def noise(size: tuple[int, int] = (60, 40)) -> Image.Image:
@@ -25,18 +19,18 @@ def noise(size: tuple[int, int] = (60, 40)) -> Image.Image:
 
 
 def halves(size: tuple[int, int] = (60, 40)) -> Image.Image:
-    """Red on the left, blue on the right."""
+    """Return an image with a red left and a blue right half."""
     image = Image.new("RGB", size, "red")
     image.paste((0, 0, 255), (size[0] // 2, 0, size[0], size[1]))
     return image
 
 
-def done(image: Image.Image, format: str = "PNG", **settings: Any) -> Image.Image:
-    return load_image(Reencoding(**settings).apply(encoded(image, format), format.lower())[0])
+def resized(image: Image.Image, format: str = "PNG", **settings: Any) -> Image.Image:
+    return load_image(ImageResizer(**settings).apply(image_bytes(image, format), format.lower())[0])
 
 
-def near(pixel: Any, colour: tuple[int, ...]) -> bool:
-    return all(abs(a - b) <= 6 for a, b in zip(pixel, colour, strict=True))
+def is_close(pixel: Any, color: tuple[int, ...]) -> bool:
+    return all(abs(a - b) <= 6 for a, b in zip(pixel, color, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -54,10 +48,10 @@ def near(pixel: Any, colour: tuple[int, ...]) -> bool:
         ("center_crop", 80, (40, 60), (80, 80)),
     ],
 )
-def test_each_mode_gives_its_size(
+def test_mode_determines_the_size(
     mode: ResizeMode, size: int, source: tuple[int, int], result: tuple[int, int]
 ) -> None:
-    assert done(noise(source), size=size, mode=mode).size == result
+    assert resized(noise(source), size=size, mode=mode).size == result
 
 
 @pytest.mark.parametrize(
@@ -74,18 +68,18 @@ def test_each_mode_gives_its_size(
         ("center_crop", 50, False),
     ],
 )
-def test_only_if_bigger_leaves_the_others_byte_for_byte(
+def test_only_if_bigger_keeps_the_bytes_of_small_images(
     mode: ResizeMode, size: int, changes: bool
 ) -> None:
-    data = encoded(noise((60, 40)))
-    new, extension = Reencoding(size, mode, only_if_bigger=True).apply(data, "png")
+    data = image_bytes(noise((60, 40)))
+    new, extension = ImageResizer(size, mode, only_if_bigger=True).apply(data, "png")
     assert (new != data, extension) == (changes, "png")
-    both = Reencoding(size, mode, "jpg", only_if_bigger=True)
+    both = ImageResizer(size, mode, "jpg", only_if_bigger=True)
     assert (open_image(both.apply(data, "png")[0]).size != (60, 40)) == changes
 
 
-def test_a_border_is_white_and_the_picture_in_its_middle() -> None:
-    image = done(halves((60, 20)), size=30, mode="border")
+def test_border_is_white_around_the_centered_image() -> None:
+    image = resized(halves((60, 20)), size=30, mode="border")
     pixels = np.asarray(image.convert("RGB"))
     assert (pixels[:10] == 255).all()
     assert (pixels[20:] == 255).all()
@@ -93,29 +87,27 @@ def test_a_border_is_white_and_the_picture_in_its_middle() -> None:
     assert (pixels[10:20, 15:] == (0, 0, 255)).all()
 
 
-def test_a_crop_is_from_the_middle() -> None:
+def test_crop_is_centered() -> None:
     stripes = Image.fromarray(np.repeat(np.arange(60, dtype="uint8")[None], 20, axis=0))
-    pixels = np.asarray(done(stripes, size=20, mode="center_crop"))
+    pixels = np.asarray(resized(stripes, size=20, mode="center_crop"))
     assert (pixels == np.arange(20, 40)).all()
 
 
-def test_a_smaller_picture_holds_the_means_of_areas() -> None:
+def test_shrinking_averages_areas() -> None:
     checks = Image.fromarray((np.indices((40, 40)).sum(axis=0) % 2 * 200).astype("uint8"))
-    assert (np.asarray(done(checks, size=20, mode="keep_ratio")) == 100).all()
+    assert (np.asarray(resized(checks, size=20, mode="keep_ratio")) == 100).all()
 
 
 @pytest.mark.parametrize("mode", ["border", "keep_ratio", "keep_ratio_largest", "center_crop"])
 @pytest.mark.parametrize("encode", ["", "png"])
-def test_where_nothing_is_to_be_done_the_same_bytes_come_back(
-    mode: ResizeMode, encode: PictureFormat
-) -> None:
-    data = encoded(noise((40, 40)), compress_level=1)
-    assert Reencoding(40, mode, encode).apply(data, "png") == (data, "png")
+def test_unchanged_image_keeps_its_bytes(mode: ResizeMode, encode: ImageFormat) -> None:
+    data = image_bytes(noise((40, 40)), compress_level=1)
+    assert ImageResizer(40, mode, encode).apply(data, "png") == (data, "png")
 
 
 def test_without_a_size_only_the_format_changes() -> None:
-    to_jpg = Reencoding(encode="jpg")
-    new, extension = to_jpg.apply(encoded(noise()), "png")
+    to_jpg = ImageResizer(encode="jpg")
+    new, extension = to_jpg.apply(image_bytes(noise()), "png")
     assert (open_image(new).format, extension, open_image(new).size) == ("JPEG", "jpg", (60, 40))
     assert to_jpg.apply(new, "jpeg") == (new, "jpg")
     assert to_jpg.apply(new, "png") == (new, "jpg")
@@ -134,42 +126,42 @@ def test_without_a_size_only_the_format_changes() -> None:
         ("TIFF", "tif", "JPEG", "jpg"),
     ],
 )
-def test_a_resized_picture_stays_in_its_family(
+def test_resized_image_keeps_its_format_if_supported(
     source: str, extension: str, format: str, result: str
 ) -> None:
-    new, name = Reencoding(20, "keep_ratio").apply(encoded(noise(), source), extension)
+    new, name = ImageResizer(20, "keep_ratio").apply(image_bytes(noise(), source), extension)
     assert (open_image(new).format, name) == (format, result)
 
 
-def test_a_strange_format_with_alpha_becomes_png() -> None:
-    see_through = Image.new("RGBA", (60, 40), (255, 0, 0, 0))
-    new, extension = Reencoding(20, "keep_ratio").apply(encoded(see_through, "TIFF"), "tif")
+def test_unsupported_format_with_alpha_becomes_png() -> None:
+    transparent = Image.new("RGBA", (60, 40), (255, 0, 0, 0))
+    new, extension = ImageResizer(20, "keep_ratio").apply(image_bytes(transparent, "TIFF"), "tif")
     assert (open_image(new).format, extension) == ("PNG", "png")
     assert np.asarray(load_image(new))[5, 5, 3] == 0
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 @pytest.mark.parametrize("settings", [{}, {"size": 20, "mode": "keep_ratio"}])
-def test_alpha_is_laid_on_white_for_jpg(mode: str, settings: dict[str, Any]) -> None:
+def test_alpha_is_blended_with_white_for_jpg(mode: str, settings: dict[str, Any]) -> None:
     image = Image.new("RGBA", (60, 40), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (30, 0, 60, 40))
-    result = done(image.convert(mode), encode="jpg", **settings).convert("RGB")
+    result = resized(image.convert(mode), encode="jpg", **settings).convert("RGB")
     width, height = result.size
-    assert near(result.getpixel((3, height // 2)), (255, 255, 255))
-    assert near(result.getpixel((width - 4, height // 2)), (0, 0, 0))
+    assert is_close(result.getpixel((3, height // 2)), (255, 255, 255))
+    assert is_close(result.getpixel((width - 4, height // 2)), (0, 0, 0))
 
 
-def test_a_transparent_colour_of_a_palette_survives_resizing() -> None:
+def test_transparent_palette_color_survives() -> None:
     image = Image.new("P", (60, 40), 0)
     image.putpalette([255, 0, 0, 0, 255, 0])
-    data = encoded(image, transparency=0)
-    new, _ = Reencoding(20, "keep_ratio").apply(data, "png")
+    data = image_bytes(image, transparency=0)
+    new, _ = ImageResizer(20, "keep_ratio").apply(data, "png")
     assert np.asarray(load_image(new).convert("RGBA"))[9, 9, 3] == 0
 
 
 @pytest.mark.parametrize("format", ["jpg", "png", "webp"])
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "I;16", "I", "F"])
-def test_every_mode_keeps_its_look(mode: str, format: PictureFormat) -> None:
+def test_every_pixel_mode_keeps_its_colors(mode: str, format: ImageFormat) -> None:
     if mode.startswith("I"):
         image = Image.fromarray(np.full((40, 60), 128 * 257, "uint16" if ";" in mode else "int32"))
     elif mode == "1":
@@ -178,89 +170,89 @@ def test_every_mode_keeps_its_look(mode: str, format: PictureFormat) -> None:
         image = Image.new("RGB", (60, 40), (128, 128, 128))
         image = image.convert("L").convert("F") if mode == "F" else image.convert(mode)
     assert image.mode == mode
-    result = done(image, "TIFF", size=20, mode="keep_ratio", encode=format)
+    result = resized(image, "TIFF", size=20, mode="keep_ratio", encode=format)
     grey = 255 if mode == "1" else 128
-    assert near(result.convert("RGB").getpixel((9, 9)), (grey,) * 3)
+    assert is_close(result.convert("RGB").getpixel((9, 9)), (grey,) * 3)
 
 
-def test_a_picture_is_turned_as_exif_says_and_forgets_it() -> None:
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    data = encoded(halves((60, 40)), "JPEG", exif=turned, quality=95)
+def test_exif_orientation_is_applied_and_removed() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = image_bytes(halves((60, 40)), "JPEG", exif=exif, quality=95)
     for settings in ({"encode": "png"}, {"size": 20, "mode": "keep_ratio"}):
-        result = load_image(Reencoding(**settings).apply(data, "jpg")[0])
+        result = load_image(ImageResizer(**settings).apply(data, "jpg")[0])
         assert result.height > result.width
-        assert near(result.convert("RGB").getpixel((10, 3)), (254, 0, 0))
+        assert is_close(result.convert("RGB").getpixel((10, 3)), (254, 0, 0))
         assert not result.getexif()
 
 
-def test_metadata_is_left_behind() -> None:
-    data = encoded(noise(), "JPEG", icc_profile=b"profile" * 9, comment=b"made by me")
+def test_metadata_is_removed() -> None:
+    data = image_bytes(noise(), "JPEG", icc_profile=b"profile" * 9, comment=b"made by me")
     for format in ("jpg", "png", "webp"):
-        new, _ = Reencoding(20, "keep_ratio", format).apply(data, "jpg")
+        new, _ = ImageResizer(20, "keep_ratio", format).apply(data, "jpg")
         assert b"profile" not in new
         assert b"made by me" not in new
 
 
-def test_an_animation_gives_its_first_frame() -> None:
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    new, _ = Reencoding(encode="webp").apply(data, "gif")
+def test_animation_becomes_its_first_frame() -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    data = image_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    new, _ = ImageResizer(encode="webp").apply(data, "gif")
     assert getattr(open_image(new), "n_frames", 1) == 1
-    assert near(load_image(new).convert("RGB").getpixel((4, 4)), (255, 0, 0))
+    assert is_close(load_image(new).convert("RGB").getpixel((4, 4)), (255, 0, 0))
 
 
-def test_quality_is_for_jpg_and_webp_and_png_has_no_loss() -> None:
-    data = encoded(noise(), "BMP")
+def test_quality_applies_to_jpg_and_webp_only() -> None:
+    data = image_bytes(noise(), "BMP")
     for format in ("jpg", "webp"):
-        poor = Reencoding(encode=format, quality=20).apply(data, "bmp")[0]
-        assert len(poor) < len(Reencoding(encode=format).apply(data, "bmp")[0])
-    png = Reencoding(encode="png", quality=1).apply(data, "bmp")[0]
-    assert png == Reencoding(encode="png").apply(data, "bmp")[0]
+        poor = ImageResizer(encode=format, quality=20).apply(data, "bmp")[0]
+        assert len(poor) < len(ImageResizer(encode=format).apply(data, "bmp")[0])
+    png = ImageResizer(encode="png", quality=1).apply(data, "bmp")[0]
+    assert png == ImageResizer(encode="png").apply(data, "bmp")[0]
     assert load_image(png).tobytes() == load_image(data).tobytes()
 
 
-def test_the_bytes_are_the_same_each_time() -> None:
-    data = encoded(noise())
+def test_output_is_deterministic() -> None:
+    data = image_bytes(noise())
     for format in ("jpg", "png", "webp"):
-        recipe = Reencoding(20, "border", format)
-        assert recipe.apply(data, "png") == recipe.apply(data, "png")
+        resizer = ImageResizer(20, "border", format)
+        assert resizer.apply(data, "png") == resizer.apply(data, "png")
 
 
-def test_nothing_asked_is_nothing_opened() -> None:
-    assert not Reencoding().active
-    assert Reencoding().apply(b"no picture", "txt") == (b"no picture", "txt")
-    assert Reencoding(encode="jpg").active
-    assert Reencoding(8, "border").active
+def test_inactive_resizer_opens_nothing() -> None:
+    assert not ImageResizer().active
+    assert ImageResizer().apply(b"no picture", "txt") == (b"no picture", "txt")
+    assert ImageResizer(encode="jpg").active
+    assert ImageResizer(8, "border").active
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", encoded(noise())[:500]])
-def test_what_is_no_picture_is_undecodable(data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"no picture", image_bytes(noise())[:500]])
+def test_other_bytes_are_undecodable(data: bytes) -> None:
     with pytest.raises(RecordError, match="undecodable"):
-        Reencoding(20, "keep_ratio").apply(data, "png")
+        ImageResizer(20, "keep_ratio").apply(data, "png")
 
 
 @pytest.mark.parametrize("mode", ["keep_ratio", "center_crop"])
-def test_a_thin_picture_does_not_explode(mode: ResizeMode) -> None:
-    data = encoded(Image.new("L", (1, 100_000)))
+def test_thin_image_does_not_become_huge(mode: ResizeMode) -> None:
+    data = image_bytes(Image.new("L", (1, 100_000)))
     with pytest.raises(RecordError, match="too_large"):
-        Reencoding(256, mode).apply(data, "png")
+        ImageResizer(256, mode).apply(data, "png")
 
 
-def test_no_more_pixels_are_made_than_may_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = encoded(noise((60, 40)))
+def test_output_has_a_pixel_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = image_bytes(noise((60, 40)))
     monkeypatch.setattr(images, "MAX_PIXELS", 60 * 60)
-    Reencoding(60, "border").apply(data, "png")
+    ImageResizer(60, "border").apply(data, "png")
     with pytest.raises(RecordError, match="too_large"):
-        Reencoding(61, "border").apply(data, "png")
+        ImageResizer(61, "border").apply(data, "png")
 
 
 @pytest.mark.parametrize(("format", "longest"), [("jpg", 65_500), ("webp", 16_383)])
-def test_a_side_too_long_for_the_format_is_too_large(format: PictureFormat, longest: int) -> None:
-    fits = encoded(Image.new("L", (longest, 1)))
-    assert open_image(Reencoding(encode=format).apply(fits, "png")[0]).width == longest
+def test_side_too_long_for_the_format_is_refused(format: ImageFormat, longest: int) -> None:
+    fits = image_bytes(Image.new("L", (longest, 1)))
+    assert open_image(ImageResizer(encode=format).apply(fits, "png")[0]).width == longest
     with pytest.raises(RecordError, match="too_large"):
-        Reencoding(encode=format).apply(encoded(Image.new("L", (longest + 1, 1))), "png")
+        ImageResizer(encode=format).apply(image_bytes(Image.new("L", (longest + 1, 1))), "png")
 
 
 @pytest.mark.parametrize(
@@ -276,21 +268,21 @@ def test_a_side_too_long_for_the_format_is_too_large(format: PictureFormat, long
         ({"size": 8, "mode": "stretch"}, "--resize-mode"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], flag: str) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any], flag: str) -> None:
     with pytest.raises(MmfeatError) as caught:
-        Reencoding(**settings)
+        ImageResizer(**settings)
     assert flag in caught.value.rule + caught.value.cure
     assert caught.value.cure
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_files_from_the_wild_are_encoded_anew_or_raise_a_record_error(
+def test_real_world_files_are_resized_or_raise_a_record_error(
     real_data: Callable[[str], Path],
 ) -> None:
     folder = real_data("ugly")
     with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["kind"] == "image"]
-    wrong, sizes = [], []
+    mismatches, sizes = [], []
     for row in rows:
         data = (folder / row["file_name"]).read_bytes()
         for format in ("jpg", "png"):
@@ -300,13 +292,13 @@ def test_files_from_the_wild_are_encoded_anew_or_raise_a_record_error(
             except RecordError:
                 loads = False
             try:
-                new, _ = Reencoding(64, "border", format).apply(data, "img")
+                new, _ = ImageResizer(64, "border", format).apply(data, "img")
                 sizes.append(load_image(new).size)
-                made = True
+                resizes = True
             except RecordError:
-                made = False
-            if loads != made:
-                wrong.append((row["file_name"], loads, made))
-    assert wrong == []
+                resizes = False
+            if loads != resizes:
+                mismatches.append((row["file_name"], loads, resizes))
+    assert mismatches == []
     assert len(sizes) > 50
     assert set(sizes) == {(64, 64)}

@@ -13,7 +13,7 @@ import pytest
 
 from mmfeat import __version__
 from mmfeat.errors import RecordError
-from mmfeat.media.http import HttpReader
+from mmfeat.media.http_client import HttpClient
 
 BODY = b"a picture, say" * 100
 
@@ -24,17 +24,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with self.server.lock:
-            self.server.seen.append((self.path, dict(self.headers)))
-            number = sum(path == self.path for path, _ in self.server.seen)
-            self.server.now += 1
-            self.server.most = max(self.server.most, self.server.now)
+            self.server.requests.append((self.path, dict(self.headers)))
+            number = sum(path == self.path for path, _ in self.server.requests)
+            self.server.active += 1
+            self.server.max_active = max(self.server.max_active, self.server.active)
         try:
             getattr(self, self.path.strip("/").partition("/")[0])(number)
         except OSError:
-            self.close_connection = True  # the reader has gone
+            self.close_connection = True  # the client has gone
         finally:
             with self.server.lock:
-                self.server.now -= 1
+                self.server.active -= 1
 
     def reply(self, status: int = 200, body: bytes = BODY, **headers: str) -> None:
         self.send_response(status)
@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
     def forbidden(self, number: int) -> None:
         self.reply(403)
 
-    def stumbles(self, number: int) -> None:
+    def fails_once(self, number: int) -> None:
         self.reply(500 if number == 1 else 200)
 
     def busy(self, number: int) -> None:
@@ -105,26 +105,26 @@ class Handler(BaseHTTPRequestHandler):
     def silent(self, number: int) -> None:
         self.server.stopped.wait(5)
 
-    def drips(self, number: int) -> None:
+    def slow_body(self, number: int) -> None:
         self.reply(body=b"", Content_Length="1000")
-        self.drip()
+        self.send_slowly()
 
-    def drips_without_length(self, number: int) -> None:
+    def slow_body_without_length(self, number: int) -> None:
         self.send_response(200)
         self.end_headers()
         self.close_connection = True
-        self.drip()
+        self.send_slowly()
 
-    def drips_headers(self, number: int) -> None:
+    def slow_headers(self, number: int) -> None:
         self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-        self.drip()
+        self.send_slowly()
 
-    def drip(self) -> None:
+    def send_slowly(self) -> None:
         while not self.server.stopped.wait(0.02):
             self.wfile.write(b"x")
 
     def endless(self, number: int) -> None:
-        """A redirect, the page of which never ends."""
+        """Send a redirect with an endless page."""
         self.reply(302, b"", Location="/ok", Content_Length=str(2**60))
         while True:
             self.wfile.write(bytes(2**20))
@@ -155,11 +155,11 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.lock, self.stopped = threading.Lock(), threading.Event()
-        self.seen: list[tuple[str, dict[str, str]]] = []
-        self.now = self.most = 0
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.active = self.max_active = 0
 
     def handle_error(self, *args: Any) -> None:
-        pass  # the reader hangs up on purpose
+        pass  # the client disconnects on purpose
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{path}"
@@ -176,159 +176,159 @@ def server() -> Iterator[Server]:
     server.server_close()
 
 
-def reader(**settings: Any) -> HttpReader:
-    return HttpReader(**{"max_bytes": 10_000, "timeout": 5.0, "backoff": 0.01, **settings})
+def make_client(**settings: Any) -> HttpClient:
+    return HttpClient(**{"max_bytes": 10_000, "timeout": 5.0, "backoff": 0.01, **settings})
 
 
-Refused = Callable[..., RecordError]
+GetError = Callable[..., RecordError]
 
 
 @pytest.fixture
-def refused(server: Server) -> Refused:
+def get_error(server: Server) -> GetError:
     def read(path: str, **settings: Any) -> RecordError:
         with pytest.raises(RecordError) as caught:
-            reader(**settings).read(server.url(path))
+            make_client(**settings).get(server.url(path))
         assert server.url(path) in caught.value.detail
         return caught.value
 
     return read
 
 
-def test_a_body_comes_whole_and_the_server_learns_who_asks(server: Server) -> None:
-    assert reader().read(server.url("ok")) == BODY
-    [(_, headers)] = server.seen
+def test_get_returns_the_body_and_sends_headers(server: Server) -> None:
+    assert make_client().get(server.url("ok")) == BODY
+    [(_, headers)] = server.requests
     assert headers["User-Agent"] == f"mmfeat/{__version__}"
     assert headers["Accept-Encoding"] == "identity"
 
 
 @pytest.mark.parametrize("path", ["missing", "gone"])
-def test_404_and_410_are_not_found_and_not_tried_again(
-    server: Server, refused: Refused, path: str
+def test_404_and_410_are_not_found_without_retry(
+    server: Server, get_error: GetError, path: str
 ) -> None:
-    assert refused(path).reason == "not_found"
-    assert len(server.seen) == 1
+    assert get_error(path).reason == "not_found"
+    assert len(server.requests) == 1
 
 
-def test_another_status_is_unreadable_and_named(server: Server, refused: Refused) -> None:
-    error = refused("forbidden")
+def test_other_status_is_unreadable(server: Server, get_error: GetError) -> None:
+    error = get_error("forbidden")
     assert (error.reason, error.detail) == ("unreadable", f"{server.url('forbidden')}: HTTP 403")
-    assert len(server.seen) == 1
+    assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("path", ["stumbles", "cut_once"])
-def test_a_server_that_stumbles_once_is_asked_again(server: Server, path: str) -> None:
-    assert reader().read(server.url(path)) == BODY
-    assert len(server.seen) == 2
+@pytest.mark.parametrize("path", ["fails_once", "cut_once"])
+def test_temporary_error_is_retried(server: Server, path: str) -> None:
+    assert make_client().get(server.url(path)) == BODY
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
-    ("retries", "words"), [(0, ""), (1, " after 1 retry"), (3, " after 3 retries")]
+    ("retries", "suffix"), [(0, ""), (1, " after 1 retry"), (3, " after 3 retries")]
 )
-def test_after_the_retries_the_status_is_told(
-    server: Server, refused: Refused, retries: int, words: str
+def test_error_has_status_and_number_of_retries(
+    server: Server, get_error: GetError, retries: int, suffix: str
 ) -> None:
-    error = refused("busy", retries=retries)
+    error = get_error("busy", retries=retries)
     assert error.reason == "unreadable"
-    assert error.detail.endswith(f": HTTP 503{words}")
-    assert len(server.seen) == retries + 1
+    assert error.detail.endswith(f": HTTP 503{suffix}")
+    assert len(server.requests) == retries + 1
 
 
 @pytest.mark.parametrize("path", ["cut", "cut_chunks", "hangs_up"])
-def test_a_body_cut_off_is_never_returned_short(
-    server: Server, refused: Refused, path: str
-) -> None:
-    error = refused(path, retries=2)
+def test_incomplete_body_is_unreadable(server: Server, get_error: GetError, path: str) -> None:
+    error = get_error(path, retries=2)
     assert error.reason == "unreadable"
     assert error.detail.endswith(" after 2 retries")
-    assert len(server.seen) == 3
+    assert len(server.requests) == 3
 
 
-def test_pauses_double_up_to_a_bound_and_the_servers_wish_is_bounded_too(
+def test_backoff_and_retry_after_are_bounded(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr("urllib3.util.retry.time.sleep", slept.append)
+    pauses: list[float] = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", pauses.append)
     with pytest.raises(RecordError):
-        reader(backoff=10.0, retries=5, deadline=1000).read(server.url("busy"))
-    assert slept == [10, 20, 40, 60, 60]
-    for wish, pause in [("7", 7), ("99999", 60), ("soon", 10), ("-5", 10), ("0", 10)]:
-        slept.clear()
-        assert reader(backoff=10.0, deadline=1000).read(server.url(f"pause/{wish}")) == BODY
-        assert slept == [pause]
+        make_client(backoff=10.0, retries=5, deadline=1000).get(server.url("busy"))
+    assert pauses == [10, 20, 40, 60, 60]
+    for retry_after, pause in [("7", 7), ("99999", 60), ("soon", 10), ("-5", 10), ("0", 10)]:
+        pauses.clear()
+        assert (
+            make_client(backoff=10.0, deadline=1000).get(server.url(f"pause/{retry_after}")) == BODY
+        )
+        assert pauses == [pause]
 
 
-def test_a_body_that_announces_too_many_bytes_is_not_read(refused: Refused) -> None:
-    error = refused("ok", max_bytes=len(BODY) - 1)
+def test_large_content_length_is_refused(get_error: GetError) -> None:
+    error = get_error("ok", max_bytes=len(BODY) - 1)
     assert error.reason == "too_large"
     assert str(len(BODY)) in error.detail
 
 
-def test_a_body_as_long_as_allowed_is_read(server: Server) -> None:
-    assert reader(max_bytes=len(BODY)).read(server.url("ok")) == BODY
-    assert reader(max_bytes=100 * len(BODY)).read(server.url("chunked")) == BODY * 100
+def test_body_of_the_maximum_size_is_read(server: Server) -> None:
+    assert make_client(max_bytes=len(BODY)).get(server.url("ok")) == BODY
+    assert make_client(max_bytes=100 * len(BODY)).get(server.url("chunked")) == BODY * 100
 
 
 @pytest.mark.parametrize("path", ["chunked", "bomb"])
-def test_bytes_are_counted_as_they_come_and_as_they_are_decoded(
-    server: Server, refused: Refused, path: str
+def test_size_limit_applies_before_and_after_decoding(
+    server: Server, get_error: GetError, path: str
 ) -> None:
-    assert refused(path, max_bytes=20_000).reason == "too_large"
-    assert len(server.seen) == 1
+    assert get_error(path, max_bytes=20_000).reason == "too_large"
+    assert len(server.requests) == 1
 
 
-def test_a_body_zipped_against_our_wish_is_unzipped(server: Server) -> None:
-    assert reader().read(server.url("zipped")) == BODY
+def test_gzip_body_is_decoded(server: Server) -> None:
+    assert make_client().get(server.url("zipped")) == BODY
 
 
-def test_no_bytes_are_empty(refused: Refused) -> None:
-    assert refused("empty").reason == "empty"
+def test_body_without_bytes_is_empty(get_error: GetError) -> None:
+    assert get_error("empty").reason == "empty"
 
 
-def test_a_server_that_says_nothing_times_out(server: Server, refused: Refused) -> None:
-    error = refused("silent", timeout=0.1, retries=1)
+def test_silent_server_times_out(server: Server, get_error: GetError) -> None:
+    error = get_error("silent", timeout=0.1, retries=1)
     assert error.reason == "unreadable"
     assert error.detail.endswith(": timed out after 1 retry")
-    assert len(server.seen) == 2
+    assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("path", ["drips", "drips_without_length", "drips_headers"])
-def test_a_server_that_drips_is_cut_at_the_deadline(
-    server: Server, refused: Refused, path: str
+@pytest.mark.parametrize("path", ["slow_body", "slow_body_without_length", "slow_headers"])
+def test_slow_server_is_cut_off_at_the_deadline(
+    server: Server, get_error: GetError, path: str
 ) -> None:
     started = time.monotonic()
-    error = refused(path, deadline=0.3)
+    error = get_error(path, deadline=0.3)
     assert 0.25 < time.monotonic() - started < 20
     assert error.reason == "unreadable"
     assert error.detail.endswith(": not finished within 0.3 s")
-    assert len(server.seen) == 1
+    assert len(server.requests) == 1
 
 
-def test_a_pause_does_not_outlast_the_deadline(server: Server, refused: Refused) -> None:
+def test_pause_ends_at_the_deadline(server: Server, get_error: GetError) -> None:
     started = time.monotonic()
-    error = refused("pause/50", deadline=0.2)
+    error = get_error("pause/50", deadline=0.2)
     assert time.monotonic() - started < 20
     assert "not finished within 0.2 s" in error.detail
 
 
-def test_redirects_are_followed_five_times_and_do_not_count_as_retries(
-    server: Server, refused: Refused
+def test_five_redirects_are_followed_and_are_no_retries(
+    server: Server, get_error: GetError
 ) -> None:
-    assert reader(retries=0).read(server.url("hops/4")) == BODY
-    error = refused("hops/5", retries=0)
+    assert make_client(retries=0).get(server.url("hops/4")) == BODY
+    error = get_error("hops/5", retries=0)
     assert (error.reason, "too many redirects" in error.detail) == ("unreadable", True)
 
 
-def test_a_redirect_in_circles_is_unreadable(server: Server, refused: Refused) -> None:
-    assert refused("loop").reason == "unreadable"
-    assert len(server.seen) == 6
+def test_redirect_loop_is_unreadable(server: Server, get_error: GetError) -> None:
+    assert get_error("loop").reason == "unreadable"
+    assert len(server.requests) == 6
 
 
-def test_a_redirect_with_an_endless_page_is_followed_without_reading_it(server: Server) -> None:
-    assert reader(deadline=3).read(server.url("endless")) == BODY
+def test_endless_page_of_a_redirect_is_not_read(server: Server) -> None:
+    assert make_client(deadline=3).get(server.url("endless")) == BODY
 
 
-def test_a_redirect_leaves_http_for_nothing_else(refused: Refused) -> None:
-    error = refused("to_file")
+def test_redirect_to_another_scheme_is_refused(get_error: GetError) -> None:
+    error = get_error("to_file")
     assert error.reason == "unreadable"
     assert "file" in error.detail
 
@@ -341,45 +341,45 @@ def test_a_redirect_leaves_http_for_nothing_else(refused: Refused) -> None:
         "http://" + "a" * 300,
     ],
 )  # fmt: skip
-def test_what_is_no_url_is_unreadable(url: str) -> None:
+def test_invalid_url_is_unreadable(url: str) -> None:
     with pytest.raises(RecordError) as caught:
-        reader(retries=0, timeout=0.5).read(url)
+        make_client(retries=0, timeout=0.5).get(url)
     assert caught.value.reason == "unreadable"
     assert len(caught.value.detail) < 500
 
 
-def test_nobody_listening_is_unreadable() -> None:
+def test_refused_connection_is_unreadable() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{bound.getsockname()[1]}/"
         with pytest.raises(RecordError) as caught:
-            reader(retries=2).read(url)
+            make_client(retries=2).get(url)
     assert caught.value.reason == "unreadable"
     assert "refused" in caught.value.detail
     assert caught.value.detail.endswith("after 2 retries")
 
 
-def test_no_more_connections_to_a_host_than_allowed(server: Server) -> None:
-    few = reader(per_host=3)
+def test_connections_per_host_are_limited(server: Server) -> None:
+    client = make_client(per_host=3)
     with ThreadPoolExecutor(12) as threads:
-        bodies = list(threads.map(few.read, [server.url("slow")] * 24))
+        bodies = list(threads.map(client.get, [server.url("slow")] * 24))
     assert bodies == [BODY] * 24
-    assert server.most == 3
+    assert server.max_active == 3
 
 
-def test_a_place_is_given_back_whatever_happens(server: Server) -> None:
-    single = reader(per_host=1, max_bytes=len(BODY), retries=1, deadline=0.2)
-    paths = "missing busy cut two_lengths chunked empty bomb hops/2 loop endless drips_headers"
+def test_connections_return_to_the_pool_after_errors(server: Server) -> None:
+    client = make_client(per_host=1, max_bytes=len(BODY), retries=1, deadline=0.2)
+    paths = "missing busy cut two_lengths chunked empty bomb hops/2 loop endless slow_headers"
     for path in paths.split():
         with suppress(RecordError):
-            single.read(server.url(path))
-    assert single.read(server.url("ok")) == BODY
+            client.get(server.url(path))
+    assert client.get(server.url("ok")) == BODY
 
 
-def test_a_reader_survives_pickling_even_after_use(server: Server) -> None:
-    used = reader(per_host=2, retries=1)
-    used.read(server.url("ok"))
-    copy = pickle.loads(pickle.dumps(used))
-    assert copy.read(server.url("ok")) == BODY
+def test_client_can_be_pickled_after_use(server: Server) -> None:
+    client = make_client(per_host=2, retries=1)
+    client.get(server.url("ok"))
+    copy = pickle.loads(pickle.dumps(client))
+    assert copy.get(server.url("ok")) == BODY
     names = ("max_bytes", "per_host", "timeout", "retries", "backoff", "deadline")
-    assert [getattr(copy, name) for name in names] == [getattr(used, name) for name in names]
+    assert [getattr(copy, name) for name in names] == [getattr(client, name) for name in names]

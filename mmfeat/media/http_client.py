@@ -1,0 +1,170 @@
+"""Download URLs with limits on bytes and time. The only place that downloads untrusted files.
+
+urllib3 does the work: connection pools, retries, redirects, decoding. This module and
+`http_download` add limits that urllib3 lacks: on the bytes of a body, on the pages that come with
+redirects and errors, on the total time, and on the pauses that servers ask for.
+"""
+
+import functools
+import threading
+from collections.abc import Callable
+from http.client import HTTPException
+
+from urllib3 import PoolManager
+from urllib3.exceptions import (
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    ResponseError,
+    TimeoutError,
+)
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import Retry, Timeout
+
+from mmfeat import __version__
+from mmfeat.errors import RecordError
+from mmfeat.media.http_download import POOL_CLASSES, Download, DownloadRetry, release
+
+MISSING_STATUSES = frozenset([404, 410])
+RETRIED_STATUSES = frozenset([429, 500, 502, 503, 504])
+MAX_REDIRECTS = 5
+MAX_HOSTS = 128
+"""Hosts with open connections; the least recently used one is dropped."""
+_BLOCK_BYTES = 64 * 1024
+
+
+class HttpClient:
+    """Downloads URLs. One client serves all threads of a process. It can be pickled.
+
+    Args:
+        max_bytes: a longer body is refused, before and after decoding.
+        per_host: maximum number of connections per host. Further threads wait.
+        timeout: seconds to connect, and seconds between two reads.
+        retries: retries after a broken connection, an incomplete body or one of
+            `RETRIED_STATUSES`. Redirects count separately.
+        backoff: seconds before the first retry; doubles with each retry, up to `MAX_PAUSE`. A
+            Retry-After header, up to the same limit, takes precedence.
+        deadline: maximum seconds per URL from its first connection; None = ten timeouts.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        per_host: int = 16,
+        timeout: float = 30.0,
+        retries: int = 3,
+        backoff: float = 0.5,
+        deadline: float | None = None,
+    ) -> None:
+        self.max_bytes, self.per_host, self.timeout = max_bytes, per_host, timeout
+        self.retries, self.backoff = retries, backoff
+        self.deadline = 10 * timeout if deadline is None else deadline
+        self._pool: PoolManager | None = None
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Callable[[], "HttpClient"], tuple[()]]:
+        # Connections and locks cannot be pickled: the copy opens its own.
+        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return functools.partial(type(self), **settings), ()
+
+    def get(self, url: str) -> bytes:
+        """Return the complete body of a URL.
+
+        Raises:
+            RecordError: `not_found` for 404 and 410; `too_large`; `empty` for no bytes;
+                `unreadable` for everything else: another status, no connection, an incomplete
+                body, an invalid URL, too many redirects, a missed deadline.
+        """
+        download = Download(self.retries, self.deadline)
+        try:
+            if not url.lower().startswith(("http://", "https://")):
+                raise ValueError("not an http or https URL")
+            with download:
+                return self._get(url, download)
+        except RecordError as error:
+            raise RecordError(error.reason, f"{_shorten(url)}: {error.detail}") from None
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
+            message = _describe_error(error)
+            if download.expired:
+                message = f"not finished within {self.deadline:g} s"
+            detail = f"{_shorten(url)}: {message}{download.retries_text}"
+            raise RecordError("unreadable", detail) from error
+
+    def _get(self, url: str, download: Download) -> bytes:
+        retry: Retry = DownloadRetry(
+            download=download,
+            total=None,
+            redirect=MAX_REDIRECTS,
+            status_forcelist=RETRIED_STATUSES,
+            raise_on_status=False,
+            backoff_factor=self.backoff,
+        )
+        while True:
+            response = self._connections().request(
+                "GET", url, retries=retry, redirect=True, preload_content=False,
+                timeout=Timeout(connect=self.timeout, read=self.timeout),
+            )  # fmt: skip
+            try:
+                return self._read_body(response, download)
+            except (ProtocolError, ReadTimeoutError) as error:
+                # urllib3 retries only until the headers are read.
+                retry = (response.retries or retry).increment("GET", url, error=error)
+            finally:
+                release(response)
+            retry.sleep()
+
+    def _read_body(self, response: BaseHTTPResponse, download: Download) -> bytes:
+        if response.status in MISSING_STATUSES:
+            raise RecordError("not_found", f"HTTP {response.status}{download.retries_text}")
+        if response.status >= 300:
+            raise RecordError("unreadable", f"HTTP {response.status}{download.retries_text}")
+        content_length = getattr(response, "length_remaining", None)
+        if content_length is not None and content_length > self.max_bytes:
+            detail = f"{content_length} bytes; at most {self.max_bytes} are read"
+            raise RecordError("too_large", detail)
+        body = bytearray()
+        while block := response.read1(_BLOCK_BYTES, decode_content=True):
+            body += block
+            if len(body) > self.max_bytes:
+                raise RecordError("too_large", f"more than {self.max_bytes} bytes")
+        if download.expired:  # a body without Content-Length ends when the connection is cut
+            raise ProtocolError("cut off at the deadline")
+        if not body:
+            raise RecordError("empty", "no bytes")
+        return bytes(body)
+
+    def _connections(self) -> PoolManager:
+        with self._lock:
+            if self._pool is None:
+                self._pool = PoolManager(
+                    num_pools=MAX_HOSTS,
+                    maxsize=self.per_host,
+                    block=True,
+                    headers={
+                        "User-Agent": f"mmfeat/{__version__}",
+                        "Accept": "*/*",
+                        "Accept-Encoding": "identity",
+                    },
+                )
+                self._pool.pool_classes_by_scheme = POOL_CLASSES
+            return self._pool
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _describe_error(error: Exception) -> str:
+    """Return the underlying cause, without the wrappers of urllib3."""
+    if isinstance(error, MaxRetryError) and error.reason is not None:
+        error = error.reason
+    if isinstance(error, TimeoutError) and not isinstance(error, NewConnectionError):
+        return "timed out"
+    if isinstance(error, ProtocolError) and isinstance(error.args[-1], Exception):
+        error = error.args[-1]
+    if isinstance(error, ResponseError):
+        return str(error)
+    return _shorten(f"{type(error).__name__}: {str(error).rpartition('): ')[2]}")

@@ -1,0 +1,157 @@
+"""The limits of one download: a deadline that cuts its connection, and a retry count.
+
+urllib3's timeouts apply to single reads, and http.client reads headers, chunk lengths and error
+pages until they end. Only another thread can stop that at a given time.
+"""
+
+import functools
+import socket
+import threading
+import time
+from typing import Any, Self
+
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import InvalidHeader
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import Retry
+
+MAX_PAUSE = 60.0
+"""Maximum seconds before a retry, also if Retry-After asks for more."""
+
+
+class Download:
+    """State of one download. As a context manager, it is the download of the current thread.
+
+    Args:
+        retries: maximum number of retries.
+        deadline: maximum seconds from the first connection.
+    """
+
+    def __init__(self, retries: int, deadline: float) -> None:
+        self.retries, self.retried = retries, 0
+        self.expired = False
+        self._deadline = deadline
+        self._end_time: float | None = None
+        self._timer: threading.Timer | None = None
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        _thread.download = self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _thread.download = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def retries_text(self) -> str:
+        """The number of retries as the end of an error message; empty for none."""
+        if not self.retried:
+            return ""
+        return f" after {self.retried} {'retry' if self.retried == 1 else 'retries'}"
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the deadline; the clock starts with the first connection."""
+        if self._end_time is None:
+            return self._deadline
+        return max(0.0, self._end_time - time.monotonic())
+
+    def watch(self, connection: socket.socket) -> None:
+        """Cut this connection at the deadline. The first call starts the clock."""
+        self._socket = connection
+        if self._timer is None:
+            self._end_time = time.monotonic() + self._deadline
+            self._timer = threading.Timer(self._deadline, self._expire)
+            self._timer.daemon = True
+            self._timer.start()
+        elif self.expired:
+            self._cut()
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._cut()
+
+    def _cut(self) -> None:
+        try:
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # already closed
+
+
+class _ThreadState(threading.local):
+    download: Download | None = None
+
+
+_thread = _ThreadState()
+"""The download of the current thread. urllib3 does not pass it to connections."""
+
+
+class DownloadRetry(Retry):
+    """Counts retries over all redirects of a download, without them, and ends at its deadline."""
+
+    def __init__(self, *, download: Download, **options: Any) -> None:
+        super().__init__(**options)
+        self.download = download
+
+    def new(self, **changes: Any) -> Self:
+        return super().new(download=self.download, **changes)
+
+    @property
+    def _is_redirect(self) -> bool:
+        return self.history[-1].redirect_location is not None
+
+    def is_exhausted(self) -> bool:
+        used_up = not self._is_redirect and self.download.retried >= self.download.retries
+        return used_up or self.download.expired or super().is_exhausted()
+
+    def increment(self, *args: Any, **options: Any) -> Self:
+        retry = super().increment(*args, **options)
+        self.download.retried += not retry._is_redirect
+        return retry
+
+    def get_backoff_time(self) -> float:
+        pause: float = self.backoff_factor * 2 ** (self.download.retried - 1)
+        return min(pause, MAX_PAUSE, self.download.seconds_left)
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        try:
+            pause = super().get_retry_after(response)
+        except (InvalidHeader, ValueError, OverflowError):
+            return None
+        return None if pause is None else min(pause, MAX_PAUSE, self.download.seconds_left)
+
+
+class _WatchedConnection(HTTPConnection):
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        if _thread.download is not None and self.sock is not None:
+            _thread.download.watch(self.sock)
+        response = super().getresponse()
+        # Before a retry or a redirect, urllib3 reads the rest of the response to reuse the
+        # connection. The response may be endless, so close the connection instead.
+        response.drain_conn = functools.partial(release, response)  # type: ignore[method-assign]
+        return response
+
+
+class _WatchedTlsConnection(_WatchedConnection, HTTPSConnection):
+    pass
+
+
+class _WatchedPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedConnection
+
+
+class _WatchedTlsPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedTlsConnection
+
+
+POOL_CLASSES = {"http": _WatchedPool, "https": _WatchedTlsPool}
+
+
+def release(response: BaseHTTPResponse) -> None:
+    """Return the connection to its pool; closed, unless the response was read to its end."""
+    response.close()
+    response.release_conn()
