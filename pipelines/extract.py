@@ -1,19 +1,21 @@
-"""`mmfeat extract`: shards → features."""
+"""The command `mmfeat extract`: shards → features."""
 
 import sys
 from collections.abc import Sequence
 
-from mmfeat.config.flags import parse_known
-from mmfeat.extraction.stage import ExtractConfig, Extraction
+from mmfeat.config.flags import parse_known_args
+from mmfeat.extraction.config import ExtractConfig
+from mmfeat.extraction.stage import Extraction
 from mmfeat.system.entry import run_main
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the command line and run the stage."""
-    config, beam_flags = parse_known(ExtractConfig, arguments, prog="mmfeat extract")
-    from pipelines.run import run  # Beam loads slowly; help and mistakes answer at once
+    config, beam_flags = parse_known_args(ExtractConfig, arguments, prog="mmfeat extract")
+    # Beam loads slowly. --help and a mistyped flag do not wait for it.
+    from pipelines.run_stage import run_stage
 
-    run(Extraction(config), beam_flags)
+    run_stage(Extraction(config), beam_flags)
 
 
 if __name__ == "__main__":

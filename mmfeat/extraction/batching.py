@@ -1,24 +1,26 @@
-"""Which records of a window are encoded together: like lengths, within a budget."""
+"""Batches of records of similar length, within a budget."""
 
 from collections.abc import Iterator, Sequence
 
 
-def batches(lengths: Sequence[int], size: int, budget: int | None) -> Iterator[list[int]]:
-    """Indices of a window, in batches of records of like length, the longest batch first.
+def batch_by_length(
+    lengths: Sequence[int], batch_size: int, budget: int | None
+) -> Iterator[list[int]]:
+    """Yield batches of indices of records of similar length, the longest first.
 
-    A batch is as wide as its longest record, so that its cost is that length times its records.
-    The longest first: what does not fit into memory shows at once.
+    A batch is padded to its longest record: it costs that length times its number of records. The
+    longest batch comes first, so running out of memory shows at once.
 
     Args:
-        lengths: what each record costs.
-        size: records in a batch at most.
-        budget: cost of a batch at most, where there is a bound; a single record may exceed it.
+        lengths: cost of each record.
+        batch_size: maximum number of records per batch.
+        budget: maximum cost of a batch; None = no limit. A single record may exceed it.
     """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     batch: list[int] = []
     for index in order:
-        widest = lengths[batch[0]] if batch else lengths[index]
-        if len(batch) == size or (budget and batch and widest * (len(batch) + 1) > budget):
+        longest = lengths[batch[0]] if batch else lengths[index]
+        if len(batch) == batch_size or (budget and batch and longest * (len(batch) + 1) > budget):
             yield batch
             batch = []
         batch.append(index)

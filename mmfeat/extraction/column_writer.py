@@ -1,4 +1,4 @@
-"""Writing one feature column of one shard: encode in batches, restore the order, count each row."""
+"""Write one feature column of one shard: encode in batches, restore the row order, count rows."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,33 @@ import pyarrow as pa
 
 from mmfeat.encoders import Encoder, EncoderSpec, fingerprint
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.extraction.autotune import Settled
-from mmfeat.extraction.batching import batches
-from mmfeat.features.column_format import OK, Column, FeatureShape, RowStatus, column_schema, make_column_batch
+from mmfeat.extraction.autotune import TunedSettings
+from mmfeat.extraction.batching import batch_by_length
+from mmfeat.features.column_format import (
+    OK,
+    Column,
+    FeatureShape,
+    RowStatus,
+    column_schema,
+    make_column_batch,
+)
 from mmfeat.store import files
-from mmfeat.store.directory import Receipt, keys_digest
+from mmfeat.store.receipts import Receipt, keys_digest
 
 COLUMN = "column.json"
 
 
-def read_settled(folder: str) -> Settled | None:
-    """What was settled for a column when it was begun; None for a new one."""
-    found = files.read_json(files.join(folder, COLUMN))
-    return Settled(**found["settled"]) if found else None
+def read_tuned_settings(folder: str) -> TunedSettings | None:
+    """Read the settings a column was started with; None if the column is new."""
+    description = files.read_json(files.join(folder, COLUMN))
+    return TunedSettings(**description["settled"]) if description else None
 
 
-def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, settled: Settled) -> Column:
-    """Take a column's folder for one encoder, or go on with it.
+def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedSettings) -> Column:
+    """Start a column in a folder, or continue the column of the same encoder.
 
     Raises:
-        MmfeatError: the column was made by another encoder; says both fingerprints.
+        MmfeatError: another encoder made the column in this folder.
     """
     identity = {**encoder.identity(), "dtype": spec.dtype}
     if spec.normalize:
@@ -45,35 +52,35 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, settled: Sett
         dtype=spec.dtype,
         max_tokens=encoder.max_tokens,
     )
-    found = files.read_json(files.join(folder, COLUMN))
-    if found is None:
-        facts = {**vars(column), "settled": asdict(settled)}
-        files.write_json(files.join(folder, COLUMN), facts)
-    elif found["fingerprint"] != column.fingerprint:
-        old = found["encoder"]
+    existing = files.read_json(files.join(folder, COLUMN))
+    if existing is None:
+        description = {**vars(column), "settled": asdict(tuned)}
+        files.write_json(files.join(folder, COLUMN), description)
+    elif existing["fingerprint"] != column.fingerprint:
+        old = existing["encoder"]
         differing = sorted(k for k in {*old, *identity} if old.get(k) != identity.get(k))
         raise MmfeatError(
-            f"column {spec.column} in {folder} was made by another encoder "
-            f"(fingerprint {found['fingerprint'][:12]} there, {column.fingerprint[:12]} now; "
-            f"they differ in {', '.join(differing)})",
-            cure="Give the new encoder a column name of its own",
+            f"column {spec.column} in {folder} was made by another encoder (fingerprint "
+            f"{existing['fingerprint'][:12]}, now {column.fingerprint[:12]}; different: "
+            f"{', '.join(differing)})",
+            cure="Give the new encoder another column name",
         )
     return column
 
 
 class ColumnWriter:
-    """Encodes the rows of one shard into one column file.
+    """Encode the rows of one shard into one column file.
 
-    Use it as a context manager: the file appears when the block ends well. `commit` then writes
-    the receipt.
+    Use it as a context manager: the file appears when the block ends without an error. Then
+    `commit` writes the receipt.
 
     Args:
-        folder: of the column.
-        shard: its name.
-        column: what is claimed.
-        encoder: the encoder of that column.
-        batch_size: records encoded at a time at most.
-        normalize: whether each vector is brought to length 1.
+        folder: folder of the column.
+        shard: name of the shard.
+        column: the claimed column.
+        encoder: its encoder.
+        batch_size: maximum number of records per batch.
+        normalize: whether to scale each vector to length 1.
     """
 
     def __init__(
@@ -89,7 +96,7 @@ class ColumnWriter:
         self._folder, self._shard = folder, shard
         self._column, self._encoder = column, encoder
         self._batch_size, self._normalize = batch_size, normalize
-        self._file = f"{shard}.arrow"
+        self._file_name = f"{shard}.arrow"
         self._keys: list[str] = []
         self._rejected: Counter[str] = Counter()
         self._status: Counter[str] = Counter()
@@ -97,7 +104,7 @@ class ColumnWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            path = files.join(self._folder, self._file)
+            path = files.join(self._folder, self._file_name)
             self._output = stack.enter_context(files.create(path))
             schema = column_schema(self._column.shape)
             self._arrow = stack.enter_context(pa.ipc.new_file(self._output, schema))
@@ -113,34 +120,33 @@ class ColumnWriter:
         self._stack.__exit__(kind, error, trace)
 
     def write(self, keys: Sequence[str], items: Sequence[Any], bytes_read: int) -> None:
-        """Encode a window of rows and append it.
+        """Encode a window of rows and append it to the file.
 
         Args:
-            keys: of the rows.
-            items: the encoder's input of each row, or an `RowStatus` where it has none.
-            bytes_read: of the members that were decoded.
+            keys: key of each row.
+            items: the encoder input of each row, or a `RowStatus` if it has none.
+            bytes_read: bytes of the members that were decoded.
         """
-        outcomes = [item if isinstance(item, RowStatus) else OK for item in items]
+        statuses = [item if isinstance(item, RowStatus) else OK for item in items]
         features: list[np.ndarray | None] = [None] * len(items)
         rows = [row for row, item in enumerate(items) if not isinstance(item, RowStatus)]
         lengths = [self._encoder.length(items[row]) for row in rows]
-        for batch in batches(lengths, self._batch_size, self._encoder.budget):
-            there = [rows[index] for index in batch]
-            results = encode_each(
-                self._encoder, [items[row] for row in there], self._column.shape, self._normalize
-            )
-            for row, result in zip(there, results, strict=True):
+        for batch in batch_by_length(lengths, self._batch_size, self._encoder.budget):
+            batch_rows = [rows[index] for index in batch]
+            inputs = [items[row] for row in batch_rows]
+            results = encode_batch(self._encoder, inputs, self._column.shape, self._normalize)
+            for row, result in zip(batch_rows, results, strict=True):
                 if isinstance(result, RecordError):
-                    outcomes[row] = RowStatus("failed", result.reason, result.detail)
+                    statuses[row] = RowStatus("failed", result.reason, result.detail)
                 else:
                     features[row] = result
-        self._arrow.write_batch(make_column_batch(features, outcomes, self._column.shape))
+        self._arrow.write_batch(make_column_batch(features, statuses, self._column.shape))
         self._keys += keys
         self._bytes_read += bytes_read
-        for outcome in outcomes:
-            self._status[outcome.status] += 1
-            if outcome is not OK:
-                self._rejected[str(outcome.reason)] += 1
+        for status in statuses:
+            self._status[status.status] += 1
+            if status is not OK:
+                self._rejected[str(status.reason)] += 1
 
     def commit(self, source: Mapping[str, Any], *, seconds: float) -> None:
         """Write the receipt."""
@@ -151,7 +157,7 @@ class ColumnWriter:
             out=self._status["ok"],
             rejected=dict(self._rejected),
             status=dict(self._status),
-            files={self._file: self._output.describe()},
+            files={self._file_name: self._output.info()},
             keys_sha256=keys_digest(self._keys),
             source=dict(source),
             bytes_read=self._bytes_read,
@@ -159,19 +165,19 @@ class ColumnWriter:
         ).write(self._folder)
 
 
-def encode_each(
+def encode_batch(
     encoder: Encoder, inputs: Sequence[Any], shape: FeatureShape, normalize: bool = False
 ) -> list[np.ndarray | RecordError]:
-    """A feature of each input; where a batch fails it is split until the bad one is alone.
+    """Encode a batch. If it fails, split it until the failing inputs are alone.
 
     Args:
-        encoder: makes the features.
+        encoder: the encoder.
         inputs: decoded inputs.
-        shape: what features look like; they are cast to its dtype.
-        normalize: whether each vector is brought to length 1 before.
+        shape: required shape; features are cast to its dtype.
+        normalize: whether to scale each vector to length 1 first.
 
     Returns:
-        One array of shape (dim,), or (tokens, dim) of tokens, or one error, an input.
+        Per input one array of shape (dim,), or (tokens, dim) for a token column, or an error.
     """
     if not inputs:
         return []
@@ -184,33 +190,33 @@ def encode_each(
         return [
             result
             for half in (inputs[:middle], inputs[middle:])
-            for result in encode_each(encoder, half, shape, normalize)
+            for result in encode_batch(encoder, half, shape, normalize)
         ]
     if len(features) != len(inputs):
         raise MmfeatError(
             f"{type(encoder).__name__}.encode must return {len(inputs)} features", got=len(features)
         )
-    return [_checked(encoder, feature, shape, normalize) for feature in features]
+    return [_cast_feature(encoder, feature, shape, normalize) for feature in features]
 
 
-def _checked(
+def _cast_feature(
     encoder: Encoder, feature: np.ndarray, shape: FeatureShape, normalize: bool
 ) -> np.ndarray | RecordError:
-    """A feature as it is kept, or why it cannot be."""
+    """Check a feature and cast it to the column's dtype; an error if it does not fit."""
     dimensions = 2 if shape.max_tokens else 1
     if feature.ndim != dimensions or feature.shape[-1] != shape.dim:
-        wanted = f"(tokens, {shape.dim})" if shape.max_tokens else f"({shape.dim},)"
+        required = f"(tokens, {shape.dim})" if shape.max_tokens else f"({shape.dim},)"
         raise MmfeatError(
-            f"{type(encoder).__name__}.encode must return features of shape {wanted}",
+            f"{type(encoder).__name__}.encode must return features of shape {required}",
             got=feature.shape,
         )
     if shape.max_tokens and not 0 < len(feature) <= shape.max_tokens:
         return RecordError("encoder_failed", f"{len(feature)} tokens, 1 to {shape.max_tokens} fit")
     if normalize:
-        length = np.linalg.norm(feature.astype(np.float64), axis=-1, keepdims=True)
-        feature = feature / np.maximum(length, np.finfo(np.float32).tiny)
+        norms = np.linalg.norm(feature.astype(np.float64), axis=-1, keepdims=True)
+        feature = feature / np.maximum(norms, np.finfo(np.float32).tiny)
     with np.errstate(over="ignore"):
-        kept = feature.astype(shape.dtype)
-    if not np.isfinite(kept).all():
+        feature = feature.astype(shape.dtype)
+    if not np.isfinite(feature).all():
         return RecordError("not_finite", f"NaN or out of the range of {shape.dtype}")
-    return kept
+    return feature

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from mmfeat.features.column_format import Column
 from mmfeat.features.column_reader import ColumnShard, read_column_file
 from mmfeat.store import files
-from mmfeat.store.directory import read_manifest
-from mmfeat.store.retried import Superseded
+from mmfeat.store.manifest import read_manifest
+from mmfeat.store.retried_rows import RetriedRows
 
 SAMPLES = "samples"
 """Folder of the samples table. Each column has a folder beside it."""
@@ -46,9 +46,9 @@ class FeatureStore:
         return sum(self.shards.values())
 
     @cached_property
-    def superseded(self) -> Superseded:
+    def retried_rows(self) -> RetriedRows:
         """Tells rows whose records have another one, since they were tried again."""
-        return Superseded(files.join(self.path, SAMPLES), self.manifest["shards"])
+        return RetriedRows(files.join(self.path, SAMPLES), self.manifest["shards"])
 
     @cached_property
     def samples_schema(self) -> pa.Schema:

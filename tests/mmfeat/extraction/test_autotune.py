@@ -1,5 +1,3 @@
-"""What is settled by measuring before a column is begun."""
-
 import time
 from typing import ClassVar
 
@@ -8,11 +6,11 @@ import pytest
 
 from mmfeat.encoders import EncoderSpec, Settings
 from mmfeat.encoders.base import Encoder
-from mmfeat.extraction.autotune import settle
+from mmfeat.extraction.autotune import autotune
 
 
 class Timed(Encoder):
-    """Each precision has its speed and its error."""
+    """An encoder with a fixed speed and error per precision."""
 
     modality = "text"
     dim = 3
@@ -38,7 +36,7 @@ class Timed(Encoder):
 
 
 class Spec(EncoderSpec):
-    """Loads the encoder above."""
+    """Loads `Timed`."""
 
     def load(self, settings=None):
         return Timed(settings.precision)
@@ -48,69 +46,73 @@ SPEC = Spec("text", "text", "timed", "timed")
 MEMBERS = [b"a", b"bad", b"ccc", b"dddd"]
 
 
+def tuned_settings(precision, members=MEMBERS):
+    return autotune(SPEC, Settings(precision=precision), members, 0)[1]
+
+
 @pytest.fixture(autouse=True)
 def _defaults(monkeypatch):
     monkeypatch.setattr(Timed, "error", dict(Timed.error))
     monkeypatch.setattr(Timed, "seconds", dict(Timed.seconds))
 
 
-def test_the_fastest_precision_is_taken_that_gives_the_features_of_float32():
-    encoder, settled = settle(SPEC, Settings(precision="auto"), MEMBERS, 0)
-    assert encoder.precision == settled.precision == "bfloat16"
-    figures = settled.measured["precision"]["bfloat16"]
-    assert 0.999 < figures["cosine_mean"] <= 1
-    assert figures["records_per_second"] > 0
+def test_picks_the_fastest_accurate_precision():
+    encoder, tuned = autotune(SPEC, Settings(precision="auto"), MEMBERS, 0)
+    assert encoder.precision == tuned.precision == "bfloat16"
+    measured = tuned.measured["precision"]["bfloat16"]
+    assert 0.999 < measured["cosine_mean"] <= 1
+    assert measured["records_per_second"] > 0
 
 
-def test_a_precision_that_gives_other_features_is_not_taken_however_fast():
+def test_inaccurate_precision_is_not_picked():
     Timed.error["bfloat16"] = 0.5
-    assert settle(SPEC, Settings(precision="auto"), MEMBERS, 0)[1].precision == "float32"
+    assert tuned_settings("auto").precision == "float32"
 
 
-def test_a_slower_precision_is_not_taken_however_exact():
+def test_slow_precision_is_not_picked():
     Timed.seconds["bfloat16"] = 0.06
-    assert settle(SPEC, Settings(precision="auto"), MEMBERS, 0)[1].precision == "float32"
+    assert tuned_settings("auto").precision == "float32"
 
 
-def test_a_precision_that_was_asked_for_is_not_questioned():
-    encoder, settled = settle(SPEC, Settings(precision="bfloat16"), MEMBERS, 8)
-    assert encoder.precision == settled.precision == "bfloat16"
-    assert settled.batch_size == 8
-    assert "precision" not in settled.measured
+def test_requested_precision_and_batch_size_are_kept():
+    encoder, tuned = autotune(SPEC, Settings(precision="bfloat16"), MEMBERS, 8)
+    assert encoder.precision == tuned.precision == "bfloat16"
+    assert tuned.batch_size == 8
+    assert "precision" not in tuned.measured
 
 
-def test_the_batch_grows_while_that_pays():
-    assert settle(SPEC, Settings(precision="float32"), MEMBERS, 0)[1].batch_size == 64
+def test_batch_grows_while_it_gets_faster():
+    assert tuned_settings("float32").batch_size == 64
 
 
-def test_one_size_that_is_slower_does_not_end_the_search(monkeypatch):
+def test_one_slow_batch_size_does_not_end_the_search(monkeypatch):
     def encode(self, batch):
         time.sleep({8: 0.008, 16: 0.02, 32: 0.016, 64: 0.064}.get(len(batch), 0))
         return np.ones((len(batch), 3))
 
     monkeypatch.setattr(Timed, "encode", encode)
-    settled = settle(SPEC, Settings(precision="float32"), MEMBERS, 0)[1]
-    assert settled.batch_size == 32
-    assert list(settled.measured["batch_size"]) == ["8", "16", "32", "64"]
+    tuned = tuned_settings("float32")
+    assert tuned.batch_size == 32
+    assert list(tuned.measured["batch_size"]) == ["8", "16", "32", "64"]
 
 
-def test_the_search_ends_where_two_sizes_in_a_row_are_no_faster(monkeypatch):
+def test_two_slow_batch_sizes_end_the_search(monkeypatch):
     def encode(self, batch):
         time.sleep(0.002 * len(batch))
         return np.ones((len(batch), 3))
 
     monkeypatch.setattr(Timed, "encode", encode)
-    settled = settle(SPEC, Settings(precision="float32"), MEMBERS, 0)[1]
-    assert settled.batch_size == 8
-    assert list(settled.measured["batch_size"]) == ["8", "16", "32"]
+    tuned = tuned_settings("float32")
+    assert tuned.batch_size == 8
+    assert list(tuned.measured["batch_size"]) == ["8", "16", "32"]
 
 
-def test_without_records_the_defaults_stand():
-    settled = settle(SPEC, Settings(precision="auto"), [b"bad"], 0)[1]
-    assert (settled.precision, settled.batch_size) == ("float32", 64)
+def test_defaults_without_usable_records():
+    tuned = tuned_settings("auto", [b"bad"])
+    assert (tuned.precision, tuned.batch_size) == ("float32", 64)
 
 
-def test_an_encoder_without_precisions_is_left_alone():
+def test_encoder_without_precisions_keeps_its_defaults():
     spec = EncoderSpec.parse("text=builtin:text")
-    encoder, settled = settle(spec, Settings(precision="auto"), MEMBERS, 0)
-    assert (settled.batch_size, settled.measured) == (encoder.batch_size, {})
+    encoder, tuned = autotune(spec, Settings(precision="auto"), MEMBERS, 0)
+    assert (tuned.batch_size, tuned.measured) == (encoder.batch_size, {})

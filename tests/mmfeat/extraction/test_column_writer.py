@@ -3,18 +3,18 @@ import pytest
 
 from mmfeat.encoders import Encoder, EncoderSpec
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.extraction.autotune import Settled
-from mmfeat.extraction.column_writer import ColumnWriter, claim_column, encode_each
-from mmfeat.extraction.decode import windows
+from mmfeat.extraction.autotune import TunedSettings
+from mmfeat.extraction.column_writer import ColumnWriter, claim_column, encode_batch
+from mmfeat.extraction.decode import decode_windows
 from mmfeat.features.column_format import FeatureShape
 from mmfeat.features.column_reader import read_column_file
-from mmfeat.shards.reader import Row
-from mmfeat.shards.tar import TarSample
-from mmfeat.store.directory import read_receipt
+from mmfeat.shards.shard_reader import ShardRecord
+from mmfeat.shards.tar_reader import TarSample
+from mmfeat.store.receipts import read_receipt
 
 
-class Lengths(Encoder):
-    """The length of a text, twice; trips over some words."""
+class TextLengths(Encoder):
+    """Encodes a text as its length, twice. Fails on some words."""
 
     modality = "text"
     dim = 2
@@ -38,41 +38,42 @@ class Lengths(Encoder):
         return np.array([[{"nan": np.nan, "big": 1e6}.get(t, len(t))] * 2 for t in batch])
 
 
-def row(key, text=None, statuses=None, problem=None):
+def make_record(key, text=None, statuses=None, problem=None):
     sample = None if text is None else TarSample(key, {"txt": text.encode()})
-    return Row(key, statuses or {"text": "ok"}, sample, problem)
+    return ShardRecord(key, statuses or {"text": "ok"}, sample, problem)
 
 
 SPEC = EncoderSpec("text", "text", "builtin", "text")
 
 
 def claim(folder, encoder):
-    return claim_column(folder, SPEC, encoder, Settled("float32", 64, {}))
+    return claim_column(folder, SPEC, encoder, TunedSettings("float32", 64, {}))
 
 
-def write(folder, rows, encoder=None, ahead=False):
-    encoder = encoder or Lengths()
+def write_shard(folder, records, prefetch):
+    encoder = TextLengths()
     column = claim(folder, encoder)
+    windows = decode_windows(records, {"text": encoder}, threads=2, prefetch=prefetch)
     with ColumnWriter(folder, "00000", column, encoder, batch_size=64) as writer:
-        for window in windows(rows, {"text": encoder}, threads=2, ahead=ahead):
+        for window in windows:
             writer.write(window.keys, window.items["text"], window.bytes_read["text"])
     writer.commit({"sha256": "s"}, seconds=1.0)
     return read_column_file(f"{folder}/00000.arrow"), read_receipt(folder, "00000")
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_each_record_has_one_row_and_one_outcome(tmp_path, ahead):
-    rows = [
-        row("a", "one"),
-        row("b", None, {"text": "not_found"}),
-        row("c", "bad bytes"),
-        row("d", "trip"),
-        row("e", "nan"),
-        row("f", "big"),
-        row("g", "three"),
-        row("h", problem=RecordError("damaged_shard", "cut")),
+@pytest.mark.parametrize("prefetch", [False, True])
+def test_each_record_has_one_row_and_one_status(tmp_path, prefetch):
+    records = [
+        make_record("a", "one"),
+        make_record("b", None, {"text": "not_found"}),
+        make_record("c", "bad bytes"),
+        make_record("d", "trip"),
+        make_record("e", "nan"),
+        make_record("f", "big"),
+        make_record("g", "three"),
+        make_record("h", problem=RecordError("damaged_shard", "cut")),
     ]
-    shard, receipt = write(str(tmp_path), rows, ahead=ahead)
+    shard, receipt = write_shard(str(tmp_path), records, prefetch)
     assert shard.present.tolist() == [True, *[False] * 5, True, False]
     assert shard.features[[0, 6]].tolist() == [[3, 3], [5, 5]]
     assert shard.reasons.to_pylist() == [
@@ -84,9 +85,9 @@ def test_each_record_has_one_row_and_one_outcome(tmp_path, ahead):
     assert receipt.status == {"ok": 2, "missing": 1, "failed": 5}
 
 
-def test_a_batch_that_fails_is_split_until_the_bad_record_is_alone():
-    encoder = Lengths()
-    results = encode_each(encoder, ["a", "bb", "trip", "cccc"], FeatureShape(2))
+def test_failing_batch_is_split_until_the_bad_input_is_alone():
+    encoder = TextLengths()
+    results = encode_batch(encoder, ["a", "bb", "trip", "cccc"], FeatureShape(2))
     assert [r.reason if isinstance(r, RecordError) else r[0] for r in results] == [
         1, 2, "encoder_failed", 4,
     ]  # fmt: skip
@@ -94,16 +95,16 @@ def test_a_batch_that_fails_is_split_until_the_bad_record_is_alone():
     assert encoder.batches == [4, 2, 2, 1, 1]
 
 
-def test_an_encoder_that_returns_another_shape_is_an_error_of_the_encoder():
-    encoder = Lengths()
+def test_wrong_feature_shape_is_an_error():
+    encoder = TextLengths()
     encoder.dim = 3
     with pytest.raises(MmfeatError, match=r"must return features of shape \(3,\); got \(2,\)"):
-        encode_each(encoder, ["a"], FeatureShape(3))
+        encode_batch(encoder, ["a"], FeatureShape(3))
 
 
-def test_a_column_made_by_another_encoder_is_refused_with_both_fingerprints(tmp_path):
-    first = claim(str(tmp_path), Lengths())
-    assert claim(str(tmp_path), Lengths()) == first
-    with pytest.raises(MmfeatError, match="they differ in version") as caught:
-        claim(str(tmp_path), Lengths(version=2))
+def test_column_of_another_encoder_is_refused(tmp_path):
+    first = claim(str(tmp_path), TextLengths())
+    assert claim(str(tmp_path), TextLengths()) == first
+    with pytest.raises(MmfeatError, match="different: version") as caught:
+        claim(str(tmp_path), TextLengths(version=2))
     assert first.fingerprint[:12] in str(caught.value)
