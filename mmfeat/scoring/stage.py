@@ -1,9 +1,9 @@
-"""Scoring: model + features → predictions, one row an input record, scored or not.
+"""The scoring stage: model + features → predictions, one row per input record.
 
-A record that failed at first and was tried again has the row of its last try alone.
+OUTPUT/00000.parquet    __key__, status, reason, prediction, w_<column> with the weight of each
+                        modality; probability and p_<class> if the model has classes
 
-OUTPUT/00000.parquet    __key__, status, reason, prediction, w_<column> of each modality weight,
-                        probability and p_<class> where the model has classes
+A retried record has only the row of its last try.
 """
 
 import time
@@ -21,24 +21,22 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features.column_reader import ColumnShard
 from mmfeat.features.store import FeatureStore
 from mmfeat.store import files
-from mmfeat.store.directory import (
+from mmfeat.store.directory import open_run
+from mmfeat.store.manifest import read_manifest, write_manifest
+from mmfeat.store.receipts import (
     Receipt,
-    claim,
-    count_words,
-    finished,
+    format_counts,
     keys_digest,
-    read_manifest,
     read_receipt,
     require_receipts,
-    totals,
-    write_manifest,
+    sum_receipts,
 )
 from mmfeat.store.stage import ShardTask, Stage
 from mmfeat.system import progress
 
 if TYPE_CHECKING:
-    from mmfeat.models.checkpoint import LoadedModel
     from mmfeat.models.inference import Predictions
+    from mmfeat.models.saved_model import LoadedModel
 
 
 @dataclass
@@ -46,20 +44,20 @@ class ScoreConfig:
     """Score every record of a feature store with a trained model.
 
     Each input record gets one row: the prediction, the probability of each class and the weight
-    of each modality, or the reason why it cannot be scored. Flags not listed here go to
-    Apache Beam, for example --runner=DataflowRunner.
+    of each modality, or the reason why it cannot be scored. Unknown flags go to Apache Beam, for
+    example --runner=DataflowRunner.
     """
 
     model: ModelPath
-    """Directory that `mmfeat train` made."""
+    """Output directory of `mmfeat train`."""
     features: FeaturesPath
-    """Directory that `mmfeat extract` made, with the encoders the model was trained on."""
+    """Output directory of `mmfeat extract`, with the encoders the model was trained on."""
     output: OutputPath
-    """Directory of the predictions."""
+    """Directory to write the predictions to."""
 
 
-class Loaded(NamedTuple):
-    """What each process has at hand."""
+class ScoringInputs(NamedTuple):
+    """The model and the features, loaded once per process."""
 
     model: "LoadedModel"
     features: FeatureStore
@@ -73,88 +71,89 @@ class Scoring(Stage):
     def __init__(self, config: ScoreConfig) -> None:
         self.config = config
         self.output = config.output
-        self.config_hash = ""
-        self._sources: dict[str, str] = {}
-        self._superseded = ""
+        self._key_digests: dict[str, str] = {}
+        self._retry_digest = ""
 
     def plan(self) -> list[ShardTask]:
-        """One task a shard of the features; refuses features the model was not trained on."""
+        """Return one task per shard of the features.
+
+        Raises:
+            MmfeatError: the model was not trained on these feature columns.
+        """
         model, features = self.load()
         model.check_columns(features.columns)
-        weights = read_manifest(self.config.model, "model")["files"]
+        model_files = read_manifest(self.config.model, "model")["files"]
         settings = {
-            "model": weights["model.safetensors"]["sha256"],
-            **model.task.facts,
+            "model": model_files["model.safetensors"]["sha256"],
+            **model.task.config,
             "columns": {column.name: column.fingerprint for column in model.columns},
             "features": features.manifest["config_hash"],
         }
-        self.config_hash = claim(self.output, "predictions", settings)
-        self._sources = {s["name"]: s["keys_sha256"] for s in features.manifest["shards"]}
-        self._superseded = features.superseded.digest
+        self.config_hash = open_run(self.output, "predictions", settings)
+        self._key_digests = {s["name"]: s["keys_sha256"] for s in features.manifest["shards"]}
+        self._retry_digest = features.retried_rows.digest
         return [
-            ShardTask(shard, records, done=self._is_made(shard))
+            ShardTask(shard, records, done=self._is_done(shard))
             for shard, records in features.shards.items()
         ]
 
-    def _is_made(self, shard: str) -> bool:
-        receipt = read_receipt(self.output, shard)
-        if receipt is None or receipt.config_hash != self.config_hash:
+    def _is_done(self, shard: str) -> bool:
+        receipt = read_receipt(self.output, shard, self.config_hash)
+        if receipt is None or receipt.source["keys_sha256"] != self._key_digests[shard]:
             return False
-        if receipt.source["keys_sha256"] != self._sources[shard]:
-            return False
-        # What failed may have been tried again since, and then its row is to go.
-        return not receipt.rejected or receipt.source["superseded"] == self._superseded
+        # A retry since then has replaced failed rows: they must be dropped.
+        return not receipt.rejected or receipt.source["superseded"] == self._retry_digest
 
-    def load(self) -> "Loaded":
-        """The model and the features; torch is imported here and not before."""
-        from mmfeat.models.checkpoint import load_model
+    def load(self) -> ScoringInputs:
+        """Load the model and open the feature store."""
+        from mmfeat.models.saved_model import load_model  # imports torch
 
-        return Loaded(load_model(self.config.model), FeatureStore(self.config.features))
+        return ScoringInputs(load_model(self.config.model), FeatureStore(self.config.features))
 
-    def process(self, task: ShardTask, loaded: "Loaded") -> Receipt:
+    def process(self, task: ShardTask, loaded: ScoringInputs) -> Receipt:
         """Score one shard."""
         started = time.monotonic()
         model, features = loaded
         columns = {c.name: features.read_column(c.name, task.shard) for c in model.columns}
         samples = features.read_samples(task.shard, ["__key__", "status"])
         predictions = model.predict_shard(columns)
-        reasons = _reasons(predictions.scorable, columns)
-        table = _table(model, predictions, samples["__key__"], reasons)
-        table = table.filter(pa.array(~features.superseded.among(samples)))
+        reasons = _find_reasons(predictions.scorable, columns)
+        table = _make_table(model, predictions, samples["__key__"], reasons)
+        table = table.filter(pa.array(~features.retried_rows.mask(samples)))
         name = f"{task.shard}.parquet"
         with files.create(files.join(self.output, name)) as output:
             pq.write_table(table, output, compression="zstd")
         scored = int(predictions.scorable.sum())
-        failed = [reason for reason in table["reason"].to_pylist() if reason]
+        rejected = [reason for reason in table["reason"].to_pylist() if reason]
         receipt = Receipt(
             shard=task.shard,
             config_hash=self.config_hash,
             records=len(table),
             out=scored,
-            rejected=dict(Counter(failed)),
-            status={"ok": scored, "failed": len(failed)},
-            files={name: output.describe()},
+            rejected=dict(Counter(rejected)),
+            status={"ok": scored, "failed": len(rejected)},
+            files={name: output.info()},
             keys_sha256=keys_digest(table["__key__"].to_pylist()),
             source={
                 "features": self.config.features,
-                "keys_sha256": self._sources[task.shard],
-                "superseded": self._superseded,
+                "keys_sha256": self._key_digests[task.shard],
+                "superseded": self._retry_digest,
             },
             bytes_read=sum(column.features.nbytes for column in columns.values()),
             seconds=round(time.monotonic() - started, 3),
         )
         receipt.write(self.output)
-        progress.RECORDS.add(task.records)
+        progress.RECORDS_DONE.add(task.records)
         return receipt
 
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
-        """Check the account over all shards and write the manifest."""
+        """Check the counts of all shards, then write the manifest."""
         receipts = require_receipts(self.output, shards)
-        sums = totals(receipts)
-        if not sums["out"]:
+        totals = sum_receipts(receipts)
+        if not totals["out"]:
             raise MmfeatError(
-                f"none of the {sums['records']} records of {self.config.features} can be scored "
-                f"({count_words(sums['rejected'])})",
+                f"none of the {totals['records']} records of {self.config.features} can be scored "
+                f"({format_counts(totals['rejected'])})",
             )
         return write_manifest(
             self.output,
@@ -164,44 +163,38 @@ class Scoring(Stage):
                 {"name": r.shard, "records": r.records, "keys_sha256": r.keys_sha256}
                 for r in receipts
             ],
-            totals=sums,
+            totals=totals,
         )
 
-    def finished(self) -> dict[str, Any] | None:
-        """The manifest of finished predictions of this model."""
-        return finished(self.output, self.config_hash)
 
-
-def _reasons(scorable: np.ndarray, columns: dict[str, ColumnShard]) -> list[str | None]:
-    """Per row: None where it is scored, else why its absent columns are not there."""
-    words = {name: column.reasons.to_pylist() for name, column in columns.items()}
+def _find_reasons(scorable: np.ndarray, columns: dict[str, ColumnShard]) -> list[str | None]:
+    """Return why each row cannot be scored: the reasons of its missing columns, or None."""
+    column_reasons = {name: column.reasons.to_pylist() for name, column in columns.items()}
     return [
         None
-        if good
+        if is_scorable
         else ", ".join(
-            f"{name}:{reasons[row]}" for name, reasons in words.items() if reasons[row] is not None
+            f"{name}:{reasons[row]}"
+            for name, reasons in column_reasons.items()
+            if reasons[row] is not None
         )
-        for row, good in enumerate(scorable)
+        for row, is_scorable in enumerate(scorable)
     ]
 
 
-def _table(
+def _make_table(
     model: "LoadedModel",
     predictions: "Predictions",
     keys: pa.ChunkedArray,
     reasons: Sequence[str | None],
 ) -> pa.Table:
-    scorable, weights = predictions.scorable, predictions.weights
+    scorable = predictions.scorable
+    thresholds = model.module.thresholds.numpy()
     columns: dict[str, Any] = {
         "__key__": keys,
-        "status": pa.array(["ok" if good else "failed" for good in scorable], pa.string()),
+        "status": pa.array(["ok" if ok else "failed" for ok in scorable], pa.string()),
         "reason": pa.array(reasons, pa.string()),
-        **model.task.columns(predictions.scores, model.module.thresholds.numpy(), scorable),
+        **model.task.prediction_columns(predictions.scores, thresholds, scorable),
+        **predictions.weight_columns(model.column_names),
     }
-    for index, name in enumerate(model.column_names):
-        columns[f"w_{name}"] = (
-            pa.nulls(len(scorable), pa.float32())
-            if weights is None
-            else pa.array(weights[:, index], pa.float32(), mask=~scorable)
-        )
     return pa.table(columns)
