@@ -1,7 +1,7 @@
-"""What a tar holds, by its headers alone: names and places, no byte of content is read.
+"""Index a tar by its headers: names, offsets and sizes. The content of members is not read.
 
-The tar may be a stranger's: nothing is extracted, no link is followed, no header is believed that
-would have more memory taken than a header needs.
+The tar may be hostile. Nothing is extracted, no link is followed, and no header can make the
+reader allocate more memory than a header needs.
 """
 
 import tarfile
@@ -11,23 +11,23 @@ from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from mmfeat.errors import RecordError
-from mmfeat.shards.tar import split_name
+from mmfeat.shards.tar_reader import split_member_name
 from mmfeat.store import files
 
 _END_BYTES = 1 << 20
-"""Bytes behind the end of a tar that are looked at."""
+"""Bytes after the end of a tar that are checked."""
 
 _MAX_HEADER_BYTES = 1 << 20
-"""Most bytes of the headers of one member (names, attributes) that are read."""
+"""Limit for the headers of one member (names, attributes)."""
 
 _MAX_ATTRIBUTES = 1000
-"""Most attributes that hold for all members of a tar."""
+"""Limit for the number of global attributes."""
 
 MAX_JSON_BYTES = 16 << 20
-"""Longest `.json` of a sample that is read."""
+"""Limit for the `.json` of a sample."""
 
 PICKLES = frozenset("pkl pickle pyd pt pth ckpt joblib dill".split())
-"""Extensions of pickles: to read one is to run it, so that it is not passed on."""
+"""Extensions of pickles. Reading a pickle runs its code, so pickles are rejected."""
 
 
 @dataclass(slots=True)
@@ -35,34 +35,34 @@ class IndexedSample:
     """A sample of a tar before its bytes are read.
 
     Attributes:
-        members: extension → member name, offset and size of its content.
-        document: what its `.json` holds; the one content that is read.
+        members: extension → member name, offset and size of the content.
+        metadata_json: the content of its `.json`, the only content that is read.
         problems: extension → reason and detail, for members that must not be used.
     """
 
     key: str
     members: dict[str, tuple[str, int, int]] = field(default_factory=dict)
-    document: bytes | None = None
+    metadata_json: bytes | None = None
     problems: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def index_tar(path: str, ignored: Counter[str]) -> Iterator[IndexedSample]:
-    """The samples of a tar, in their order.
+    """Index the samples of a tar, in order.
 
     Args:
-        path: the tar; local or a URL whose file can be sought in.
-        ignored: counts members that belong to no sample, by their kind.
+        path: the tar, a local file or a URL that supports seeking.
+        ignored: counts the members that belong to no sample, by kind.
 
     Raises:
-        RecordError: `damaged_shard` where the tar breaks; samples before that were yielded.
+        RecordError: `damaged_shard` if the tar is damaged. Earlier samples were yielded.
     """
     sample: IndexedSample | None = None
     try:
         with files.open_input(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
-            for member in _members(file):
-                key, extension = split_name(member.name)
+            for member in _read_headers(file):
+                key, extension = split_member_name(member.name)
                 extension = "".join(c if c.isprintable() and c != "\\" else "_" for c in extension)
                 if member.isdir() or not extension or key.endswith("/") or not key:
                     if not member.isdir():
@@ -72,9 +72,9 @@ def index_tar(path: str, ignored: Counter[str]) -> Iterator[IndexedSample]:
                     if sample is not None:
                         yield sample
                     sample = IndexedSample(key)
-                _add(sample, extension, member, size)
+                _add_member(sample, extension, member, size)
                 if extension == "json" and "json" in sample.members:
-                    sample.document = _document(sample, file)
+                    sample.metadata_json = _read_json(sample, file)
         if sample is not None:
             yield sample
             sample = None
@@ -84,21 +84,21 @@ def index_tar(path: str, ignored: Counter[str]) -> Iterator[IndexedSample]:
         raise RecordError("damaged_shard", str(error)) from error
 
 
-def _members(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
-    headers = _Headers(file)
+def _read_headers(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+    header_file = _HeaderFile(file)
     with tarfile.open(
-        fileobj=cast(IO[bytes], headers), mode="r:", encoding="utf-8", errors="surrogateescape"
+        fileobj=cast(IO[bytes], header_file), mode="r:", encoding="utf-8", errors="surrogateescape"
     ) as tar:
         end = 0
         while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # it keeps every header it has seen
+            tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header it reads
             if member.size < 0 or tar.offset <= end or len(tar.pax_headers) > _MAX_ATTRIBUTES:
                 raise tarfile.ReadError(f"no valid header at byte {end}")
             end = tar.offset
             yield member
-            headers.left = _MAX_HEADER_BYTES
-        # tarfile takes a broken header in the middle for the end, and reads no tar behind the end
-        # of a first one. Behind the true end there are but zeros.
+            header_file.budget = _MAX_HEADER_BYTES
+        # tarfile takes a broken header for the end of the tar, and it ignores a second tar after
+        # the end of the first. After a real end, all bytes are zero.
         file.seek(tar.offset)
         rest = file.read(_END_BYTES)
         if not rest:
@@ -107,7 +107,7 @@ def _members(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
             raise tarfile.ReadError(f"no header at byte {tar.offset}, and the file goes on")
 
 
-def _document(sample: IndexedSample, file: IO[bytes]) -> bytes | None:
+def _read_json(sample: IndexedSample, file: IO[bytes]) -> bytes | None:
     name, offset, size = sample.members.pop("json")
     if size > MAX_JSON_BYTES:
         sample.problems["json"] = ("too_large", f"{name}: {size} bytes")
@@ -116,20 +116,20 @@ def _document(sample: IndexedSample, file: IO[bytes]) -> bytes | None:
     return file.read(size)
 
 
-class _Headers:
-    """A file that tarfile reads headers from: refuses to read more than a header has.
+class _HeaderFile:
+    """A file from which tarfile may read headers, up to a limit of bytes.
 
     Attributes:
-        left: bytes that may be read before the next member.
+        budget: bytes that may be read before the next member.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.left = _MAX_HEADER_BYTES
+        self.budget = _MAX_HEADER_BYTES
 
     def read(self, size: int) -> bytes:
-        self.left -= size
-        if size < 0 or self.left < 0:
+        self.budget -= size
+        if size < 0 or self.budget < 0:
             raise tarfile.ReadError(f"extended headers of more than {_MAX_HEADER_BYTES} bytes")
         return self._file.read(size)
 
@@ -142,7 +142,9 @@ class _Headers:
         return getattr(self._file, name)
 
 
-def _add(sample: IndexedSample, extension: str, member: tarfile.TarInfo, tar_bytes: int) -> None:
+def _add_member(
+    sample: IndexedSample, extension: str, member: tarfile.TarInfo, tar_bytes: int
+) -> None:
     name, last = member.name, extension.rpartition(".")[2]
     if not member.isreg() or member.issparse():
         kind = "sparse" if member.issparse() else "link" if member.islnk() or member.issym() else (
@@ -154,7 +156,7 @@ def _add(sample: IndexedSample, extension: str, member: tarfile.TarInfo, tar_byt
     elif (
         extension in sample.members
         or extension in sample.problems
-        or (extension == "json" and sample.document is not None)
+        or (extension == "json" and sample.metadata_json is not None)
     ):
         sample.problems[extension] = ("duplicate", f"{name}: a second member of that name")
     elif member.offset_data + member.size > tar_bytes:

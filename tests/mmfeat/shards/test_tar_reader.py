@@ -1,0 +1,47 @@
+import io
+import tarfile
+
+import pytest
+
+from mmfeat.records.record import Record, Sample
+from mmfeat.shards.tar_reader import read_tar, split_member_name
+from mmfeat.shards.tar_writer import TarWriter
+from mmfeat.store.files import OutputFile
+
+
+def test_a_truncated_tar_yields_the_samples_before_the_cut_then_an_error():
+    buffer = io.BytesIO()
+    tar = TarWriter(OutputFile(buffer))
+    for number in range(4):
+        tar.write(Sample(Record(0, f"k{number}"), {"txt": b"x" * 600}))
+    tar.close()
+    keys = []
+    with pytest.raises(tarfile.TarError):
+        for sample in read_tar(io.BytesIO(buffer.getvalue()[:4000])):
+            keys.append(sample.key)
+    assert keys == ["k0"]
+
+
+def test_links_devices_and_too_large_members_are_not_read(monkeypatch):
+    monkeypatch.setattr("mmfeat.shards.tar_reader.MAX_MEMBER_BYTES", 100)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        link = tarfile.TarInfo("a.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+        device = tarfile.TarInfo("a.jpg")
+        device.type = tarfile.CHRTYPE
+        tar.addfile(device)
+        for name, size in (("a.txt", 5), ("a.gif", 101)):
+            info = tarfile.TarInfo(name)
+            info.size = size
+            tar.addfile(info, io.BytesIO(b"x" * size))
+    buffer.seek(0)
+    (sample,) = read_tar(buffer)
+    assert sample.members == {"txt": b"xxxxx"}
+    assert sample.problems["gif"].reason == "too_large"
+
+
+def test_a_member_name_is_split_at_the_first_dot_of_its_last_part():
+    assert split_member_name("a/b.c/d.seg.PNG") == ("a/b.c/d", "seg.png")
+    assert split_member_name("./x.txt") == ("x", "txt")
