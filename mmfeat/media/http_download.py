@@ -30,7 +30,6 @@ class Download:
 
     def __init__(self, retries: int, deadline: float) -> None:
         self.retries, self.retried = retries, 0
-        self.expired = False
         self._deadline = deadline
         self._end_time: float | None = None
         self._timer: threading.Timer | None = None
@@ -59,20 +58,21 @@ class Download:
             return self._deadline
         return max(0.0, self._end_time - time.monotonic())
 
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.seconds_left == 0
+
     def watch(self, connection: socket.socket) -> None:
         """Cut this connection at the deadline. The first call starts the clock."""
         self._socket = connection
         if self._timer is None:
             self._end_time = time.monotonic() + self._deadline
-            self._timer = threading.Timer(self._deadline, self._expire)
+            self._timer = threading.Timer(self._deadline, self._cut)
             self._timer.daemon = True
             self._timer.start()
         elif self.expired:
             self._cut()
-
-    def _expire(self) -> None:
-        self.expired = True
-        self._cut()
 
     def _cut(self) -> None:
         try:
