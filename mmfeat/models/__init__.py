@@ -1,5 +1,4 @@
-"""Models on cached features: fusions, combinations, the classifier, and its files on disk.
+"""Models on cached features: fusions, combinations, tasks, and models on disk.
 
-Start at `fusion_model.py`. A fusion is one file in `fusion/` and one line in its table, a
-combination likewise. This file imports nothing, so that naming the package never waits for torch.
+Start at `fusion_model.py`. A new fusion is one class in `fusion/` and one line in its registry.
 """

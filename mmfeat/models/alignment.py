@@ -1,7 +1,7 @@
-"""Alignment: every modality as a vector of one shared space, where what belongs together is near.
+"""Alignment: vectors of one shared space in which matching modalities are close.
 
-Named in the place of a fusion. Its outputs are no logits of classes; `mmfeat.models.tasks.align`
-says what stands where in them.
+`--task align` builds this model instead of a fusion. `mmfeat.models.tasks.align` documents the
+layout of its outputs, which are not class logits.
 """
 
 import math
@@ -12,29 +12,27 @@ from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
-from mmfeat.models.combination import COMBINATIONS
-from mmfeat.models.fusion.attention import masked_mean
-from mmfeat.models.fusion_model import as_tokens, modality_mask
-from mmfeat.models.projection import Projection
+from mmfeat.models.masks import modality_mask
+from mmfeat.models.projection import UnimodalEncoder
 
-REFERENCES = 512
-"""Records of the validation split that a model keeps to compare others with."""
+MAX_REFERENCES = 512
+"""Maximum number of validation records that a model keeps as references."""
 
-_FIRST_SCALE, _LARGEST_SCALE = 10.0, 100.0
-_FIRST_BIAS = -10.0
+_INITIAL_SCALE, _MAX_SCALE = 10.0, 100.0
+_INITIAL_BIAS = -10.0
 
 
 class AlignmentModel(Model):
-    """z_m = √s · f_m(x_m) / |f_m(x_m)| for each modality present, 0 for the others.
+    """z_m = √s · f_m(x_m) / |f_m(x_m)| for each present modality, 0 for the others.
 
-    f_m is LayerNorm, dropout, a linear map; with a combination other than `linear`, that and a
-    linear map on top. s is learned, so that z_a · z_b = s · cosine is the logit of "these two
-    belong together" (Radford et al. 2021, arXiv:2103.00020); so is the bias b, which only the
+    f_m is LayerNorm, dropout and a linear map, then the combination and, unless that is `linear`,
+    another linear map. The scale s is learned: z_a · z_b = s · cosine is the logit of "a and b
+    belong together" (Radford et al. 2021, arXiv:2103.00020). So is the bias b, which only the
     sigmoid loss uses (Zhai et al. 2023, arXiv:2303.15343).
 
     Attributes:
-        references: buffer, shape [modalities, REFERENCES, d]; z of records to compare with, 0
-            where there are fewer. Filled on the validation split after training.
+        references: buffer, shape [modalities, MAX_REFERENCES, d]; z of reference records, padded
+            with 0. Filled from the validation split after training.
     """
 
     references: Tensor
@@ -42,17 +40,17 @@ class AlignmentModel(Model):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         a = architecture
-        self.heads = nn.ModuleList(Head(dim, a) for dim in a.dims.values())
-        self.log_scale = nn.Parameter(torch.tensor(math.log(_FIRST_SCALE)))
-        self.bias = nn.Parameter(torch.tensor(_FIRST_BIAS))
-        self.register_buffer("references", torch.zeros(len(a.dims), REFERENCES, a.hidden))
+        self.heads = nn.ModuleList(AlignmentEncoder(dim, a) for dim in a.dims.values())
+        self.log_scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE)))
+        self.bias = nn.Parameter(torch.tensor(_INITIAL_BIAS))
+        self.register_buffer("references", torch.zeros(len(a.dims), MAX_REFERENCES, a.hidden))
 
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Model.forward`: [z of each modality, one after another | b | alignment | log ratio].
+        """See `Model.forward`. Returns [z of each modality | b | alignment | log ratio].
 
-        The last two are 0 in training, where nothing looks at them.
+        In training, alignment and log ratio are unused and 0.
         """
         mask = modality_mask(self.columns, present)
         h = torch.stack(
@@ -62,74 +60,70 @@ class AlignmentModel(Model):
             ],
             dim=1,
         )
-        length = self.log_scale.clamp(max=math.log(_LARGEST_SCALE)).mul(0.5).exp()
+        length = self.log_scale.clamp(max=math.log(_MAX_SCALE)).mul(0.5).exp()
         z = torch.where(mask.unsqueeze(2), nn.functional.normalize(h.float(), dim=2) * length, 0)
         if self.training:
-            judged = z.new_zeros(len(z), 2)
+            scores = z.new_zeros(len(z), 2)
         else:
-            judged = torch.stack(judge(z, self.references, self.temperature), dim=1)
-        return torch.cat([z.flatten(1), self.bias.expand(len(z), 1), judged], dim=1), None
+            scores = torch.stack(score_alignment(z, self.references, self.temperature), dim=1)
+        return torch.cat([z.flatten(1), self.bias.expand(len(z), 1), scores], dim=1), None
 
 
-class Head(nn.Module):
-    """f_m, from the features of one modality to the shared space."""
+class AlignmentEncoder(UnimodalEncoder):
+    """f_m: map the features of one modality to the shared space."""
 
     def __init__(self, dim: int, architecture: Architecture) -> None:
-        super().__init__()
-        a = architecture
-        self.projection = Projection(dim, a.hidden, a.dropout)
-        self.combination = COMBINATIONS[a.combination](a.hidden, a.hidden, a.dropout)
-        is_linear = a.combination == "linear"
-        self.out = nn.Identity() if is_linear else nn.Linear(self.combination.out_dim, a.hidden)
+        super().__init__(dim, architecture)
+        is_linear = architecture.combination == "linear"
+        width = self.combination.out_dim
+        self.out = nn.Identity() if is_linear else nn.Linear(width, architecture.hidden)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """Shapes as in `Projection.forward` → [batch, d]; of tokens, from their mean."""
-        h = masked_mean(*as_tokens(self.projection(x, present), present))
-        out: Tensor = self.out(self.combination(h, h.unsqueeze(1)))
+        """Return vectors, shape [batch, d]; arguments as for `UnimodalEncoder.forward`."""
+        out: Tensor = self.out(super().forward(x, present))
         return out
 
 
-def judge(z: Tensor, references: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
-    """How well the modalities of each record fit together, as the mean over its pairs of them.
+def score_alignment(z: Tensor, references: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+    """Score how well the modalities of each record fit together, averaged over its pairs.
 
-    The log ratio of a pair a, b is an estimate of log p(a, b) / p(a) p(b): with logits divided by
-    the temperature, its own logit less the log of the mean exp of the logits that a has with the
-    b of the references; and the same from b to a; the mean of both. What both losses are least at
-    is this ratio, up to a factor that the references take out (van den Oord et al. 2018,
-    arXiv:1807.03748).
+    The log ratio of a pair a, b estimates log p(a, b) / p(a) p(b): its own logit, divided by the
+    temperature, minus the log mean exp of a's logits with the references of b; the same from b to
+    a; the mean of both. Both losses are minimal at this ratio, up to a factor that the references
+    cancel (van den Oord et al. 2018, arXiv:1807.03748).
 
     Args:
-        z: shape [batch, modalities, d]; 0 for what is absent.
-        references: shape [modalities, references, d]; likewise.
+        z: shape [batch, modalities, d]; 0 for absent modalities.
+        references: shape [modalities, references, d]; 0 for absent modalities.
         temperature: shape [].
 
     Returns:
-        alignment, the cosine, and the log ratio; both of shape [batch], and 0 for a record that
-        has no pair. Without references the log ratio is 0.
+        alignment (the cosine) and log ratio, shape [batch] each; 0 for a record without a pair.
+        Without references the log ratio is 0.
     """
-    there = is_there(z)
+    present = is_present(z)
     pairs = list(combinations(range(z.shape[1]), 2))
-    both = torch.stack([there[:, a] & there[:, b] for a, b in pairs], dim=1)
+    has_pair = torch.stack([present[:, a] & present[:, b] for a, b in pairs], dim=1)
     own = torch.stack([(z[:, a] * z[:, b]).sum(dim=1) for a, b in pairs], dim=1)
     scale = z.square().sum(dim=2).amax(dim=1, keepdim=True).clamp(min=1e-12)
     ratio = torch.zeros_like(own)
-    if is_there(references).any(dim=1).all():
+    if is_present(references).any(dim=1).all():
         ratio = own / temperature
         for number, (a, b) in enumerate(pairs):
             others = _log_mean_exp(z[:, a], references[b], temperature)
             others = others + _log_mean_exp(z[:, b], references[a], temperature)
             ratio[:, number] -= others / 2
-    count = both.sum(dim=1).clamp(min=1)
-    return (both * own / scale).sum(dim=1) / count, (both * ratio).sum(dim=1) / count
+    count = has_pair.sum(dim=1).clamp(min=1)
+    return (has_pair * own / scale).sum(dim=1) / count, (has_pair * ratio).sum(dim=1) / count
 
 
-def is_there(z: Tensor) -> Tensor:
-    """Which modalities are present: those whose vector is not 0; bool, z's shape without d."""
+def is_present(z: Tensor) -> Tensor:
+    """Return which vectors are not 0: bool, z's shape without d."""
     return (z != 0).any(dim=-1)
 
 
 def _log_mean_exp(z: Tensor, references: Tensor, temperature: Tensor) -> Tensor:
-    """log of the mean over the references of exp(z · r / temperature), shape [batch]."""
-    there = is_there(references)
-    logits = (z @ references.T / temperature).masked_fill(~there, -torch.inf)
-    return logits.logsumexp(dim=1) - there.sum().log()
+    """Return log of the mean over the references of exp(z · r / temperature), shape [batch]."""
+    present = is_present(references)
+    logits = (z @ references.T / temperature).masked_fill(~present, -torch.inf)
+    return logits.logsumexp(dim=1) - present.sum().log()

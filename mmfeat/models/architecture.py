@@ -1,28 +1,25 @@
-"""The numbers and names that fix a model's layers: what config.json needs to rebuild it."""
+"""The configuration of a model's layers, as config.json stores it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mmfeat.errors import MmfeatError
 from mmfeat.models.combination import COMBINATIONS
-from mmfeat.models.fusion import FUSIONS
-from mmfeat.models.fusion.base import Fusion
+from mmfeat.models.fusion import FUSIONS, Fusion
 
 LOGISTIC = "logistic"
-"""Named in the place of a fusion: no layers, the features themselves (see `linear.py`)."""
+"""A linear model on the features, fitted by cross-entropy (see `linear.py`)."""
 RIDGE = "ridge"
-"""As `LOGISTIC`, the weights by least squares."""
+"""A linear model on the features, fitted by least squares."""
 LATE = "late"
-"""Named in the place of a fusion: the mean of the modalities' logits (see `late.py`)."""
+"""The mean of the modalities' logits (see `late.py`)."""
 LATE_STACKED = "late_stacked"
-"""As `LATE`, with a linear layer on the logits in the place of their mean."""
+"""A linear layer on the modalities' logits."""
 ALIGN = "align"
-"""As `LATE`, no classes but vectors of one space (see `alignment.py`); the task `align` alone
-takes it, and takes nothing else."""
+"""Vectors of one shared space (see `alignment.py`). The task `align` takes this model only."""
 
-WHOLE_MODELS = (LATE, LATE_STACKED, LOGISTIC, RIDGE)
-"""What is named in the place of a fusion and is a model of its own: `--fusion` takes these and
-the names of `FUSIONS`."""
+STANDALONE_MODELS = (LATE, LATE_STACKED, LOGISTIC, RIDGE)
+"""Models without a fusion. `--fusion` takes these names and those of `FUSIONS`."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +27,28 @@ class Architecture:
     """The layers of a `Model`.
 
     Raises:
-        MmfeatError: no such fusion or combination, fewer or more modalities than the fusion takes,
-            no tokens for a fusion that needs them, or a number out of its range.
+        MmfeatError: unknown fusion or combination, too few or too many modalities for the fusion,
+            no tokens for a fusion that needs them, or a number out of range.
     """
 
     dims: dict[str, int]
-    """Feature column → length of its vectors, in the order the model takes them."""
+    """Feature column → length of its vectors, in the model's order."""
     outputs: int
-    """Length of the logits: classes, labels, or 1 of a regression."""
+    """Length of the logits: number of classes or labels, or 1 for regression."""
     fusion: str = "gmu"
     combination: str = "mlp"
     hidden: int = 256
-    """d, the length every modality is projected to, and the width of the combination."""
+    """Length d of every projected modality, and width of the combination."""
     dropout: float = 0.2
-    """Part of a feature's values, and of the combination's units, set to 0 in training."""
+    """Fraction of a feature's values, and of the combination's units, set to 0 in training."""
     modality_dropout: float = 0.1
-    """Chance that a present modality is hidden from the model in training."""
+    """Probability that training hides a present modality from the model."""
     tokens: dict[str, int] = field(default_factory=dict)
-    """Feature column → most tokens of a record, for the columns that hold tokens."""
+    """Feature column → maximum number of tokens of a record, for token columns."""
 
     def __post_init__(self) -> None:
-        check_name("fusion", self.fusion, [*FUSIONS, *WHOLE_MODELS, ALIGN])
-        check_name("combination", self.combination, COMBINATIONS)
+        check_choice("fusion", self.fusion, [*FUSIONS, *STANDALONE_MODELS, ALIGN])
+        check_choice("combination", self.combination, COMBINATIONS)
         if self.fusion in FUSIONS:
             self._check_columns(FUSIONS[self.fusion])
         unknown = [column for column in self.tokens if column not in self.dims]
@@ -64,20 +61,24 @@ class Architecture:
             raise MmfeatError("hidden must be at least 1", got=self.hidden)
 
     def _check_columns(self, fusion: type[Fusion]) -> None:
-        """Check that the fusion can take that many columns, of that kind."""
-        if fusion.most is not None and len(self.dims) > fusion.most:
+        """Check the number and kind of columns.
+
+        `mmfeat compare` writes these messages to its results: they are part of a file format.
+        """
+        if fusion.max_modalities is not None and len(self.dims) > fusion.max_modalities:
             raise MmfeatError(
-                f"the fusion {self.fusion!r} takes at most {fusion.most} of the modalities",
+                f"the fusion {self.fusion!r} takes at most {fusion.max_modalities} of the "
+                "modalities",
                 got=list(self.dims),
                 cure="Choose with --modalities, or name another fusion",
             )
-        if len(self.dims) < fusion.least:
+        if len(self.dims) < fusion.min_modalities:
             raise MmfeatError(
-                f"the fusion {self.fusion!r} takes at least {fusion.least} modalities",
+                f"the fusion {self.fusion!r} takes at least {fusion.min_modalities} modalities",
                 got=list(self.dims),
                 cure="Name more with --modalities, or the fusion 'single'",
             )
-        if fusion.tokens and not self.tokens:
+        if fusion.takes_tokens and not self.tokens:
             raise MmfeatError(
                 f"the fusion {self.fusion!r} attends over the tokens of a modality: over one "
                 "pooled vector that is degenerate, as a softmax over one key is always 1",
@@ -87,9 +88,11 @@ class Architecture:
             )
 
 
-def check_name(what: str, name: str, table: Iterable[str]) -> None:
-    """Raise the error that lists the names there are."""
-    if name not in table:
-        raise MmfeatError(
-            f"no {what} of that name", got=name, cure=f"There are: {', '.join(sorted(table))}"
-        )
+def check_choice(option: str, name: str, choices: Iterable[str]) -> None:
+    """Check that a name is one of the choices.
+
+    Raises:
+        MmfeatError: it is not; the message lists the choices.
+    """
+    if name not in choices:
+        raise MmfeatError(f"{option} must be one of: {', '.join(sorted(choices))}", got=name)

@@ -1,4 +1,4 @@
-"""What a model is: features of a record's modalities in, logits out."""
+"""The interface of a model: features of a record's modalities in, logits out."""
 
 import torch
 from torch import Tensor, nn
@@ -7,15 +7,15 @@ from mmfeat.models.architecture import Architecture
 
 
 class Model(nn.Module):
-    """Base of all models: judges a record by the features of the modalities it has.
+    """Base of all models.
 
     Attributes:
-        architecture: what it was built from.
-        columns: names of the feature columns, in the order the model takes them.
-        temperature: buffer, shape []; what calibrated logits are divided by. Fitted on the
-            validation split after training, 1 before.
-        thresholds: buffer, shape [outputs]; the probability from which on a label is given, of
-            models that give any number of them. Fitted likewise, 0.5 before.
+        architecture: the configuration of the layers.
+        columns: names of the feature columns, in the model's order.
+        temperature: buffer, shape []; divides calibrated logits. Fitted on the validation split
+            after training, 1 before.
+        thresholds: buffer, shape [outputs]; a multilabel model predicts a label if its probability
+            reaches the threshold. Fitted like the temperature, 0.5 before.
     """
 
     temperature: Tensor
@@ -31,16 +31,16 @@ class Model(nn.Module):
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """Judge.
+        """Compute logits and modality weights.
 
         Args:
-            features: column → float, shape [batch, dim], or [batch, tokens, dim] of a column of
-                tokens; what is absent may hold anything.
-            present: column → bool, shape [batch], or [batch, tokens]; a record that has no token
-                of a column lacks it.
+            features: column → float, shape [batch, dim], or [batch, tokens, dim] for a token
+                column. Values of absent modalities are ignored.
+            present: column → bool, shape [batch], or [batch, tokens]. A record without any token
+                in a column lacks that modality.
 
         Returns:
-            logits, shape [batch, outputs], and the weight of each modality, shape
-            [batch, modalities], where the model has weights.
+            logits, shape [batch, outputs], and modality weights, shape [batch, modalities], or
+            None if the model has no weights.
         """
         raise NotImplementedError

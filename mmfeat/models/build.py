@@ -1,4 +1,4 @@
-"""From the numbers that fix a model's layers to the layers."""
+"""Build a model from its architecture."""
 
 from mmfeat.models.alignment import AlignmentModel
 from mmfeat.models.architecture import ALIGN, LATE, LATE_STACKED, LOGISTIC, RIDGE, Architecture
@@ -14,9 +14,9 @@ MODELS: dict[str, type[Model]] = {
     LOGISTIC: LinearModel,
     RIDGE: LinearModel,
 }
-"""Models of their own, by the name that stands in the place of a fusion."""
+"""Model classes by name. All other names are fusions of a `FusionModel`."""
 
 
 def build_model(architecture: Architecture) -> Model:
-    """A model with its first weights, drawn from torch's random state."""
+    """Return a new model; its initial weights come from torch's random state."""
     return MODELS.get(architecture.fusion, FusionModel)(architecture)

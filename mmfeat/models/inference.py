@@ -1,60 +1,85 @@
-"""Forward over many rows in bounded batches, with results that do not depend on the batches."""
+"""Run a model on many rows in batches of fixed size."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Task
 
-BATCH = 512
-"""Rows in every forward. The last batch is filled up to it: a matrix product may round a row
-differently in a batch of another size, and then the same record would score differently in
-another shard."""
+BATCH_ROWS = 512
+"""Rows in every forward pass; the last batch is padded.
 
-PART = 16 * BATCH
+A matrix product may round a row differently in a batch of another size. With a fixed size, a
+record gets the same scores in any shard.
+"""
+
+CHUNK_ROWS = 16 * BATCH_ROWS
 """Rows whose features are in memory at a time."""
 
 
-class Outputs(NamedTuple):
-    """What a model says of rows.
+class InferenceOutput(NamedTuple):
+    """The raw output of a model.
 
     Attributes:
         logits: float32, shape (rows, outputs), before the temperature.
-        weights: float32, shape (rows, modalities), or None where the fusion has none.
+        weights: float32, shape (rows, modalities), or None if the model has no weights.
+        present: bool, shape (rows, modalities).
     """
 
     logits: np.ndarray
     weights: np.ndarray | None
+    present: np.ndarray
+
+    def select(self, rows: slice) -> "InferenceOutput":
+        """Return the output of some rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return InferenceOutput(self.logits[rows], weights, self.present[rows])
 
 
 class Predictions(NamedTuple):
-    """What a model predicts of rows; NaN in the rows that are not scorable.
+    """The predictions of a model; NaN for rows that are not scorable.
 
     Attributes:
         scores: float32, shape (rows, outputs); calibrated probabilities, or values in the
-            target's unit, as the model's task has it.
-        weights: float32, shape (rows, modalities) in the order of the model's columns, 0 for an
-            absent modality; None where the fusion has no weights.
-        scorable: bool, shape (rows,); false where the record has none of the model's modalities, or
-            fewer than the task needs.
+            target's unit, depending on the task.
+        weights: float32, shape (rows, modalities), 0 for an absent modality; None if the model
+            has no weights.
+        scorable: bool, shape (rows,); False if the record has fewer of the model's modalities
+            than the task needs.
     """
 
     scores: np.ndarray
     weights: np.ndarray | None
     scorable: np.ndarray
 
+    def weight_columns(self, names: Sequence[str]) -> dict[str, pa.Array]:
+        """Return `w_<column>` for each modality: float32, null if not scorable or no weights.
 
-def run(
+        Args:
+            names: feature columns, in the model's order.
+        """
+        rows = len(self.scorable)
+        return {
+            f"w_{name}": pa.nulls(rows, pa.float32())
+            if self.weights is None
+            else pa.array(self.weights[:, number], pa.float32(), mask=~self.scorable)
+            for number, name in enumerate(names)
+        }
+
+
+def run_model(
     module: Model,
     features: Mapping[str, np.ndarray],
     present: Mapping[str, np.ndarray],
-) -> Outputs:
-    """Logits and weights of all rows; the module is in eval mode while it runs.
+) -> InferenceOutput:
+    """Compute logits and weights of all rows in eval mode.
 
     Args:
+        module: the model; it returns to its previous mode.
         features: column → float16 or float32, shape (rows, dim), or (rows, tokens, dim).
         present: column → bool, shape (rows,), or (rows, tokens).
     """
@@ -64,20 +89,32 @@ def run(
     was_training = module.training
     module.eval()
     with torch.inference_mode():
-        for start in range(0, rows, BATCH):
-            part = slice(start, min(start + BATCH, rows))
-            count = part.stop - part.start
+        for start in range(0, rows, BATCH_ROWS):
+            batch = slice(start, min(start + BATCH_ROWS, rows))
+            count = batch.stop - batch.start
             batch_logits, batch_weights = module(
-                {c: _filled(features[c][part], torch.float32) for c in module.columns},
-                {c: _filled(present[c][part], torch.bool) for c in module.columns},
+                {c: _pad_batch(features[c][batch], torch.float32) for c in module.columns},
+                {c: _pad_batch(present[c][batch], torch.bool) for c in module.columns},
             )
-            logits[part] = batch_logits[:count].numpy()
+            logits[batch] = batch_logits[:count].numpy()
             if batch_weights is not None:
                 if weights is None:
                     weights = np.empty((rows, len(module.columns)), np.float32)
-                weights[part] = batch_weights[:count].numpy()
+                weights[batch] = batch_weights[:count].numpy()
     module.train(was_training)
-    return Outputs(logits, weights)
+    modalities = np.stack([has_any_token(present[column]) for column in module.columns], axis=1)
+    return InferenceOutput(logits, weights, modalities)
+
+
+def to_predictions(module: Model, task: Task, output: InferenceOutput) -> Predictions:
+    """Turn the raw output of a model into predictions, with the model's temperature."""
+    scores = task.to_scores(output.logits, float(module.temperature))
+    scorable = output.present.sum(axis=1) >= task.min_modalities
+    scores[~scorable] = np.nan
+    weights = output.weights
+    if weights is not None:
+        weights = np.where(scorable[:, None], weights, np.float32(np.nan))
+    return Predictions(scores, weights, scorable)
 
 
 def predict(
@@ -86,19 +123,12 @@ def predict(
     features: Mapping[str, np.ndarray],
     present: Mapping[str, np.ndarray],
 ) -> Predictions:
-    """What a task makes of a model's logits; arguments as for `run`."""
-    logits, weights = run(module, features, present)
-    scores = task.scores(logits, float(module.temperature))
-    there = np.stack([has_any(present[column]) for column in module.columns])
-    scorable = there.sum(axis=0) >= task.least
-    scores[~scorable] = np.nan
-    if weights is not None:
-        weights[~scorable] = np.nan
-    return Predictions(scores, weights, scorable)
+    """Predict all rows; arguments as for `run_model`."""
+    return to_predictions(module, task, run_model(module, features, present))
 
 
-def join_predictions(parts: Sequence[Predictions]) -> Predictions:
-    """Predictions of some rows, then of others, as one."""
+def concatenate_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Concatenate predictions of consecutive rows."""
     weights = [part.weights for part in parts if part.weights is not None]
     return Predictions(
         np.concatenate([part.scores for part in parts]),
@@ -107,13 +137,13 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
     )
 
 
-def has_any(present: np.ndarray) -> np.ndarray:
-    """Which rows have a column, shape (rows,); of tokens those with one or more."""
+def has_any_token(present: np.ndarray) -> np.ndarray:
+    """Return which rows have a column, shape (rows,); a token column needs one token."""
     return present if present.ndim == 1 else np.logical_or.reduce(present, axis=1)
 
 
-def _filled(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """The values on top of zeros, `BATCH` rows in all."""
-    filled = torch.zeros((BATCH, *values.shape[1:]), dtype=dtype)
-    filled[: len(values)] = torch.from_numpy(np.array(values))
-    return filled
+def _pad_batch(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    """Return `BATCH_ROWS` rows: the values, then zeros."""
+    padded = torch.zeros((BATCH_ROWS, *values.shape[1:]), dtype=dtype)
+    padded[: len(values)] = torch.from_numpy(np.array(values))
+    return padded

@@ -1,83 +1,73 @@
-"""Late fusion: each modality has a model of its own, and only their logits meet."""
-
-from typing import ClassVar
+"""Late fusion: each modality has its own model, and their logits are combined."""
 
 import torch
 from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
-from mmfeat.models.combination import COMBINATIONS
-from mmfeat.models.fusion.attention import masked_mean
-from mmfeat.models.fusion_model import as_tokens, hide_modalities, modality_mask, show
-from mmfeat.models.projection import Projection
+from mmfeat.models.masks import drop_modalities, mask_presence, modality_mask
+from mmfeat.models.projection import UnimodalEncoder
 
 
-class Head(nn.Module):
-    """The model of one modality: projection, combination, classifier."""
+class UnimodalClassifier(UnimodalEncoder):
+    """The model of one modality: projection, combination, linear classifier."""
 
     def __init__(self, dim: int, architecture: Architecture) -> None:
-        super().__init__()
-        a = architecture
-        self.projection = Projection(dim, a.hidden, a.dropout)
-        self.combination = COMBINATIONS[a.combination](a.hidden, a.hidden, a.dropout)
-        self.classifier = nn.Linear(self.combination.out_dim, a.outputs)
+        super().__init__(dim, architecture)
+        self.classifier = nn.Linear(self.combination.out_dim, architecture.outputs)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """Shapes as in `Projection.forward` → logits, [batch, outputs]."""
-        h = masked_mean(*as_tokens(self.projection(x, present), present))
-        out: Tensor = self.classifier(self.combination(h, h.unsqueeze(1)))
-        return out
+        """Return logits, shape [batch, outputs]; arguments as for `UnimodalEncoder.forward`."""
+        logits: Tensor = self.classifier(super().forward(x, present))
+        return logits
 
 
 class LateModel(Model):
-    """logits = mean of f_m(x_m) over the modalities present.
+    """logits = mean of f_m(x_m) over the present modalities; f_m is a `UnimodalClassifier`.
 
-    f_m is a `Head`, a whole model of one modality. All are trained at once by the loss of their
-    mean, and modality dropout trains each alone at times. The logits add up, so no interaction
-    between modalities can be learned: where this ties with the best, none was needed.
+    One loss trains all classifiers together; modality dropout sometimes trains one alone. The
+    logits are additive, so the model cannot learn interactions between modalities: if it ties with
+    the best model, the task needs none.
     """
-
-    title: ClassVar[str] = "mean of single-modality logits"
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
-        self.heads = nn.ModuleList(Head(dim, architecture) for dim in architecture.dims.values())
+        self.heads = nn.ModuleList(
+            UnimodalClassifier(dim, architecture) for dim in architecture.dims.values()
+        )
 
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Model.forward`; it has no weights."""
+        """See `Model.forward`; there are no weights."""
         mask = modality_mask(self.columns, present)
         if self.training and self.architecture.modality_dropout:
-            mask = hide_modalities(mask, self.architecture.modality_dropout)
-            present = show(self.columns, present, mask)
+            mask = drop_modalities(mask, self.architecture.modality_dropout)
+            present = mask_presence(self.columns, present, mask)
         logits = [
             head(features[column], present[column])
             for column, head in zip(self.columns, self.heads, strict=True)
         ]
-        return self.join(torch.stack(logits, dim=1), mask), None
+        return self.combine_logits(torch.stack(logits, dim=1), mask), None
 
-    def join(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """From the modalities' logits, shape [batch, modalities, outputs], to the record's.
+    def combine_logits(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Combine the modalities' logits into the record's, shape [batch, outputs].
 
         Args:
             logits: shape [batch, modalities, outputs].
             mask: bool, shape [batch, modalities].
         """
-        there = mask.unsqueeze(2)
-        return torch.where(there, logits, 0).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+        present = mask.unsqueeze(2)
+        return torch.where(present, logits, 0).sum(dim=1) / present.sum(dim=1).clamp(min=1)
 
 
 class LateStackedModel(LateModel):
-    """logits = W [f_1(x_1); f_2(x_2); …] + b, W at first the mean.
+    """logits = W [f_1(x_1); f_2(x_2); …] + b; W starts as the mean.
 
-    Stacking (Wolpert 1992), with all parts trained at once. Unlike the mean it can trust one
-    modality more for one class. In the place of an absent modality's logits stands a learned
-    vector, at first 0.
+    Stacking (Wolpert 1992), with all parts trained together. Unlike the mean, it can trust one
+    modality more for one class. A learned vector, initially 0, replaces the logits of an absent
+    modality.
     """
-
-    title: ClassVar[str] = "linear layer on single-modality logits"
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
@@ -88,8 +78,8 @@ class LateStackedModel(LateModel):
             self.stack.weight.copy_(torch.eye(outputs).repeat(1, modalities) / modalities)
             self.stack.bias.zero_()
 
-    def join(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """See `LateModel.join`."""
+    def combine_logits(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """See `LateModel.combine_logits`."""
         logits = torch.where(mask.unsqueeze(2), logits, self.absent)
         out: Tensor = self.stack(logits.flatten(1))
         return out

@@ -1,4 +1,4 @@
-"""A linear model on the features themselves: the linear probe of a frozen encoder."""
+"""A linear model on the features: the linear probe of a frozen encoder."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -10,25 +10,26 @@ from mmfeat.models.base import Model
 
 
 class Scaling(NamedTuple):
-    """(x - mean) · scale, shape [dim] each."""
+    """The map x → (x - mean) · scale, shape [dim] each."""
 
     mean: Tensor
     scale: Tensor
 
 
-Inputs: TypeAlias = list[tuple[Tensor, Tensor]]
-"""Of each column x̂, shape [batch, dim], and who has it, bool, shape [batch, 1]."""
+NormalizedFeatures: TypeAlias = list[tuple[Tensor, Tensor]]
+"""For each column x̂, shape [batch, dim], and its presence, bool, shape [batch, 1]."""
 
 
 class LinearModel(Model):
-    """logits = b + Σ_m W_m x̂_m over the modalities present + Σ_m a_m over the absent ones.
+    """logits = b + Σ_m W_m x̂_m over the present modalities + Σ_m a_m over the absent ones.
 
-    x̂ is x minus the mean of the training rows, perhaps divided by their deviations value by value,
-    at length 1, so that one penalty fits all encoders: frozen encoders put all vectors into one
-    narrow cone (Mu and Viswanath 2018, arXiv:1702.01417), and its axis says nothing. Of tokens,
-    their mean is x. There is no fusion: the modalities only
-    add up. All weights start at 0, and the loss with its penalty is convex: whatever the seed,
-    there is one answer (Radford et al. 2021, arXiv:2103.00020, judge encoders by such a probe).
+    x̂ is x minus the mean of the training rows, optionally divided by their standard deviations,
+    scaled to length 1, so that one penalty fits all encoders. Frozen encoders put all vectors into
+    one narrow cone (Mu and Viswanath 2018, arXiv:1702.01417) whose axis carries no information.
+    For token columns, x is the mean of the tokens.
+
+    All weights start at 0, and the penalized loss is convex: the result does not depend on a seed.
+    Radford et al. 2021 (arXiv:2103.00020) evaluate encoders by such a probe.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -43,7 +44,7 @@ class LinearModel(Model):
 
     @property
     def scaling(self) -> dict[str, Scaling]:
-        """Column → how its vectors are brought to mean 0; set by training."""
+        """Scaling of each column; training sets it."""
         return {
             name: Scaling(self.get_buffer(f"mean_{n}"), self.get_buffer(f"scale_{n}"))
             for n, name in enumerate(self.columns)
@@ -52,33 +53,38 @@ class LinearModel(Model):
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Model.forward`; it has no weights of modalities."""
-        return self.logits(self.inputs(features, present)), None
+        """See `Model.forward`; there are no modality weights."""
+        return self.compute_logits(self.normalize(features, present)), None
 
-    def inputs(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> Inputs:
-        """x̂ of each column and who has it; nothing that is learned is in them."""
+    def normalize(
+        self, features: dict[str, Tensor], present: dict[str, Tensor]
+    ) -> NormalizedFeatures:
+        """Return x̂ and the presence of each column; no learned parameter is involved."""
         scaling = self.scaling
-        return [normalized(features[c], present[c], scaling[c]) for c in self.columns]
+        return [normalize_features(features[c], present[c], scaling[c]) for c in self.columns]
 
-    def logits(self, inputs: Inputs) -> Tensor:
-        """From x̂ to logits, shape [batch, outputs]."""
+    def compute_logits(self, inputs: NormalizedFeatures) -> Tensor:
+        """Return logits, shape [batch, outputs]."""
         logits: Tensor = self.bias
-        for (x, there), weight, absent in zip(inputs, self.weights, self.absent, strict=True):
-            logits = logits + torch.where(there, x @ weight.T, absent)
+        for (x, present), weight, absent in zip(inputs, self.weights, self.absent, strict=True):
+            logits = logits + torch.where(present, x @ weight.T, absent)
         return logits
 
     def penalty(self) -> Tensor:
-        """Half the squared length of the weights; biases are free."""
+        """Return half the squared length of the weights; biases are not penalized."""
         total = torch.stack([weight.square().sum() for weight in self.weights]).sum()
         return total / 2
 
 
-def pooled(x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """One vector a record, shape [batch, dim], zeros where absent; who has it, bool, [batch, 1].
+def pool_tokens(x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Return one vector per record, zero if absent, and its presence.
 
     Args:
-        x: shape [batch, dim], or [batch, tokens, dim], whose mean is taken.
+        x: shape [batch, dim], or [batch, tokens, dim] to average the present tokens.
         present: bool, shape [batch], or [batch, tokens].
+
+    Returns:
+        Shape [batch, dim], and bool, shape [batch, 1].
     """
     x = torch.where(present.unsqueeze(-1), x, 0)
     if present.dim() == 2:
@@ -87,8 +93,8 @@ def pooled(x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     return x, present.unsqueeze(1)
 
 
-def normalized(x: Tensor, present: Tensor, scaling: Scaling) -> tuple[Tensor, Tensor]:
-    """x̂, shape [batch, dim], zeros where absent, and who has it; arguments as for `pooled`."""
-    x, there = pooled(x, present)
+def normalize_features(x: Tensor, present: Tensor, scaling: Scaling) -> tuple[Tensor, Tensor]:
+    """Return x̂, zero if absent, and its presence; shapes as for `pool_tokens`."""
+    x, is_present = pool_tokens(x, present)
     x = nn.functional.normalize((x - scaling.mean) * scaling.scale)
-    return torch.where(there, x, 0), there
+    return torch.where(is_present, x, 0), is_present

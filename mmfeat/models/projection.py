@@ -1,19 +1,23 @@
-"""From a cached feature to h_m, what a fusion takes, and what stands there in its absence."""
+"""Per-modality layers: from a cached feature to a vector of common length."""
 
 import torch
 from torch import Tensor, nn
 
+from mmfeat.models.architecture import Architecture
+from mmfeat.models.combination import COMBINATIONS
+from mmfeat.models.masks import as_tokens, masked_mean
+
 
 class Projection(nn.Module):
-    """h = W · dropout(LayerNorm(x)) + b where x is present, a learned vector elsewhere.
+    """Compute h = W · dropout(LayerNorm(x)) + b; a learned vector replaces h if x is absent.
 
-    A column of tokens is projected token by token.
+    A token column is projected token by token.
 
     Args:
         dim: length of the cached feature.
         hidden: length d of h.
-        dropout: part of the feature's values set to 0 in training.
-        absent: value at which the learned vector starts.
+        dropout: fraction of the feature's values set to 0 in training.
+        absent: initial value of the learned vector.
     """
 
     def __init__(self, dim: int, hidden: int, dropout: float, absent: float = 0.0) -> None:
@@ -24,10 +28,42 @@ class Projection(nn.Module):
         self.missing = nn.Parameter(torch.full((hidden,), absent))
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """Shapes [batch, dim] or [batch, tokens, dim], bool [batch] or [batch, tokens] →
-        [batch, d] or [batch, tokens, d]."""
-        there = present.unsqueeze(-1)
-        # Zero what is absent before it meets the weights: a stray NaN would pass through the
-        # second `where` into their gradient.
-        h = self.dense(self.dropout(self.norm(torch.where(there, x, 0))))
-        return torch.where(there, h, self.missing)
+        """Project features.
+
+        Args:
+            x: shape [batch, dim] or [batch, tokens, dim].
+            present: bool, shape [batch] or [batch, tokens].
+
+        Returns:
+            Shape [batch, d] or [batch, tokens, d].
+        """
+        is_present = present.unsqueeze(-1)
+        # Zero absent values before the weights: a stray NaN would pass through the second `where`
+        # into their gradient.
+        h = self.dense(self.dropout(self.norm(torch.where(is_present, x, 0))))
+        return torch.where(is_present, h, self.missing)
+
+
+class UnimodalEncoder(nn.Module):
+    """Projection and combination of one modality, without a fusion.
+
+    Args:
+        dim: length of the cached feature.
+        architecture: the configuration of the layers.
+    """
+
+    def __init__(self, dim: int, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        self.projection = Projection(dim, a.hidden, a.dropout)
+        self.combination = COMBINATIONS[a.combination](a.hidden, a.hidden, a.dropout)
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        """Encode features, shapes as in `Projection.forward`; tokens are averaged.
+
+        Returns:
+            Shape [batch, combination.out_dim].
+        """
+        h = masked_mean(*as_tokens(self.projection(x, present), present))
+        encoded: Tensor = self.combination(h, h.unsqueeze(1))
+        return encoded

@@ -1,4 +1,4 @@
-"""What a fusion is: what one record's modalities say in, one vector out."""
+"""The interface of a fusion: vectors of a record's modalities in, one vector out."""
 
 from typing import ClassVar, NamedTuple
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 
-class Fused(NamedTuple):
-    """What a fusion returns.
+class FusionOutput(NamedTuple):
+    """The output of a fusion.
 
     Attributes:
         x: shape [batch, out_dim], the input of the combination.
-        weights: shape [batch, modalities], what each modality counted for, summing to 1 over the
-            present ones; None where the fusion has no such notion.
+        weights: shape [batch, modalities], non-negative, summing to 1 over the present modalities;
+            None if the fusion has no weights.
     """
 
     x: Tensor
@@ -20,28 +20,28 @@ class Fused(NamedTuple):
 
 
 class Fusion(nn.Module):
-    """Base of all fusions: several modalities, any of them absent.
+    """Base of all fusions. Any modality of a record may be absent.
+
+    The docstring of a fusion starts with a summary and the lines `Fused vector:`,
+    `Absent modality:`, `Parameters:` and `Source:`, which become its row in docs/fusion.md.
 
     Args:
-        modalities: how many there are.
+        modalities: number of modalities.
         dim: length d of each modality's vector.
 
     Attributes:
         out_dim: length of the fused vector.
     """
 
-    title: ClassVar[str] = ""
-    """A few words for a table."""
-    least: ClassVar[int] = 2
-    """Fewest modalities it can take."""
-    most: ClassVar[int | None] = None
-    """Most modalities it can take; None = any number."""
-    weighs: ClassVar[bool] = False
-    """Whether it says what each modality counted for."""
-    tokens: ClassVar[bool] = False
-    """Whether it takes a sequence of vectors a modality, as `TokenFusion` does."""
-    neutral: ClassVar[float] = 0.0
-    """Value at which the learned vector of an absent modality starts: it changes nothing there."""
+    min_modalities: ClassVar[int] = 2
+    max_modalities: ClassVar[int | None] = None
+    """None means any number."""
+    has_weights: ClassVar[bool] = False
+    """Whether the output has modality weights."""
+    takes_tokens: ClassVar[bool] = False
+    """Whether the input is a sequence per modality, as for `TokenFusion`."""
+    absent_value: ClassVar[float] = 0.0
+    """Initial value of the learned vector of an absent modality: the fusion's neutral element."""
 
     out_dim: int
 
@@ -52,51 +52,49 @@ class Fusion(nn.Module):
 
 
 class PooledFusion(Fusion):
-    """Base of the fusions that take one vector a modality."""
+    """Base of the fusions that take one vector per modality."""
 
-    def forward(self, h: Tensor, mask: Tensor) -> Fused:
+    def forward(self, h: Tensor, mask: Tensor) -> FusionOutput:
         """Fuse.
 
         Args:
-            h: shape [batch, modalities, d]; an absent modality's row holds the vector the model
-                learned for its absence.
-            mask: bool, shape [batch, modalities]; true where the modality is present.
+            h: shape [batch, modalities, d]; the learned vector if a modality is absent.
+            mask: bool, shape [batch, modalities]; True if the modality is present.
         """
         raise NotImplementedError
 
 
 class TokenFusion(Fusion):
-    """Base of the fusions that take a sequence of vectors a modality, one of them at least long."""
+    """Base of the fusions that take a sequence of vectors per modality."""
 
-    tokens: ClassVar[bool] = True
+    takes_tokens: ClassVar[bool] = True
 
-    def forward(self, h: list[Tensor], mask: list[Tensor]) -> Fused:
+    def forward(self, h: list[Tensor], mask: list[Tensor]) -> FusionOutput:
         """Fuse.
 
         Args:
-            h: for each modality, shape [batch, its tokens, d]; where no token is, there is the
-                vector the model learned for the modality's absence. A pooled modality is a
-                sequence of one.
-            mask: for each modality bool, shape [batch, its tokens]; a row without any true value
+            h: for each modality, shape [batch, its tokens, d]; the learned vector replaces absent
+                tokens. A pooled modality is a sequence of one.
+            mask: for each modality, bool, shape [batch, its tokens]; a row without a True value
                 lacks the modality.
         """
         raise NotImplementedError
 
 
 def softmax_over_present(scores: Tensor, mask: Tensor) -> Tensor:
-    """Softmax over modalities (dimension 1) in which an absent one gets exactly 0.
+    """Return the softmax over modalities (dimension 1); an absent modality gets exactly 0.
 
     Args:
         scores: shape [batch, modalities, …].
-        mask: bool, shape [batch, modalities]. Where nothing at all is present the weights are
-            equal, so that such a row stays finite; its output means nothing.
+        mask: bool, shape [batch, modalities]. A row without any modality gets equal weights, which
+            keeps it finite; its output has no meaning.
     """
     mask = mask.reshape(*mask.shape, *[1] * (scores.dim() - mask.dim()))
     return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=1)
 
 
 def mean_of_others(values: Tensor, mask: Tensor) -> Tensor:
-    """For each modality the mean of the present others; 0 where there is no other.
+    """Return for each modality the mean of the other present ones, or 0 without any.
 
     Args:
         values: shape [batch, modalities, d].
@@ -105,8 +103,8 @@ def mean_of_others(values: Tensor, mask: Tensor) -> Tensor:
     Returns:
         Shape [batch, modalities, d].
     """
-    there = mask.unsqueeze(2).to(values.dtype)
-    values = values * there
+    present = mask.unsqueeze(2).to(values.dtype)
+    values = values * present
     others = values.sum(dim=1, keepdim=True) - values
-    count = there.sum(dim=1, keepdim=True) - there
+    count = present.sum(dim=1, keepdim=True) - present
     return others / count.clamp(min=1)

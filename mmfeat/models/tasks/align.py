@@ -1,4 +1,4 @@
-"""No target at all: whether the modalities of a record belong together."""
+"""Alignment: no target, but whether the modalities of a record belong together."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,27 +6,27 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.models.tasks.base import Task, floats
+from mmfeat.models.tasks.base import Task, float_column
 from mmfeat.models.tasks.multilabel import sigmoid
 
 BIAS, ALIGNMENT, LOG_RATIO = -3, -2, -1
-"""Where these stand in the outputs; before them the modalities' vectors, one by one."""
+"""Positions in the outputs; the modalities' vectors precede them."""
 
 MISALIGNMENT = LOG_RATIO
-"""What stands in the scores in the log ratio's place."""
+"""Position in the scores: the misalignment replaces the log ratio."""
 
-_REST = 3
+_EXTRA_OUTPUTS = 3
 
 
 @dataclass(frozen=True)
 class Align(Task):
-    """The probability that the modalities of a record are those of different records.
+    """Predict the probability that the modalities of a record come from different records.
 
-    With r = p(a, b) / p(a) p(b) that is 1 / (1 + r), where as many pairs are shuffled as are not.
+    With r = p(a, b) / p(a) p(b) and as many shuffled pairs as true pairs, it is 1 / (1 + r).
     """
 
     name: ClassVar[str] = "align"
-    least: ClassVar[int] = 2
+    min_modalities: ClassVar[int] = 2
 
     modalities: list[str]
     """Names of the feature columns."""
@@ -37,37 +37,37 @@ class Align(Task):
 
     @property
     def outputs(self) -> int:
-        """A vector a modality, the bias, the alignment and the log ratio."""
-        return len(self.modalities) * self.hidden + _REST
+        """One vector per modality, the bias, the alignment and the log ratio."""
+        return len(self.modalities) * self.hidden + _EXTRA_OUTPUTS
 
     def vectors(self, outputs: np.ndarray) -> np.ndarray:
-        """The modalities' vectors, shape (rows, modalities, hidden); 0 for an absent one.
+        """Return the modalities' vectors, shape (rows, modalities, hidden); 0 if absent.
 
         Args:
             outputs: logits or scores, shape (rows, outputs).
         """
-        return outputs[:, :-_REST].reshape(len(outputs), len(self.modalities), self.hidden)
+        return outputs[:, :-_EXTRA_OUTPUTS].reshape(len(outputs), len(self.modalities), self.hidden)
 
-    def scores(self, logits: np.ndarray, temperature: float) -> np.ndarray:
-        """See `Task.scores`: the logits, and the misalignment in the log ratio's place.
+    def to_scores(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """See `Task.to_scores`: the logits, with the misalignment replacing the log ratio.
 
-        The temperature is in the log ratio already.
+        The log ratio already includes the temperature.
         """
         scores = logits.copy()
         scores[:, MISALIGNMENT] = sigmoid(-logits[:, LOG_RATIO])
         return scores
 
-    def columns(
+    def to_columns(
         self, scores: np.ndarray, thresholds: np.ndarray, scorable: np.ndarray
     ) -> dict[str, pa.Array]:
-        """See `Task.columns`: `prediction`, `misalignment` from 0 to 1, `alignment`, the cosine.
+        """Return `prediction`, `misalignment` from 0 to 1, and `alignment`, the cosine.
 
-        `prediction` is `misaligned` where the misalignment is above 0.5, else `aligned`.
+        `prediction` is `misaligned` if the misalignment exceeds 0.5, else `aligned`.
         """
         misalignment = scores[:, MISALIGNMENT]
-        words = np.where(np.nan_to_num(misalignment) > 0.5, "misaligned", "aligned").astype(object)
+        labels = np.where(np.nan_to_num(misalignment) > 0.5, "misaligned", "aligned").astype(object)
         return {
-            "prediction": pa.array(words, pa.string(), mask=~scorable),
-            "misalignment": floats(misalignment, scorable),
-            "alignment": floats(scores[:, ALIGNMENT], scorable),
+            "prediction": pa.array(labels, pa.string(), mask=~scorable),
+            "misalignment": float_column(misalignment, scorable),
+            "alignment": float_column(scores[:, ALIGNMENT], scorable),
         }

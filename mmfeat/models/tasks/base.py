@@ -1,4 +1,4 @@
-"""What a task is: from a model's logits to what a person asked for."""
+"""The interface of a task: from logits to scores and prediction columns."""
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -10,11 +10,11 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """Base of all tasks; its fields are what config.json holds of it."""
+    """Base of all tasks. The fields are stored in config.json."""
 
     name: ClassVar[str]
-    least: ClassVar[int] = 1
-    """Fewest modalities of a record that can be judged."""
+    min_modalities: ClassVar[int] = 1
+    """Minimum number of modalities that a scorable record has."""
 
     @property
     @abstractmethod
@@ -22,35 +22,36 @@ class Task(ABC):
         """Length of the logits."""
 
     @abstractmethod
-    def scores(self, logits: np.ndarray, temperature: float) -> np.ndarray:
-        """Logits as probabilities, or as values in the target's own unit.
+    def to_scores(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """Convert logits to probabilities, or to values in the target's unit.
 
         Args:
             logits: float32, shape (rows, outputs).
-            temperature: what calibrated logits are divided by.
+            temperature: divides calibrated logits.
 
         Returns:
             float32, shape (rows, outputs).
         """
 
     @abstractmethod
-    def columns(
+    def to_columns(
         self, scores: np.ndarray, thresholds: np.ndarray, scorable: np.ndarray
     ) -> dict[str, pa.Array]:
-        """The predictions table's columns: `prediction` first, null where not scorable.
+        """Return the columns of the predictions table, null if not scorable.
 
         Args:
-            scores: as `scores` gives them.
-            thresholds: float32, shape (outputs,); the probability from which on a label is given.
+            scores: shape (rows, outputs), from `to_scores`.
+            thresholds: float32, shape (outputs,); a label is predicted if its probability reaches
+                its threshold.
             scorable: bool, shape (rows,).
         """
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What config.json holds of it."""
+    def config(self) -> dict[str, Any]:
+        """Entries of config.json."""
         return {"task": self.name, **asdict(self)}
 
 
-def floats(values: np.ndarray, valid: np.ndarray) -> pa.Array:
-    """float32 numbers, null where not valid."""
+def float_column(values: np.ndarray, valid: np.ndarray) -> pa.Array:
+    """Return a float32 column, null if not valid."""
     return pa.array(values, pa.float32(), mask=~valid)

@@ -1,4 +1,4 @@
-"""One class out of several."""
+"""Multiclass classification: exactly one class."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,12 +6,12 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.models.tasks.base import Task, floats
+from mmfeat.models.tasks.base import Task, float_column
 
 
 @dataclass(frozen=True)
 class Multiclass(Task):
-    """The class with the largest logit; probabilities by softmax."""
+    """Predict the class with the largest logit; probabilities by softmax."""
 
     name: ClassVar[str] = "multiclass"
 
@@ -19,28 +19,28 @@ class Multiclass(Task):
 
     @property
     def outputs(self) -> int:
-        """One logit a class."""
+        """One logit per class."""
         return len(self.classes)
 
-    def scores(self, logits: np.ndarray, temperature: float) -> np.ndarray:
-        """See `Task.scores`: softmax(logits / temperature)."""
+    def to_scores(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """See `Task.to_scores`: softmax(logits / temperature)."""
         return softmax(logits / np.float32(temperature))
 
-    def columns(
+    def to_columns(
         self, scores: np.ndarray, thresholds: np.ndarray, scorable: np.ndarray
     ) -> dict[str, pa.Array]:
-        """See `Task.columns`: `prediction`, `probability`, and `p_<class>` of each class."""
+        """Return `prediction`, `probability`, and `p_<class>` for each class."""
         best = np.where(scorable, scores.argmax(axis=1), -1)
         labels = [self.classes[index] if index >= 0 else None for index in best]
         return {
             "prediction": pa.array(labels, pa.string()),
-            "probability": floats(scores.max(axis=1), scorable),
-            **{f"p_{c}": floats(scores[:, i], scorable) for i, c in enumerate(self.classes)},
+            "probability": float_column(scores.max(axis=1), scorable),
+            **{f"p_{c}": float_column(scores[:, i], scorable) for i, c in enumerate(self.classes)},
         }
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in float64 and back to the logits' type."""
+    """Compute the softmax over the last axis in float64; returns the type of the logits."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=-1, keepdims=True)
     exponents = np.exp(shifted)

@@ -1,4 +1,4 @@
-"""Any number of labels, each by itself."""
+"""Multilabel classification: any number of independent labels."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,44 +6,44 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.models.tasks.base import Task, floats
+from mmfeat.models.tasks.base import Task, float_column
 
 
 @dataclass(frozen=True)
 class Multilabel(Task):
-    """The labels whose probability, by sigmoid, reaches their threshold."""
+    """Predict the labels whose probability, by sigmoid, reaches their threshold."""
 
     name: ClassVar[str] = "multilabel"
 
     classes: list[str]
     separator: str = ","
-    """What stands between labels in a text."""
+    """Separates the labels in a text."""
 
     @property
     def outputs(self) -> int:
-        """One logit a label."""
+        """One logit per label."""
         return len(self.classes)
 
-    def scores(self, logits: np.ndarray, temperature: float) -> np.ndarray:
-        """See `Task.scores`: sigmoid(logits / temperature)."""
+    def to_scores(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """See `Task.to_scores`: sigmoid(logits / temperature)."""
         return sigmoid(logits / np.float32(temperature))
 
-    def columns(
+    def to_columns(
         self, scores: np.ndarray, thresholds: np.ndarray, scorable: np.ndarray
     ) -> dict[str, pa.Array]:
-        """See `Task.columns`: `prediction`, a list of labels, and `p_<label>` of each."""
+        """Return `prediction`, a list of labels, and `p_<label>` for each label."""
         with np.errstate(invalid="ignore"):
-            given = scores >= thresholds
+            predicted = scores >= thresholds
         labels = [
-            [self.classes[index] for index in np.flatnonzero(row)] if good else None
-            for row, good in zip(given, scorable, strict=True)
+            [self.classes[index] for index in np.flatnonzero(row)] if is_scorable else None
+            for row, is_scorable in zip(predicted, scorable, strict=True)
         ]
         return {
             "prediction": pa.array(labels, pa.list_(pa.string())),
-            **{f"p_{c}": floats(scores[:, i], scorable) for i, c in enumerate(self.classes)},
+            **{f"p_{c}": float_column(scores[:, i], scorable) for i, c in enumerate(self.classes)},
         }
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-logits)), in float64 and back to the logits' type."""
+    """Compute 1 / (1 + exp(-logits)) in float64; returns the type of the logits."""
     return (0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))).astype(logits.dtype)

@@ -1,4 +1,4 @@
-"""A number."""
+"""Regression: one number."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,31 +6,31 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.models.tasks.base import Task, floats
+from mmfeat.models.tasks.base import Task, float_column
 
 
 @dataclass(frozen=True)
 class Regression(Task):
-    """mean + deviation · output: the model learns the target at mean 0 and deviation 1."""
+    """Predict mean + deviation · output: the model learns the standardized target."""
 
     name: ClassVar[str] = "regression"
 
     mean: float
-    """Of the training rows' targets."""
+    """Mean of the targets of the training rows."""
     deviation: float
-    """Their standard deviation."""
+    """Standard deviation of the targets of the training rows."""
 
     @property
     def outputs(self) -> int:
         """One number."""
         return 1
 
-    def scores(self, logits: np.ndarray, temperature: float) -> np.ndarray:
-        """See `Task.scores`: in the target's own unit; there is nothing to calibrate."""
+    def to_scores(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """See `Task.to_scores`: values in the target's unit; the temperature is not used."""
         return (self.mean + self.deviation * logits.astype(np.float64)).astype(np.float32)
 
-    def columns(
+    def to_columns(
         self, scores: np.ndarray, thresholds: np.ndarray, scorable: np.ndarray
     ) -> dict[str, pa.Array]:
-        """See `Task.columns`: `prediction`."""
-        return {"prediction": floats(scores[:, 0], scorable)}
+        """Return `prediction`."""
+        return {"prediction": float_column(scores[:, 0], scorable)}

@@ -1,4 +1,4 @@
-"""What holds for every fusion, and the values that can be had by hand."""
+"""Properties of every fusion, and values computed by hand."""
 
 from itertools import pairwise
 
@@ -6,22 +6,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmfeat.models.fusion import FUSIONS, Fused, Fusion, GatedMultimodalUnit
+from mmfeat.models.fusion import FUSIONS, Fusion, FusionOutput
 from mmfeat.models.fusion.attention import Attention
 from mmfeat.models.fusion.base import mean_of_others, softmax_over_present
-from mmfeat.models.fusion.mfb import MfbFusion
+from mmfeat.models.fusion.bilinear import MfbFusion
+from mmfeat.models.fusion.weighted import GatedMultimodalUnit
 
 MULTIMODAL = sorted(set(FUSIONS) - {"single"})
-POOLED = [name for name in MULTIMODAL if not FUSIONS[name].tokens]
-WEIGHING = [name for name in POOLED if FUSIONS[name].weighs]
+POOLED = [name for name in MULTIMODAL if not FUSIONS[name].takes_tokens]
+WEIGHTED = [name for name in POOLED if FUSIONS[name].has_weights]
 
 
 def mask_of(*rows: list[int]) -> Tensor:
     return torch.tensor(rows, dtype=torch.bool)
 
 
-def shaken(name: str, modalities: int, dim: int) -> Fusion:
-    """The fusion in float64, no parameter left where it starts."""
+def randomized(name: str, modalities: int, dim: int) -> Fusion:
+    """Return the fusion in float64 with random parameters."""
     torch.manual_seed(0)
     fusion = FUSIONS[name](modalities, dim).double()
     for weight in fusion.parameters():
@@ -29,23 +30,23 @@ def shaken(name: str, modalities: int, dim: int) -> Fusion:
     return fusion
 
 
-def fuse(fusion: Fusion, h: Tensor, mask: Tensor) -> Fused:
-    """Call it; one that takes tokens gets each vector twice, the second time as padding."""
-    if not fusion.tokens:
+def fuse(fusion: Fusion, h: Tensor, mask: Tensor) -> FusionOutput:
+    """Call the fusion; a token fusion gets each vector twice, the second time as padding."""
+    if not fusion.takes_tokens:
         return fusion(h, mask)
     sequences = [torch.stack([part, part], dim=1) for part in h.unbind(dim=1)]
-    there = [torch.stack([part, torch.zeros_like(part)], dim=1) for part in mask.unbind(dim=1)]
-    return fusion(sequences, there)
+    masks = [torch.stack([part, torch.zeros_like(part)], dim=1) for part in mask.unbind(dim=1)]
+    return fusion(sequences, masks)
 
 
-def swapped(fusion: Fusion) -> None:
-    """Exchange the first two modalities' parameters."""
+def swap_parameters(fusion: Fusion) -> None:
+    """Swap the parameters of the first two modalities."""
     for part in fusion.children():
         if isinstance(part, nn.ModuleList) and len(part) == fusion.modalities:
             part[0], part[1] = part[1], part[0]
 
 
-def test_gmu_gives_the_hand_computed_values() -> None:
+def test_gmu_by_hand() -> None:
     # x_v = 1, x_t = -2, W_v = .5, W_t = 1, W_z = [1, .5] on x, which is [2, .5] on h = W x.
     unit = GatedMultimodalUnit(modalities=2, dim=1).double()
     with torch.no_grad():
@@ -59,7 +60,7 @@ def test_gmu_gives_the_hand_computed_values() -> None:
     assert gradient.item() == pytest.approx(0.5531481176, abs=1e-7)
 
 
-def test_the_literal_seed_gives_the_hand_computed_values() -> None:
+def test_seed_literal_by_hand() -> None:
     fusion = FUSIONS["seed_literal"](2, 2).double()
     with torch.no_grad():
         fusion.gate.weight.zero_()
@@ -68,8 +69,8 @@ def test_the_literal_seed_gives_the_hand_computed_values() -> None:
     torch.testing.assert_close(fusion(h, mask_of([1, 1])).x[0].tolist(), [2.5, 2.5])
 
 
-def test_gmu_is_symmetric_under_a_swap_of_modalities() -> None:
-    unit, other = (shaken("gmu", 2, 5) for _ in range(2))
+def test_gmu_is_symmetric() -> None:
+    unit, other = (randomized("gmu", 2, 5) for _ in range(2))
     with torch.no_grad():
         first, second = unit.gate.weight.split(5, dim=1)
         other.gate.weight.copy_(-torch.cat([second, first], dim=1))  # z becomes 1 - z
@@ -86,50 +87,47 @@ def test_gmu_is_symmetric_under_a_swap_of_modalities() -> None:
     "name",
     "align_hadamard cross fusion_transformer hadamard lmf mfb mlb mod_scalar sum".split(),
 )
-def test_a_swap_of_modalities_and_their_parameters_changes_nothing(name: str) -> None:
-    fusion, other = (shaken(name, 3, 8) for _ in range(2))
-    if name != "fusion_transformer":  # which has blocks, and no part for each modality
-        swapped(other)
+def test_swapping_modalities_and_parameters_has_no_effect(name: str) -> None:
+    fusion, other = (randomized(name, 3, 8) for _ in range(2))
+    if name != "fusion_transformer":  # has no parameters per modality
+        swap_parameters(other)
     h = torch.randn(9, 3, 8, dtype=torch.float64)
     mask = mask_of(*[[1, 1, 1]] * 4, [1, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0], [0, 1, 0])
     order = [1, 0, 2]
-    ours, theirs = fusion(h, mask), other(h[:, order], mask[:, order])
-    torch.testing.assert_close(ours.x, theirs.x)
-    if ours.weights is not None:
-        torch.testing.assert_close(ours.weights, theirs.weights[:, order])
+    result, swapped = fusion(h, mask), other(h[:, order], mask[:, order])
+    torch.testing.assert_close(result.x, swapped.x)
+    if result.weights is not None:
+        torch.testing.assert_close(result.weights, swapped.weights[:, order])
 
 
-def test_gmu_starts_from_the_mean_of_what_is_present() -> None:
+def test_gmu_starts_as_the_mean_of_present_modalities() -> None:
     h = torch.randn(2, 3, 4)
     x, _ = GatedMultimodalUnit(3, 4)(h, mask_of([1, 1, 1], [1, 0, 1]))
     torch.testing.assert_close(x[0], h[0].tanh().mean(dim=0))
     torch.testing.assert_close(x[1], h[1, [0, 2]].tanh().mean(dim=0))
 
 
-@pytest.mark.parametrize("name", WEIGHING)
+@pytest.mark.parametrize("name", WEIGHTED)
 @pytest.mark.parametrize("modalities", [2, 3, 4])
-def test_weights_sum_to_one_over_the_present_and_are_zero_elsewhere(
-    name: str, modalities: int
-) -> None:
+def test_weights_are_a_distribution_over_present_modalities(name: str, modalities: int) -> None:
     mask = torch.rand(64, modalities) < 0.5
     mask[:, 0] |= ~mask.any(dim=1)
-    _, weights = shaken(name, modalities, 6)(torch.randn(64, modalities, 6).double(), mask)
+    _, weights = randomized(name, modalities, 6)(torch.randn(64, modalities, 6).double(), mask)
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(64, dtype=torch.float64))
     assert (weights[~mask] == 0).all()
     assert (weights >= 0).all()
 
 
 @pytest.mark.parametrize("name", MULTIMODAL)
-def test_a_fusion_says_itself_whether_it_weighs(name: str) -> None:
+def test_has_weights_tells_whether_there_are_weights(name: str) -> None:
     h, mask = torch.randn(3, 2, 8).double(), torch.ones(3, 2, dtype=torch.bool)
-    assert (fuse(shaken(name, 2, 8), h, mask).weights is not None) == FUSIONS[name].weighs
-    assert FUSIONS[name].title
+    assert (fuse(randomized(name, 2, 8), h, mask).weights is not None) == FUSIONS[name].has_weights
 
 
 @pytest.mark.parametrize("name", MULTIMODAL)
 @pytest.mark.parametrize("modalities", [2, 3])
-def test_gradients_are_those_of_the_equation(name: str, modalities: int) -> None:
-    fusion = shaken(name, modalities, 3)
+def test_gradients_are_correct(name: str, modalities: int) -> None:
+    fusion = randomized(name, modalities, 3)
     h = torch.randn(4, modalities, 3, dtype=torch.float64, requires_grad=True)
     mask = torch.ones(4, modalities, dtype=torch.bool)
     mask[0, 0] = False
@@ -137,14 +135,14 @@ def test_gradients_are_those_of_the_equation(name: str, modalities: int) -> None
 
 
 @pytest.mark.parametrize("name", MULTIMODAL)
-def test_the_fused_vector_has_the_length_the_fusion_says(name: str) -> None:
+def test_fused_vector_has_out_dim(name: str) -> None:
     for dim in (8, 64):
         fusion = FUSIONS[name](3, dim)
         x = fuse(fusion, torch.randn(2, 3, dim), torch.ones(2, 3, dtype=torch.bool)).x
         assert x.shape == (2, fusion.out_dim)
 
 
-def test_sum_concat_and_products_are_what_their_names_say() -> None:
+def test_elementwise_fusions_follow_their_equations() -> None:
     h = torch.randn(5, 2, 3)
     mask = torch.ones(5, 2, dtype=torch.bool)
     torch.testing.assert_close(FUSIONS["sum"](2, 3)(h, mask).x, h[:, 0] + h[:, 1])
@@ -156,8 +154,8 @@ def test_sum_concat_and_products_are_what_their_names_say() -> None:
 
 
 @pytest.mark.parametrize("name", ["align_hadamard", "mlb", "mfb"])
-def test_an_absent_factor_is_the_neutral_element_of_the_product(name: str) -> None:
-    fusion, h = shaken(name, 3, 4), torch.randn(2, 3, 4).double()
+def test_an_absent_factor_is_neutral(name: str) -> None:
+    fusion, h = randomized(name, 3, 4), torch.randn(2, 3, 4).double()
     absent = mask_of([1, 1, 0], [1, 1, 0])
     x = fusion(h, absent).x
     h[:, 2] = torch.randn(2, 4)
@@ -166,7 +164,7 @@ def test_an_absent_factor_is_the_neutral_element_of_the_product(name: str) -> No
 
 
 def test_lmf_is_tfn_with_factored_weights() -> None:
-    lmf, tfn = shaken("lmf", 2, 3), shaken("tfn", 2, 3)
+    lmf, tfn = randomized("lmf", 2, 3), randomized("tfn", 2, 3)
     h, mask = torch.randn(6, 2, 3).double(), torch.ones(6, 2, dtype=torch.bool)
     full = [  # W_m^r beside its bias, shape [rank, d out, d + 1]
         torch.cat([w.weight, w.bias[:, None]], dim=1).unflatten(0, (lmf.rank, 3))
@@ -184,31 +182,31 @@ def test_mfb_of_one_term_unnormalized_is_the_product_of_linear_maps() -> None:
 
 
 @pytest.mark.parametrize("modalities", [2, 3, 5, 10])
-def test_the_outer_product_stays_bounded(modalities: int) -> None:
+def test_outer_product_is_bounded(modalities: int) -> None:
     assert FUSIONS["tfn"](modalities, 256).out_dim <= 1024
 
 
-def test_over_one_key_attention_does_not_depend_on_its_query() -> None:
+def test_attention_over_one_key_ignores_the_query() -> None:
     attention, key = Attention(8), torch.randn(5, 1, 8)
-    there = torch.ones(5, 1, dtype=torch.bool)
-    outs = [attention(torch.randn(5, 2, 8), key, there) for _ in range(3)]
-    for one, other in pairwise(outs):
-        torch.testing.assert_close(one, other)
+    mask = torch.ones(5, 1, dtype=torch.bool)
+    outs = [attention(torch.randn(5, 2, 8), key, mask) for _ in range(3)]
+    for first, second in pairwise(outs):
+        torch.testing.assert_close(first, second)
 
 
-def test_over_no_key_attention_is_zero() -> None:
-    there = mask_of([0, 0], [1, 0])
-    out = Attention(8)(torch.randn(2, 3, 8), torch.randn(2, 2, 8), there)
+def test_attention_over_no_key_is_zero() -> None:
+    mask = mask_of([0, 0], [1, 0])
+    out = Attention(8)(torch.randn(2, 3, 8), torch.randn(2, 2, 8), mask)
     assert (out[0] == 0).all()
     assert (out[1] != 0).any()
 
 
-def test_the_mean_of_others_leaves_out_itself_and_the_absent() -> None:
+def test_mean_of_others_excludes_itself_and_absent_ones() -> None:
     values = torch.tensor([[[1.0], [2.0], [4.0]], [[1.0], [2.0], [4.0]]])
     means = mean_of_others(values, mask_of([1, 1, 1], [1, 0, 0])).squeeze(2)
     torch.testing.assert_close(means, torch.tensor([[3.0, 2.5, 1.5], [0.0, 1.0, 1.0]]))
 
 
-def test_a_row_with_nothing_at_all_stays_finite() -> None:
+def test_a_row_without_modalities_stays_finite() -> None:
     weights = softmax_over_present(torch.randn(1, 3, 4), mask_of([0, 0, 0]))
     assert weights.isfinite().all()

@@ -1,4 +1,4 @@
-"""A model on disk is the model that was saved, or an error."""
+"""A loaded model equals the saved one, or loading fails."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,16 +10,17 @@ import torch
 from mmfeat.errors import MmfeatError
 from mmfeat.features.column_format import Column
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.checkpoint import WEIGHTS, load_model, save_weights
 from mmfeat.models.fusion_model import FusionModel
 from mmfeat.models.inference import predict
-from mmfeat.store.directory import claim, write_manifest
+from mmfeat.models.saved_model import WEIGHTS, load_model, save_weights
+from mmfeat.store.directory import open_run
+from mmfeat.store.manifest import write_manifest
 
 COLUMNS = [Column("image", "image", 4, "aaa", {}), Column("text", "text", 3, "bbb", {})]
 
 
-def save(folder: str) -> FusionModel:
-    """Write a finished model with weights of chance."""
+def save_model(folder: str) -> FusionModel:
+    """Write a finished model with random weights."""
     torch.manual_seed(0)
     dims = {column.name: column.dim for column in COLUMNS}
     module = FusionModel(Architecture(dims, outputs=3, hidden=8)).eval()
@@ -34,21 +35,19 @@ def save(folder: str) -> FusionModel:
         "columns": [asdict(column) for column in COLUMNS],
         **layers,
     }
-    config_hash = claim(folder, "model", config)
+    config_hash = open_run(folder, "model", config)
     write_manifest(folder, "model", config_hash, files={WEIGHTS: save_weights(folder, module)})
     return module
 
 
 def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path) -> None:
-    module = save(str(tmp_path / "model"))
+    module = save_model(str(tmp_path / "model"))
     loaded = load_model(str(tmp_path / "model"))
     rng = np.random.default_rng(0)
     features = {c.name: rng.normal(size=(9, c.dim)).astype("f2") for c in COLUMNS}
     present = {c.name: rng.random(9) < 0.7 for c in COLUMNS}
-    before, after = (
-        predict(module, loaded.task, features, present),
-        loaded.predict(features, present),
-    )
+    before = predict(module, loaded.task, features, present)
+    after = loaded.predict(features, present)
     np.testing.assert_array_equal(before.scores, after.scores)
     np.testing.assert_array_equal(before.weights, after.weights)
     assert loaded.temperature == 1.5
@@ -56,30 +55,30 @@ def test_a_loaded_model_predicts_the_same_bits(tmp_path: Path) -> None:
     assert not loaded.module.training
 
 
-def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
-    save(str(tmp_path / "model"))
+def test_weights_of_another_model_are_rejected(tmp_path: Path) -> None:
+    save_model(str(tmp_path / "model"))
     weights = tmp_path / "model" / WEIGHTS
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(MmfeatError, match="must be the file its manifest names"):
+    with pytest.raises(MmfeatError, match="must have the sha256 of its manifest"):
         load_model(str(tmp_path / "model"))
     weights.unlink()
-    with pytest.raises(MmfeatError, match="must be the file its manifest names"):
+    with pytest.raises(MmfeatError, match="must have the sha256 of its manifest"):
         load_model(str(tmp_path / "model"))
 
 
 def test_columns_are_checked_by_name_and_fingerprint(tmp_path: Path) -> None:
-    save(str(tmp_path / "model"))
+    save_model(str(tmp_path / "model"))
     model = load_model(str(tmp_path / "model"))
-    there = {column.name: column for column in COLUMNS}
-    model.check_columns(there | {"more": Column("more", "text", 3, "ccc", {})})
+    columns = {column.name: column for column in COLUMNS}
+    model.check_columns(columns | {"more": Column("more", "text", 3, "ccc", {})})
     with pytest.raises(MmfeatError, match=r"'text'.* trained on, bbb; got 'ccc'"):
-        model.check_columns(there | {"text": Column("text", "text", 3, "ccc", {})})
-    with pytest.raises(MmfeatError, match="needs the feature column 'text'; there are: image"):
+        model.check_columns(columns | {"text": Column("text", "text", 3, "ccc", {})})
+    with pytest.raises(MmfeatError, match=r"needs the feature column 'text'; got \['image'\]"):
         model.check_columns({"image": COLUMNS[0]})
 
 
-def test_no_model_there_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_model_names_the_command_that_makes_one(tmp_path: Path) -> None:
     with pytest.raises(MmfeatError, match="mmfeat train FEATURES OUTPUT"):
         load_model(str(tmp_path / "nothing"))

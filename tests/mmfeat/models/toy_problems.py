@@ -1,4 +1,4 @@
-"""Small problems with known answers, and the loop that trains a model on them."""
+"""Toy problems with known answers, and a training loop."""
 
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -12,14 +12,14 @@ from mmfeat.models.build import build_model
 from mmfeat.models.fusion_model import FusionModel
 
 DIM = 16
-"""Length of each modality's features."""
+"""Length of the features of a modality."""
 CLASSES = 4
-"""Classes of `selector`."""
+"""Number of classes of `selector`."""
 
 
 @dataclass(frozen=True)
-class Toy:
-    """Rows of a problem.
+class ToyProblem:
+    """Rows of a toy problem.
 
     Attributes:
         features: modality → shape [rows, DIM], or [rows, tokens, DIM].
@@ -31,96 +31,98 @@ class Toy:
     present: dict[str, Tensor]
     labels: Tensor
 
-    def without(self, modality: str, rows: Tensor | None = None) -> "Toy":
-        """The same rows, lacking a modality: all of them, or where `rows` is true."""
+    def without(self, modality: str, rows: Tensor | None = None) -> "ToyProblem":
+        """Return the problem without a modality, in all rows or those that `rows` selects."""
         hidden = torch.ones_like(self.labels, dtype=torch.bool) if rows is None else rows
         return replace(self, present=self.present | {modality: ~hidden})
 
-    def as_tokens(self, modality: str, tokens: int = 3) -> "Toy":
-        """The same rows with the modality's vector at a random place among that many tokens; the
-        others, of which a random number is there, lie elsewhere and say nothing."""
+    def as_tokens(self, modality: str, tokens: int = 3) -> "ToyProblem":
+        """Return the problem with a modality as tokens.
+
+        A random token holds the vector; a random number of others carry no information.
+        """
         g = torch.Generator().manual_seed(7)
         rows = len(self.labels)
         sequence = 0.3 * torch.randn(rows, tokens, DIM, generator=g)
         sequence[..., -1] += 1
-        place = torch.arange(rows), torch.randint(tokens, (rows,), generator=g)
-        sequence[place] = self.features[modality]
-        there = torch.rand(rows, tokens, generator=g) < 0.5
-        there[place] = True
+        position = torch.arange(rows), torch.randint(tokens, (rows,), generator=g)
+        sequence[position] = self.features[modality]
+        mask = torch.rand(rows, tokens, generator=g) < 0.5
+        mask[position] = True
         return replace(
             self,
             features=self.features | {modality: sequence},
-            present=self.present | {modality: there},
+            present=self.present | {modality: mask},
         )
 
 
-def both_there(image: Tensor, text: Tensor, labels: Tensor) -> Toy:
-    """A toy of two modalities, both there in each row."""
-    there = torch.ones(len(labels), dtype=torch.bool)
-    return Toy({"image": image, "text": text}, {"image": there, "text": there}, labels)
+def complete(image: Tensor, text: Tensor, labels: Tensor) -> ToyProblem:
+    """Return a problem whose rows have both modalities."""
+    mask = torch.ones(len(labels), dtype=torch.bool)
+    return ToyProblem({"image": image, "text": text}, {"image": mask, "text": mask}, labels)
 
 
-def sides(rows: int, generator: torch.Generator) -> Tensor:
-    """−1 or 1, shape [rows]."""
+def random_signs(rows: int, generator: torch.Generator) -> Tensor:
+    """Return −1 or 1, shape [rows]."""
     return 2.0 * torch.randint(2, (rows,), generator=generator) - 1
 
 
-def along(values: Tensor, axis: int, noise: float, generator: torch.Generator) -> Tensor:
-    """Values written on one axis of noise, shape [rows, DIM]."""
+def on_axis(values: Tensor, axis: int, noise: float, generator: torch.Generator) -> Tensor:
+    """Return noise with the values added on one axis, shape [rows, DIM]."""
     x = noise * torch.randn(len(values), DIM, generator=generator)
     x[:, axis] += values
     return x
 
 
-def xor(rows: int, seed: int) -> Toy:
-    """The label is whether the two modalities have different signs. Each alone says nothing."""
+def xor(rows: int, seed: int) -> ToyProblem:
+    """Return rows labelled by whether the modalities have different signs."""
     g = torch.Generator().manual_seed(seed)
-    a, b = sides(rows, g), sides(rows, g)
-    return both_there(along(a, 0, 0.3, g), along(b, 0, 0.3, g), (a != b).long())
+    a, b = random_signs(rows, g), random_signs(rows, g)
+    return complete(on_axis(a, 0, 0.3, g), on_axis(b, 0, 0.3, g), (a != b).long())
 
 
-def quadruples(count: int, seed: int) -> Toy:
-    """Benign confounders of `xor`: each image and each text stands in two rows of other labels.
+def quadruples(count: int, seed: int) -> ToyProblem:
+    """Return benign confounders of `xor`: each image and text occurs with both labels.
 
     Rows 4n to 4n + 3 are image A with texts A and B, then image B with texts A and B.
     """
     g = torch.Generator().manual_seed(seed)
     signs = torch.tensor([1.0, -1.0]).repeat(count)
-    image = along(signs, 0, 0.3, g).reshape(count, 2, 1, DIM).expand(-1, -1, 2, -1)
-    text = along(signs, 0, 0.3, g).reshape(count, 1, 2, DIM).expand(-1, 2, -1, -1)
+    image = on_axis(signs, 0, 0.3, g).reshape(count, 2, 1, DIM).expand(-1, -1, 2, -1)
+    text = on_axis(signs, 0, 0.3, g).reshape(count, 1, 2, DIM).expand(-1, 2, -1, -1)
     labels = torch.tensor([0, 1, 1, 0]).repeat(count)
-    return both_there(image.reshape(-1, DIM), text.reshape(-1, DIM), labels)
+    return complete(image.reshape(-1, DIM), text.reshape(-1, DIM), labels)
 
 
-def selector(rows: int, seed: int) -> tuple[Toy, Tensor]:
-    """A flag in the image says which modality shows the class; the other shows a decoy.
+def selector(rows: int, seed: int) -> tuple[ToyProblem, Tensor]:
+    """Return rows whose image has a flag for the modality with the class; the other is a decoy.
 
     Returns:
-        The toy, and whether the image shows the class, bool, shape [rows].
+        The problem, and whether the image has the class, bool, shape [rows].
     """
     g = torch.Generator().manual_seed(99)
     shapes = 2 * nn.functional.normalize(torch.randn(2, CLASSES, DIM, generator=g), dim=2)
     g = torch.Generator().manual_seed(seed)
     in_image, in_text = (torch.randint(CLASSES, (rows,), generator=g) for _ in range(2))
-    flag = sides(rows, g)
-    image = shapes[0, in_image] + along(2 * flag, 0, 0.3, g)
-    text = shapes[1, in_text] + along(torch.zeros(rows), 0, 0.3, g)
-    return both_there(image, text, torch.where(flag > 0, in_image, in_text)), flag > 0
+    flag = random_signs(rows, g)
+    image = shapes[0, in_image] + on_axis(2 * flag, 0, 0.3, g)
+    text = shapes[1, in_text] + on_axis(torch.zeros(rows), 0, 0.3, g)
+    return complete(image, text, torch.where(flag > 0, in_image, in_text)), flag > 0
 
 
-def two_views(rows: int, seed: int) -> Toy:
-    """Both modalities show the label y = ±1 through unit noise: the image at 1.2, the text at 1.
+def two_views(rows: int, seed: int) -> ToyProblem:
+    """Return rows with the label y = ±1 in unit noise: 1.2 y in the image, y in the text.
 
-    The best possible accuracy is Φ(1) by the text alone and Φ(√(1.2² + 1²)) by both.
+    The optimal accuracy is Φ(1) from the text alone and Φ(√(1.2² + 1²)) from both.
     """
     g = torch.Generator().manual_seed(seed)
-    y = sides(rows, g)
-    image, text = (along(size * y, 0, 1.0, g) for size in (1.2, 1.0))
-    return both_there(image, text, (y > 0).long())
+    y = random_signs(rows, g)
+    image, text = (on_axis(size * y, 0, 1.0, g) for size in (1.2, 1.0))
+    return complete(image, text, (y > 0).long())
 
 
 def train(
-    toy: Toy,
+    toy: ToyProblem,
     fusion: str,
     *,
     steps: int = 250,
@@ -129,16 +131,19 @@ def train(
     biases: bool = True,
     **layers: Any,
 ) -> Model:
-    """A model trained on a toy, in eval mode: AdamW, batches of 128, a linear fall of the rate.
+    """Train a model with AdamW, batches of 128 and a linearly decreasing learning rate.
 
     Args:
-        toy: the rows.
-        fusion: its name.
-        steps: how many.
-        lr: rate of the first step.
-        seed: of the weights and the batches.
-        biases: whether the projections have any.
-        layers: more of the `Architecture`.
+        toy: the problem.
+        fusion: name of the fusion.
+        steps: number of steps.
+        lr: initial learning rate.
+        seed: seed of weights and batches.
+        biases: whether the projections have biases.
+        layers: further fields of the `Architecture`.
+
+    Returns:
+        The model in eval mode.
     """
     layers = {
         "combination": "linear",
@@ -175,20 +180,20 @@ def train(
 
 
 @torch.no_grad()
-def scores_of(model: Model, toy: Toy) -> Tensor:
-    """logit of class 1 − logit of class 0, shape [rows]."""
+def xor_scores(model: Model, toy: ToyProblem) -> Tensor:
+    """Return logit of class 1 − logit of class 0, shape [rows]."""
     logits, _ = model(toy.features, toy.present)
     return logits[:, 1] - logits[:, 0]
 
 
 @torch.no_grad()
-def weights_of(model: Model, toy: Toy) -> Tensor:
-    """Modality weights, shape [rows, modalities]."""
+def modality_weights(model: Model, toy: ToyProblem) -> Tensor:
+    """Return modality weights, shape [rows, modalities]."""
     _, weights = model(toy.features, toy.present)
     assert weights is not None
     return weights
 
 
 def accuracy(scores: Tensor, labels: Tensor, cut: float = 0.0) -> float:
-    """Part of the rows on the right side of the cut."""
+    """Return the fraction of rows on the correct side of the cut."""
     return ((scores > cut) == (labels == 1)).float().mean().item()

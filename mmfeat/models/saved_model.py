@@ -1,9 +1,9 @@
-"""A model on disk: config.json and model.safetensors, never a pickle.
+"""A model on disk: config.json and model.safetensors, no pickle.
 
-MODEL/config.json         the claim: all that determines the weights and rebuilds the layers
+MODEL/config.json         all options that determine the layers and the weights
 MODEL/model.safetensors   the weights, the temperature and the thresholds
-MODEL/metrics.json        quality on validation and test
-MODEL/log.jsonl           one line an epoch
+MODEL/metrics.json        metrics on validation and test
+MODEL/log.jsonl           one line per epoch
 MODEL/manifest.json       written last: a model without it is not finished
 """
 
@@ -23,15 +23,15 @@ from mmfeat.features.column_reader import ColumnShard
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
-from mmfeat.models.inference import PART, Predictions, join_predictions, predict
-from mmfeat.models.tasks import Task, task_of
+from mmfeat.models.inference import CHUNK_ROWS, Predictions, concatenate_predictions, predict
+from mmfeat.models.tasks import Task, task_from_config
 from mmfeat.store import files
-from mmfeat.store.directory import read_manifest
+from mmfeat.store.manifest import read_manifest
 
 WEIGHTS = "model.safetensors"
 
 _LAYERS = ("fusion", "combination", "hidden", "dropout", "modality_dropout")
-"""What config.json holds of the architecture, beside the columns and the task."""
+"""Fields of the architecture in config.json; the columns and the task determine the others."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,18 @@ class LoadedModel:
 
     path: str
     config: dict[str, Any]
-    """The configuration it was trained with, as config.json holds it."""
+    """The content of config.json."""
     module: Model
     columns: list[Column]
-    """The feature columns it takes, in its order, with the fingerprints it was trained on."""
+    """The feature columns, in the model's order, with the fingerprints of training."""
     task: Task
-    """What its outputs mean."""
     target: str
     split: dict[str, Any]
-    """The split rule it was trained with."""
+    """The split rule of training."""
 
     @property
     def temperature(self) -> float:
-        """What the logits are divided by."""
+        """The divisor of the logits."""
         return float(self.module.temperature)
 
     @cached_property
@@ -60,25 +59,25 @@ class LoadedModel:
         """Names of the feature columns, in the model's order."""
         return [column.name for column in self.columns]
 
-    def check_columns(self, there: Mapping[str, Column]) -> None:
-        """Check that a feature store's columns are those the model was trained on.
+    def check_columns(self, columns: Mapping[str, Column]) -> None:
+        """Check that the columns of a feature store are those of training.
 
         Raises:
-            MmfeatError: a column is not there, or another encoder made it.
+            MmfeatError: a column is missing, or another encoder made it.
         """
         for column in self.columns:
-            if column.name not in there:
+            if column.name not in columns:
                 raise MmfeatError(
-                    f"the model in {self.path} needs the feature column {column.name!r}; "
-                    f"there are: {', '.join(sorted(there))}",
+                    f"the model in {self.path} needs the feature column {column.name!r}",
+                    got=sorted(columns),
                     cure="Extract it with the encoder the model was trained on",
                 )
-            found = there[column.name].fingerprint
-            if found != column.fingerprint:
+            fingerprint = columns[column.name].fingerprint
+            if fingerprint != column.fingerprint:
                 raise MmfeatError(
                     f"the feature column {column.name!r} must have the fingerprint the model in "
                     f"{self.path} was trained on, {column.fingerprint}",
-                    got=found,
+                    got=fingerprint,
                     cure="Extract it with that encoder, or train on these features",
                 )
 
@@ -87,31 +86,31 @@ class LoadedModel:
         features: Mapping[str, np.ndarray],
         present: Mapping[str, np.ndarray] | None = None,
     ) -> Predictions:
-        """Predict rows, in bounded batches; the same row gives the same bits in any batch.
+        """Predict rows in bounded batches; a row gets the same scores in any batch.
 
         Args:
             features: column → float16 or float32, shape (rows, dim), or (rows, tokens, dim).
-            present: column → bool, shape (rows,), or (rows, tokens). None: a column that is not
-                named is missing in all rows, and a vector of NaN is missing in its row.
+            present: column → bool, shape (rows,), or (rows, tokens). None: a column that
+                `features` lacks is absent in all rows, and a vector with NaN is absent in its row.
 
         Raises:
-            MmfeatError: features that do not have the shape the model takes.
+            MmfeatError: unknown column or wrong shape.
         """
         if present is None:
-            features, present = self._completed(features)
+            features, present = self._fill_missing(features)
         return predict(self.module, self.task, features, present)
 
-    def _completed(
+    def _fill_missing(
         self, features: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """All the model's columns, and what is there of them."""
+        """Return the features of all columns, NaN if absent, and their presence."""
         unknown = sorted(set(features) - set(self.column_names))
         if unknown or not features:
             raise MmfeatError(
                 f"features must be of the columns {', '.join(self.column_names)}", got=unknown
             )
         rows = len(next(iter(features.values())))
-        complete: dict[str, np.ndarray] = {}
+        filled: dict[str, np.ndarray] = {}
         for column in self.columns:
             tokens = (column.max_tokens,) if column.max_tokens else ()
             shape = (rows, *tokens, column.dim)
@@ -122,33 +121,30 @@ class LoadedModel:
                     f"features of the column {column.name!r} must have the shape {shape}",
                     got=values.shape,
                 )
-            complete[column.name] = values
-        present = {name: ~np.isnan(values).any(axis=-1) for name, values in complete.items()}
-        return complete, present
+            filled[column.name] = values
+        return filled, {name: ~np.isnan(values).any(axis=-1) for name, values in filled.items()}
 
     def predict_shard(
         self, shard: Mapping[str, ColumnShard], rows: np.ndarray | None = None
     ) -> Predictions:
-        """Predict rows of a shard, all of them or some, a bounded part at a time."""
+        """Predict rows of a shard, all by default, with bounded memory."""
         if rows is None:
             rows = np.arange(len(next(iter(shard.values())).present))
         parts = []
-        for start in range(0, max(1, len(rows)), PART):
-            taken = {
-                column.name: shard[column.name].take(rows[start : start + PART], column.max_tokens)
-                for column in self.columns
-            }
+        for start in range(0, max(1, len(rows)), CHUNK_ROWS):
+            chunk = rows[start : start + CHUNK_ROWS]
+            columns = {c.name: shard[c.name].take(chunk, c.max_tokens) for c in self.columns}
             parts.append(
                 self.predict(
-                    {name: features for name, (features, _) in taken.items()},
-                    {name: present for name, (_, present) in taken.items()},
+                    {name: features for name, (features, _) in columns.items()},
+                    {name: present for name, (_, present) in columns.items()},
                 )
             )
-        return join_predictions(parts)
+        return concatenate_predictions(parts)
 
 
 def input_shapes(columns: Sequence[Column]) -> dict[str, Any]:
-    """What an `Architecture` is told of the columns a model takes."""
+    """Return the arguments of an `Architecture` that depend on the columns."""
     return {
         "dims": {column.name: column.dim for column in columns},
         "tokens": {column.name: column.max_tokens for column in columns if column.max_tokens},
@@ -156,30 +152,31 @@ def input_shapes(columns: Sequence[Column]) -> dict[str, Any]:
 
 
 def save_weights(folder: str, module: Model) -> dict[str, Any]:
-    """Write model.safetensors; returns what the manifest says of the file."""
+    """Write model.safetensors and return its size and sha256."""
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
     with files.create(files.join(folder, WEIGHTS)) as output:
         output.write(safetensors.torch.save(state))
-    return output.describe()
+    return output.info()
 
 
 def load_model(path: str) -> LoadedModel:
     """Load a finished model.
 
     Raises:
-        MmfeatError: no finished model at the path, or its weights are not those it was saved with.
+        MmfeatError: there is no finished model, or its weights file was changed.
     """
     manifest = read_manifest(path, "model")
     config = manifest["config"]
-    columns = [Column(**facts) for facts in config["columns"]]
-    task = task_of(config)
+    columns = [Column(**column) for column in config["columns"]]
+    task = task_from_config(config)
     layers = {name: config[name] for name in _LAYERS}
     module = build_model(Architecture(**input_shapes(columns), outputs=task.outputs, **layers))
     module.load_state_dict(_read_weights(path, manifest["files"][WEIGHTS]["sha256"]))
     return LoadedModel(
         path=path,
         config=config,
-        module=module.eval(),  # weights without gradient would round otherwise in a product
+        # Keep requires_grad: without it, a matrix product may round differently.
+        module=module.eval(),
         columns=columns,
         task=task,
         target=config["target"],
@@ -188,7 +185,7 @@ def load_model(path: str) -> LoadedModel:
 
 
 def _read_weights(path: str, sha256: str) -> dict[str, Any]:
-    """The tensors of model.safetensors, once the file is known to be the one that was saved."""
+    """Read model.safetensors and check its sha256."""
     name = files.join(path, WEIGHTS)
     try:
         with files.open_input(name) as file:
@@ -197,8 +194,8 @@ def _read_weights(path: str, sha256: str) -> dict[str, Any]:
         data = b""
     if hashlib.sha256(data).hexdigest() != sha256:
         raise MmfeatError(
-            f"{name} must be the file its manifest names (sha256 {sha256[:12]}…)",
-            got=f"{len(data):,} bytes of another",
+            f"{name} must have the sha256 of its manifest, {sha256[:12]}…",
+            got=f"{len(data):,} bytes with another sha256",
             cure="Copy the model again, or remove its directory and train again",
         )
     return safetensors.torch.load(data)
