@@ -1,4 +1,4 @@
-"""mmfeat: multimodal features at scale.
+"""Multimodal features at scale.
 
 model = mmfeat.load_model("run/model")
 model.predict({"image": images, "text": texts}).scores   # shape (rows, classes)
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from mmfeat.errors import MmfeatError
 
 if TYPE_CHECKING:
-    from mmfeat.models.checkpoint import load_model
+    from mmfeat.models.saved_model import load_model
 
 __version__ = "0.1.0"
 
 __all__ = ["MmfeatError", "__version__", "load_model"]
 
-_LAZY = {"load_model": "mmfeat.models.checkpoint"}
-"""Name → where it is; torch is imported when it is first asked for."""
+_LAZY = {"load_model": "mmfeat.models.saved_model"}
+"""Name → its module. Torch is imported on first use."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,16 @@
-"""The two kinds of trouble: a mistake the user can mend, and a record that is bad."""
+"""The two kinds of errors: a mistake that the user can fix, and an unusable record."""
 
 from functools import partial
 from typing import Any
 
 
 class MmfeatError(Exception):
-    """A mistake the user can mend. The command line prints it as one line and exits with 1.
+    """A mistake that the user can fix. The command line prints it as one line and exits with 1.
 
     Args:
-        rule: what must hold, with the path or key it is about.
-        got: the value received, where there is one.
-        cure: what to do about it.
+        rule: what must hold, with the path or key that it is about.
+        got: the value received, if there is one.
+        cure: what to do.
     """
 
     def __init__(self, rule: str, *, got: object = None, cure: str = "") -> None:
@@ -18,7 +18,7 @@ class MmfeatError(Exception):
         super().__init__(rule)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled, it crosses from one process to another."""
+        """Support pickle, which passes errors between processes."""
         return partial(type(self), got=self.got, cure=self.cure), (self.rule,)
 
     def __str__(self) -> str:
@@ -31,11 +31,11 @@ class MmfeatError(Exception):
 
 
 class RecordError(Exception):
-    """One part of one record cannot be used. It becomes a row's reason, never the end of a shard.
+    """One part of one record cannot be used. It becomes the reason in a row; the shard continues.
 
     Args:
-        reason: a word of the fixed vocabulary in `mmfeat.records.record.REASONS`.
-        detail: what was seen, for a person to read.
+        reason: a word of the vocabulary `mmfeat.records.record.REASONS`.
+        detail: what was found, for people.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

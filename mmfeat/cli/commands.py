@@ -1,84 +1,44 @@
-"""The commands of `mmfeat`: name, main function, summary.
+"""The commands of `mmfeat`: name, module and summary."""
 
-Each main function is imported when its command runs, so that `mmfeat --help` loads nothing heavy.
-"""
-
-from collections.abc import Callable
+from importlib import import_module
 from typing import NamedTuple
 
 from mmfeat.system.entry import Main
 
 
 class Command(NamedTuple):
-    """A command: a function that imports its main function, and the summary shown by --help."""
+    """A command.
 
-    load: Callable[[], Main]
+    Attributes:
+        module: the module of its `main` function. It is imported when the command runs, so that
+            `mmfeat --help` imports nothing heavy.
+        summary: the line in `mmfeat --help`.
+    """
+
+    module: str
     summary: str
 
-
-def _shard() -> Main:
-    from pipelines.shard import main
-
-    return main
-
-
-def _extract() -> Main:
-    from pipelines.extract import main
-
-    return main
-
-
-def _train() -> Main:
-    from training.train import main
-
-    return main
-
-
-def _compare() -> Main:
-    from training.compare.main import main
-
-    return main
-
-
-def _evaluate() -> Main:
-    from training.evaluate import main
-
-    return main
-
-
-def _score() -> Main:
-    from pipelines.score import main
-
-    return main
-
-
-def _align_report() -> Main:
-    from training.alignment.align_report import main
-
-    return main
-
-
-def _report() -> Main:
-    from training.report.command import main
-
-    return main
-
-
-def _info() -> Main:
-    from mmfeat.cli.info import main
-
-    return main
+    def load(self) -> Main:
+        """Import the main function."""
+        main: Main = import_module(self.module).main
+        return main
 
 
 COMMANDS = {
-    "shard": Command(_shard, "raw records → shards (WebDataset tars)"),
-    "extract": Command(_extract, "shards → features, by frozen encoders, once"),
-    "train": Command(_train, "features → model: a fusion and a head"),
-    "compare": Command(_compare, "compare fusions by quality and cost, pick one"),
-    "evaluate": Command(_evaluate, "quality of a model on a split"),
-    "score": Command(_score, "model + features → predictions"),
-    "align-report": Command(_align_report, "rank records by how much their modalities disagree"),
-    "report": Command(_report, "one page about a model or a comparison"),
-    "info": Command(_info, "what a store contains"),
+    "shard": Command("pipelines.shard", "raw records → shards (WebDataset tars)"),
+    "extract": Command("pipelines.extract", "shards → features, by frozen encoders, once"),
+    "train": Command("training.train", "features → model: a fusion and a head"),
+    "compare": Command(
+        "training.compare.compare_command", "compare fusions by quality and cost, pick the best"
+    ),
+    "evaluate": Command("training.evaluate", "model + features → metrics of a split"),
+    "score": Command("pipelines.score", "model + features → predictions"),
+    "align-report": Command(
+        "training.alignment.align_report", "rank records by how much their modalities disagree"
+    ),
+    "report": Command(
+        "training.report.report_command", "one HTML page about a model or a comparison"
+    ),
+    "info": Command("mmfeat.cli.info", "what a store contains"),
 }
-"""Every command but `quickstart`, which runs the others."""
+"""Every command except `quickstart`, which runs the others."""

@@ -1,4 +1,4 @@
-"""`mmfeat info`: what a directory of mmfeat holds, finished or not."""
+"""The command `mmfeat info`: what a store contains, finished or not."""
 
 import json
 from collections.abc import Sequence
@@ -7,63 +7,65 @@ from typing import Annotated, Any
 
 import tyro
 
-from mmfeat.config.flags import argument, parse
+from mmfeat.config.flags import metavar, parse_args
 from mmfeat.errors import MmfeatError
 from mmfeat.features.column_format import Column
 from mmfeat.store import files
-from mmfeat.store.directory import CONFIG, MANIFEST, read_failures
+from mmfeat.store.directory import CONFIG_FILE
+from mmfeat.store.manifest import MANIFEST_FILE
+from mmfeat.store.receipts import read_failures
 from mmfeat.system import console
 
 
 @dataclass
 class InfoConfig:
-    """Say what a directory of mmfeat holds: shards, features, a model or predictions."""
+    """Show what a directory of mmfeat contains: shards, features, a model or predictions."""
 
-    path: Annotated[str, tyro.conf.Positional, argument("PATH")]
+    path: Annotated[str, tyro.conf.Positional, metavar("PATH")]
     """The directory."""
     json: bool = False
     """Print one JSON object and nothing else."""
 
 
-def describe(path: str) -> dict[str, Any]:
-    """What a store is, from its claim, its manifest and its failure receipts, JSON-ready.
+def main(arguments: Sequence[str]) -> None:
+    """Print what the directory contains."""
+    config = parse_args(InfoConfig, arguments, prog="mmfeat info")
+    facts = describe_store(config.path)
+    if config.json:
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        return
+    console.show_summary(f"{facts['kind']} in {facts['path']}", _summary_lines(facts))
+
+
+def describe_store(path: str) -> dict[str, Any]:
+    """Return the content of a store's config, manifest and failure records, JSON-ready.
 
     Raises:
-        MmfeatError: no store of mmfeat at the path.
+        MmfeatError: the path is not a store of mmfeat.
     """
-    claim = files.read_json(files.join(path, CONFIG))
-    if not isinstance(claim, dict) or "kind" not in claim:
+    run = files.read_json(files.join(path, CONFIG_FILE))
+    if not isinstance(run, dict) or "kind" not in run:
         raise MmfeatError(
-            f"a store of mmfeat has a {CONFIG}, and {path} has none", cure="Check the path"
+            f"a store of mmfeat has a {CONFIG_FILE}, and {path} has none", cure="Check the path"
         )
-    manifest = files.read_json(files.join(path, MANIFEST)) or {}
+    manifest = files.read_json(files.join(path, MANIFEST_FILE)) or {}
     return {
         "path": path,
-        "kind": claim["kind"],
+        "kind": run["kind"],
         "finished": bool(manifest),
-        "config": claim["config"],
-        "config_hash": claim["hash"],
+        "config": run["config"],
+        "config_hash": run["hash"],
         **{key: value for key, value in manifest.items() if key not in ("config", "kind")},
         "failed_shards": read_failures(path),
     }
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Print what the directory holds."""
-    config = parse(InfoConfig, arguments, prog="mmfeat info")
-    facts = describe(config.path)
-    if config.json:
-        print(json.dumps(facts, ensure_ascii=False, indent=2))
-        return
-    console.show_summary(f"{facts['kind']} in {facts['path']}", _lines(facts))
-
-
-def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+def _summary_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     lines: list[tuple[str, Any]] = [
         ("finished", "yes" if facts["finished"] else "no: run the command that makes it again"),
         ("configuration", facts["config_hash"][:12]),
     ]
-    lines += _nested(facts["config"], "  ")
+    lines += _nested_lines(facts["config"], "  ")
     if "shards" in facts:
         lines.append(("shards", len(facts["shards"])))
     for name, column in (facts["columns"] if facts["kind"] == "features" else {}).items():
@@ -71,18 +73,20 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         lines.append((f"column {name}", f"{shape}, fingerprint {column['fingerprint'][:12]}"))
     if "winner" in facts:
         lines.append(("winner", f"{facts['winner']['name']}, in {facts['winner']['model']}"))
-    lines += _nested(facts.get("totals", {}), "")
+    lines += _nested_lines(facts.get("totals", {}), "")
     lines += [(f"failed shard {shard}", error) for shard, error in facts["failed_shards"].items()]
     return lines
 
 
-def _nested(facts: dict[str, Any], indent: str) -> list[tuple[str, Any]]:
+def _nested_lines(facts: dict[str, Any], indent: str) -> list[tuple[str, Any]]:
     lines: list[tuple[str, Any]] = []
     for name, value in facts.items():
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             value = {str(item.get("name", number)): item for number, item in enumerate(value)}
         if isinstance(value, dict):
-            lines += [(f"{indent}{name}", ""), *_nested(value, indent + "  ")] if value else []
+            lines += (
+                [(f"{indent}{name}", ""), *_nested_lines(value, indent + "  ")] if value else []
+            )
         else:
             lines.append((f"{indent}{name}", value))
     return lines

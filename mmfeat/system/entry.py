@@ -17,30 +17,42 @@ _log = logging.getLogger("mmfeat")
 def run_main(main: Main, arguments: Sequence[str] | None = None) -> int:
     """Run the main function of a command and return its exit code.
 
-    The environment variable `MMFEAT_LOG` sets the log level (default `ERROR`). At `DEBUG` the
-    traceback of a user's mistake is logged too.
-
     Args:
         main: the main function.
-        arguments: what it is called with; `sys.argv[1:]` by default.
+        arguments: its arguments; `sys.argv[1:]` by default.
 
     Returns:
-        0, 1 after an error of the user or the disk, or 130 after an interrupt.
+        0 after success, 1 after an error of the user or the disk, 130 after an interrupt.
     """
-    logging.basicConfig(level=os.environ.get("MMFEAT_LOG", "ERROR").upper())
     try:
+        configure_logging()
         main(sys.argv[1:] if arguments is None else arguments)
     except MmfeatError as error:
         _log.debug("the command failed", exc_info=True)
-        console.note(f"mmfeat: error: {error}")
+        console.print_err(f"mmfeat: error: {error}")
         return 1
     except OSError as error:
         _log.debug("the command failed", exc_info=True)
-        console.note(
-            f"mmfeat: error: {error}. Nothing half-written remains; run the same command again"
+        console.print_err(
+            f"mmfeat: error: {error}. No file is half-written; run the same command again"
         )
         return 1
     except KeyboardInterrupt:
-        console.note("mmfeat: interrupted. Run the same command again to continue")
+        console.print_err("mmfeat: interrupted. Run the same command again to continue")
         return 130
     return 0
+
+
+def configure_logging() -> None:
+    """Set the log level from the environment variable `MMFEAT_LOG`, `ERROR` by default.
+
+    At `DEBUG`, errors that are shown as one line are logged with their traceback.
+
+    Raises:
+        MmfeatError: `MMFEAT_LOG` is not a log level.
+    """
+    level = os.environ.get("MMFEAT_LOG", "ERROR").upper()
+    levels = logging.getLevelNamesMapping()
+    if level not in levels:
+        raise MmfeatError(f"MMFEAT_LOG must be one of {', '.join(levels)}", got=level)
+    logging.basicConfig(level=level)

@@ -1,28 +1,88 @@
-"""Numbers of a run in this process: stages write them, whoever shows progress reads them."""
+"""Progress of a run: counters that stages increase, and the progress bar."""
 
+import sys
 import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmfeat.system.console import make_console, print_err
+
+_SECONDS_BETWEEN_LINES = 10.0
 
 
-class Count:
-    """A number that several threads may add to."""
+class SharedCounter:
+    """A number that several threads may change."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.value: float = 0
 
     def add(self, number: float) -> None:
-        """Add to the count."""
+        """Add to the value."""
         with self._lock:
             self.value += number
 
     def raise_to(self, number: float) -> None:
-        """Make it that number, unless it is larger already."""
+        """Set the value to the number if the number is larger."""
         with self._lock:
             self.value = max(self.value, number)
 
 
-RECORDS = Count()
+RECORDS_DONE = SharedCounter()
 """Records that the stages of this process have done."""
 
-WORKERS_PEAK = Count()
-"""Most memory, in MB, that a process working for this one has had."""
+WORKER_PEAK_MB = SharedCounter()
+"""Largest peak memory of a worker process of this process, in MB."""
+
+
+class ProgressBar:
+    """A progress bar on a terminal; elsewhere, a line every 10 seconds.
+
+    Args:
+        label: text before the bar.
+        total: number of units.
+        unit: name of a unit, in the plural.
+    """
+
+    def __init__(self, label: str, total: int, unit: str) -> None:
+        self._label, self._total, self._unit = label, total, unit
+        self._done = 0
+        self._last_line = time.monotonic()
+        self._progress: Progress | None = None
+        if sys.stderr.isatty():
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn(unit),
+                TimeRemainingColumn(),
+                console=make_console(stderr=True),
+                transient=True,
+            )
+
+    def __enter__(self) -> Self:
+        if self._progress:
+            self._progress.start()
+            self._task = self._progress.add_task(self._label, total=self._total)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def update(self, done: int) -> None:
+        """Set how many units are done. The bar never moves back."""
+        self._done = max(self._done, done)
+        if self._progress:
+            self._progress.update(self._task, completed=self._done)
+        elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            print_err(f"{self._label}: {self._done:,} of {self._total:,} {self._unit}")

@@ -1,8 +1,6 @@
-"""Threads inside one shard: order kept, read-ahead bounded in number and in bytes; processes."""
+"""Threads inside one shard: results keep their order, and read-ahead is bounded."""
 
-import multiprocessing
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,28 +10,15 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ENOUGH_BYTES = 4 << 20
-"""A batch whose results weigh this much is cut short."""
-
-
-def end_with_parent() -> None:
-    """In a process of a pool: end when the process that started it does, however it ends.
-
-    What is waited for is the end of a pipe that the other process holds: a process that was
-    killed keeps its number until someone asks for its exit code, and then the number may be
-    another's.
-    """
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
-
-
-def _wait_for_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
+MAX_BATCH_BYTES = 4 << 20
+"""A batch is cut short when its results reach this size."""
 
 
 def default_threads() -> int:
-    """Threads for work that releases the GIL: one a core, and at least two to overlap reading."""
+    """Return the number of threads for work that releases the GIL.
+
+    One per core, and at least two, so that reading and computing overlap.
+    """
     return max(2, os.cpu_count() or 2)
 
 
@@ -45,18 +30,18 @@ def ordered_map(
     batch: int = 1,
     weight: Callable[[Result], int] = lambda result: 0,
 ) -> Iterator[Result]:
-    """Results in the order of the items, with a bounded number of them ahead of the reader.
+    """Map a function over items in threads; yield the results in the order of the items.
 
-    Handing a single short call to another thread costs more than many such calls: with batches of
-    16 sharding takes two thirds of the time. A batch of heavy results is cut short and the rest
-    of it is worked off one by one, so that no more than `ENOUGH_BYTES` and one result a batch wait.
+    A bounded number of results waits for the reader. If calls are short, handing each to a thread
+    costs more than the call: batches of 16 reduce the time of sharding to two thirds. A batch whose
+    results reach `MAX_BATCH_BYTES` is cut short, and its remaining items are processed one by one.
 
     Args:
-        function: called in a thread; an error is raised where its result would have come.
-        items: what it is called with.
-        threads: how many there are.
-        batch: items handed over at a time.
-        weight: bytes that a result holds.
+        function: called in a thread. Its error is raised in place of its result.
+        items: arguments of the function.
+        threads: number of threads.
+        batch: number of items per batch.
+        weight: size of a result in bytes.
     """
 
     def run(block: list[Item]) -> list[Result]:
@@ -65,33 +50,33 @@ def ordered_map(
         for item in block:
             results.append(function(item))
             total += weight(results[-1])
-            if total >= ENOUGH_BYTES:
+            if total >= MAX_BATCH_BYTES:
                 break
         return results
 
     items = iter(items)
-    blocks_ahead = 4 * threads if batch == 1 else threads + 2
+    max_waiting = 4 * threads if batch == 1 else threads + 2
     with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[tuple[list[Item], Future[list[Result]]]] = deque()
+        waiting: deque[tuple[list[Item], Future[list[Result]]]] = deque()
         try:
             while block := list(islice(items, batch)):
-                ahead.append((block, pool.submit(run, block)))
-                if len(ahead) >= blocks_ahead:
-                    yield from _finished(function, *ahead.popleft())
-            while ahead:
-                yield from _finished(function, *ahead.popleft())
+                waiting.append((block, pool.submit(run, block)))
+                if len(waiting) >= max_waiting:
+                    yield from _block_results(function, *waiting.popleft())
+            while waiting:
+                yield from _block_results(function, *waiting.popleft())
         finally:
-            for _, future in ahead:
+            for _, future in waiting:
                 future.cancel()
 
 
-def _finished(
+def _block_results(
     function: Callable[[Item], Result], block: list[Item], future: Future[list[Result]]
 ) -> Iterator[Result]:
-    """The results of a block, and those that were left undone."""
+    """Yield the results of a block, then those of the items that a cut left over."""
     results = future.result()
     done = len(results)
     results.reverse()
     while results:
-        yield results.pop()  # popped, so that what the reader is done with is freed
+        yield results.pop()  # frees each result as soon as the reader is done with it
     yield from map(function, block[done:])

@@ -1,4 +1,4 @@
-"""One picture of a run: samples with their predictions and modality weights, and accuracies."""
+"""Draw a picture of a run: accuracies, and samples with predictions and modality weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 _COLUMNS = 4
-_GOOD, _BAD = "#2e7d32", "#c62828"
+_CORRECT_COLOUR, _WRONG_COLOUR = "#2e7d32", "#c62828"
 _WEIGHT_COLOURS = ("#3b6fb6", "#e08a3c", "#6a994e", "#8d6cab")
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A sample to show.
+class ShownSample:
+    """A sample with its prediction.
 
     Attributes:
-        image: path of its picture.
+        image: path of the picture.
         weights: modality → weight; they sum to 1.
     """
 
@@ -32,8 +32,10 @@ class Shown:
     weights: Mapping[str, float]
 
 
-def draw_picture(path: Path, samples: Sequence[Shown], accuracies: Mapping[str, float]) -> None:
-    """Write a PNG: a bar of each accuracy, then the samples in rows of four."""
+def draw_picture(
+    path: Path, samples: Sequence[ShownSample], accuracies: Mapping[str, float]
+) -> None:
+    """Write a PNG with a bar per accuracy, then the samples in rows of four."""
     with mpl.rc_context({"font.size": 9, "font.family": "DejaVu Sans"}):
         rows = -(-len(samples) // _COLUMNS)
         figure = Figure(figsize=(11, 2.0 + 3.0 * rows), layout="constrained")
@@ -57,16 +59,16 @@ def _draw_accuracies(axes: Axes, accuracies: Mapping[str, float]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_sample(axes: Axes, sample: Shown) -> None:
+def _draw_sample(axes: Axes, sample: ShownSample) -> None:
     axes.imshow(Image.open(sample.image))
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(fill(sample.text, 30), fontsize=8.5)
-    good = sample.prediction == sample.label
-    told = f"{sample.prediction} ({sample.probability:.0%})"
+    correct = sample.prediction == sample.label
+    prediction = f"{sample.prediction} ({sample.probability:.0%})"
     axes.set_xlabel(
-        told if good else f"{told}, is {sample.label}",
-        color=_GOOD if good else _BAD,
+        prediction if correct else f"{prediction}, is {sample.label}",
+        color=_CORRECT_COLOUR if correct else _WRONG_COLOUR,
         fontweight="bold",
     )
 

@@ -1,8 +1,8 @@
-"""A generated dataset that neither modality can answer alone.
+"""Generate a dataset that no single modality can answer.
 
-The picture shows two coloured shapes, the text asks for the colour of one of them. Who sees the
-picture only can do no better than to pick one of the two colours; who reads the text only can do
-no better than to pick any colour. Five records are damaged on purpose, as real ones are.
+The picture shows two coloured shapes, and the text asks for the colour of one of them. From the
+picture alone, a model can only guess one of the two colours; from the text alone, any colour. Five
+records are damaged on purpose, as in real data.
 """
 
 import csv
@@ -27,29 +27,29 @@ QUESTIONS = (
 )
 
 SIZE = 64
-"""Pixels a side."""
+"""Width and height of a picture in pixels."""
 
 
 def make_toyset(folder: Path, *, records: int = 2400, seed: int = 0) -> Path:
-    """Write pictures and a table; returns the table's path.
+    """Write pictures and a table, and return the path of the table.
 
     Args:
-        folder: where `pictures/` and `toyset.csv` go.
-        records: undamaged records; two thirds train, one sixth validation, one sixth test.
+        folder: output folder of `pictures/` and `toyset.csv`.
+        records: number of intact records: 2/3 for training, 1/6 for validation, 1/6 for test.
         seed: the same seed gives the same files.
     """
-    draw = random.Random(seed)  # noqa: S311 - a toy dataset, no secret
+    rng = random.Random(seed)  # noqa: S311 - not a secret
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(records):
-        left, right = draw.sample(sorted(COLOURS), 2)
-        side = draw.choice(["left", "right"])
+        left, right = rng.sample(sorted(COLOURS), 2)
+        side = rng.choice(["left", "right"])
         name = f"pictures/{number:05d}.png"
-        _picture(draw, left, right).save(folder / name)
+        _draw_shapes(rng, left, right).save(folder / name)
         split = ("train", "train", "train", "train", "val", "test")[number % 6]
-        question = draw.choice(QUESTIONS).format(side=side)
+        question = rng.choice(QUESTIONS).format(side=side)
         rows.append((name, question, left if side == "left" else right, split))
-    rows += _damaged(folder)
+    rows += _write_damaged(folder)
     table = folder / "toyset.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -58,15 +58,15 @@ def make_toyset(folder: Path, *, records: int = 2400, seed: int = 0) -> Path:
     return table
 
 
-def _picture(draw: random.Random, left: str, right: str) -> Image.Image:
-    image = Image.new("RGB", (SIZE, SIZE), (draw.randrange(225, 256),) * 3)
+def _draw_shapes(rng: random.Random, left: str, right: str) -> Image.Image:
+    image = Image.new("RGB", (SIZE, SIZE), (rng.randrange(225, 256),) * 3)
     canvas = ImageDraw.Draw(image)
-    for centre, colour in ((SIZE // 4, left), (3 * SIZE // 4, right)):
-        x, y = centre + draw.randint(-3, 3), SIZE // 2 + draw.randint(-12, 12)
-        radius = draw.randint(8, 12)
-        shade = tuple(max(0, min(255, part + draw.randint(-14, 14))) for part in COLOURS[colour])
+    for center, colour in ((SIZE // 4, left), (3 * SIZE // 4, right)):
+        x, y = center + rng.randint(-3, 3), SIZE // 2 + rng.randint(-12, 12)
+        radius = rng.randint(8, 12)
+        shade = tuple(max(0, min(255, part + rng.randint(-14, 14))) for part in COLOURS[colour])
         box = (x - radius, y - radius, x + radius, y + radius)
-        shape = draw.choice(["circle", "square", "triangle"])
+        shape = rng.choice(["circle", "square", "triangle"])
         if shape == "circle":
             canvas.ellipse(box, fill=shade)
         elif shape == "square":
@@ -76,10 +76,10 @@ def _picture(draw: random.Random, left: str, right: str) -> Image.Image:
     return image
 
 
-def _damaged(folder: Path) -> list[tuple[str, str, str, str]]:
-    """Records as they come in real life: two stay with one modality, one has nothing usable."""
-    whole = (folder / "pictures/00000.png").read_bytes()
-    (folder / "pictures/cut_off.png").write_bytes(whole[: len(whole) // 2])
+def _write_damaged(folder: Path) -> list[tuple[str, str, str, str]]:
+    """Write damaged pictures and return their rows. Some records keep one usable modality."""
+    intact = (folder / "pictures/00000.png").read_bytes()
+    (folder / "pictures/cut_off.png").write_bytes(intact[: len(intact) // 2])
     (folder / "pictures/not_a_picture.png").write_text("<html>404</html>", encoding="utf-8")
     question = QUESTIONS[0].format(side="left")
     return [

@@ -9,14 +9,14 @@ def shards(mmfeat, toy_table, tmp_path):
     return tmp_path / "shards"
 
 
-def test_info_says_what_a_store_holds(mmfeat, shards):
+def test_info_shows_what_a_store_contains(mmfeat, shards):
     result = mmfeat("info", shards)
     assert result.returncode == 0
     assert "shards in" in result.stdout
     assert "samples_per_shard" in result.stdout
 
 
-def test_info_as_json_is_one_object_and_nothing_else(mmfeat, shards):
+def test_info_as_json_is_one_object(mmfeat, shards):
     facts = json.loads(mmfeat("info", shards, "--json").stdout)
     assert facts["kind"] == "shards"
     assert facts["finished"] is True
@@ -24,18 +24,18 @@ def test_info_as_json_is_one_object_and_nothing_else(mmfeat, shards):
     assert facts["config"]["samples_per_shard"] == 1000
 
 
-def test_info_tells_an_unfinished_store_from_a_finished_one(mmfeat, shards):
+def test_info_shows_whether_a_store_is_finished(mmfeat, shards):
     (shards / "manifest.json").unlink()
     assert json.loads(mmfeat("info", shards, "--json").stdout)["finished"] is False
 
 
-def test_info_refuses_what_is_no_store(mmfeat, tmp_path):
+def test_info_refuses_other_directories(mmfeat, tmp_path):
     result = mmfeat("info", tmp_path)
     assert result.returncode == 1
     assert "has none" in result.stderr
 
 
-def test_info_hides_nothing_of_what_bears_the_same_name(mmfeat, shards, tmp_path):
+def test_info_shows_every_column_of_a_model(mmfeat, shards, tmp_path):
     mmfeat("extract", shards, tmp_path / "features")
     mmfeat("train", tmp_path / "features", tmp_path / "model", "--target", "label",
            "--fusion", "sum", "--lr", "0.01", "--epochs", "1")  # fmt: skip

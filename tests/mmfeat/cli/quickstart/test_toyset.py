@@ -16,7 +16,7 @@ def test_the_same_seed_gives_the_same_files(tmp_path):
         assert path.read_bytes() == (tmp_path / "b/pictures" / path.name).read_bytes()
 
 
-def test_the_text_alone_says_nothing_of_the_colour(tmp_path):
+def test_the_text_alone_does_not_tell_the_colour(tmp_path):
     rows = rows_of(make_toyset(tmp_path, records=3000, seed=0))
     for side in ("left", "right"):
         labels = Counter(row["label"] for row in rows if side in row["text"])
