@@ -1,4 +1,4 @@
-"""The task align: from pairs alone to one space, and to the records whose pairs do not fit."""
+"""The task `align`: training, ranking of misaligned records, and dropping them."""
 
 import json
 from collections.abc import Callable
@@ -13,13 +13,11 @@ from sklearn.metrics import roc_auc_score
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
-from mmfeat.models.checkpoint import load_model
+from mmfeat.models.saved_model import load_model
 from mmfeat.scoring.stage import ScoreConfig, Scoring
 from tests.training.stores import Records, write_store
 from training import evaluate, train
 from training.alignment import align_report
-from training.evaluation.retrieval import both_ways
-from training.objectives.contrastive import infonce, siglip
 
 COUNT, SHUFFLED = 1200, 0.1
 QUICK = [
@@ -29,7 +27,7 @@ QUICK = [
 
 
 def shuffled_pairs() -> tuple[Records, np.ndarray]:
-    """Two views of one hidden vector; in a tenth of the records the text is another record's."""
+    """Return two views of hidden vectors; a tenth of the texts belong to another record."""
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(COUNT, 8))
     views = {
@@ -48,15 +46,15 @@ def shuffled_pairs() -> tuple[Records, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A store, a model of it and a ranking by it."""
+    """A feature store, a model trained on it and a ranking by the model."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("pairs")
     records, is_wrong = shuffled_pairs()
-    found = {name: str(folder / name) for name in ("features", "model", "ranking")}
-    write_store(found["features"], records)
-    train.main([found["features"], found["model"], *QUICK])
-    align_report.main([found["model"], found["features"], found["ranking"], "--no-cross-fit"])
-    return found | {"is_wrong": is_wrong, "has_pair": records.present["image"]}
+    paths = {name: str(folder / name) for name in ("features", "model", "ranking")}
+    write_store(paths["features"], records)
+    train.main([paths["features"], paths["model"], *QUICK])
+    align_report.main([paths["model"], paths["features"], paths["ranking"], "--no-cross-fit"])
+    return paths | {"is_wrong": is_wrong, "has_pair": records.present["image"]}
 
 
 def read_ranking(folder: str) -> dict[str, list[Any]]:
@@ -67,7 +65,7 @@ def is_wrong_by_rank(ranking: dict[str, list[Any]], is_wrong: np.ndarray) -> np.
     return is_wrong[[int(key.removeprefix("key-")) for key in ranking["__key__"]]]
 
 
-def test_the_shuffled_pairs_stand_first(pairs: dict[str, Any]) -> None:
+def test_shuffled_pairs_rank_first(pairs: dict[str, Any]) -> None:
     ranking = read_ranking(pairs["ranking"])
     wrong = is_wrong_by_rank(ranking, pairs["is_wrong"])
     assert roc_auc_score(wrong, ranking["misalignment"]) >= 0.95
@@ -76,7 +74,7 @@ def test_the_shuffled_pairs_stand_first(pairs: dict[str, Any]) -> None:
     assert set(ranking["split"]) == {"train", "val", "test"}
 
 
-def test_cross_fitted_judges_find_them_too(pairs: dict[str, Any], tmp_path: Path) -> None:
+def test_cross_fitting_ranks_shuffled_pairs_first(pairs: dict[str, Any], tmp_path: Path) -> None:
     flags = ["--most", "50"]
     align_report.main([pairs["model"], pairs["features"], str(tmp_path / "ranking"), *flags])
     ranking = read_ranking(str(tmp_path / "ranking"))
@@ -84,16 +82,16 @@ def test_cross_fitted_judges_find_them_too(pairs: dict[str, Any], tmp_path: Path
     assert is_wrong_by_rank(ranking, pairs["is_wrong"]).mean() > 0.9
 
 
-def test_what_is_dropped_is_counted_named_in_the_claim_and_was_shuffled(
+def test_dropped_records_are_counted_and_named_in_the_config(
     pairs: dict[str, Any], tmp_path: Path
 ) -> None:
     def read(name: str, file: str) -> Any:
         return json.loads((tmp_path / name / file).read_text())
 
-    plain = ["--target", "label", "--epochs", "1", "--lr", "0.001", "--hidden", "8"]
-    train.main([pairs["features"], str(tmp_path / "whole"), *plain])
+    flags = ["--target", "label", "--epochs", "1", "--lr", "0.001", "--hidden", "8"]
+    train.main([pairs["features"], str(tmp_path / "whole"), *flags])
     drop = ["--drop-misaligned", f"{pairs['ranking']}:0.08"]
-    train.main([pairs["features"], str(tmp_path / "clean"), *plain, *drop])
+    train.main([pairs["features"], str(tmp_path / "clean"), *flags, *drop])
     whole, clean = read("whole", "metrics.json"), read("clean", "metrics.json")
     ranking = read_ranking(pairs["ranking"])
     count = round(0.08 * len(ranking["rank"]))
@@ -101,15 +99,13 @@ def test_what_is_dropped_is_counted_named_in_the_claim_and_was_shuffled(
     assert clean["left_out"]["misaligned"] == in_training.sum() > 0
     assert clean["rows"] == whole["rows"] | {"train": whole["rows"]["train"] - in_training.sum()}
     assert is_wrong_by_rank(ranking, pairs["is_wrong"])[:count][in_training].mean() > 0.9
-    claimed = read("clean", "config.json")["config"]["drop_misaligned"]
-    assert claimed["records"] == count
-    assert claimed["fraction"] == 0.08
+    dropped = read("clean", "config.json")["config"]["drop_misaligned"]
+    assert dropped["records"] == count
+    assert dropped["fraction"] == 0.08
     assert "drop_misaligned" not in read("whole", "config.json")["config"]
 
 
-def test_the_scores_of_a_record_are_those_of_the_ranking(
-    pairs: dict[str, Any], tmp_path: Path
-) -> None:
+def test_scores_equal_those_of_the_ranking(pairs: dict[str, Any], tmp_path: Path) -> None:
     stage = Scoring(ScoreConfig(pairs["model"], pairs["features"], str(tmp_path)))
     loaded = stage.load()
     for task in stage.plan():
@@ -127,15 +123,15 @@ def test_the_scores_of_a_record_are_those_of_the_ranking(
     assert scored["key-000000"]["misalignment"] is None
 
 
-def test_evaluate_tells_the_recalls_of_both_ways(
+def test_evaluate_prints_recall_of_both_directions(
     pairs: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     evaluate.main([pairs["model"], pairs["features"], "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert set(found["per_direction"]) == {"image to text", "text to image"}
-    assert 0.4 < found["recall_at_1"] < found["recall_at_10"] <= 0.95
-    assert found["left_out"]["no pair"] == 24
+    metrics = json.loads(capsys.readouterr().out)
+    assert set(metrics["per_direction"]) == {"image to text", "text to image"}
+    assert 0.4 < metrics["recall_at_1"] < metrics["recall_at_10"] <= 0.95
+    assert metrics["left_out"]["no pair"] == 24
     evaluate.main([pairs["model"], pairs["features"]])
     assert "image to text" in capsys.readouterr().out
 
@@ -167,46 +163,15 @@ def test_three_columns_and_siglip(make_store: Callable[..., str], tmp_path: Path
         (["--target", "label", "--drop-misaligned", "nowhere"], "no ranking"),
     ],
 )
-def test_what_does_not_go_together_is_refused(
+def test_conflicting_flags_are_an_error(
     pairs: dict[str, Any], tmp_path: Path, flags: list[str], rule: str
 ) -> None:
     with pytest.raises(MmfeatError, match=rule):
         train.main([pairs["features"], str(tmp_path / "model"), *flags])
 
 
-def test_a_model_of_classes_ranks_no_pairs(pairs: dict[str, Any], tmp_path: Path) -> None:
+def test_classifier_cannot_rank_pairs(pairs: dict[str, Any], tmp_path: Path) -> None:
     flags = ["--target", "label", "--epochs", "1", "--lr", "0.001", "--hidden", "8"]
     train.main([pairs["features"], str(tmp_path / "model"), *flags])
     with pytest.raises(MmfeatError, match="must be an alignment"):
         align_report.main([str(tmp_path / "model"), pairs["features"], str(tmp_path / "ranking")])
-
-
-def test_ranks_share_the_places_of_a_tie() -> None:
-    a = np.eye(3, dtype=np.float32)
-    b = a[[0, 0, 2]]
-    forth, back = both_ways(a, b)
-    assert forth.above.tolist() == [0, 0, 0]
-    assert forth.tied.tolist() == [1, 2, 0]
-    assert forth.recall(1) == pytest.approx((1 / 2 + 1 / 3 + 1) / 3)
-    assert back.recall(1) == pytest.approx(2 / 3)
-    same = np.ones((4, 1), np.float32)
-    assert both_ways(same, same)[0].recall(1) == 0.25
-
-
-def test_ranks_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in rng.normal(size=(2, 50, 4)))
-    whole = both_ways(a, b)
-    monkeypatch.setattr("training.evaluation.retrieval._BLOCK", 7)
-    for one, other in zip(whole, both_ways(a, b), strict=True):
-        assert np.array_equal(one.above, other.above)
-    own = np.diag(a @ b.T)
-    assert np.array_equal(whole[0].above, (a @ b.T > own[:, None]).sum(axis=1))
-
-
-def test_losses_by_hand() -> None:
-    logits = torch.tensor([[0.0, np.log(3.0)], [0.0, 0.0]])
-    # Rows: -log 1/4 and -log 1/2; columns: -log 1/2 and -log 1/4.
-    assert float(infonce(logits)) == pytest.approx(np.log(8) / 2)
-    # -log σ(0) three times, and -log σ(-ln 3) = log 4 once.
-    assert float(siglip(logits)) == pytest.approx((3 * np.log(2) + np.log(4)) / 2)
