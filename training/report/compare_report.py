@@ -1,51 +1,51 @@
-"""The page of a comparison, from its leaderboard.
+"""Write the report of a comparison.
 
 config.json, leaderboard.parquet → DIR/report.html
 """
 
-from typing import Any
+from collections.abc import Callable
 
 from mmfeat.store import files
-from mmfeat.store.directory import CONFIG
-from training.report.charts.compare_chart import draw_costs
-from training.report.leaderboard import Leaderboard, read_leaderboard
-from training.report.page import render, write_page
-from training.report.text import plain
+from mmfeat.store.directory import CONFIG_FILE
+from training.report.charts.costs import draw_costs
+from training.report.comparison import Comparison, read_comparison
+from training.report.page import render_page, write_page
+from training.report.text import clean_text
 
-_SHOWN = 400
+_MAX_ROWS = 400
 
 
 def write_compare_report(compare_dir: str) -> str:
-    """Write DIR/report.html of a comparison; returns its path.
+    """Write DIR/report.html of a comparison and return its path.
 
     Raises:
-        MmfeatError: no leaderboard there.
+        MmfeatError: the directory has no leaderboard.
     """
-    claim = files.read_json(files.join(compare_dir, CONFIG)) or {}
-    config = claim.get("config", claim)
-    board = read_leaderboard(
+    saved = files.read_json(files.join(compare_dir, CONFIG_FILE)) or {}
+    config = saved.get("config", saved)
+    comparison = read_comparison(
         compare_dir, str(config.get("metric", "score")), config.get("higher_is_better")
     )
-    page = render(
+    page = render_page(
         "compare.html",
         script="sort.js",
-        name=plain(compare_dir.rstrip("/").rpartition("/")[2], 80),
+        name=clean_text(compare_dir.rstrip("/").rpartition("/")[2], 80),
         config=config,
-        board=board,
-        rows=board.rows[:_SHOWN],
-        chart=draw_costs(board),
-        place=_scale(board),
+        comparison=comparison,
+        rows=comparison.rows[:_MAX_ROWS],
+        chart=draw_costs(comparison),
+        position=_interval_axis(comparison),
     )
     return write_page(compare_dir, page)
 
 
-def _scale(board: Leaderboard) -> Any:
-    """A function from a value of the metric to its place on a line of length 100."""
-    ends = [
+def _interval_axis(comparison: Comparison) -> Callable[[float], float]:
+    """Return a function from a metric value to its position on an axis of length 100."""
+    values = [
         row[name]
-        for row in board.rows
+        for row in comparison.rows
         for name in ("low", "mean", "high")
         if row.get(name) is not None
     ]
-    low, width = min(ends), (max(ends) - min(ends)) or 1.0
+    low, width = min(values), (max(values) - min(values)) or 1.0
     return lambda value: round(4 + 92 * (value - low) / width, 2)

@@ -1,125 +1,147 @@
-"""The page of a model, from the files of its directory.
+"""Write the report of a model.
 
-config.json, metrics.json, log.jsonl, predictions.parquet, and the shards → MODEL/report.html
+config.json, metrics.json, log.jsonl, predictions.parquet, shards → MODEL/report.html
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
-from mmfeat.store.directory import CONFIG, MANIFEST
-from training.report.charts import line_chart as charts
-from training.report.charts.confusion import shown_confusion
-from training.report.charts.curves import read_curves
-from training.report.charts.reliability import Reliability
-from training.report.charts.weights import WeightHistograms
-from training.report.find_shards import check_shards, find_shards
-from training.report.page import render, write_page
-from training.report.pairs import Pairs
-from training.report.predictions import Layout, Reader, batches, judged_split
-from training.report.text import plain
-from training.report.thumbnails import Original, read_originals
-from training.report.worst import WorstRow, WorstRows
+from mmfeat.store.directory import CONFIG_FILE
+from mmfeat.store.manifest import MANIFEST_FILE
+from training.report.charts.confusion import summarize_confusion
+from training.report.charts.curves import draw_curves, read_curves
+from training.report.charts.reliability import Reliability, draw_reliability
+from training.report.charts.residuals import SCATTER_POINTS, Residuals, draw_residuals
+from training.report.charts.weights import WeightHistograms, draw_sparkline, draw_weights
+from training.report.page import render_page, write_page
+from training.report.prediction_batches import (
+    BatchAccumulator,
+    PredictionSchema,
+    find_reported_split,
+    iter_batches,
+)
+from training.report.previews import load_previews
+from training.report.source_shards import check_source_shards
+from training.report.text import clean_text
+from training.report.top_losses import TopLosses
 
 METRICS, LOG, PREDICTIONS = "metrics.json", "log.jsonl", "predictions.parquet"
 
-WORST = 24
+TOP_LOSSES = 24
 """Rows with the largest loss that a page shows."""
 
-_CLASSES = 400
-_WEIGHED_CLASSES = 24
-_FIRST = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "nll", "ece")
+_MAX_CLASSES = 400
+_MAX_WEIGHT_CLASSES = 24
+_FIRST_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "nll", "ece")
 
 
-def write_model_report(model_dir: str, *, shards: str | None = None, worst: int = WORST) -> str:
-    """Write MODEL/report.html; returns its path.
+def write_model_report(
+    model_dir: str, *, shards: str | None = None, worst: int = TOP_LOSSES
+) -> str:
+    """Write MODEL/report.html and return its path.
 
     Args:
         model_dir: directory that `mmfeat train` wrote.
-        shards: directory of the shards; None = as the features of the model name it. Where they
-            are not there, the page says so in place of pictures and texts.
-        worst: rows with the largest loss to show.
+        shards: directory of the shards; None = find it through the features. If it is not
+            available, the page says so and shows no images and texts.
+        worst: number of rows with the largest loss to show.
 
     Raises:
-        MmfeatError: no model there, or `shards` holds other shards than the model's.
+        MmfeatError: the directory has no finished model, or `shards` holds other shards than those
+            of the model's features.
     """
-    claim, metrics = _read(model_dir, CONFIG), _read(model_dir, METRICS)
-    config = claim.get("config", {})
-    manifest = files.read_json(files.join(model_dir, MANIFEST)) or {}
+    saved, metrics = _read_json(model_dir, CONFIG_FILE), _read_json(model_dir, METRICS)
+    config = saved.get("config", {})
+    manifest = files.read_json(files.join(model_dir, MANIFEST_FILE)) or {}
     if shards is not None:
-        check_shards(shards, config)
-    seen = _look_at_rows(model_dir, config, metrics, worst)
-    split = seen.get("split") or ("test" if metrics.get("test") else "val")
-    judged = metrics.get("test" if split == "test" else "validation") or {}
-    page = render(
+        check_source_shards(shards, config)
+    statistics = _read_statistics(model_dir, config, metrics, worst)
+    split = statistics.split if statistics else "test" if metrics.get("test") else "val"
+    split_metrics = metrics.get("test" if split == "test" else "validation") or {}
+    page = render_page(
         "model.html",
-        name=plain(files.join(model_dir).rstrip("/").rpartition("/")[2], 80),
+        name=clean_text(files.join(model_dir).rstrip("/").rpartition("/")[2], 80),
         config=config,
         manifest=manifest,
         metrics=metrics,
         split=split,
-        judged=judged,
+        split_metrics=split_metrics,
         scores=_scores(metrics),
-        dots=charts.DOTS,
+        scatter_points=SCATTER_POINTS,
         curves=_curves(model_dir, metrics),
-        confusion=_confusion(judged, config),
-        classes=_classes(judged),
-        all_classes=len(judged.get("per_class") or {}),
-        **_charts(seen, config),
-        **_worst(seen, config, manifest, shards),
+        confusion=_confusion(split_metrics, config),
+        classes=_largest_classes(split_metrics),
+        all_classes=len(split_metrics.get("per_class") or {}),
+        **_charts(statistics, config),
+        **_top_losses(statistics, config, manifest, shards),
     )
     return write_page(model_dir, page)
 
 
-def _read(folder: str, name: str) -> dict[str, Any]:
-    found = files.read_json(files.join(folder, name))
-    if not isinstance(found, dict):
+def _read_json(folder: str, name: str) -> dict[str, Any]:
+    content = files.read_json(files.join(folder, name))
+    if not isinstance(content, dict):
         raise MmfeatError(
-            f"a finished model has a {name}, and {folder} has none",
+            f"a finished model has a {name}; {folder} has none",
             cure="Name a directory that mmfeat train wrote, or run mmfeat train again",
         )
-    return found
+    return content
 
 
-def _look_at_rows(
-    folder: str, config: Mapping[str, Any], metrics: Mapping[str, Any], worst: int
-) -> dict[str, Any]:
-    """Everything that is learnt from the rows of the judged split; empty without predictions."""
+@dataclass(frozen=True)
+class _Statistics:
+    """Statistics over the rows of the reported split."""
+
+    split: str
+    weights: WeightHistograms
+    top_losses: TopLosses
+    reliability: Reliability | None
+    residuals: Residuals | None
+
+
+def _read_statistics(
+    folder: str, config: Mapping[str, Any], metrics: Mapping[str, Any], top_losses: int
+) -> _Statistics | None:
+    """Collect the statistics of all rows in one pass; None without predictions."""
     path = files.join(folder, PREDICTIONS)
     if not files.exists(path):
-        return {}
-    task = config.get("task", "multiclass")
-    layout = Layout(
-        task=task,
+        return None
+    schema = PredictionSchema(
+        task=config.get("task", "multiclass"),
         classes=config.get("classes") or [],
         columns=[column["name"] for column in config.get("columns", [])],
     )
-    split, rows = judged_split(path)
+    is_regression = schema.task == "regression"
     temperature = (metrics.get("temperature") or {}).get("value")
-    readers: dict[str, Reader] = {
-        "weights": WeightHistograms(layout),
-        "worst": WorstRows(worst),
-        "reliability": Reliability(temperature),
-        "pairs": Pairs(),
-    }
-    if task == "regression":
-        del readers["reliability"]
-    else:
-        del readers["pairs"]
-    for batch in batches(path, split, layout):
-        for reader in readers.values():
-            reader.add(batch)
-    return {"split": split, "rows": rows, **readers}
+    statistics = _Statistics(
+        split=find_reported_split(path),
+        weights=WeightHistograms(schema),
+        top_losses=TopLosses(top_losses),
+        reliability=None if is_regression else Reliability(temperature),
+        residuals=Residuals() if is_regression else None,
+    )
+    accumulators: list[BatchAccumulator | None] = [
+        statistics.weights,
+        statistics.top_losses,
+        statistics.reliability,
+        statistics.residuals,
+    ]
+    for batch in iter_batches(path, statistics.split, schema):
+        for accumulator in filter(None, accumulators):
+            accumulator.add(batch)
+    return statistics
 
 
 def _scores(metrics: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Name, validation and test of each number, those that all know first."""
+    """Return name, validation value and test value of each metric, the best known first."""
     validation, test = metrics.get("validation") or {}, metrics.get("test") or {}
     names = [
         name
-        for name in dict.fromkeys([metrics.get("metric"), *_FIRST, *validation, *test])
-        if any(isinstance(part.get(name), float) for part in (validation, test))
+        for name in dict.fromkeys([metrics.get("metric"), *_FIRST_METRICS, *validation, *test])
+        if any(isinstance(values.get(name), float) for values in (validation, test))
     ]
     return [(name, validation.get(name), test.get(name)) for name in names]
 
@@ -128,41 +150,42 @@ def _curves(folder: str, metrics: Mapping[str, Any]) -> Any:
     metric = metrics.get("metric", "")
     curves = read_curves(files.join(folder, LOG), metric, metrics)
     if all(len(curve.epochs) < 2 for curve in curves):
-        return ""  # what is solved at once has no curve
-    return charts.draw_curves(curves, metric, metrics.get("best_epoch"))
+        return ""  # Models solved in closed form have no curve.
+    return draw_curves(curves, metric, metrics.get("best_epoch"))
 
 
-def _confusion(judged: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
-    matrix = judged.get("confusion_matrix")
-    classes = judged.get("classes") or config.get("classes")
-    return shown_confusion(matrix, classes) if matrix and classes else None
+def _confusion(split_metrics: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+    matrix = split_metrics.get("confusion_matrix")
+    classes = split_metrics.get("classes") or config.get("classes")
+    return summarize_confusion(matrix, classes) if matrix and classes else None
 
 
-def _classes(judged: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The classes, those with most rows first."""
-    classes = list((judged.get("per_class") or {}).items())
-    return sorted(classes, key=lambda item: -item[1].get("support", 0))[:_CLASSES]
+def _largest_classes(split_metrics: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the classes with their metrics, most rows first."""
+    classes = list((split_metrics.get("per_class") or {}).items())
+    return sorted(classes, key=lambda item: -item[1].get("support", 0))[:_MAX_CLASSES]
 
 
-def _charts(seen: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    weights: WeightHistograms | None = seen.get("weights")
-    reliability: Reliability | None = seen.get("reliability")
-    pairs: Pairs | None = seen.get("pairs")
+def _charts(statistics: _Statistics | None, config: Mapping[str, Any]) -> dict[str, Any]:
+    weights = statistics.weights if statistics else None
+    reliability = statistics.reliability if statistics else None
+    residuals = statistics.residuals if statistics else None
     if weights and not weights.rows.any():
         weights = None
     if reliability and not reliability.after.rows.any():
         reliability = None
+    if residuals and not residuals.rows:
+        residuals = None
     return {
-        "rows": seen.get("rows"),
         "reliability": reliability,
-        "reliability_chart": charts.draw_reliability(reliability) if reliability else "",
-        "weights_chart": charts.draw_weights(weights) if weights else "",
+        "reliability_chart": draw_reliability(reliability) if reliability else "",
+        "weights_chart": draw_weights(weights) if weights else "",
         "weights_table": _weights_table(weights) if weights else [],
         "class_weights": _class_weights(weights, config.get("classes")) if weights else [],
         "weight_columns": weights.columns if weights else [],
-        "pairs": pairs,
-        "pairs_chart": (
-            charts.draw_pairs(pairs, config.get("target", "")) if pairs and pairs.rows else ""
+        "residuals": residuals,
+        "residuals_chart": (
+            draw_residuals(residuals, config.get("target", "")) if residuals else ""
         ),
     }
 
@@ -175,9 +198,9 @@ def _weights_table(weights: WeightHistograms) -> list[tuple[str, int, float | No
 
 
 def _class_weights(weights: WeightHistograms, classes: Any) -> list[dict[str, Any]]:
-    """The largest classes, each with the mean weight and a small histogram of each modality."""
+    """Return the largest classes, each with the mean and a sparkline of each modality weight."""
     rows = weights.rows_by_class.max(axis=1, initial=0)
-    largest = sorted(range(len(rows)), key=lambda index: -rows[index])[:_WEIGHED_CLASSES]
+    largest = sorted(range(len(rows)), key=lambda index: -rows[index])[:_MAX_WEIGHT_CLASSES]
     return [
         {
             "name": classes[index],
@@ -185,7 +208,7 @@ def _class_weights(weights: WeightHistograms, classes: Any) -> list[dict[str, An
             "columns": [
                 {
                     "mean": float(total / count) if count else None,
-                    "path": charts.sparkline(counts),
+                    "path": draw_sparkline(counts),
                 }
                 for total, count, counts in zip(
                     weights.sums_by_class[index],
@@ -200,44 +223,22 @@ def _class_weights(weights: WeightHistograms, classes: Any) -> list[dict[str, An
     ]
 
 
-def _worst(
-    seen: Mapping[str, Any],
+def _top_losses(
+    statistics: _Statistics | None,
     config: Mapping[str, Any],
     manifest: Mapping[str, Any],
     shards: str | None,
 ) -> dict[str, Any]:
-    """The worst rows, each with its original where the shards are there."""
-    if "worst" not in seen:
-        return {"worst": [], "originals": {}, "shards_note": "", "pictures": False}
-    rows = seen["worst"].rows
-    originals, note = _originals(rows, config, manifest, shards)
+    """Return the rows with the largest loss and their previews."""
+    if statistics is None:
+        return {"top_losses": [], "previews": {}, "shards_note": "", "has_images": False}
+    rows = statistics.top_losses.rows
+    previews, note = load_previews([(r.shard, r.key) for r in rows], config, manifest, shards)
     modalities = {column.get("modality", column["name"]) for column in config.get("columns", [])}
     return {
-        "worst": rows,
-        "originals": originals,
+        "top_losses": rows,
+        "previews": previews,
         "shards_note": note,
-        "pictures": "image" in modalities
-        or any(o.picture or o.problem for o in originals.values()),
+        "has_images": "image" in modalities
+        or any(preview.thumbnail or preview.problem for preview in previews.values()),
     }
-
-
-def _originals(
-    rows: list[WorstRow],
-    config: Mapping[str, Any],
-    manifest: Mapping[str, Any],
-    shards: str | None,
-) -> tuple[dict[tuple[str, str], Original], str]:
-    note = ""
-    if shards is None:
-        shards, note = find_shards(config, manifest)
-    if shards is None:
-        return {}, note
-    try:
-        names = check_shards(shards, config)
-    except MmfeatError as error:
-        return {}, error.rule
-    wanted: dict[str, list[str]] = {}
-    for row in rows:
-        if row.shard in names:  # a name from a file is no path
-            wanted.setdefault(row.shard, []).append(row.key)
-    return read_originals(shards, wanted), ""

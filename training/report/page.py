@@ -1,4 +1,4 @@
-"""From a template and values to one file that needs nothing else."""
+"""Render a template into one HTML file that needs no other file."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ REPORT = "report.html"
 
 @cache
 def _environment() -> Environment:
-    """Templates that escape every value which is not marked as made here."""
+    """Return the template environment. It escapes every value that is not `Markup`."""
     environment = Environment(
         loader=PackageLoader("training.report"),
         autoescape=True,
@@ -28,11 +28,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     filters: dict[str, Callable[..., str]] = {
-        "number": text.number,
-        "setting": text.setting,
-        "compact": text.compact,
-        "plain": text.plain,
-        "name": text.title,
+        "clean": text.clean_text,
+        "number": text.format_number,
+        "setting": text.format_setting,
+        "compact": text.format_compact,
+        "name": text.display_name,
     }
     environment.filters |= filters
     environment.tests["chosen_by"] = _is_chosen
@@ -40,23 +40,23 @@ def _environment() -> Environment:
 
 
 def _is_chosen(candidate: Mapping[str, Any], metrics: Mapping[str, Any]) -> bool:
-    """Whether a candidate became the model: its choices are those that the metrics name."""
-    tried = [name for name in candidate if name not in ("epoch", "loss", metrics.get("metric"))]
-    return bool(tried) and all(metrics.get(name) == candidate[name] for name in tried)
+    """Return whether a candidate became the model: the metrics name the same settings."""
+    settings = [name for name in candidate if name not in ("epoch", "loss", metrics.get("metric"))]
+    return bool(settings) and all(metrics.get(name) == candidate[name] for name in settings)
 
 
-def render(template: str, *, script: str = "", **values: Any) -> str:
-    """A page as text.
+def render_page(template: str, *, script: str = "", **values: Any) -> str:
+    """Render a page.
 
-    The page carries its own policy: a browser that reads it fetches nothing, and runs no other
-    script than the one named here, whatever the data may hold.
+    The page has a content security policy: the browser loads nothing and runs no other script than
+    `script`, whatever the data contains.
 
     Args:
-        template: its file in `templates/`.
-        script: file of the page's one script; empty = none.
-        values: what the template shows.
+        template: file name in `templates/`.
+        script: file name of the page's only script; empty = none.
+        values: variables of the template.
     """
-    code = _source(script) if script else ""
+    code = _read_template(script) if script else ""
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
     if code:
@@ -65,7 +65,7 @@ def render(template: str, *, script: str = "", **values: Any) -> str:
         _environment()
         .get_template(template)
         .render(
-            style=Markup(_source("style.css")),  # noqa: S704 - files of this package
+            style=Markup(_read_template("style.css")),  # noqa: S704 - file of this package
             script=Markup(code),  # noqa: S704
             policy=policy,
             version=__version__,
@@ -74,12 +74,12 @@ def render(template: str, *, script: str = "", **values: Any) -> str:
     )
 
 
-def _source(name: str) -> str:
+def _read_template(name: str) -> str:
     return resources.files("training.report").joinpath("templates", name).read_text("utf-8")
 
 
 def write_page(folder: str, page: str) -> str:
-    """Write the page into a folder, whole or not at all; returns its path."""
+    """Write report.html atomically into a folder and return its path."""
     path = files.join(folder, REPORT)
     with files.create(path) as output:
         output.write(page.encode("utf-8", "replace"))

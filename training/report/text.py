@@ -1,45 +1,45 @@
-"""Values as a person reads them. What comes from data is escaped by the template, not here."""
+"""Format values for readers. Escaping is left to the templates."""
 
 import math
 from typing import Any
 
-ABSENT = "–"
+MISSING = "–"
 _JOINERS = "\u200d"
-"""Not printable by itself, and part of many emoji."""
+"""Not printable by itself, but part of many emoji."""
 
-_LONGEST_LABEL = 60
+_MAX_LABEL = 60
 
 
-def plain(value: Any, limit: int = _LONGEST_LABEL) -> str:
-    """One line of printable characters, cut to a length; what cannot be shown becomes U+FFFD.
+def clean_text(value: Any, limit: int = _MAX_LABEL) -> str:
+    """Return one line of printable characters, at most `limit` long.
 
-    A lone surrogate or a control character would else make the page, or a chart, unreadable, and
-    a mark that turns the direction of writing would turn what follows it.
+    Control characters, lone surrogates and marks that change the direction of writing become
+    U+FFFD: they would break the page or a chart.
     """
     text = " ".join(str(value)[: 8 * limit].split())
     text = "".join(c if c.isprintable() or c in _JOINERS else "\ufffd" for c in text)
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
-def number(value: Any) -> str:
-    """A number with as many digits as tell something: `0.913`, `12.4`, `1,234`."""
+def format_number(value: Any) -> str:
+    """Format a number with its significant digits: `0.913`, `12.4`, `1,234`."""
     match value:
         case None:
-            return ABSENT
+            return MISSING
         case bool():
             return "yes" if value else "no"
         case int():
             return f"{value:,}"
         case float() if math.isnan(value):
-            return ABSENT
+            return MISSING
         case float() if math.isinf(value):
             return "∞" if value > 0 else "−∞"
         case float():
-            return _decimal(value)
-    return plain(value)
+            return _format_float(value)
+    return clean_text(value)
 
 
-def _decimal(value: float) -> str:
+def _format_float(value: float) -> str:
     size = abs(value)
     if size == 0 or 0.001 <= size < 10:
         text = f"{value:.3f}"
@@ -50,26 +50,26 @@ def _decimal(value: float) -> str:
     return text.replace("-", "−") if value < 0 else text
 
 
-def setting(value: Any) -> str:
-    """A setting: `0.0003` stays what was typed."""
+def format_setting(value: Any) -> str:
+    """Format a setting as the user typed it: `0.0003`."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(setting, value))
-    return number(value) if isinstance(value, int | None) else plain(value, 200)
+        return ", ".join(map(format_setting, value))
+    return format_number(value) if isinstance(value, int | None) else clean_text(value, 200)
 
 
-def compact(value: float | int | None) -> str:
-    """A large number in three digits: `1.23 M`."""
+def format_compact(value: float | int | None) -> str:
+    """Format a large number with three digits: `1.23 M`."""
     if value is None or not math.isfinite(value):
-        return ABSENT
+        return MISSING
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g} {letter}"
     return f"{value:.3g}"
 
 
-_NAMES = {
+_DISPLAY_NAMES = {
     "auroc": "AUROC",
     "ece": "ECE",
     "emap": "EMAP",
@@ -85,8 +85,8 @@ _NAMES = {
 }
 
 
-def title(name: str) -> str:
-    """`balanced_accuracy` → `balanced accuracy`, `macro_f1` → `macro F1`."""
-    if name in _NAMES:
-        return _NAMES[name]
-    return " ".join(_NAMES.get(word, word) for word in plain(name).split("_"))
+def display_name(name: str) -> str:
+    """Return the name to show: `balanced_accuracy` → `balanced accuracy`, `f1` → `F1`."""
+    if name in _DISPLAY_NAMES:
+        return _DISPLAY_NAMES[name]
+    return " ".join(_DISPLAY_NAMES.get(word, word) for word in clean_text(name).split("_"))

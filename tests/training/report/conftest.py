@@ -1,4 +1,4 @@
-"""Finished model directories made up on the spot, shards for them, and a browser to look with."""
+"""Generated model directories, shards for them, and a browser to read the reports."""
 
 import io
 import json
@@ -14,34 +14,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmfeat.store.directory import FORMAT, digest
+from mmfeat.store.directory import STORE_FORMAT, json_digest
 
 CLASSES = ("cat", "dog", "owl")
 
 
 class Page(HTMLParser):
-    """A page as a person reads it.
+    """The content of a page.
 
     Attributes:
-        tables: rows of cells as text, by the id of the section they stand in.
-        text: all that is shown.
-        tags: names of all elements.
-        images: `src` of each picture.
+        tables: section id → rows → texts of the cells.
+        text: all text shown.
+        images: `src` of each image.
     """
 
     def __init__(self, source: str) -> None:
         super().__init__()
         self.source = source
         self.tables: dict[str, list[list[str]]] = {}
-        self.text, self.tags, self.images = "", [], []
-        self.handlers: list[str] = []
+        self.text = ""
+        self.images: list[str] = []
         self._section, self._cell, self._hidden = "", False, False
         self.feed(source)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
-        self.tags.append(tag)
-        self.handlers += [name for name in values if name.startswith("on")]
         if tag == "img":
             self.images.append(values.get("src") or "")
         if tag == "section":
@@ -69,18 +66,18 @@ class Page(HTMLParser):
             row[-1] += data
 
     def row(self, section: str, name: str) -> list[str]:
-        """The cells behind a row's name."""
+        """Return the cells after the name of a row."""
         return next(row[1:] for row in self.tables[section] if row and row[0] == name)
 
 
 @pytest.fixture
 def read_page() -> Callable[[str], Page]:
-    """Reads a written page."""
+    """Return a function that reads a page."""
     return lambda path: Page(Path(path).read_text("utf-8"))
 
 
 def write_shards(folder: Path, samples: dict[str, dict[str, bytes]], name: str = "00000") -> str:
-    """One shard and the manifest that a reader asks for."""
+    """Write one shard and the manifest."""
     folder.mkdir(parents=True)
     with tarfile.open(folder / f"{name}.tar", "w") as tar:
         for key, members in samples.items():
@@ -89,7 +86,7 @@ def write_shards(folder: Path, samples: dict[str, dict[str, bytes]], name: str =
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
     manifest = {
-        "format": FORMAT, "kind": "shards", "config_hash": "of-the-shards",
+        "format": STORE_FORMAT, "kind": "shards", "config_hash": "of-the-shards",
         "shards": [{"name": name, "records": len(samples)}],
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -97,7 +94,7 @@ def write_shards(folder: Path, samples: dict[str, dict[str, bytes]], name: str =
 
 
 def probabilities(rows: int, classes: int, seed: int = 0) -> np.ndarray:
-    """float32, shape (rows, classes); rows sum to 1."""
+    """Return random probabilities, float32, shape (rows, classes)."""
     drawn = np.random.default_rng(seed).dirichlet(np.ones(classes) * 0.5, rows)
     return drawn.astype(np.float32)
 
@@ -112,7 +109,7 @@ def write_model(
     predictions: bool = True,
     shard: str = "00000",
 ) -> str:
-    """A finished multiclass model; every third row is of validation."""
+    """Write a finished multiclass model; every third row belongs to validation."""
     rng = np.random.default_rng(1)
     p = probabilities(rows, len(classes))
     target = np.where(rng.random(rows) < 0.7, p.argmax(1), rng.integers(0, len(classes), rows))
@@ -145,8 +142,8 @@ def write_model(
                 "value": 1.5, "nll_before": 0.9, "nll_after": 0.8,
                 "ece_before": 0.2, "ece_after": 0.1,
             },
-            "validation": _measured(target[~test], p[~test], classes),
-            "test": _measured(target[test], p[test], classes),
+            "validation": _split_metrics(target[~test], p[~test], classes),
+            "test": _split_metrics(target[test], p[test], classes),
             "candidates": [
                 {"lr": lr, "epoch": 2, "accuracy": 0.5, "loss": 1.0} for lr in (0.0001, 0.001)
             ],
@@ -164,13 +161,13 @@ def write_model(
 def write_files(
     folder: Path, config: dict[str, Any], columns: Sequence[str], metrics: dict[str, Any]
 ) -> None:
-    """config.json, metrics.json, log.jsonl."""
+    """Write config.json, metrics.json and log.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
     config |= {
         "columns": [
             {"name": c, "modality": c, "dim": 8, "encoder": {"name": "x"}} for c in columns
         ],
-        "features": {"config_hash": digest({"shards": "of-the-shards"}), "records": 9},
+        "features": {"config_hash": json_digest({"shards": "of-the-shards"}), "records": 9},
     }
     claim = {"kind": "model", "hash": "0" * 64, "config": config}
     (folder / "config.json").write_text(json.dumps(claim))
@@ -183,7 +180,7 @@ def write_files(
     (folder / "log.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
 
 
-def _measured(target: np.ndarray, p: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+def _split_metrics(target: np.ndarray, p: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     matrix = np.zeros((len(classes), len(classes)), int)
     np.add.at(matrix, (target, p.argmax(1)), 1)
     accuracy = float((target == p.argmax(1)).mean())
@@ -206,39 +203,39 @@ def _measured(target: np.ndarray, p: np.ndarray, classes: Sequence[str]) -> dict
 
 @pytest.fixture
 def make_model(tmp_path: Path) -> Callable[..., str]:
-    """Writes a finished model directory (see `write_model`); returns its path."""
+    """Return a function that writes a model (see `write_model`) and returns its path."""
     return lambda **options: write_model(tmp_path / "model", **options)
 
 
 @pytest.fixture
 def make_files() -> Callable[..., None]:
-    """Writes config.json, metrics.json and log.jsonl of a model (see `write_files`)."""
+    """Return `write_files`."""
     return write_files
 
 
 @pytest.fixture
 def make_shards(tmp_path: Path) -> Callable[..., str]:
-    """Writes shards of the given samples: key → extension → content."""
+    """Return a function that writes a shard of samples: key → extension → content."""
     return lambda samples: write_shards(tmp_path / "shards", samples)
 
 
 class Browser:
-    """A Chromium that tells what a page did."""
+    """A Chromium that records console messages and requests of a page."""
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
     def open(self, path: str) -> Any:
-        """Open a file; returns the driver, to ask."""
+        """Open a file and return the driver."""
         self.driver.get(Path(path).as_uri())
         return self.driver
 
-    def complaints(self) -> list[str]:
-        """What stands in the console."""
+    def console_messages(self) -> list[str]:
+        """Return the messages in the console."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """Addresses asked for, other than data that stands in the page."""
+        """Return the requested URLs, except `data:` URLs."""
         events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
         urls = [
             event["params"]["request"]["url"]
@@ -250,12 +247,12 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium; skips where there is none."""
+    """Start a headless Chromium; skip the test if there is none."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     chromedriver = shutil.which("chromedriver")
     if not chromium or not chromedriver:
-        pytest.skip("there is no Chromium with its driver on this machine")
+        pytest.skip("Chromium or its driver is not installed")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     profile = tmp_path_factory.mktemp("profile")
@@ -274,7 +271,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def browser(driver: Any) -> Browser:
-    """A Chromium that has seen nothing yet."""
+    """Return a Chromium with an empty page and empty logs."""
     driver.get("about:blank")
     driver.get_log("browser")
     driver.get_log("performance")

@@ -1,4 +1,4 @@
-"""The pages in a browser: what stands there, what they do, and that they ask nobody."""
+"""The pages in a browser: content, behavior, and no requests."""
 
 import json
 import re
@@ -17,7 +17,7 @@ HOSTILE = (
 KEY = "<img src=x onerror=hacked=4>"
 
 
-def test_numbers_are_those_of_the_files_and_nothing_leaves_the_page(browser, make_model) -> None:
+def test_page_shows_the_metrics_and_requests_nothing(browser, make_model) -> None:
     model = make_model(rows=300)
     path = write_model_report(model)
     driver = browser.open(path)
@@ -29,15 +29,15 @@ def test_numbers_are_those_of_the_files_and_nothing_leaves_the_page(browser, mak
     charts = driver.find_elements("css selector", "svg.chart")
     assert len(charts) == 3
     assert all(chart.size["height"] > 100 for chart in charts)
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
     assert browser.requests() == [Path(path).as_uri()]
 
 
-def test_what_comes_from_data_is_never_run(browser, make_model, make_shards) -> None:
+def test_hostile_data_is_never_executed(browser, make_model, make_shards) -> None:
     model = make_model(classes=HOSTILE, keys=[KEY] * 60, columns=HOSTILE[:2])
     text = HOSTILE[0].encode()
     path = Path(write_model_report(model, shards=make_shards({KEY: {"png": text, "txt": text}})))
-    # The page's own policy would stop a script; the escaping must do without it.
+    # Escaping must be enough without the content security policy.
     source, replaced = re.subn(
         r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", path.read_text("utf-8")
     )
@@ -53,11 +53,11 @@ def test_what_comes_from_data_is_never_run(browser, make_model, make_shards) -> 
     }
     assert driver.find_element("css selector", ".record .key").text.startswith(KEY)
     assert driver.find_element("css selector", ".record q").text == HOSTILE[0]
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
     assert browser.requests() == [path.as_uri()]
 
 
-def test_a_comparison_sorts_by_its_headings(browser, tmp_path: Path) -> None:
+def test_comparison_table_sorts_by_heading(browser, tmp_path: Path) -> None:
     rows = [
         {"name": name, "mean": mean, "parameters": size, "flops": size, "picked": name == "b",
          "tied": True, "pareto": True, "low": mean - 0.1, "high": mean + 0.1}
@@ -68,15 +68,16 @@ def test_a_comparison_sorts_by_its_headings(browser, tmp_path: Path) -> None:
     driver = browser.open(path)
 
     def names() -> list[str]:
-        found = driver.find_elements("css selector", "#making tbody th")
+        headings = driver.find_elements("css selector", "#cost-table tbody th")
         return [
-            element.text.split("\n")[0].split(" picked")[0].split(" front")[0] for element in found
+            heading.text.split("\n")[0].split(" picked")[0].split(" front")[0]
+            for heading in headings
         ]
 
     assert names() == ["a", "b", HOSTILE[0]]
     button = next(
         b
-        for b in driver.find_elements("css selector", "#making thead button")
+        for b in driver.find_elements("css selector", "#cost-table thead button")
         if b.text == "parameters"
     )
     driver.execute_script("arguments[0].click()", button)
@@ -85,5 +86,5 @@ def test_a_comparison_sorts_by_its_headings(browser, tmp_path: Path) -> None:
     assert names() == ["a", HOSTILE[0], "b"]
     assert driver.execute_script("return window.hacked ?? null") is None
     assert driver.find_element("css selector", "#verdict").text.startswith("Picked: b,")
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
     assert browser.requests() == [Path(path).as_uri()]

@@ -1,4 +1,4 @@
-"""The page of a comparison."""
+"""The report of a comparison."""
 
 import json
 from collections.abc import Callable
@@ -11,11 +11,11 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from training.report import write_compare_report
-from training.report.leaderboard import Leaderboard, read_leaderboard
+from training.report.comparison import Comparison, read_comparison
 
 
 def row(name: str, mean: float, flops: int, **more: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+    values: dict[str, Any] = {
         "name": name, "fusion": "concat", "combination": "mlp", "modalities": "image,text",
         "lr": 0.001, "seeds": 5, "mean": mean, "sd": 0.01, "low": mean - 0.02,
         "high": mean + 0.02, "val_mean": mean, "difference": mean - 0.9, "p_value": 0.2,
@@ -24,7 +24,7 @@ def row(name: str, mean: float, flops: int, **more: Any) -> dict[str, Any]:
         "score_rows_per_second": 1e9 / flops,
         "peak_memory_mb": 500.0, "pareto": False, "picked": False,
     }  # fmt: skip
-    return facts | more
+    return values | more
 
 
 ROWS = [
@@ -49,7 +49,7 @@ def make_comparison(tmp_path: Path) -> Callable[..., str]:
     return make
 
 
-def test_the_best_comes_first_with_its_numbers(make_comparison, read_page) -> None:
+def test_best_model_comes_first(make_comparison, read_page) -> None:
     page = read_page(write_compare_report(make_comparison()))
     names = [cells[0].split()[0] for cells in page.tables["leaderboard"][1:]]
     assert names == ["large", "middle", "small", "worse"]
@@ -60,49 +60,46 @@ def test_the_best_comes_first_with_its_numbers(make_comparison, read_page) -> No
     assert page.tables["leaderboard"][4][6] == "< 0.001"
 
 
-def test_the_verdict_says_which_and_why(make_comparison, read_page) -> None:
+def test_verdict_names_the_picked_model_and_the_reasons(make_comparison, read_page) -> None:
     page = read_page(write_compare_report(make_comparison()))
     assert (
-        "Picked: small, accuracy 0.880 [0.860, 0.900]. It cannot be told from the best, large "
-        "(0.900). Of the 3 that tie it has the fewest FLOPs a record (1 k), the fewest parameters "
-        "(500) and the most rows scored a second (1 M)."
+        "Picked: small, accuracy 0.880 [0.860, 0.900]. It is not significantly different from "
+        "the best, large (0.900). Of the 3 tied models it has the fewest FLOPs per record (1 k), "
+        "the fewest parameters (500) and the most rows scored per second (1 M)."
     ) in page.text
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "verdict"),
     [
-        ([row("a", 0.9, 10, picked=True), row("b", 0.8, 5)], "no other one ties with it."),
+        ([row("a", 0.9, 10, picked=True), row("b", 0.8, 5)], "no other model ties with it."),
         (
             [row("a", 0.9, 10, picked=True, tied=True), row("b", 0.8, 50, tied=True)],
-            "It is the best. Of the 2 that tie it has the fewest FLOPs",
+            "It is the best model. Of the 2 tied models it has the fewest FLOPs",
         ),
-        ([row("a", 0.9, 10), row("b", 0.8, 5, picked=True)], "The best is a (0.900)."),
+        ([row("a", 0.9, 10), row("b", 0.8, 5, picked=True)], "The best model is a (0.900)."),
         ([row("a", 0.9, 10)], ""),
     ],
 )
-def test_other_verdicts(rows: list[dict[str, Any]], told: str) -> None:
-    assert told in Leaderboard(rows, "accuracy", higher=True).verdict()
+def test_other_verdicts(rows: list[dict[str, Any]], verdict: str) -> None:
+    assert verdict in Comparison(rows, "accuracy", higher_is_better=True).verdict()
 
 
-def test_where_emap_is_as_good_no_interplay_was_used(make_comparison, read_page) -> None:
+def test_page_lists_models_with_and_without_interaction(make_comparison, read_page) -> None:
     page = read_page(write_compare_report(make_comparison()))
-    told = " ".join(page.text.split())
-    assert (
-        "no interplay of the modalities that pays was used, by: small (0.880 against 0.880)."
-        in told
-    )
-    assert "large (0.700 without it, 0.900 with it)" in told
+    text = " ".join(page.text.split())
+    assert "gain nothing from interaction; their EMAP scores as well: small (EMAP 0.880, m" in text
+    assert "gain from interaction; their EMAP scores lower: large (EMAP 0.700, model 0.900)" in text
 
 
-def test_of_an_error_less_is_better(make_comparison, read_page) -> None:
+def test_lower_errors_are_better(make_comparison, read_page) -> None:
     page = read_page(write_compare_report(make_comparison(metric="mae")))
     assert page.tables["leaderboard"][1][0].startswith("worse")
-    assert "(less is better)" in page.text
+    assert "(lower is better)" in page.text
 
 
 @pytest.mark.parametrize("missing", ["flops", "pareto", "emap", "low", "p_value", "picked"])
-def test_columns_may_be_empty_or_absent(make_comparison, read_page, missing: str) -> None:
+def test_columns_may_be_null_or_missing(make_comparison, read_page, missing: str) -> None:
     for rows in (
         [{**r, missing: None} for r in ROWS],
         [{k: v for k, v in r.items() if k != missing} for r in ROWS],
@@ -115,10 +112,10 @@ def test_names_are_escaped_in_page_and_chart(make_comparison) -> None:
     name = "<script>alert(1)</script>$x$"
     rows = [row(name, 0.9, 10, picked=True, pareto=True), row("b", 0.8, 5)]
     source = Path(write_compare_report(make_comparison(rows))).read_text("utf-8")
-    assert source.count("<script>") == 1  # that of the page, which sorts
+    assert source.count("<script>") == 1  # The script of the page, which sorts.
     assert "&lt;script&gt;alert(1)&lt;/script&gt;$x$" in source
 
 
-def test_no_leaderboard_is_a_mistake_with_a_cure(tmp_path: Path) -> None:
+def test_missing_leaderboard_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MmfeatError, match="leaderboard"):
-        read_leaderboard(str(tmp_path), "accuracy", None)
+        read_comparison(str(tmp_path), "accuracy", None)

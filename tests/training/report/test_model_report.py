@@ -1,4 +1,4 @@
-"""The page of a model, read without a browser."""
+"""The report of a model, read without a browser."""
 
 import json
 from collections.abc import Callable
@@ -16,17 +16,17 @@ from mmfeat.store import files
 from training.evaluation.calibration import ece
 from training.report import write_model_report
 
-NOT_NAMED = "the model does not name the directory of its features"
+NO_FEATURES = "the model does not name the directory of its features"
 
 
-def test_the_page_has_the_numbers_of_the_metrics(make_model, read_page) -> None:
+def test_page_shows_the_metrics(make_model, read_page) -> None:
     model = make_model()
     page = read_page(write_model_report(model))
     metrics = json.loads(Path(model, "metrics.json").read_text())
-    told = [f"{metrics[split]['accuracy']:.3f}" for split in ("validation", "test")]
-    assert page.row("scores", "accuracy") == told
+    accuracies = [f"{metrics[split]['accuracy']:.3f}" for split in ("validation", "test")]
+    assert page.row("scores", "accuracy") == accuracies
     assert page.row("classes", "owl")[1:] == ["0.500", "0.250", "0.333"]
-    assert page.row("subsets", "image+text") == ["40", told[1]]
+    assert page.row("subsets", "image+text") == ["40", accuracies[1]]
     assert page.row("scores", "left out: no target") == ["3"]
     assert page.row("calibration", "NLL, validation") == ["0.900", "0.800"]
     matrix = metrics["test"]["confusion_matrix"]
@@ -48,20 +48,18 @@ def test_calibration_is_computed_from_the_rows(make_model, read_page) -> None:
     assert page.row("calibration", "ECE, test") == expected
 
 
-def test_the_worst_rows_are_those_of_the_test_split_with_the_largest_loss(
-    make_model, read_page
-) -> None:
+def test_top_losses_are_of_the_test_split(make_model, read_page) -> None:
     model = make_model(rows=300)
     page = read_page(write_model_report(model, worst=5))
     rows = pq.read_table(Path(model, "predictions.parquet")).to_pylist()
     rows = sorted((r for r in rows if r["split"] == "test"), key=lambda row: -row["loss"])
-    places = [page.text.index(row["__key__"]) for row in rows[:5]]
-    assert places == sorted(places)
+    positions = [page.text.index(row["__key__"]) for row in rows[:5]]
+    assert positions == sorted(positions)
     assert rows[5]["__key__"] not in page.text
     assert f"loss {rows[0]['loss']:.3f}" in page.text
 
 
-def test_weights_are_of_rows_that_have_a_choice(make_model, read_page) -> None:
+def test_weights_are_of_rows_with_several_modalities(make_model, read_page) -> None:
     model = make_model(rows=300)
     page = read_page(write_model_report(model))
     rows = [
@@ -74,14 +72,14 @@ def test_weights_are_of_rows_that_have_a_choice(make_model, read_page) -> None:
 
 
 @pytest.mark.parametrize("predictions", [True, False])
-def test_without_shards_the_page_says_so(make_model, read_page, predictions: bool) -> None:
+def test_page_tells_why_previews_are_missing(make_model, read_page, predictions: bool) -> None:
     page = read_page(write_model_report(make_model(predictions=predictions)))
-    assert (NOT_NAMED in page.text) == predictions
+    assert (NO_FEATURES in page.text) == predictions
     assert page.images == []
     assert page.row("classes", "owl")
 
 
-def test_without_a_test_split_validation_is_shown(make_model, read_page) -> None:
+def test_validation_is_shown_without_a_test_split(make_model, read_page) -> None:
     model = make_model()
     metrics = json.loads(Path(model, "metrics.json").read_text())
     Path(model, "metrics.json").write_text(json.dumps({**metrics, "test": None}))
@@ -94,30 +92,30 @@ def test_without_a_test_split_validation_is_shown(make_model, read_page) -> None
     assert page.row("scores", "accuracy")[1] == "–"
 
 
-def test_a_regression_has_residuals_and_no_classes(make_files, tmp_path, read_page) -> None:
+def test_regression_has_residuals_and_no_classes(make_files, tmp_path, read_page) -> None:
     rows = 7000
     truth = np.random.default_rng(0).normal(100, 20, rows)
-    said = truth + 2.5
+    predicted = truth + 2.5
     scores = {"mae": 2.5, "rmse": 2.5, "r2": 0.98, "rows": rows}
     metrics = {"metric": "mae", "validation": scores, "test": scores, "temperature": None}
     make_files(tmp_path, {"task": "regression", "target": "price", "classes": []}, ["t"], metrics)
     table = {
         "__key__": [f"key-{i}" for i in range(rows)], "shard": ["00000"] * rows,
-        "split": ["test"] * rows, "target": truth, "prediction": said,
+        "split": ["test"] * rows, "target": truth, "prediction": predicted,
         "w_t": pa.nulls(rows, pa.float32()), "present_t": [True] * rows,
-        "loss": np.abs(said - truth).astype(np.float32),
+        "loss": np.abs(predicted - truth).astype(np.float32),
     }  # fmt: skip
     pq.write_table(pa.table(table), tmp_path / "predictions.parquet")
     path = write_model_report(str(tmp_path))
     page = read_page(path)
-    assert "mean of predicted − true 2.500" in " ".join(page.text.split())
+    assert "Mean of predicted − true: 2.500." in " ".join(page.text.split())
     assert page.row("scores", "R²") == ["0.980", "0.980"]
     assert not {"confusion", "classes", "calibration", "weights"} & page.tables.keys()
     assert "off by 2.500" in page.text
     assert Path(path).stat().st_size < 500_000
 
 
-def test_several_labels_a_row(make_files, tmp_path, read_page) -> None:
+def test_multilabel_rows_show_each_label(make_files, tmp_path, read_page) -> None:
     scores = {"macro_f1": 0.5, "rows": 2}
     metrics = {"metric": "macro_f1", "validation": scores, "test": scores,
                "temperature": {"value": 2.0, "nll_before": 0.5, "nll_after": 0.4}}  # fmt: skip
@@ -133,23 +131,23 @@ def test_several_labels_a_row(make_files, tmp_path, read_page) -> None:
     }  # fmt: skip
     pq.write_table(pa.table(table), tmp_path / "predictions.parquet")
     page = read_page(write_model_report(str(tmp_path)))
-    told = " ".join(page.text.split())
-    assert "✓ true and predicted · 0.900 a" in told
-    assert "true · 0.400 b" in told
+    text = " ".join(page.text.split())
+    assert "✓ true and predicted · 0.900 a" in text
+    assert "true · 0.400 b" in text
     assert page.row("calibration", "ECE, test")[1] == f"{(0.1 + 0.6 + 0.2 + 0.1) / 4:.3f}"
 
 
-def test_many_classes_and_rows_make_a_small_page(make_model, read_page) -> None:
+def test_page_stays_small_with_many_classes_and_rows(make_model, read_page) -> None:
     classes = [f"class number {number}" for number in range(300)]
     path = write_model_report(make_model(rows=3000, classes=classes))
     assert Path(path).stat().st_size < 2_000_000
     page = read_page(path)
     assert len(page.tables["confusion"][0]) == 17
-    assert "16 classes of 300" in page.text
+    assert "16 most confused of 300 classes" in page.text
     assert len(page.tables["classes"]) == 301
 
 
-def test_the_page_asks_for_nothing_outside_it(make_model) -> None:
+def test_page_has_no_links_or_scripts(make_model) -> None:
     source = unescape(Path(write_model_report(make_model())).read_text("utf-8"))
     assert "http:" not in source
     assert "https:" not in source
@@ -157,13 +155,13 @@ def test_the_page_asks_for_nothing_outside_it(make_model) -> None:
     assert "default-src 'none'" in source
 
 
-def test_an_unfinished_model_is_refused(tmp_path: Path) -> None:
+def test_unfinished_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MmfeatError, match="has none"):
         write_model_report(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_paths_may_be_urls(make_model) -> None:
+def test_paths_may_be_fsspec_urls(make_model) -> None:
     model = make_model()
     for file in Path(model).iterdir():
         with files.create(f"memory://report-test/{file.name}") as output:
@@ -174,17 +172,17 @@ def test_paths_may_be_urls(make_model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
-    [("config", "other shards|others than those"), ("none", "no shards of mmfeat")],
+    ("change", "message"),
+    [("config", "from other shards than"), ("none", "has no shards")],
 )
-def test_other_shards_are_refused(
-    make_model: Callable[..., str], make_shards: Any, tmp_path: Path, broken: str, told: str
+def test_wrong_shards_are_an_error(
+    make_model: Callable[..., str], make_shards: Any, tmp_path: Path, change: str, message: str
 ) -> None:
     shards = make_shards({"a": {"txt": b"x"}})
     manifest = Path(shards, "manifest.json")
-    if broken == "config":
+    if change == "config":
         manifest.write_text(manifest.read_text().replace("of-the-shards", "of others"))
     else:
         manifest.unlink()
-    with pytest.raises(MmfeatError, match=told):
+    with pytest.raises(MmfeatError, match=message):
         write_model_report(make_model(), shards=shards)

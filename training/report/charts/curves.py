@@ -1,62 +1,115 @@
-"""The log of a training run as curves, one a candidate."""
+"""Read the log of a training run and draw its curves, one line per candidate."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmfeat.store import files
-from training.report.text import setting, title
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-_TRIED = "tried_"
+from mmfeat.store import files
+from training.report.charts.svg import SERIES, chart_style, to_svg
+from training.report.text import display_name, format_setting
+
+_SETTING_PREFIX = "tried_"
+
+_LEGEND_CHARACTERS = 110
+"""Characters that fit in one row of the legend."""
 
 
 @dataclass
 class Curve:
-    """What the log says of one candidate.
+    """The log of one candidate.
 
     Attributes:
-        name: what was tried, as `learning rate 0.001`.
+        name: its settings, for example `learning rate 0.001`.
         chosen: whether it became the model.
-        points: name → its values, one an epoch; NaN where the log has none.
+        values: name → one value per epoch; NaN if the log has none.
     """
 
     name: str
     chosen: bool
     epochs: list[int] = field(default_factory=list)
-    points: dict[str, list[float]] = field(default_factory=dict)
+    values: dict[str, list[float]] = field(default_factory=dict)
 
 
-def read_curves(path: str, metric: str, choice: Mapping[str, Any]) -> list[Curve]:
-    """The curves of log.jsonl; none where there is no log.
+def read_curves(path: str, metric: str, chosen_settings: Mapping[str, Any]) -> list[Curve]:
+    """Read the curves of log.jsonl; an empty list if there is no log.
 
     Args:
-        path: of the log.
-        metric: validation metric to follow, beside the losses.
-        choice: holds the values that were chosen, under the names that were tried.
+        path: path of the log.
+        metric: validation metric to read beside the losses.
+        chosen_settings: the chosen value of each setting that was tried.
     """
     curves: list[Curve] = []
     previous: dict[str, Any] = {}
-    for line in _lines(path):
-        tried = {k.removeprefix(_TRIED): v for k, v in line.items() if k.startswith(_TRIED)}
-        epoch = int(line.get("epoch", 0))
-        if not curves or tried != previous or epoch <= curves[-1].epochs[-1]:
-            name = ", ".join(f"{title(k)} {setting(v)}" for k, v in tried.items()) or "training"
-            chosen = bool(tried) and all(choice.get(k) == v for k, v in tried.items())
-            curves.append(Curve(name, chosen))
-            previous = tried
+    for entry in _read_log(path):
+        settings = {
+            name.removeprefix(_SETTING_PREFIX): value
+            for name, value in entry.items()
+            if name.startswith(_SETTING_PREFIX)
+        }
+        epoch = int(entry.get("epoch", 0))
+        if not curves or settings != previous or epoch <= curves[-1].epochs[-1]:
+            words = [f"{display_name(k)} {format_setting(v)}" for k, v in settings.items()]
+            chosen = bool(settings) and all(
+                chosen_settings.get(name) == value for name, value in settings.items()
+            )
+            curves.append(Curve(", ".join(words) or "training", chosen))
+            previous = settings
         curves[-1].epochs.append(epoch)
-        for wanted in ("loss", "val_loss", f"val_{metric}"):
-            value = line.get(wanted)
-            kept = float(value) if isinstance(value, int | float) else float("nan")
-            curves[-1].points.setdefault(wanted, []).append(kept)
+        for name in ("loss", "val_loss", f"val_{metric}"):
+            value = entry.get(name)
+            number = float(value) if isinstance(value, int | float) else float("nan")
+            curves[-1].values.setdefault(name, []).append(number)
     if len(curves) == 1:
         curves[0].chosen = True
     return curves
 
 
-def _lines(path: str) -> list[dict[str, Any]]:
+def _read_log(path: str) -> list[dict[str, Any]]:
     if not files.exists(path):
         return []
     with files.open_input(path) as file:
         return [json.loads(line) for line in file if line.strip()]
+
+
+def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) -> Markup:
+    """Draw training loss, validation loss and validation metric, one line per candidate."""
+    panels = {"loss": "Training loss", "val_loss": "Validation loss"}
+    panels[f"val_{metric}"] = f"Validation {display_name(metric)}"
+    shown = [
+        name for name in panels if any(np.isfinite(curve.values[name]).any() for curve in curves)
+    ]
+    with chart_style("curves"):
+        figure = Figure(figsize=(9.6, 3.3), layout="constrained")
+        all_axes = figure.subplots(1, max(len(shown), 1), squeeze=False)[0]
+        for axes, name in zip(all_axes, shown, strict=False):
+            for curve in sorted(curves, key=lambda curve: curve.chosen):
+                color = SERIES[curves.index(curve) % len(SERIES)]
+                _draw_curve(axes, curve, name, color, best_epoch)
+            axes.set_title(panels[name])
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        handles, labels = all_axes[0].get_legend_handles_labels()
+        order = np.argsort([[curve.name for curve in curves].index(label) for label in labels])
+        figure.legend(
+            [handles[i] for i in order], [labels[i] for i in order], loc="outside lower center",
+            ncols=max(1, _LEGEND_CHARACTERS // (max(map(len, labels)) + 5)),
+        )  # fmt: skip
+        return to_svg(figure, "Training curves of each candidate; the table has the numbers")
+
+
+def _draw_curve(axes: Axes, curve: Curve, name: str, color: str, best_epoch: int | None) -> None:
+    values = curve.values[name]
+    axes.plot(
+        curve.epochs, values, marker="o" if len(values) == 1 else None, color=color,
+        linewidth=2.2 if curve.chosen else 1.1, alpha=1 if curve.chosen else 0.65,
+        label=curve.name,
+    )  # fmt: skip
+    if curve.chosen and best_epoch in curve.epochs:
+        best = values[curve.epochs.index(best_epoch)]
+        axes.plot([best_epoch], [best], "o", color=color, markersize=6)

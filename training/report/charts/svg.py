@@ -1,4 +1,4 @@
-"""Figures of matplotlib as SVG within the page, in the page's own colours and font."""
+"""Convert matplotlib figures to inline SVG in the colors and the font of the page."""
 
 import io
 import re
@@ -12,21 +12,20 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-INK, MUTED, GRID, CARD = "#010101", "#010102", "#010103", "#010104"
+INK, MUTED, GRID = "#010101", "#010102", "#010103"
 SERIES = tuple(f"#0102{index:02x}" for index in range(8))
-"""Colours that stand for those of the page, which differ by day, by night and in print."""
+"""Placeholders for the colors of the page, which differ in light mode, dark mode and print."""
 
-_VARIABLES = {
+_CSS_COLORS = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     GRID: "var(--grid)",
-    CARD: "var(--card)",
-    **{colour: f"var(--c{index + 1})" for index, colour in enumerate(SERIES)},
+    **{color: f"var(--c{index + 1})" for index, color in enumerate(SERIES)},
 }
-_COLOUR = re.compile("|".join(_VARIABLES))
+_COLOR = re.compile("|".join(_CSS_COLORS))
 _FONT = re.compile(r"font: (?:(\w+) )?([\d.]+px) [^;]*")
 
-_LOOK: dict[str, Any] = {
+_STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": GRID,
     "axes.facecolor": "none",
@@ -46,41 +45,41 @@ _LOOK: dict[str, Any] = {
     "legend.frameon": False,
     "legend.labelcolor": INK,
     "lines.linewidth": 1.6,
-    "svg.fonttype": "none",  # text stays text: it can be searched, and needs no glyphs of ours
+    "svg.fonttype": "none",  # Text stays text: searchable, and in the font of the page.
     "text.color": INK,
-    "text.parse_math": False,  # a label may hold a dollar sign
+    "text.parse_math": False,  # A label may contain a dollar sign.
     "xtick.color": MUTED,
     "ytick.color": MUTED,
 }
 
 
 @contextmanager
-def look(name: str) -> Iterator[None]:
-    """The look of all charts; ids within one begin with its name, so that none is there twice."""
-    settings: Any = {**_LOOK, "svg.hashsalt": name}
-    with mpl.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's fonts have it
+def chart_style(name: str) -> Iterator[None]:
+    """Apply the style of all charts. Ids in the chart depend on `name`, unique on the page."""
+    style: Any = {**_STYLE, "svg.hashsalt": name}
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # The browser has a font.
         yield
 
 
-def inline(figure: Figure, description: str) -> Markup:
-    """A figure as an `<svg>` element; every text in it is escaped.
+def to_svg(figure: Figure, description: str) -> Markup:
+    """Convert a figure to an `<svg>` element. All its texts are escaped.
 
     Args:
-        figure: drawn under `look`.
-        description: what the chart shows, for those who do not see it.
+        figure: drawn under `chart_style`.
+        description: content of the chart, for screen readers.
     """
     buffer = io.BytesIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=nothing)
-    root = ElementTree.fromstring(buffer.getvalue())  # noqa: S314 - written a line ago
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=no_metadata)
+    root = ElementTree.fromstring(buffer.getvalue())  # noqa: S314 - written one line above
     width = float(root.attrib["viewBox"].split()[2])
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         element.attrib = {k.rpartition("}")[2]: v for k, v in element.attrib.items()}
         if style := element.get("style"):
-            element.set("style", _themed(style))
-    _drop_ids(root)
+            element.set("style", _use_page_style(style))
+    _drop_unused_ids(root)
     for style_sheet in root.findall("./defs/style"):
         style_sheet.text = ".chart *{stroke-linejoin:round;stroke-linecap:butt}"
     root.attrib = {
@@ -90,11 +89,11 @@ def inline(figure: Figure, description: str) -> Markup:
         "aria-label": description,
         "style": f"max-width:{width * 4 / 3:.0f}px",
     }
-    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 - escaped there
+    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 - escaped here
 
 
-def _drop_ids(root: ElementTree.Element) -> None:
-    """Remove ids that nothing within refers to: `axes_1` would be in every chart of a page."""
+def _drop_unused_ids(root: ElementTree.Element) -> None:
+    """Remove ids that nothing refers to: `axes_1` would occur in every chart of a page."""
     used = {
         name
         for element in root.iter()
@@ -106,6 +105,6 @@ def _drop_ids(root: ElementTree.Element) -> None:
             del element.attrib["id"]
 
 
-def _themed(style: str) -> str:
-    style = _COLOUR.sub(lambda found: _VARIABLES[found[0]], style)
-    return _FONT.sub(lambda found: f"font-size:{found[2]};font-weight:{found[1] or 400}", style)
+def _use_page_style(style: str) -> str:
+    style = _COLOR.sub(lambda match: _CSS_COLORS[match[0]], style)
+    return _FONT.sub(lambda match: f"font-size:{match[2]};font-weight:{match[1] or 400}", style)

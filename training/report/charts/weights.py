@@ -1,28 +1,34 @@
-"""How a fusion weighs its modalities: histograms over the rows that leave it a choice."""
+"""Collect histograms of the modality weights of a fusion and draw them."""
+
+from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from training.report.predictions import Batch, Layout
+from training.report.charts.svg import INK, SERIES, chart_style, to_svg
+from training.report.prediction_batches import PredictionBatch, PredictionSchema
+from training.report.text import clean_text
 
 BINS = 20
 
 
 class WeightHistograms:
-    """Histograms of each modality's weight, of all rows and of the rows of each class.
+    """Histograms of each modality weight, over all rows and per class.
 
-    A row counts for a modality that it has, where it has another one too: the weight of one that
-    stands alone is 1 and tells nothing.
+    A row counts for a modality if it has that modality and at least one other: the weight of a
+    single modality is always 1.
 
     Attributes:
-        counts: shape (columns, bins), of all rows.
+        counts: shape (columns, bins).
         by_class: shape (classes, columns, bins), by the true class.
-        sums: shape (columns,); of the weights.
+        sums: sum of the weights, shape (columns,).
         sums_by_class: shape (classes, columns).
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self.columns = list(layout.columns)
-        classes, columns = len(layout.classes), len(self.columns)
+    def __init__(self, schema: PredictionSchema) -> None:
+        self.columns = list(schema.columns)
+        classes, columns = len(schema.classes), len(self.columns)
         self.counts = np.zeros((columns, BINS), np.int64)
         self.by_class = np.zeros((classes, columns, BINS), np.int32)
         self.sums = np.zeros(columns)
@@ -30,27 +36,57 @@ class WeightHistograms:
 
     @property
     def rows(self) -> np.ndarray:
-        """Weights counted of each column, shape (columns,)."""
+        """Rows counted for each column, shape (columns,)."""
         return np.asarray(self.counts.sum(axis=1))
 
     @property
     def rows_by_class(self) -> np.ndarray:
-        """Weights counted, shape (classes, columns)."""
+        """Rows counted, shape (classes, columns)."""
         return np.asarray(self.by_class.sum(axis=2))
 
-    def add(self, batch: Batch) -> None:
-        """Take the rows in."""
-        choice = batch.present.sum(axis=1) > 1
+    def add(self, batch: PredictionBatch) -> None:
+        """Add the rows of a batch."""
+        has_several = batch.present.sum(axis=1) > 1
         for column, name in enumerate(self.columns):
             weights = batch.numbers(f"w_{name}")
             if weights is None:
                 continue
-            used = choice & batch.present[:, column] & np.isfinite(weights)
-            places = np.clip(np.nan_to_num(weights * BINS).astype(int), 0, BINS - 1)
-            self.counts[column] += np.bincount(places[used], minlength=BINS)
+            used = has_several & batch.present[:, column] & np.isfinite(weights)
+            bins = np.clip(np.nan_to_num(weights * BINS).astype(int), 0, BINS - 1)
+            self.counts[column] += np.bincount(bins[used], minlength=BINS)
             self.sums[column] += weights[used].sum()
             if len(self.by_class):
                 rows, codes = batch.labels
                 codes, rows = codes[used[rows]], rows[used[rows]]
-                np.add.at(self.by_class, (codes, column, places[rows]), 1)
+                np.add.at(self.by_class, (codes, column, bins[rows]), 1)
                 np.add.at(self.sums_by_class, (codes, column), weights[rows])
+
+
+def draw_weights(weights: WeightHistograms) -> Markup:
+    """Draw a histogram of each modality weight."""
+    with chart_style("weights"):
+        shown = [column for column, rows in enumerate(weights.rows) if rows]
+        figure = Figure(figsize=(min(9.6, 3.4 * len(shown)), 2.5), layout="constrained")
+        all_axes = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+        for axes, column in zip(all_axes, shown, strict=True):
+            mean = weights.sums[column] / weights.rows[column]
+            axes.bar(
+                (np.arange(BINS) + 0.5) / BINS, weights.counts[column], 0.92 / BINS,
+                color=SERIES[column % len(SERIES)],
+            )  # fmt: skip
+            axes.axvline(mean, color=INK, linewidth=1.2)
+            axes.set_title(f"{clean_text(weights.columns[column], 24)}, mean {mean:.2f}")
+            axes.set_xlim(0, 1)
+            axes.set_xlabel("weight")
+        all_axes[0].set_ylabel("rows")
+        return to_svg(figure, "Histograms of the modality weights; the table has their means")
+
+
+def draw_sparkline(counts: Sequence[int] | np.ndarray) -> str:
+    """Return the SVG path of a small histogram in a box of `BINS` by 10."""
+    largest = max(1, int(np.max(counts)))
+    return "".join(
+        f"M{position} 10v-{10 * count / largest:.1f}h.85v{10 * count / largest:.1f}z"
+        for position, count in enumerate(counts)
+        if count
+    )

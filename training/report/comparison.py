@@ -1,0 +1,157 @@
+"""Read the leaderboard of a comparison, sort it, and explain the pick in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from mmfeat.errors import MmfeatError
+from mmfeat.store import files
+from training.report.text import clean_text, display_name, format_compact, format_number
+
+LEADERBOARD = "leaderboard.parquet"
+
+LOWER_IS_BETTER = frozenset(
+    "mae mse rmse nll ece loss median_absolute_error mean_absolute_error".split()
+)
+
+_COSTS = {
+    "flops": ("the fewest FLOPs per record", False),
+    "parameters": ("the fewest parameters", False),
+    "score_rows_per_second": ("the most rows scored per second", True),
+    "peak_memory_mb": ("the least memory in MB", False),
+}
+"""Cost column → description of the cheapest model, and whether higher is cheaper."""
+
+Row = dict[str, Any]
+
+_EMPTY_ROW: Row = dict.fromkeys(
+    (
+        "fusion combination modalities lr seeds sd low high val_mean difference p_value tied emap "
+        "emap_full uses_interaction parameters flops train_rows_per_second score_rows_per_second "
+        "peak_memory_mb pareto picked"
+    ).split()
+)
+"""The optional columns of a row. A row always has a name and a mean."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows of a leaderboard, best first.
+
+    Attributes:
+        metric: name of the metric.
+        higher_is_better: whether higher values of the metric are better.
+    """
+
+    rows: list[Row]
+    metric: str
+    higher_is_better: bool
+
+    @property
+    def best(self) -> Row:
+        """The row with the best mean."""
+        return self.rows[0]
+
+    @property
+    def picked(self) -> Row | None:
+        """The row that is picked."""
+        return next((row for row in self.rows if row.get("picked")), None)
+
+    @property
+    def tied(self) -> list[Row]:
+        """The best row and the rows not significantly different from it."""
+        return [row for row in self.rows if row.get("tied") or row is self.best]
+
+    @property
+    def cost(self) -> str:
+        """The cost column that most rows have; FLOPs if several have equally many."""
+        counts = {name: sum(_is_known(row, name) for row in self.rows) for name in _COSTS}
+        return max(counts, key=counts.__getitem__)
+
+    def verdict(self) -> str:
+        """Say which model is picked and why."""
+        picked, best, tied = self.picked, self.best, self.tied
+        if picked is None:
+            return ""
+        name = clean_text(picked["name"])
+        verdict = f"Picked: {name}, {display_name(self.metric)} {format_interval(picked)}."
+        other = f"{clean_text(best['name'])} ({format_number(best['mean'])})"
+        if picked is not best and picked not in tied:
+            return f"{verdict} The best model is {other}."
+        if picked is not best:
+            verdict += f" It is not significantly different from the best, {other}."
+        elif len(tied) == 1:
+            return f"{verdict} It is the best model; no other model ties with it."
+        else:
+            verdict += " It is the best model."
+        reasons = [
+            f"{description} ({format_compact(picked[column])})"
+            for column, (description, higher_is_cheaper) in _COSTS.items()
+            if _is_cheapest(picked, tied, column, higher_is_cheaper)
+        ]
+        if reasons:
+            verdict += f" Of the {len(tied)} tied models it has {_enumerate(reasons)}."
+        return verdict
+
+    def with_interaction(self) -> list[Row]:
+        """Return the rows that gain from interaction between modalities."""
+        return [row for row in self.rows if row.get("uses_interaction")]
+
+    def without_interaction(self) -> list[Row]:
+        """Return the rows that fuse modalities and score as well without interaction."""
+        return [row for row in self.rows if row.get("uses_interaction") is False]
+
+
+def _is_known(row: Row, column: str) -> bool:
+    return isinstance(row.get(column), int | float)
+
+
+def _is_cheapest(picked: Row, tied: Sequence[Row], column: str, higher_is_cheaper: bool) -> bool:
+    """Return whether no tied row is cheaper than `picked`, and some row is more expensive."""
+    if not all(_is_known(row, column) for row in tied):
+        return False
+    sign = -1 if higher_is_cheaper else 1
+    costs = [sign * row[column] for row in tied]
+    return bool(sign * picked[column] == min(costs) < max(costs))
+
+
+def _enumerate(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def format_interval(row: Row) -> str:
+    """Format the mean and its interval: `0.912 [0.900, 0.924]`."""
+    if row.get("low") is None or row.get("high") is None:
+        return format_number(row["mean"])
+    low, high = format_number(row["low"]), format_number(row["high"])
+    return f"{format_number(row['mean'])} [{low}, {high}]"
+
+
+def read_comparison(folder: str, metric: str, higher_is_better: bool | None) -> Comparison:
+    """Read the leaderboard of a comparison, best row first.
+
+    Args:
+        folder: directory of the comparison.
+        metric: name of the metric.
+        higher_is_better: None = decide by the name of the metric.
+
+    Raises:
+        MmfeatError: the leaderboard is missing or empty.
+    """
+    path = files.join(folder, LEADERBOARD)
+    rows: list[Row] = []
+    if files.exists(path):
+        with files.open_input(path) as file:
+            table = pq.read_table(file).to_pylist()
+        rows = [_EMPTY_ROW | row for row in table if row.get("mean") is not None]
+    if not rows:
+        raise MmfeatError(
+            f"a finished comparison has a {LEADERBOARD} with rows; {folder} has none",
+            cure="Name a directory that mmfeat compare wrote, or run mmfeat compare again",
+        )
+    if higher_is_better is None:
+        higher_is_better = metric not in LOWER_IS_BETTER
+    rows.sort(key=lambda row: row["mean"], reverse=higher_is_better)
+    return Comparison(rows, metric, higher_is_better)

@@ -1,0 +1,58 @@
+"""Find the shards that the features of a model were extracted from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmfeat.errors import MmfeatError
+from mmfeat.store import files
+from mmfeat.store.directory import json_digest
+from mmfeat.store.manifest import read_manifest
+
+
+def find_source_shards(
+    config: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> tuple[str | None, str]:
+    """Find the directory of the shards through the receipts of the features.
+
+    Args:
+        config: configuration of the model.
+        manifest: manifest of the model.
+
+    Returns:
+        The directory and an empty text, or None and the reason why it is unknown.
+    """
+    features = _features_path(config, manifest)
+    if not features:
+        return None, "the model does not name the directory of its features"
+    folder = files.join(features, "samples")
+    names = [name for name in files.list_names(folder) if name.endswith("_stats.json")]
+    receipt = files.read_json(files.join(folder, names[0])) if names else None
+    if not isinstance(receipt, dict) or not receipt.get("source", {}).get("shards"):
+        return None, f"the features of the model are no longer in {features}"
+    return str(receipt["source"]["shards"]), ""
+
+
+def _features_path(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    for path in (manifest.get("features"), config.get("features")):
+        if isinstance(path, dict):
+            path = path.get("path")
+        if isinstance(path, str) and path:
+            return path
+    return ""
+
+
+def check_source_shards(shards: str, config: Mapping[str, Any]) -> set[str]:
+    """Check that a directory holds the shards of the model's features; return their names.
+
+    Raises:
+        MmfeatError: the directory has no shards, or other shards.
+    """
+    manifest = read_manifest(shards, "shards")
+    features = config.get("features")
+    expected = features.get("config_hash") if isinstance(features, dict) else None
+    if expected and expected != json_digest({"shards": manifest["config_hash"]}):
+        raise MmfeatError(
+            f"the features of the model were extracted from other shards than those in {shards}",
+            cure="Name the directory that was given to mmfeat extract",
+        )
+    return {shard["name"] for shard in manifest["shards"]}
