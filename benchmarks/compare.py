@@ -21,10 +21,11 @@ from mmfeat.features.store import FeatureStore
 from mmfeat.store import files
 from mmfeat.system.console import show_summary
 from training.compare.config import CompareConfig
-from training.compare.run import compare, train_config
-from training.compare.systems import systems_of
+from training.compare.grid import build_grid
+from training.compare.run import compare
+from training.compare.train_trials import train_config
 from training.data.dataset import Dataset
-from training.data.splits import TEST, TRAIN, VAL
+from training.data.split_rule import TEST, TRAIN, VAL
 from training.fit.resolve import choose_columns, open_dataset
 from training.report import LEADERBOARD
 
@@ -56,8 +57,8 @@ def main() -> None:
     row = next(row for row in table if row["picked"])
     store = FeatureStore(options.features)
     columns = choose_columns(store, "")
-    systems, _ = systems_of(columns, "concat", "mlp", "multiclass")
-    dataset = open_dataset(train_config(config, systems[0], 0), store, columns, quiet=True)
+    specs, _ = build_grid(columns, "concat", "mlp", "multiclass")
+    dataset = open_dataset(train_config(config, specs[0], 0), store, columns, quiet=True)
     peers = logistic_regressions(dataset)
     figures: dict[str, Any] = {
         "winner": row["name"],
@@ -65,7 +66,7 @@ def main() -> None:
         "winner_mean": row["mean"],
         **peers,
         "vs_logistic_regression": metrics["test"]["accuracy"] - max(peers.values()),
-        "test_rows": len(dataset.parts[TEST]),
+        "test_rows": len(dataset.split_rows[TEST]),
     }
     show_summary("accuracy on the test split", figures)
     print(json.dumps(figures))
@@ -75,7 +76,7 @@ def logistic_regressions(dataset: Dataset) -> dict[str, float]:
     """Test accuracy of scikit-learn's logistic regression on concatenated features."""
     x, y = {}, {}
     for split in (TRAIN, VAL, TEST):
-        rows = dataset.parts[split]
+        rows = dataset.split_rows[split]
         features, _ = dataset.features.take(rows)
         x[split] = np.concatenate([v.astype(np.float32) for v in features.values()], axis=1)
         y[split] = dataset.targets[rows]

@@ -1,7 +1,7 @@
-"""Which model to take: many are trained on the same rows, and told apart by quality and cost.
+"""Train many models on the same rows and compare their quality and cost.
 
-Start at `run.py`. `systems.py` says what is compared, `cells.py` trains and keeps one training,
-`interaction.py` and `emap.py` tell what a model owes to interaction between modalities,
-`bootstrap.py` differences from luck, `flops.py` what a record costs, `pareto.py` which to take,
-`leaderboard.py` all of it. This file imports nothing.
+Start at `run.py`. `grid.py` lists the models, `train_trials.py` trains them in processes, and
+`trials.py` keeps each training on disk. `bootstrap.py` tests differences, `emap.py` measures
+cross-modal interaction, `flops.py` counts operations, `pareto.py` picks a model, and
+`leaderboard.py` puts it all into one table.
 """

@@ -1,9 +1,9 @@
-"""Which systems differ by more than luck: a paired, hierarchical bootstrap over one test split.
+"""Test which models differ significantly: a paired, hierarchical bootstrap over one split.
 
-Luck has two sources: which rows the test split happens to have, and the seeds of training. Each
-resample draws the rows again, the same rows for every system (paired: Efron & Tibshirani 1993, An
-Introduction to the Bootstrap; Berg-Kirkpatrick et al. 2012, An Empirical Investigation of
-Statistical Significance in NLP), and each system's seeds again.
+Scores vary with the rows of the split and with the training seeds. Each resample draws the rows
+with replacement, the same rows for every model (paired: Efron & Tibshirani 1993, An Introduction
+to the Bootstrap; Berg-Kirkpatrick et al. 2012, An Empirical Investigation of Statistical
+Significance in NLP), and draws the seeds of each model with replacement.
 """
 
 import zlib
@@ -13,15 +13,18 @@ from typing import TypeAlias
 
 import numpy as np
 
-from training.evaluation.statistics import Metric, RowMetric, SumMetric, Table
+from training.evaluation.metric_functions import Metric, RowMetric, SumMetric, Table
 
 RESAMPLES = 10_000
-"""Resamples of a metric that is a sum over rows."""
+"""Resamples for a metric that is a sum over rows."""
 SLOW_RESAMPLES = 1_000
-"""Resamples of any other metric; p-values then go no lower than 0.002."""
+"""Resamples for any other metric; its p-values are at least 0.002."""
 SIGNIFICANCE = 0.05
-_CHUNK_NUMBERS = 1 << 20  # rows × resamples that are drawn at a time: 8 MB of float64
-_KEPT_NUMBERS = 1 << 25  # 256 MB of float64
+
+CHUNK_NUMBERS = 1 << 20
+"""Row indices (rows × resamples) drawn at a time: 8 MB."""
+_CACHED_NUMBERS = 1 << 25
+"""Numbers of the cached metric tables: 256 MB of float64."""
 
 
 @dataclass(frozen=True)
@@ -33,108 +36,113 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a system stands among others.
+class ModelComparison:
+    """A model compared with the best model.
 
     Attributes:
-        mean: the metric on the rows as they are, mean over seeds.
-        interval: of the mean, over rows and seeds, 95 %.
-        difference: mean − mean of the best system; 0 for the best itself.
-        difference_interval: of the difference, 95 %, paired.
-        p: two-sided p-value of the difference; 1 for the best.
-        p_holm: the same, corrected for the number of comparisons.
-        tied: not significantly different from the best at 5 % after the correction; false where
-            the metric is not defined.
-        best: whether this is the best; of equals the first.
+        mean: the metric on all rows, mean over seeds.
+        interval: 95 % interval of the mean, over rows and seeds.
+        difference: mean − mean of the best model; 0 for the best model.
+        difference_interval: paired 95 % interval of the difference.
+        p_value: two-sided p-value of the difference; 1 for the best model.
+        corrected_p_value: `p_value` corrected for the number of comparisons (Holm).
+        tied: the difference is not significant at 5 % after correction. False if the metric is
+            undefined.
+        is_best: this is the best model; of equal models, the first.
     """
 
     mean: float
     interval: Interval
     difference: float
     difference_interval: Interval
-    p: float
-    p_holm: float
+    p_value: float
+    corrected_p_value: float
     tied: bool
-    best: bool
+    is_best: bool
 
 
-def compare(
+def compare_with_best(
     truth: np.ndarray,
     predictions: Mapping[str, np.ndarray],
     metric: Metric,
     *,
     resamples: int | None = None,
     seed: int = 0,
-) -> dict[str, Standing]:
-    """Compare systems with the best of them.
+) -> dict[str, ModelComparison]:
+    """Compare each model with the model of the best mean.
 
-    The best is the one of the best mean on these same rows. Being chosen so, it looks better than
-    it is: a system that is not tied may still be as good on other data, more often the closer it
-    is. One seed alone says nothing of the luck of training; of few seeds, s, the spread comes out
-    too small, by a factor of about √((s − 1) / s).
+    The best model is chosen on the same rows, so it looks better than it is: a model that is not
+    tied may be as good on other data, the more so the smaller the difference. One seed says
+    nothing about the variance of training. With few seeds s, the spread is underestimated by a
+    factor of about √((s − 1) / s).
 
     Args:
         truth: shape (rows, ...).
-        predictions: system → shape (seeds, rows, ...), whatever the metric takes per row; systems
-            may differ in the number of seeds.
-        metric: of `statistics.METRICS`, or a `RowMetric`.
-        resamples: None = `RESAMPLES`, or `SLOW_RESAMPLES` of a `RowMetric`.
-        seed: fixes the resamples. Those of a system depend on its name and on no other system.
+        predictions: model name → shape (seeds, rows, ...), as the metric needs them. Models may
+            have different numbers of seeds.
+        metric: one of `statistics.METRICS`, or a `RowMetric`.
+        resamples: None = `RESAMPLES`, or `SLOW_RESAMPLES` for a `RowMetric`.
+        seed: seed of the resamples. The seeds drawn for a model depend on its name, not on the
+            other models.
 
     Returns:
-        system → standing, in the order of `predictions`.
+        Model name → comparison, in the order of `predictions`.
+
+    Raises:
+        ValueError: no rows, no models, or predictions of a wrong shape.
     """
-    _check(truth, predictions)
+    _check_shapes(truth, predictions)
     if resamples is None:
         resamples = RESAMPLES if isinstance(metric, SumMetric) else SLOW_RESAMPLES
     means = {
-        name: float(np.mean([metric(truth, one) for one in seeds]))
+        name: float(np.mean([metric(truth, prediction) for prediction in seeds]))
         for name, seeds in predictions.items()
     }
-    drawn = resample(truth, predictions, metric, resamples=resamples, seed=seed)
-    best = _best(means, metric)
-    differences = {name: _difference(drawn[name], drawn[best]) for name in predictions}
+    samples = resample(truth, predictions, metric, resamples=resamples, seed=seed)
+    best = _best_model(means, metric)
+    differences = {name: _difference(samples[name], samples[best]) for name in predictions}
     others = [name for name in predictions if name != best]
-    p = {name: two_sided_p(differences[name]) for name in others}
-    corrected = dict(zip(others, holm(np.array([p[name] for name in others])), strict=True))
+    p_values = {name: two_sided_p(differences[name]) for name in others}
+    corrected = dict(zip(others, holm(np.array([p_values[n] for n in others])), strict=True))
     return {
-        name: Standing(
+        name: ModelComparison(
             mean=means[name],
-            interval=percentile_interval(drawn[name]),
+            interval=percentile_interval(samples[name]),
             difference=float(_difference(np.array(means[name]), np.array(means[best]))),
             difference_interval=percentile_interval(differences[name]),
-            p=p.get(name, 1.0),
-            p_holm=float(corrected.get(name, 1.0)),
+            p_value=p_values.get(name, 1.0),
+            corrected_p_value=float(corrected.get(name, 1.0)),
             tied=name == best
             or bool(corrected[name] >= SIGNIFICANCE and not np.isnan(means[name])),
-            best=name == best,
+            is_best=name == best,
         )
         for name in predictions
     }
 
 
-def _best(means: Mapping[str, float], metric: Metric) -> str:
-    """The system of the best mean, of equals the first."""
+def _best_model(means: Mapping[str, float], metric: Metric) -> str:
+    """Return the model with the best mean; of equal models, the first."""
     sign = 1 if metric.larger_is_better else -1
-    known = {name: sign * float(f"{mean:.12g}") for name, mean in means.items() if mean == mean}
-    return max(known, key=known.__getitem__) if known else next(iter(means))
+    # Rounded to 12 digits, so that rounding errors do not break ties.
+    defined = {name: sign * float(f"{mean:.12g}") for name, mean in means.items() if mean == mean}
+    return max(defined, key=defined.__getitem__) if defined else next(iter(means))
 
 
-def _difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """one − other, and 0 where they differ by no more than rounding: ties must be seen as such."""
-    rounding = 1e-12 * np.maximum(np.abs(one), np.abs(other))
-    difference = one - other
+def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return a − b, with differences within rounding error set to 0 so that ties count as ties."""
+    rounding = 1e-12 * np.maximum(np.abs(a), np.abs(b))
+    difference = a - b
     return np.where(np.abs(difference) <= rounding, 0.0, difference)
 
 
-def _check(truth: np.ndarray, predictions: Mapping[str, np.ndarray]) -> None:
+def _check_shapes(truth: np.ndarray, predictions: Mapping[str, np.ndarray]) -> None:
     if not len(truth) or not predictions:
-        raise ValueError("compare needs at least one row and one system")
+        raise ValueError("compare_with_best needs at least one row and one model")
     for name, seeds in predictions.items():
         if seeds.ndim < 2 or not len(seeds) or seeds.shape[1] != len(truth):
             raise ValueError(
-                f"predictions must have the shape (seeds, {len(truth)}, ...);"
-                f" those of {name} have {seeds.shape}"
+                f"predictions must have shape (seeds, {len(truth)}, ...); "
+                f"model {name!r} has shape {seeds.shape}"
             )
 
 
@@ -146,116 +154,122 @@ def resample(
     resamples: int,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """The metric of each system in each resample, shape (resamples,); arguments as `compare`.
+    """Compute the metric of each model in each resample. Arguments as in `compare_with_best`.
 
-    Memory beyond the result is bounded: rows are drawn for some resamples at a time.
+    Rows are drawn for a chunk of resamples at a time, which bounds memory beyond the result.
+
+    Returns:
+        Model name → metric, shape (resamples,).
     """
     weights = {
         name: _seed_weights(name, len(seeds), resamples, seed)
         for name, seeds in predictions.items()
     }
-    drawn = {name: np.empty(resamples) for name in predictions}
+    samples = {name: np.empty(resamples) for name in predictions}
     if isinstance(metric, SumMetric):
-        measured: _Measure = _BySums(metric, truth, predictions)
+        measure: _Measure = _MeasureBySums(metric, truth, predictions)
     else:
-        measured = _RowByRow(metric, truth, predictions)
-    for part, rows in _drawn_rows(len(truth), resamples, seed):
-        for name, values in measured(rows):
-            drawn[name][part] = (weights[name][part] * values).sum(axis=1)
-    return drawn
+        measure = _MeasureByRows(metric, truth, predictions)
+    for chunk, rows in _draw_rows(len(truth), resamples, seed):
+        for name, values in measure(rows):
+            samples[name][chunk] = (weights[name][chunk] * values).sum(axis=1)
+    return samples
 
 
 _Measure: TypeAlias = Callable[[np.ndarray], Iterator[tuple[str, np.ndarray]]]
-"""Rows drawn, shape (resamples, rows) → of each system its name and the metric of each resample
+"""Drawn rows, shape (resamples, rows) → for each model its name and the metric of each resample
 and seed, shape (resamples, seeds)."""
 
 
 @dataclass(frozen=True)
-class _RowByRow:
+class _MeasureByRows:
     metric: RowMetric
     truth: np.ndarray
     predictions: Mapping[str, np.ndarray]
 
     def __call__(self, drawn: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         for name, seeds in self.predictions.items():
-            values = [[self.metric(self.truth[rows], one[rows]) for one in seeds] for rows in drawn]
+            values = [
+                [self.metric(self.truth[rows], prediction[rows]) for prediction in seeds]
+                for rows in drawn
+            ]
             yield name, np.array(values)
 
 
 @dataclass
-class _BySums:
+class _MeasureBySums:
     metric: SumMetric
     truth: np.ndarray
     predictions: Mapping[str, np.ndarray]
-    room: int = _KEPT_NUMBERS
-    """Numbers of tables that may still be kept; the other tables are made again and again."""
-    kept: dict[tuple[str, int], Table] = field(default_factory=dict)
+    free_numbers: int = _CACHED_NUMBERS
+    """Space left in the cache. Tables that do not fit are recomputed for every chunk."""
+    cache: dict[tuple[str, int], Table] = field(default_factory=dict)
 
     def __call__(self, drawn: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        counts = _counts(drawn)
+        counts = _count_rows(drawn)
         for name, seeds in self.predictions.items():
-            sums = [self._table(name, number) @ counts for number in range(len(seeds))]
-            yield name, np.stack([self.metric.value(one, len(self.truth)) for one in sums], axis=1)
+            sums = [self._table(name, index) @ counts for index in range(len(seeds))]
+            yield name, np.stack([self.metric.value(s, len(self.truth)) for s in sums], axis=1)
 
-    def _table(self, name: str, number: int) -> Table:
-        if (name, number) in self.kept:
-            return self.kept[name, number]
-        table = self.metric.table(self.truth, self.predictions[name][number])
-        if table.size <= self.room:
-            self.kept[name, number] = table
-            self.room -= table.size
+    def _table(self, name: str, index: int) -> Table:
+        if (name, index) in self.cache:
+            return self.cache[name, index]
+        table = self.metric.table(self.truth, self.predictions[name][index])
+        if table.size <= self.free_numbers:
+            self.cache[name, index] = table
+            self.free_numbers -= table.size
         return table
 
 
 def _seed_weights(name: str, seeds: int, resamples: int, seed: int) -> np.ndarray:
-    """Part each seed has in each resample of its system, shape (resamples, seeds)."""
+    """Draw the weight of each seed of a model in each resample, shape (resamples, seeds)."""
     random = np.random.default_rng([seed, 1, zlib.crc32(name.encode())])
     return random.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
 
 
-def _drawn_rows(rows: int, resamples: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Slices of the resamples with the rows each draws, shape (resamples of the slice, rows)."""
+def _draw_rows(rows: int, resamples: int, seed: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield slices of the resamples and the rows drawn, shape (resamples in the slice, rows)."""
     random = np.random.default_rng([seed, 0])
-    step = max(1, _CHUNK_NUMBERS // rows)
+    step = max(1, CHUNK_NUMBERS // rows)
     for start in range(0, resamples, step):
-        part = slice(start, min(start + step, resamples))
-        yield part, random.integers(rows, size=(part.stop - part.start, rows))
+        chunk = slice(start, min(start + step, resamples))
+        yield chunk, random.integers(rows, size=(chunk.stop - chunk.start, rows))
 
 
-def _counts(drawn: np.ndarray) -> np.ndarray:
-    """How often each row was drawn in each resample, float64, shape (rows, resamples)."""
+def _count_rows(drawn: np.ndarray) -> np.ndarray:
+    """Count how often each resample draws each row, float64, shape (rows, resamples)."""
     resamples, rows = drawn.shape
     flat = (drawn * resamples + np.arange(resamples)[:, None]).ravel()
     counts = np.bincount(flat, minlength=rows * resamples)
     return counts.reshape(rows, resamples).astype(np.float64)
 
 
-def percentile_interval(drawn: np.ndarray, level: float = 1 - SIGNIFICANCE) -> Interval:
-    """The percentile interval (Efron & Tibshirani 1993, ch. 13); resamples of NaN are left out."""
-    known = drawn[~np.isnan(drawn)]
-    if not len(known):
+def percentile_interval(samples: np.ndarray, level: float = 1 - SIGNIFICANCE) -> Interval:
+    """Return the percentile interval (Efron & Tibshirani 1993, ch. 13), ignoring NaN."""
+    defined = samples[~np.isnan(samples)]
+    if not len(defined):
         return Interval(float("nan"), float("nan"))
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
 def two_sided_p(differences: np.ndarray) -> float:
-    """Two-sided p-value of no difference: twice the smaller part of the resamples on one side of 0.
+    """Return the two-sided p-value of "no difference", ignoring NaN.
 
-    It is the level at which the percentile interval just touches 0 (Efron & Tibshirani 1993,
-    ch. 15 and 16). Resamples at 0 count for both sides, and one is added to each side, so that no
-    number of resamples gives 0 and equal systems get 1. Resamples of NaN are left out.
+    It is twice the smaller share of resamples on one side of 0: the level at which the percentile
+    interval just touches 0 (Efron & Tibshirani 1993, ch. 15 and 16). Resamples at 0 count for both
+    sides. One is added to each side, so p is never 0 and equal models get 1.
     """
-    known = differences[~np.isnan(differences)]
-    smaller = min((known <= 0).sum(), (known >= 0).sum())
-    return float(min(1.0, 2 * (smaller + 1) / (len(known) + 1)))
+    defined = differences[~np.isnan(differences)]
+    smaller = min((defined <= 0).sum(), (defined >= 0).sum())
+    return float(min(1.0, 2 * (smaller + 1) / (len(defined) + 1)))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p-values corrected for their number so that the chance of any false alarm stays bounded.
+    """Correct p-values for their number, so that the chance of any false alarm stays bounded.
 
-    Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure: the smallest of n is
-    multiplied by n, the next by n − 1, …, none falls below one before it.
+    Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure: the smallest of n p-values
+    is multiplied by n, the next by n − 1, and so on; none falls below the one before it.
     """
     order = np.argsort(p, kind="stable")
     stepped = p[order] * np.arange(len(p), 0, -1)

@@ -1,4 +1,4 @@
-"""The options of `mmfeat compare`: their fields are the flags."""
+"""The options of `mmfeat compare`. Each field is a flag."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -18,40 +18,40 @@ from training.config import (
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """Compare fusions by quality and cost, and keep the one that is picked, ready to score.
+    """Compare fusions by quality and cost, and keep the best one, ready to score.
 
-    Each modality alone, logistic and ridge regression always take part. A model's learning rate is
-    the best on validation for its first seed. The table is of the test split, which decides
-    nothing: what is picked is picked on validation. A killed comparison goes on where it stopped.
+    Each modality alone, logistic regression and ridge regression always take part. The first seed
+    of a model chooses its learning rate on validation. The table shows the test split; validation
+    alone decides which model is picked. Run the same command again to continue a killed comparison.
     """
 
     features: FeaturesPath
     """Directory that `mmfeat extract` wrote."""
     output: OutputPath
-    """Directory of the comparison: leaderboard.parquet, report.html, and the model in winner/."""
+    """Directory for leaderboard.parquet, report.html, and the picked model in winner/."""
     target: str
-    """Column of the samples table to learn, as in `mmfeat train`."""
+    """Column of the samples table to predict, as in `mmfeat train`."""
     task: TaskName = "multiclass"
-    """What is learned, as in `mmfeat train`."""
+    """Kind of target, as in `mmfeat train`."""
     label_separator: str = ","
-    """What stands between labels in a text, as in `mmfeat train`."""
+    """Text between the labels of a record, as in `mmfeat train`."""
     modalities: str = ""
-    """Feature columns to use, as image,text; empty = all."""
+    """Feature columns to use, for example image,text; empty = all."""
     fusions: str = "all"
-    """Fusions to compare, as gmu,concat; all = every one that the columns allow."""
+    """Fusions to compare, for example gmu,concat; all = every fusion that the columns allow."""
     combinations: str = "mlp"
-    """Combinations to compare each fusion with, as linear,mlp; all = every one."""
+    """Combinations to compare each fusion with, for example linear,mlp; all = every combination."""
     seeds: int = 5
-    """Trainings of each model, which differ in first weights, order of rows, and dropout."""
+    """Trainings of each model. Seeds differ in initial weights, order of rows, and dropout."""
     pick: Literal["best", "cheapest-tied"] = "best"
-    """best: the highest metric on validation; cheapest-tied: the fewest FLOPs among those that
-    validation cannot tell from the best."""
+    """best: the best metric on validation; cheapest-tied: the fewest FLOPs among the models that
+    do not differ significantly from the best on validation."""
     workers: int | None = None
-    """Processes that train side by side, with one thread each; None = one a core, 1 = none but
-    the command's own (peak memory is then that of all models so far)."""
+    """Processes that train in parallel, with one thread each; None = one per core, 1 = train in
+    the main process (peak memory is then the peak of all models so far)."""
     emap_rows: int = 300
-    """Test rows on which it is measured what a model owes to interaction between modalities; the
-    cost goes by their square."""
+    """Test rows used to measure interaction between modalities (EMAP); the cost grows with their
+    square."""
     split: Annotated[SplitOptions, FLAT] = field(default_factory=SplitOptions)
     layers: Annotated[LayerOptions, FLAT] = field(default_factory=LayerOptions)
     recipe: Annotated[RecipeOptions, FLAT] = field(default_factory=RecipeOptions)
@@ -60,4 +60,8 @@ class CompareConfig:
     def __post_init__(self) -> None:
         at_least_one(self, "seeds", "workers", "emap_rows")
         if self.task == "align":
-            raise MmfeatError("compare needs a target; the task align has none", got=self.task)
+            raise MmfeatError(
+                "compare needs a task with a target",
+                got=self.task,
+                cure="Train an alignment with: mmfeat train FEATURES OUTPUT --task align",
+            )

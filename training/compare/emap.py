@@ -1,137 +1,167 @@
-"""What a model owes to interaction between modalities: its nearest additive function (EMAP).
+"""Measure cross-modal interaction: compare a model with its nearest additive function (EMAP).
 
 Hessel & Lee 2020, "Does my multimodal model learn cross-modal interactions? It's harder to tell
-than you might think!", arXiv:2010.06572. Of a model f of a text t and a picture v, the projection
-onto functions g(t) + h(v) under the product of the two marginals is
+than you might think!", arXiv:2010.06572. For a model f of a text t and an image v, the projection
+onto functions g(t) + h(v), under the product of the two marginal distributions, is
 
     EMAP(tᵢ, vᵢ) = mean_j f(tᵢ, vⱼ) + mean_j f(tⱼ, vᵢ) − mean_jk f(tⱼ, vₖ).
 
-Where it predicts as well as f, no interaction was used that the task rewards.
+If the projection scores as well as f, the task does not reward the interaction that f uses.
 
-Of M > 2 modalities the same derivation asks for the mean over all combinations of M records, rows
-to the power of M. Instead the others of a modality m stay together, as they occur:
+For M > 2 modalities, the same derivation needs the mean over all combinations of M records, which
+takes rows to the power of M. This module keeps the modalities other than m together, as they occur:
 
     gₘ(i) = mean_j f(xₘ of i, all others of j),   EMAP(i) = Σₘ gₘ(i) − (M − 1) · meanₘᵢ gₘ(i).
 
-For M = 2 this is the formula above. For M > 2 it is additive too, and equal to f where f is
-additive; where modalities depend on one another, its main effects are taken under that dependence
-and not under independence, so it is near the projection and not the projection itself.
+For M = 2 this equals the formula above. For M > 2 it is additive too, and equals f if f is
+additive. If modalities depend on each other, it is close to the projection but not equal to it,
+because the main effects are taken under that dependence.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 import numpy as np
 
+from mmfeat.models.base import Model
+from mmfeat.models.inference import run_model
+from mmfeat.store import files
+from training.compare.bootstrap import compare_with_best
+from training.data.dataset import Dataset
+from training.data.split_rule import TEST
+
 Columns: TypeAlias = Mapping[str, np.ndarray]
 Forward: TypeAlias = Callable[[Columns, Columns], np.ndarray]
-"""(features, present), as `mmfeat.models.inference.run` takes them → logits, shape (rows, k)."""
+"""(features, present), as in `mmfeat.models.inference.run_model` → logits, shape (rows, k)."""
 
-MOST_ROWS = 500
-"""Rows above which a sample of so many is taken: the cost grows with their square."""
-_PAIRS = 1 << 13  # pairs in one call of the model …
-_BYTES = 1 << 26  # … and bytes of their features, roughly
+PAIRS = 1 << 13
+"""Most pairs of records in one forward pass."""
+_BYTES = 1 << 26
+"""Bytes of features in one forward pass, roughly."""
+
+_FILE = "interaction.json"
 
 
 @dataclass(frozen=True)
-class Emap:
-    """A model's logits and those of its additive projection.
+class Projection:
+    """The logits of a model and of its additive projection, float64, shape (rows, k) each."""
 
-    Attributes:
-        rows: the rows that were looked at, in rising order.
-        full: logits of the model, float64, shape (len(rows), k).
-        additive: logits of the projection, the same shape. The means are over these rows alone.
-    """
-
-    rows: np.ndarray
     full: np.ndarray
     additive: np.ndarray
 
 
-def emap(
-    forward: Forward,
-    features: Columns,
-    present: Columns,
-    *,
-    most_rows: int = MOST_ROWS,
-    seed: int = 0,
-) -> Emap:
+def project(forward: Forward, features: Columns, present: Columns) -> Projection:
     """Project a model onto additive functions of its modalities.
 
-    A record that lacks a modality lacks it in all its combinations: presence travels with the
-    modality. A combination may so have no modality at all; the model is asked all the same.
+    Presence moves with its modality: in every combination, a modality is present if its own record
+    has it. A combination may therefore have no modality at all; the model is called all the same.
 
-    Takes rows² forwards for two modalities, and M · rows² for M > 2. One modality alone is
-    additive: the projection is the model.
+    Runs rows² forward passes for two modalities and M · rows² for M > 2. A model of one modality
+    is additive and equals its projection.
 
     Args:
-        forward: the model, as `lambda f, p: run(model, f, p)[0]`.
-        features: column → shape (rows, ...); the columns are the modalities.
+        forward: the model, for example `lambda f, p: run_model(model, f, p).logits`.
+        features: column → shape (rows, ...). Each column is one modality.
         present: column → bool, shape (rows, ...).
-        most_rows: above so many rows, a sample of them is taken.
-        seed: fixes the sample.
     """
-    rows = _sample(len(next(iter(present.values()))), most_rows, seed)
-    features = {column: features[column][rows] for column in features}
-    present = {column: present[column][rows] for column in features}
+    if not len(next(iter(present.values()))):
+        raise ValueError("EMAP needs at least one row")
     full = np.asarray(forward(features, present), np.float64)
     if len(features) == 1:
-        return Emap(rows, full, full.copy())
+        return Projection(full, full.copy())
     effects = _main_effects(forward, features, present, full.shape)
     additive = sum(effects) - (len(effects) - 1) * np.mean(effects, axis=(0, 1))
-    return Emap(rows, full, additive)
-
-
-def shuffled(
-    features: Columns, present: Columns, column: str, *, seed: int = 0
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Features and presence with one modality dealt out anew among the records."""
-    order = np.random.default_rng(seed).permutation(len(present[column]))
-    return (
-        {name: values[order] if name == column else values for name, values in features.items()},
-        {name: values[order] if name == column else values for name, values in present.items()},
-    )
-
-
-def _sample(rows: int, most: int, seed: int) -> np.ndarray:
-    if not rows or most < 1:
-        raise ValueError("emap needs at least one row")
-    if rows <= most:
-        return np.arange(rows)
-    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+    return Projection(full, additive)
 
 
 def _main_effects(
     forward: Forward, features: Columns, present: Columns, shape: tuple[int, ...]
 ) -> list[np.ndarray]:
-    """Of each modality the gₘ of the head of this file, shape (rows, k)."""
+    """Compute gₘ of each modality (see the module docstring), shape (rows, k) each."""
     first, *others = features
-    if len(features) == 2:  # the pairs of the one modality are those of the other
+    if len(features) == 2:  # The pairs of one modality are those of the other.
         effects = [np.zeros(shape), np.zeros(shape)]
-        for at, among, logits in _pairs(forward, features, present, first):
-            np.add.at(effects[0], at, logits)
-            np.add.at(effects[1], among, logits)
+        for i, j, logits in _forward_pairs(forward, features, present, first):
+            np.add.at(effects[0], i, logits)
+            np.add.at(effects[1], j, logits)
     else:
         effects = []
         for column in (first, *others):
             effects.append(np.zeros(shape))
-            for at, _, logits in _pairs(forward, features, present, column):
-                np.add.at(effects[-1], at, logits)
+            for i, _, logits in _forward_pairs(forward, features, present, column):
+                np.add.at(effects[-1], i, logits)
     return [effect / shape[0] for effect in effects]
 
 
-def _pairs(
+def _forward_pairs(
     forward: Forward, features: Columns, present: Columns, column: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """All pairs (i, j), some at a time: i, j, and the logits of the column of i, the rest of j."""
+    """Yield all pairs (i, j) in batches: i, j, and the logits of `column` of i, the rest of j."""
     rows = len(present[column])
-    record = sum(values[:1].nbytes for values in features.values())
-    step = max(1, min(_PAIRS, _BYTES // max(record, 1)))
+    record_bytes = sum(values[:1].nbytes for values in features.values())
+    step = max(1, min(PAIRS, _BYTES // max(record_bytes, 1)))
     for start in range(0, rows * rows, step):
-        at, among = np.divmod(np.arange(start, min(start + step, rows * rows)), rows)
+        i, j = np.divmod(np.arange(start, min(start + step, rows * rows)), rows)
         logits = forward(
-            {name: features[name][at if name == column else among] for name in features},
-            {name: present[name][at if name == column else among] for name in features},
+            {name: features[name][i if name == column else j] for name in features},
+            {name: present[name][i if name == column else j] for name in features},
         )
-        yield at, among, np.asarray(logits, np.float64)
+        yield i, j, np.asarray(logits, np.float64)
+
+
+@dataclass(frozen=True)
+class EmapScore:
+    """The scores of a model and of its additive projection on the same test rows.
+
+    Attributes:
+        rows: number of rows.
+        full: metric of the model; None if undefined on these rows.
+        emap: metric of the projection; None if undefined on these rows.
+        used: whether the model is significantly better than its projection.
+    """
+
+    rows: int
+    full: float | None
+    emap: float | None
+    used: bool
+
+
+def score_projection(model: Model, dataset: Dataset, metric: str, max_rows: int) -> EmapScore:
+    """Score a model and its additive projection on a sample of the test rows.
+
+    Args:
+        model: the model.
+        dataset: a dataset with the columns of the model.
+        metric: name of the metric.
+        max_rows: number of test rows to sample.
+    """
+    objective, test = dataset.objective, dataset.split_rows[TEST]
+    rows = np.sort(np.random.default_rng(0).permutation(test)[:max_rows])
+    features, present = dataset.features.take(rows)
+    projection = project(lambda f, p: run_model(model, f, p).logits, features, present)
+    truth = objective.comparison_targets(dataset.targets[rows])
+    predictions = {
+        name: objective.predict(logits.astype(np.float32))[None]
+        for name, logits in (("full", projection.full), ("emap", projection.additive))
+    }
+    measure = objective.comparison_metric(metric)
+    full, additive = (measure(truth, predictions[name][0]) for name in ("full", "emap"))
+    comparison = compare_with_best(truth, predictions, measure, resamples=1000)["emap"]
+    return EmapScore(
+        rows=len(rows),
+        full=None if np.isnan(full) else full,
+        emap=None if np.isnan(additive) else additive,
+        used=not comparison.is_best and not comparison.tied,
+    )
+
+
+def write_emap_score(folder: str, score: EmapScore) -> None:
+    """Write the score of a model. It is the last file of a model's trials."""
+    files.write_json(files.join(folder, _FILE), asdict(score))
+
+
+def read_emap_score(folder: str) -> EmapScore | None:
+    """Read the score of a model; None if its trials are not finished."""
+    facts = files.read_json(files.join(folder, _FILE))
+    return None if facts is None else EmapScore(**facts)

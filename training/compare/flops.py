@@ -1,4 +1,4 @@
-"""What a module costs: operations a record, and parameters."""
+"""Count the operations per record and the parameters of a module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,24 +10,24 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def flops_per_record(module: nn.Module, *inputs: Any, records: int) -> float:
-    """Floating-point operations of a forward for one record, in eval mode.
+    """Count the floating-point operations of a forward pass for one record, in eval mode.
 
     A multiply-add counts as two operations. Matrix products, convolutions and attention are
-    counted, as `torch.utils.flop_counter` knows them; what works element by element
-    (normalisation, activations, gates, products of features) is left out, as is `nn.Bilinear`.
-    Two modules are compared by it, it does not foretell seconds.
+    counted, as in `torch.utils.flop_counter`. Elementwise work (normalization, activations, gates,
+    products of features) and `nn.Bilinear` are not. Use the count to compare modules, not to
+    predict seconds.
 
     Args:
         module: any module.
-        inputs: what its forward takes, of a batch.
-        records: how many records the batch has; one is enough.
+        inputs: arguments of its forward pass, for one batch.
+        records: records in the batch; one is enough.
     """
     was_training = module.training
     module.eval()
     counter = FlopCounterMode(display=False)
     try:
-        # Inference mode and the fused layers of a transformer hide products, and the counter
-        # stumbles over parameters without gradients among a layer's inputs.
+        # Inference mode and the fused layers of a transformer hide products. The counter fails on
+        # parameters without gradients among the inputs of a layer.
         with _no_fused_layers(), torch.inference_mode(False), torch.enable_grad(), counter:
             module(*inputs)
     finally:
@@ -35,8 +35,8 @@ def flops_per_record(module: nn.Module, *inputs: Any, records: int) -> float:
     return counter.get_total_flops() / records
 
 
-def parameters(module: nn.Module) -> int:
-    """Numbers the module learned, each shared one once."""
+def count_parameters(module: nn.Module) -> int:
+    """Count the learned numbers of a module; shared parameters count once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

@@ -1,10 +1,10 @@
-"""The models to compare: each modality alone, linear models, every fusion with every combination."""
+"""List the models to compare: single modalities, linear models, fusions × combinations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from mmfeat.config.flags import comma_list
+from mmfeat.config.flags import split_commas
 from mmfeat.errors import MmfeatError
 from mmfeat.features.column_format import Column
 from mmfeat.models.architecture import (
@@ -13,11 +13,11 @@ from mmfeat.models.architecture import (
     LOGISTIC,
     RIDGE,
     Architecture,
-    check_name,
+    check_choice,
 )
-from mmfeat.models.checkpoint import input_shapes
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
+from mmfeat.models.saved_model import input_shapes
 
 LINEAR = (LOGISTIC, RIDGE)
 """Models with a single solution, whatever the seed."""
@@ -77,9 +77,9 @@ def build_grid(
             columns.
     """
     names = tuple(column.name for column in columns)
-    combos = sorted(COMBINATIONS) if combinations == ALL else comma_list(combinations)
+    combos = sorted(COMBINATIONS) if combinations == ALL else split_commas(combinations)
     for combination in combos:
-        check_name("combination", combination, COMBINATIONS)
+        check_choice("combination", combination, COMBINATIONS)
     linear = [name for name in LINEAR if not (name == LOGISTIC and task == "regression")]
     specs = [_linear_spec(kind, (name,), len(names) > 1) for name in names for kind in linear]
     specs += [_layered_spec(SINGLE, c, (name,), combos) for name in names for c in combos]
@@ -87,10 +87,10 @@ def build_grid(
         return specs, {}
     specs += [_linear_spec(kind, names, False) for kind in linear]
     available = [name for name in (*sorted(FUSIONS), LATE, LATE_STACKED) if name != SINGLE]
-    chosen = available if fusions == ALL else [f for f in comma_list(fusions) if f not in LINEAR]
+    chosen = available if fusions == ALL else [f for f in split_commas(fusions) if f not in LINEAR]
     left_out: dict[str, str] = {}
     for fusion in chosen:
-        check_name("fusion", fusion, [*available, *LINEAR])
+        check_choice("fusion", fusion, [*available, *LINEAR])
         try:
             Architecture(**input_shapes(columns), outputs=1, fusion=fusion)
         except MmfeatError as error:

@@ -1,4 +1,4 @@
-"""The table of a comparison: quality with its interval, ties, cost, and what is picked."""
+"""Build, write and print the leaderboard: quality with intervals, ties, cost, and the pick."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -8,50 +8,52 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.store import files
-from mmfeat.system.console import say, show_table
-from training.compare.bootstrap import Standing, compare
+from mmfeat.system.console import print_out, show_table
+from training.compare.bootstrap import ModelComparison, compare_with_best
 from training.compare.config import CompareConfig
-from training.compare.interaction import Interaction
-from training.compare.pareto import Candidate, best, cheapest_tied, pareto_front
-from training.compare.systems import LINEAR, System
-from training.compare.trials import Cell
+from training.compare.emap import EmapScore
+from training.compare.grid import ModelSpec
+from training.compare.pareto import Candidate, pareto_front, pick_best, pick_cheapest_tied
+from training.compare.trials import Trial
 from training.data.dataset import Dataset
-from training.data.splits import TEST, VAL
+from training.data.split_rule import TEST, VAL
 from training.report import LEADERBOARD
+from training.report.text import format_compact
 
 
 @dataclass(frozen=True)
-class Line:
-    """All that is known of a system.
+class ModelResults:
+    """The results of all trials of a model.
 
     Attributes:
-        cells: one a seed.
-        val, test: what each seed predicts of these splits, shape (seeds, rows, …).
+        trials: one per seed.
+        val, test: predictions of each seed on these splits, shape (seeds, rows, …).
     """
 
-    system: System
-    cells: list[Cell]
+    spec: ModelSpec
+    trials: list[Trial]
     val: np.ndarray
     test: np.ndarray
-    interaction: Interaction
+    emap_score: EmapScore
 
 
 @dataclass(frozen=True)
-class Row:
-    """A system in the table.
+class LeaderboardRow:
+    """A model in the table.
 
     Attributes:
-        mean, sd: of the metric on the test split, over seeds.
+        mean, sd: the metric on the test split, over seeds.
         low, high: 95 % interval of the mean, over rows and seeds.
-        val_mean: of the metric on validation, over seeds.
-        difference: mean - mean of the best.
-        p_value: of that difference, corrected for the number of comparisons.
-        tied: not told from the best on the test split.
-        emap, emap_full: see `Interaction`; `emap_full` is of the same rows and seed as `emap`.
-            None, as `uses_interaction`, where nothing is fused.
-        train_rows_per_second, score_rows_per_second: mean over seeds, with other cells beside it.
-        pareto: whether no other is as good with fewer FLOPs.
-        picked: by validation, as --pick says.
+        val_mean: the metric on validation, over seeds.
+        difference: mean − mean of the best model.
+        p_value: p-value of the difference, corrected for the number of comparisons.
+        tied: not significantly different from the best model on the test split.
+        emap, emap_full, uses_interaction: `emap`, `full` and `used` of `EmapScore`, for the best
+            seed. None if the model does not fuse modalities.
+        train_rows_per_second, score_rows_per_second: mean over seeds, measured while other trials
+            run in parallel.
+        pareto: no other model is as good with fewer FLOPs.
+        picked: this model is picked, on validation.
     """
 
     name: str
@@ -81,74 +83,78 @@ class Row:
     picked: bool = False
 
 
-def make_leaderboard(lines: Sequence[Line], dataset: Dataset, metric: str, pick: str) -> list[Row]:
-    """A row for each line, in their order.
+def build_leaderboard(
+    results: Sequence[ModelResults], dataset: Dataset, metric: str, pick: str
+) -> list[LeaderboardRow]:
+    """Build one row per model, in the order of `results`.
 
     Args:
-        lines: the systems.
-        dataset: that they were trained on.
+        results: the models.
+        dataset: the dataset they were trained on.
         metric: name of the metric.
-        pick: `best` or `cheapest-tied`; validation decides.
+        pick: `best` or `cheapest-tied`, decided on validation.
     """
     objective = dataset.objective
-    measure = objective.metric(metric)
-    standings: dict[str, dict[str, Standing]] = {}
+    measure = objective.comparison_metric(metric)
+    comparisons: dict[str, dict[str, ModelComparison]] = {}
     for split in (VAL, TEST):
-        truth = objective.comparable(dataset.targets[dataset.parts[split]])
-        said = {line.system.name: getattr(line, split) for line in lines}
-        standings[split] = compare(truth, said, measure)
-    truth = objective.comparable(dataset.targets[dataset.parts[TEST]])
+        truth = objective.comparison_targets(dataset.targets[dataset.split_rows[split]])
+        predictions = {result.spec.name: getattr(result, split) for result in results}
+        comparisons[split] = compare_with_best(truth, predictions, measure)
+    truth = objective.comparison_targets(dataset.targets[dataset.split_rows[TEST]])
     rows = [
-        _row(line, standings[TEST][line.system.name], standings[VAL][line.system.name],
-             np.array([measure(truth, one) for one in line.test]))
-        for line in lines
-    ]  # fmt: skip
-    quality = {row.name: objective.better(metric, row.mean) for row in rows}
-    front = {
-        c.name for c in pareto_front([Candidate(r.name, quality[r.name], r.flops) for r in rows])
-    }
-    choose = cheapest_tied if pick == "cheapest-tied" else best
-    picked = choose(
-        [
-            Candidate(
-                row.name,
-                objective.better(metric, row.val_mean),
-                row.flops,
-                standings[VAL][row.name].tied,
-            )
-            for row in rows
-        ]
-    )
+        _row(
+            result,
+            comparisons[TEST][result.spec.name],
+            comparisons[VAL][result.spec.name],
+            np.array([measure(truth, prediction) for prediction in result.test]),
+        )
+        for result in results
+    ]
+    on_test = [Candidate(r.name, objective.maximized(metric, r.mean), r.flops) for r in rows]
+    front = {candidate.name for candidate in pareto_front(on_test)}
+    on_validation = [
+        Candidate(
+            row.name,
+            objective.maximized(metric, row.val_mean),
+            row.flops,
+            comparisons[VAL][row.name].tied,
+        )
+        for row in rows
+    ]
+    picked = (pick_cheapest_tied if pick == "cheapest-tied" else pick_best)(on_validation)
     return [replace(row, pareto=row.name in front, picked=row.name == picked.name) for row in rows]
 
 
-def _row(line: Line, test: Standing, val: Standing, values: np.ndarray) -> Row:
-    cells, system = line.cells, line.system
-    fuses = len(system.modalities) > 1 and system.fusion not in LINEAR
-    return Row(
-        name=system.name,
-        fusion=system.fusion,
-        combination=system.combination,
-        modalities=",".join(system.modalities),
-        lr=cells[0].choice.get("lr"),
-        seeds=len(cells),
+def _row(
+    result: ModelResults, test: ModelComparison, val: ModelComparison, values: np.ndarray
+) -> LeaderboardRow:
+    trials, spec, emap_score = result.trials, result.spec, result.emap_score
+    fuses = len(spec.modalities) > 1 and not spec.is_linear
+    return LeaderboardRow(
+        name=spec.name,
+        fusion=spec.fusion,
+        combination=spec.combination,
+        modalities=",".join(spec.modalities),
+        lr=trials[0].choice.get("lr"),
+        seeds=len(trials),
         mean=test.mean,
         sd=float(values.std(ddof=1)) if len(values) > 1 else 0.0,
         low=test.interval.low,
         high=test.interval.high,
         val_mean=val.mean,
         difference=test.difference,
-        p_value=test.p_holm,
+        p_value=test.corrected_p_value,
         tied=test.tied,
-        emap=line.interaction.emap if fuses else None,
-        emap_full=line.interaction.full if fuses else None,
-        uses_interaction=line.interaction.used if fuses else None,
-        parameters=cells[0].parameters,
-        flops=cells[0].flops,
-        train_rows_per_second=_mean([cell.train_rows_per_second for cell in cells]),
-        score_rows_per_second=_mean([cell.score_rows_per_second for cell in cells]),
-        train_seconds=sum(cell.train_seconds for cell in cells),
-        peak_memory_mb=max(cell.peak_memory_mb for cell in cells),
+        emap=emap_score.emap if fuses else None,
+        emap_full=emap_score.full if fuses else None,
+        uses_interaction=emap_score.used if fuses else None,
+        parameters=trials[0].parameters,
+        flops=trials[0].flops,
+        train_rows_per_second=_mean([trial.train_rows_per_second for trial in trials]),
+        score_rows_per_second=_mean([trial.score_rows_per_second for trial in trials]),
+        train_seconds=sum(trial.train_seconds for trial in trials),
+        peak_memory_mb=max(trial.peak_memory_mb for trial in trials),
     )
 
 
@@ -156,27 +162,27 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def write_leaderboard(folder: str, rows: Sequence[Row]) -> None:
-    """Write leaderboard.parquet, one row a system."""
+def write_leaderboard(folder: str, rows: Sequence[LeaderboardRow]) -> None:
+    """Write leaderboard.parquet, one row per model."""
     table = pa.Table.from_pylist([asdict(row) for row in rows])
     with files.create(files.join(folder, LEADERBOARD)) as output:
         pq.write_table(table, output)
 
 
 def show_leaderboard(
-    rows: Sequence[Row], metric: str, dataset: Dataset, config: CompareConfig
+    rows: Sequence[LeaderboardRow], metric: str, dataset: Dataset, config: CompareConfig
 ) -> None:
-    """The table as a person reads it, the best first, and what it says in words."""
+    """Print the table, best model first, and its summary in words."""
     show_table(
-        f"{metric} on {len(dataset.parts[TEST]):,} test rows (split by {dataset.rule})",
-        ["", metric, "sd", "95 %", "against the best", "validation", "EMAP"],
+        f"{metric} on {len(dataset.split_rows[TEST]):,} test rows (split: {dataset.rule})",
+        ["", metric, "sd", "95 %", "vs best", "validation", "EMAP"],
         [
             [
-                _marked(row),
+                _marked_name(row),
                 f"{row.mean:.3f}",
                 f"{row.sd:.3f}" if row.seeds > 1 else "",
                 f"{row.low:.3f} – {row.high:.3f}",
-                _against_best(row),
+                _versus_best(row),
                 f"{row.val_mean:.3f}",
                 _emap(row),
             ]
@@ -185,53 +191,48 @@ def show_leaderboard(
     )
     show_table(
         "cost",
-        ["", "parameters", "FLOPs", "rows/s to train", "rows/s to score", "MB"],
+        ["", "parameters", "FLOPs", "train rows/s", "score rows/s", "MB"],
         [
             [
-                _marked(row),
-                _short(row.parameters),
-                _short(row.flops),
-                _short(row.train_rows_per_second),
-                _short(row.score_rows_per_second),
+                _marked_name(row),
+                format_compact(row.parameters),
+                format_compact(row.flops),
+                format_compact(row.train_rows_per_second),
+                format_compact(row.score_rows_per_second),
                 f"{row.peak_memory_mb:.0f}",
             ]
             for row in rows
         ],
     )
     picked = next(row for row in rows if row.picked)
-    how = (
+    reason = (
         "best on validation"
         if config.pick == "best"
-        else "fewest FLOPs among those that validation cannot tell from the best"
+        else "fewest FLOPs among the models tied with the best on validation"
     )
-    say(f"→ picked: {picked.name} ({how}). * no other is as good with fewer FLOPs.")
+    print_out(f"→ picked: {picked.name} ({reason}). * no other model is as good with fewer FLOPs.")
     tied = [row.name for row in rows if row.tied and row.difference != 0]
     if tied:
-        say(f"Not told from the best by these test rows: {', '.join(tied)}")
+        print_out(f"Not significantly different from the best on the test rows: {', '.join(tied)}")
     fused = [row for row in rows if row.uses_interaction is not None]
     using = [row.name for row in fused if row.uses_interaction]
     if fused:
-        say(f"Interaction between modalities pays in: {', '.join(using) or 'none'} (see EMAP)")
+        print_out(
+            f"Models that gain from interaction between modalities: {', '.join(using) or 'none'}"
+        )
 
 
-def _marked(row: Row) -> str:
+def _marked_name(row: LeaderboardRow) -> str:
     return ("→ " if row.picked else "  ") + row.name + (" *" if row.pareto else "")
 
 
-def _against_best(row: Row) -> str:
+def _versus_best(row: LeaderboardRow) -> str:
     if row.difference == 0:
-        return "the best"
+        return "best"
     return f"{row.difference:+.3f}, {'tied' if row.tied else f'p = {row.p_value:.3f}'}"
 
 
-def _emap(row: Row) -> str:
+def _emap(row: LeaderboardRow) -> str:
     if row.emap is None or row.emap_full is None:
         return ""
     return f"{row.emap:.3f} of {row.emap_full:.3f}"
-
-
-def _short(value: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Choose by quality and cost."""
+"""Pick a model by quality and cost."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Candidate:
-    """A system that could be taken.
+    """A model that could be picked.
 
     Attributes:
-        name: the system.
-        quality: larger is better; the negative of an error.
-        cost: smaller is better: FLOPs, seconds, parameters, …
-        tied: not significantly worse than the best (`bootstrap.Standing.tied`).
+        name: name of the model.
+        quality: larger is better; for errors, the negative value.
+        cost: smaller is better, for example FLOPs, seconds or parameters.
+        tied: not significantly worse than the best (`bootstrap.ModelComparison.tied`).
     """
 
     name: str
@@ -26,36 +26,28 @@ class Candidate:
             raise ValueError(f"quality and cost must be numbers; got {self}")
 
 
-def dominates(one: Candidate, other: Candidate) -> bool:
-    """Whether `one` is at least as good and as cheap, and more so in one of the two."""
-    no_worse = one.quality >= other.quality and one.cost <= other.cost
-    return no_worse and (one.quality > other.quality or one.cost < other.cost)
-
-
-def pareto_front(rows: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates that no other dominates, cheapest first; equals stay together in."""
+def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates that no other dominates, cheapest first, with all equal candidates."""
     front: list[Candidate] = []
-    for row in sorted(rows, key=lambda row: (row.cost, -row.quality)):
+    for candidate in sorted(candidates, key=lambda c: (c.cost, -c.quality)):
         last = front[-1] if front else None
-        if last is None or row.quality > last.quality or _same(row, last):
-            front.append(row)
+        if last is None or candidate.quality > last.quality or _are_equal(candidate, last):
+            front.append(candidate)
     return front
 
 
-def _same(one: Candidate, other: Candidate) -> bool:
-    return (one.quality, one.cost) == (other.quality, other.cost)
+def _are_equal(a: Candidate, b: Candidate) -> bool:
+    return (a.quality, a.cost) == (b.quality, b.cost)
 
 
-def best(rows: Sequence[Candidate]) -> Candidate:
-    """The candidate of the highest quality; of equals the cheapest, then the first."""
-    if not rows:
-        raise ValueError("there is no best of no candidates")
-    return min(rows, key=lambda row: (-row.quality, row.cost))
+def pick_best(candidates: Sequence[Candidate]) -> Candidate:
+    """Return the candidate of the highest quality; of equals the cheapest, then the first."""
+    if not candidates:
+        raise ValueError("pick_best needs at least one candidate; got none")
+    return min(candidates, key=lambda c: (-c.quality, c.cost))
 
 
-def cheapest_tied(rows: Sequence[Candidate]) -> Candidate:
-    """The cheapest of the best and those tied with it; of equals the better, then the first."""
-    top = best(rows)
-    return min(
-        (row for row in rows if row.tied or row is top), key=lambda row: (row.cost, -row.quality)
-    )
+def pick_cheapest_tied(candidates: Sequence[Candidate]) -> Candidate:
+    """Return the cheapest of the best and the tied; of equals the better, then the first."""
+    top = pick_best(candidates)
+    return min((c for c in candidates if c.tied or c is top), key=lambda c: (c.cost, -c.quality))

@@ -1,4 +1,4 @@
-"""A comparison from the features to the page."""
+"""A whole comparison, from the features to the report."""
 
 import json
 import shutil
@@ -17,8 +17,8 @@ import mmfeat
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
 from tests.training.stores import with_gaps, write_store, xor_records
-from training.compare.main import main
-from training.evaluation.evaluation import measure_split
+from training.compare.compare_command import main
+from training.evaluation.evaluate_model import evaluate_split
 
 FLAGS = (
     "--target label --lr 0.003 --hidden 32 --epochs 12 --seeds 2 --fusions gmu,concat,late "
@@ -28,7 +28,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished comparison on the exclusive or of two modalities."""
+    """A finished comparison on the XOR of two modalities."""
     home = tmp_path_factory.mktemp("compare")
     write_store(str(home / "features"), xor_records(2500))
     main([str(home / "features"), str(home / "out"), *FLAGS])
@@ -39,15 +39,15 @@ def rows_of(out: Path) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in pq.read_table(out / "leaderboard.parquet").to_pylist()}
 
 
-def test_every_system_has_its_row(compared: Path) -> None:
+def test_each_model_has_a_row(compared: Path) -> None:
     rows = rows_of(compared / "out")
-    alone = {f"{name}{kind}" for name in ("image", "text") for kind in ("", " logistic", " ridge")}
-    assert set(rows) == alone | {"logistic", "ridge", "gmu", "concat", "late"}
+    single = {f"{name}{kind}" for name in ("image", "text") for kind in ("", " logistic", " ridge")}
+    assert set(rows) == single | {"logistic", "ridge", "gmu", "concat", "late"}
     assert rows["gmu"]["seeds"] == 2
     assert rows["ridge"]["seeds"] == 1
 
 
-def test_only_what_interacts_learns_an_exclusive_or_and_emap_says_so(compared: Path) -> None:
+def test_only_interaction_learns_xor_and_emap_shows_it(compared: Path) -> None:
     rows = rows_of(compared / "out")
     gmu = rows["gmu"]
     assert gmu["mean"] > 0.95
@@ -62,51 +62,54 @@ def test_only_what_interacts_learns_an_exclusive_or_and_emap_says_so(compared: P
     assert gmu["flops"] > rows["image ridge"]["flops"] > 0
 
 
-def test_the_winner_is_a_model_like_any_other(compared: Path) -> None:
+def test_winner_loads_like_any_model(compared: Path) -> None:
     winner = compared / "out" / "winner"
     model = mmfeat.load_model(str(winner))
     store = FeatureStore(str(compared / "features"))
-    measured = measure_split(model, store, "test")
+    measured = evaluate_split(model, store, "test")
     assert measured["accuracy"] == pytest.approx(rows_of(compared / "out")["gmu"]["mean"], abs=0.03)
     assert json.loads((winner / "metrics.json").read_text())["test"]["rows"] == measured["rows"]
     assert (winner / "report.html").exists()
     assert (compared / "out" / "report.html").exists()
 
 
-def test_a_finished_comparison_is_left_alone_and_another_refused(
+def test_finished_comparison_is_kept_and_a_different_one_refused(
     compared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(compared / "features"), str(compared / "out"), *FLAGS]
     main(arguments)
-    assert "holds this comparison already" in capsys.readouterr().out
+    assert "already holds this comparison" in capsys.readouterr().out
     with pytest.raises(MmfeatError, match="seeds"):
         main([*arguments, "--seeds", "3"])
 
 
-def test_a_killed_comparison_goes_on_with_the_cells_it_has(compared: Path, tmp_path: Path) -> None:
+def test_killed_comparison_keeps_finished_trials(compared: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "mmfeat", "compare", str(compared / "features"), str(out)]
     running = subprocess.Popen([*command, *FLAGS], stderr=subprocess.DEVNULL)
-    cells: list[Path] = []
-    while running.poll() is None and len(cells) < 3:
+    trials: list[Path] = []
+    while running.poll() is None and len(trials) < 3:
         time.sleep(0.05)
-        cells = sorted(out.glob("cells/*/*/cell.json"))
+        trials = sorted(out.glob("cells/*/*/cell.json"))
     running.send_signal(signal.SIGKILL)
     running.wait()
-    assert cells, "no cell was made"
-    before = {path: path.stat().st_mtime_ns for path in cells}
+    assert trials, "no trial was finished"
+    before = {path: path.stat().st_mtime_ns for path in trials}
     subprocess.run([*command, *FLAGS], check=True, capture_output=True)
-    assert {path: path.stat().st_mtime_ns for path in cells} == before
+    assert {path: path.stat().st_mtime_ns for path in trials} == before
     for name in ("gmu", "late"):
         weights = [
             base / "cells" / name / "1/model.safetensors" for base in (out, compared / "out")
         ]
         assert weights[0].read_bytes() == weights[1].read_bytes()
-    ours, theirs = rows_of(out), rows_of(compared / "out")
-    assert {n: r["mean"] for n, r in ours.items()} == {n: r["mean"] for n, r in theirs.items()}
+    resumed, unbroken = (
+        {name: row["mean"] for name, row in rows_of(folder).items()}
+        for folder in (out, compared / "out")
+    )
+    assert resumed == unbroken
 
 
-def test_records_without_a_modality_are_judged_by_every_system(tmp_path: Path) -> None:
+def test_records_with_gaps_are_scored_by_every_model(tmp_path: Path) -> None:
     write_store(str(tmp_path / "features"), with_gaps(), shards=3)
     main([str(tmp_path / "features"), str(tmp_path / "out"), "--pick", "cheapest-tied", *FLAGS])
     rows = rows_of(tmp_path / "out")
@@ -119,7 +122,7 @@ def test_records_without_a_modality_are_judged_by_every_system(tmp_path: Path) -
     shutil.rmtree(tmp_path / "out")
 
 
-def test_one_worker_goes_where_fsspec_goes() -> None:
+def test_paths_may_be_fsspec_urls() -> None:
     write_store("memory://compare/features", with_gaps(300))
     flags = ["--workers", "1", "--fusions", "concat", "--seeds", "1", "--emap-rows", "10"]
     main(["memory://compare/features", "memory://compare/out", *FLAGS, *flags])
@@ -127,17 +130,17 @@ def test_one_worker_goes_where_fsspec_goes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
-        (["--fusions", "gum"], "no fusion of that name; got 'gum'"),
+        (["--fusions", "gum"], "fusion must be one of: .*; got 'gum'"),
         (["--fusions", "co_attention"], "degenerate"),
-        (["--combinations", "deep"], "no combination of that name"),
+        (["--combinations", "deep"], "combination must be one of: .*; got 'deep'"),
         (["--seeds", "0"], "--seeds must be at least 1"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_trained(
-    xor_store: str, tmp_path: Path, flags: list[str], says: str
+def test_wrong_flags_fail_before_training(
+    xor_store: str, tmp_path: Path, flags: list[str], message: str
 ) -> None:
-    with pytest.raises(MmfeatError, match=says):
+    with pytest.raises(MmfeatError, match=message):
         main([xor_store, str(tmp_path / "out"), "--target", "label", *flags])
     assert not (tmp_path / "out" / "cells").exists()

@@ -2,33 +2,33 @@ import pytest
 import torch
 from torch import nn
 
-from training.compare.flops import flops_per_record, parameters
+from training.compare.flops import count_parameters, flops_per_record
 
 
-def test_a_linear_layer_takes_two_operations_a_weight():
+def test_linear_layer_costs_two_operations_per_weight():
     layer = nn.Linear(30, 7)
     for records in (1, 8):
         assert flops_per_record(layer, torch.zeros(records, 30), records=records) == 2 * 30 * 7
-    assert parameters(layer) == 30 * 7 + 7
+    assert count_parameters(layer) == 30 * 7 + 7
 
 
-def test_without_a_bias_and_batched_products_are_counted_too():
+def test_batched_products_and_layers_without_bias_are_counted():
     class Products(nn.Module):
         def forward(self, a, b):
             return torch.bmm(a, b), torch.einsum("bij,bjk->bik", a, b), a[0] @ b[0]
 
     count = flops_per_record(Products(), torch.zeros(2, 3, 4), torch.zeros(2, 4, 5), records=2)
     assert count == 2 * 60 + 2 * 60 + 60
-    bare = nn.Linear(30, 7, bias=False)
-    assert flops_per_record(bare, torch.zeros(1, 30), records=1) == 2 * 30 * 7
+    no_bias = nn.Linear(30, 7, bias=False)
+    assert flops_per_record(no_bias, torch.zeros(1, 30), records=1) == 2 * 30 * 7
 
 
-def test_elementwise_work_is_left_out():
+def test_elementwise_work_is_not_counted():
     layers = nn.Sequential(nn.LayerNorm(30), nn.Tanh(), nn.Dropout())
     assert flops_per_record(layers, torch.zeros(1, 30), records=1) == 0
 
 
-def test_a_transformer_layer_is_counted_whole_and_the_module_left_as_it_was():
+def test_transformer_layer_is_counted_and_left_unchanged():
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).requires_grad_(False)
     before = torch.backends.mha.get_fastpath_enabled()
     for training in (True, False):
@@ -40,14 +40,14 @@ def test_a_transformer_layer_is_counted_whole_and_the_module_left_as_it_was():
     assert torch.backends.mha.get_fastpath_enabled() is before
 
 
-def test_a_parameter_in_two_places_counts_once():
-    one, two = nn.Linear(3, 3), nn.Linear(3, 3)
-    two.weight = one.weight
-    assert parameters(nn.Sequential(one, two)) == 9 + 3 + 3
+def test_shared_parameter_counts_once():
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = first.weight
+    assert count_parameters(nn.Sequential(first, second)) == 9 + 3 + 3
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_neither_the_callers_mode_nor_a_parameter_as_input_matters(mode):
+def test_gradient_mode_and_parameter_inputs_do_not_matter(mode):
     class Queries(nn.Module):
         def __init__(self):
             super().__init__()

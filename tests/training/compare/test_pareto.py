@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.compare.pareto import Candidate, best, cheapest_tied, dominates, pareto_front
+from training.compare.pareto import Candidate, pareto_front, pick_best, pick_cheapest_tied
 
 CANDIDATES = st.lists(
     st.builds(Candidate, st.just("x"), st.integers(0, 5), st.integers(0, 5), st.booleans()),
@@ -15,31 +15,36 @@ C = Candidate("c", 0.8, 20)
 D = Candidate("d", 0.7, 1)
 
 
-def test_by_hand():
+def dominates(a: Candidate, b: Candidate) -> bool:
+    no_worse = a.quality >= b.quality and a.cost <= b.cost
+    return no_worse and (a.quality > b.quality or a.cost < b.cost)
+
+
+def test_four_candidates_by_hand():
     assert pareto_front([A, B, C, D]) == [D, B, A]
-    assert best([C, B, A, D]) is A
-    assert cheapest_tied([A, B, C, D]) is B
-    assert cheapest_tied([C, D]) is C  # the best counts as tied with itself
+    assert pick_best([C, B, A, D]) is A
+    assert pick_cheapest_tied([A, B, C, D]) is B
+    assert pick_cheapest_tied([C, D]) is C  # The best counts as tied with itself.
 
 
-def test_of_equals_the_cheapest_is_the_best_and_then_the_first():
-    cheap, dear, other = (Candidate(n, 0.5, c) for n, c in (("c", 1), ("d", 2), ("o", 1)))
-    assert best([dear, cheap, other]) is cheap
-    assert pareto_front([dear, cheap, other]) == [cheap, other]
+def test_equal_quality_prefers_the_cheapest_then_the_first():
+    cheap, expensive, other = (Candidate(n, 0.5, c) for n, c in (("c", 1), ("e", 2), ("o", 1)))
+    assert pick_best([expensive, cheap, other]) is cheap
+    assert pareto_front([expensive, cheap, other]) == [cheap, other]
 
 
 @given(CANDIDATES)
-def test_the_front_is_what_nothing_dominates(rows):
-    front = pareto_front(rows)
-    by_rule = [row for row in rows if not any(dominates(other, row) for other in rows)]
-    assert sorted(map(repr, front)) == sorted(map(repr, by_rule))
-    assert [row.cost for row in front] == sorted(row.cost for row in front)
-    assert best(rows) in front
-    assert cheapest_tied(rows).cost <= best(rows).cost
+def test_front_holds_the_candidates_that_none_dominates(candidates):
+    front = pareto_front(candidates)
+    expected = [c for c in candidates if not any(dominates(other, c) for other in candidates)]
+    assert sorted(map(repr, front)) == sorted(map(repr, expected))
+    assert [c.cost for c in front] == sorted(c.cost for c in front)
+    assert pick_best(candidates) in front
+    assert pick_cheapest_tied(candidates).cost <= pick_best(candidates).cost
 
 
-def test_what_is_no_number_is_refused():
+def test_nan_and_empty_input_are_refused():
     with pytest.raises(ValueError, match="must be numbers"):
         Candidate("a", float("nan"), 1)
-    with pytest.raises(ValueError, match="no candidates"):
-        best([])
+    with pytest.raises(ValueError, match="at least one candidate"):
+        pick_best([])

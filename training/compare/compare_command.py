@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from mmfeat.config.flags import parse
+from mmfeat.config.flags import parse_args
 from training.compare.config import CompareConfig
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the stage."""
-    config = parse(CompareConfig, arguments, prog="mmfeat compare")
-    # Here and not above: --help and a mistyped flag shall not wait for torch and scikit-learn.
+    """Parse the command line and run the comparison."""
+    config = parse_args(CompareConfig, arguments, prog="mmfeat compare")
+    # Imported late, so that --help and errors in flags do not load torch and scikit-learn.
     from training.compare.run import compare
 
     compare(config)

@@ -1,0 +1,157 @@
+"""Train the trials of every model, one model per process."""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+
+from mmfeat.errors import MmfeatError
+from mmfeat.features.store import FeatureStore
+from mmfeat.store import files
+from mmfeat.system.processes import worker_pool
+from mmfeat.system.progress import ProgressBar
+from training.compare.config import CompareConfig
+from training.compare.emap import read_emap_score, score_projection, write_emap_score
+from training.compare.grid import ModelSpec
+from training.compare.trials import best_seed, read_model, read_trial, read_trials, run_trial
+from training.config import ModelOptions, RunOptions, TrainConfig
+from training.data.dataset import Dataset
+from training.fit.resolve import ResolvedRun, choose_columns, open_dataset, resolve_run
+
+
+def train_config(
+    config: CompareConfig, spec: ModelSpec, seed: int, choice: Mapping[str, float] | None = None
+) -> TrainConfig:
+    """Return the `mmfeat train` options of one trial.
+
+    Args:
+        config: options of the comparison.
+        spec: the model.
+        seed: the seed of the trial.
+        choice: the learning rate or penalty to use; None = try all of the recipe.
+    """
+    recipe_changes: dict[str, Any] = dict(choice or {})
+    return TrainConfig(
+        features=config.features,
+        output=files.join(config.output, "winner"),
+        target=config.target,
+        task=config.task,
+        label_separator=config.label_separator,
+        modalities=",".join(spec.modalities),
+        seed=seed,
+        split=config.split,
+        model=ModelOptions(
+            **asdict(config.layers), fusion=spec.fusion, combination=spec.combination
+        ),
+        recipe=replace(config.recipe, **recipe_changes),
+        run=RunOptions(access=config.data.access, precision="float32"),
+    )
+
+
+def resolve_trial(
+    config: CompareConfig,
+    store: FeatureStore,
+    dataset: Dataset,
+    spec: ModelSpec,
+    seed: int = 0,
+    choice: Mapping[str, float] | None = None,
+) -> ResolvedRun:
+    """Resolve the options of one trial. Arguments as in `train_config`."""
+    columns = [store.columns[name] for name in store.columns if name in spec.modalities]
+    return resolve_run(
+        train_config(config, spec, seed, choice),
+        store,
+        columns,
+        dataset.select_columns(spec.modalities),
+    )
+
+
+def model_folder(config: CompareConfig, spec: ModelSpec) -> str:
+    """Return the folder of a model's trials."""
+    return files.join(config.output, "cells", spec.folder)
+
+
+def trial_folders(config: CompareConfig, spec: ModelSpec) -> list[str]:
+    """Return the folder of each trial of a model."""
+    folder = model_folder(config, spec)
+    return [files.join(folder, str(seed)) for seed in spec.seeds(config.seeds)]
+
+
+def is_minimized(config: CompareConfig, dataset: Dataset) -> bool:
+    """Return whether a lower value of the comparison's metric is better."""
+    objective = dataset.objective
+    return (config.recipe.metric or objective.metrics[0]) in objective.minimized
+
+
+def train_grid(config: CompareConfig, specs: Sequence[ModelSpec]) -> None:
+    """Run all unfinished trials, one model per process; with one worker, in this process.
+
+    Raises:
+        MmfeatError: a process was killed. Finished trials are kept.
+    """
+    counts = {spec: len(spec.seeds(config.seeds)) for spec in specs}
+    done = 0
+    with ProgressBar("compare", sum(counts.values()), "trials") as bar:
+        if config.workers == 1:
+            for spec in specs:
+                train_model(config, spec)
+                done += counts[spec]
+                bar.update(done)
+            return
+        with _start_pool(config, len(specs)) as pool:
+            futures = {pool.submit(train_model, config, spec): spec for spec in specs}
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    done += counts[futures[future]]
+                    bar.update(done)
+            except BrokenProcessPool as error:
+                raise MmfeatError(
+                    "a training process was killed (out of memory?); finished trials are kept",
+                    cure="Run the same command again, perhaps with fewer --workers",
+                ) from error
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _start_pool(config: CompareConfig, models: int) -> ProcessPoolExecutor:
+    return worker_pool(
+        min(config.workers or os.cpu_count() or 1, models),
+        # Optimizers import torch._dynamo on first use, which takes longer than many trainings.
+        preload=[__name__, "torch._dynamo"],
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+        # Each process trains one model, so that its peak memory is that of the model.
+        max_tasks_per_child=1,
+    )
+
+
+def train_model(config: CompareConfig, spec: ModelSpec) -> None:
+    """Run the unfinished trials of a model, then measure its cross-modal interaction.
+
+    The first seed chooses the learning rate or the penalty for all seeds.
+    """
+    folder, folders = model_folder(config, spec), trial_folders(config, spec)
+    if read_emap_score(folder) is not None:
+        return
+    store = FeatureStore(config.features)
+    columns = choose_columns(store, config.modalities)
+    all_columns = open_dataset(train_config(config, spec, 0), store, columns, quiet=True)
+    dataset = all_columns.select_columns(spec.modalities)
+    for seed, trial_folder in enumerate(folders):
+        if read_trial(trial_folder) is None:
+            first = read_trial(folders[0]) if seed else None
+            choice = first.choice if first else None
+            resolved = resolve_trial(config, store, all_columns, spec, seed, choice)
+            run_trial(trial_folder, resolved, dataset)
+    trials = read_trials(folders)
+    best = best_seed(trials, minimized=is_minimized(config, dataset))
+    resolved = resolve_trial(config, store, all_columns, spec, best, trials[best].choice)
+    model = read_model(folders[best], resolved)
+    metric = resolved.recipes[0].metric
+    write_emap_score(folder, score_projection(model, dataset, metric, config.emap_rows))
