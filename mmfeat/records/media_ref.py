@@ -112,6 +112,11 @@ def known_size(ref: MediaRef) -> int | None:
     return None
 
 
+def is_remote(ref: MediaRef) -> bool:
+    """Return whether the bytes are a file on a server."""
+    return isinstance(ref, FileRef) and "://" in ref.path
+
+
 def ref_extension(ref: MediaRef) -> str:
     """Return the extension of the name in lower case, without the dot; empty if it has none."""
     return posixpath.splitext(ref.name)[1].removeprefix(".").lower()

@@ -1,6 +1,6 @@
 """The central data types: a record before its bytes are read, and the sample after."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,20 @@ class Sample:
     def key(self) -> str:
         """The `__key__` of the sample."""
         return self.record.key
+
+    def total_bytes(self) -> int:
+        """Return the size of all members."""
+        return sum(map(len, self.members.values()))
+
+    def status(self, required: Collection[str] = ()) -> str:
+        """Return `ok`, `partial` if some parts are unusable, or `failed`.
+
+        Args:
+            required: slots without which the sample is `failed`.
+        """
+        if not self.members or any(slot in self.problems for slot in required):
+            return "failed"
+        return "partial" if self.problems else "ok"
 
     @property
     def reason(self) -> str | None:

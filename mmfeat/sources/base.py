@@ -1,4 +1,4 @@
-"""What every input form is to the sharding stage: a stream of records, told apart by a digest."""
+"""The interface of all input forms: a stream of records, identified by a digest."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,13 +10,13 @@ from mmfeat.records.record import Record
 
 @dataclass(frozen=True)
 class InputOptions:
-    """How an input is to be understood.
+    """Options for reading an input.
 
     Attributes:
-        columns: modality → `COLUMN` or `SLOT=COLUMN`, for those the user named.
-        key_column: column of keys; empty = from the names of the files.
+        columns: modality → `COLUMN` or `NAME=COLUMN`, as named by the user.
+        key_column: column of keys; empty = keys come from file names.
         allow_outside: whether relative paths may leave the folder of the table.
-        folder_labels: whether folders of pictures name the label (and the split) of what they hold.
+        folder_labels: whether folder names give label and split of the files in them.
     """
 
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -26,32 +26,30 @@ class InputOptions:
 
     @property
     def names_columns(self) -> bool:
-        """Whether any of them goes with a table only."""
+        """Whether any option names a table column."""
         return bool(self.key_column or any(self.columns.values()))
 
 
 class Source(ABC):
-    """A place raw records come from."""
+    """A stream of raw records."""
 
     slots: tuple[str, ...]
-    """Slots every record is expected to have."""
+    """Slots that every record is expected to have."""
 
     in_order: bool = False
-    """Whether reading media in the order of the input is what keeps their reading cheap."""
+    """Whether media are cheap to read only in the order of the input."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """How the input is read, JSON-ready, with a digest of its names and metadata."""
+        """Return JSON-ready settings, with a digest of names and metadata.
+
+        They are part of the fingerprint of the store.
+        """
 
     @abstractmethod
     def records(self) -> Iterator[Record]:
-        """The records, streamed, in an order that does not change while the input does not."""
-
-    @property
-    def columns(self) -> Sequence[str] | None:
-        """Names of the metadata columns, where they are known beforehand."""
-        return None
+        """Yield the records. The order is the same as long as the input is the same."""
 
     def notes(self) -> list[str]:
-        """What a person should know of how the input was understood."""
+        """Return messages for the user about how the input is read."""
         return []

@@ -1,31 +1,30 @@
-"""What tells one input from another."""
+"""Digests that identify input files."""
 
 import hashlib
 
 from mmfeat.store import files
 
+_BLOCK_BYTES = 1 << 20
 
-def digest_of(path: str) -> str:
-    """sha256 of a file's bytes."""
-    total = hashlib.sha256()
+
+def file_sha256(path: str) -> str:
+    """Return the sha256 of the bytes of a file."""
+    digest = hashlib.sha256()
     with files.open_input(path) as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
-_END_BYTES = 1 << 20
+def file_ends_sha256(path: str) -> str:
+    """Return the sha256 of the size, the first and the last megabyte of a large file.
 
-
-def digest_of_ends(path: str) -> str:
-    """sha256 of a file's size, first and last megabyte: a table of pictures is too much to hash.
-
-    The last bytes of a Parquet file are its index, with the place and size of every column.
+    The last bytes of a Parquet file contain position and size of every column.
     """
     size = files.size(path) or 0
-    total = hashlib.sha256(f"{size}\n".encode())
+    digest = hashlib.sha256(f"{size}\n".encode())
     with files.open_input(path) as file:
-        total.update(file.read(_END_BYTES))
-        file.seek(max(0, size - _END_BYTES))
-        total.update(file.read(_END_BYTES))
-    return total.hexdigest()
+        digest.update(file.read(_BLOCK_BYTES))
+        file.seek(max(0, size - _BLOCK_BYTES))
+        digest.update(file.read(_BLOCK_BYTES))
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Paths of an input: patterns to files, and relative paths to complete ones within bounds."""
+"""Paths of an input: expand patterns, and resolve relative paths within bounds."""
 
 import posixpath
 
@@ -9,15 +9,14 @@ from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.store import files
 
 
-def expand(pattern: str) -> list[str]:
-    """The files a path or pattern names, in the order of braces and then of names.
+def expand_pattern(pattern: str) -> list[str]:
+    """Return the files that a path or pattern names, in the order of braces, then of names.
 
     Args:
-        pattern: a path, a glob (`*`, `?`, `[…]`, `**`), braces (`part-{000..127}.tar`), or braces
-            and globs together.
+        pattern: a path, a glob (`*`, `?`, `[…]`, `**`), braces (`part-{000..127}.tar`), or both.
 
     Raises:
-        MmfeatError: braces that do not close, or a glob that nothing matches.
+        MmfeatError: a brace is not closed, or a glob matches no file.
     """
     if files.exists(pattern):
         return [pattern]
@@ -27,28 +26,28 @@ def expand(pattern: str) -> list[str]:
         raise MmfeatError(f"the braces of a pattern must close: {error}", got=pattern) from error
     paths: list[str] = []
     for name in names:
-        paths += _matches(name) if any(c in name for c in "*?[") else [name]
+        paths += _glob(name) if any(c in name for c in "*?[") else [name]
     return paths
 
 
-def _matches(pattern: str) -> list[str]:
+def _glob(pattern: str) -> list[str]:
     fs, name = files.filesystem(pattern)
-    found = sorted(str(path) for path in fs.glob(name))
-    if not found:
+    matches = sorted(str(path) for path in fs.glob(name))
+    if not matches:
         raise MmfeatError("no file matches the pattern", got=pattern)
     if "://" not in pattern:
-        # fsspec makes local paths absolute; keep what the user would have typed.
-        here = fsspec.implementations.local.make_path_posix("")
+        # fsspec returns absolute local paths; relative patterns should give relative paths.
+        current = fsspec.implementations.local.make_path_posix("")
         relative = not posixpath.isabs(pattern)
-        return [posixpath.relpath(path, here) if relative else path for path in found]
-    return [str(fs.unstrip_protocol(path)) for path in found]
+        return [posixpath.relpath(path, current) if relative else path for path in matches]
+    return [str(fs.unstrip_protocol(path)) for path in matches]
 
 
-def complete(root: str, path: str, *, allow_outside: bool) -> str:
-    """Where a path of a record leads: URLs and absolute paths as they are, others from the root.
+def resolve_path(root: str, path: str, *, allow_outside: bool) -> str:
+    """Return the complete path of a file: URLs and absolute paths stay, others start at `root`.
 
     Raises:
-        RecordError: `outside`, where a relative path leaves the root and may not.
+        RecordError: `outside`, if a relative path leaves the root and `allow_outside` is false.
     """
     if "://" in path or path.startswith("/"):
         return path

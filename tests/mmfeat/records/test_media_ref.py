@@ -15,7 +15,7 @@ from mmfeat.records.media_ref import (
     ref_to_json,
 )
 
-PARTS = [
+REFS = [
     TextRef("caf\udce9 \n"),
     FileRef("caf\udce9.png"),
     FileRef("http://x/a.PNG?w=1.5", 7),
@@ -25,17 +25,21 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_part_comes_back_from_json_as_it_was(part):
-    assert ref_from_json(json.loads(json.dumps(ref_to_json(part)))) == part
+@pytest.mark.parametrize("ref", REFS)
+def test_references_survive_json(ref):
+    assert ref_from_json(json.loads(json.dumps(ref_to_json(ref)))) == ref
 
 
-def test_the_extension_is_that_of_the_name_without_a_query():
-    assert [ref_extension(part) for part in PARTS] == ["", "png", "png", "jpg", "jpg", "wav"]
+def test_the_names_of_references_in_json_do_not_change():
+    assert {ref_to_json(ref)[0] for ref in REFS} == {"Text", "File", "Member", "Cell", "Base64"}
+
+
+def test_the_extension_comes_from_the_name_without_a_query():
+    assert [ref_extension(ref) for ref in REFS] == ["", "png", "png", "jpg", "jpg", "wav"]
     assert ref_extension(FileRef("a?b.png")) == "png"
     assert ref_extension(BytesRef(b"", "dir.d/noext")) == ""
 
 
-def test_sizes_are_told_as_far_as_they_are_known():
-    assert [known_size(part) for part in PARTS] == [6 + 2, None, 7, 9, None, 3]
+def test_known_sizes():
+    assert [known_size(ref) for ref in REFS] == [6 + 2, None, 7, 9, None, 3]
     assert known_size(BytesRef(b"ab")) == 2

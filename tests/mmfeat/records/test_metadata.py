@@ -15,7 +15,7 @@ json_values = st.recursive(
 
 
 @given(st.lists(json_values, max_size=6))
-def test_a_column_of_any_values_finds_one_arrow_type(values):
+def test_any_values_have_a_common_arrow_type(values):
     ready = [to_json_value(value) for value in values]
     json.dumps(ready, allow_nan=False)
     kind = None
@@ -26,14 +26,14 @@ def test_a_column_of_any_values_finds_one_arrow_type(values):
     assert [item.is_valid for item in array] == [value is not None for value in ready]
 
 
-def test_values_keep_their_type_and_mixed_ones_become_json_text():
+def test_mixed_types_become_json_text():
     assert arrow_array([1, None], "int64") == pa.array([1, None])
     assert common_kind("int64", "float64") == "float64"
     kind = common_kind(value_kind(1), value_kind("one"))
     assert arrow_array([1, "one", None], kind).to_pylist() == ["1", '"one"', None]
 
 
-def test_what_json_cannot_hold_is_written_so_that_a_person_can_read_it():
+def test_values_that_json_cannot_hold_become_text():
     assert to_json_value(float("nan")) is None
     assert to_json_value(datetime.date(2024, 2, 29)) == "2024-02-29"
     assert to_json_value(b"\x00\x01") == "AAE="

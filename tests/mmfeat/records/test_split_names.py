@@ -1,11 +1,11 @@
 from mmfeat.records.split_names import SPLIT_NAMES, SPLITS, split_of_folder
 
 
-def test_a_folder_is_a_split_whatever_its_case_and_dialect():
+def test_folders_of_splits():
     names = ["train", "Training", "VAL", "valid", "Validation", "dev", "Test"]
     assert [split_of_folder(name) for name in names] == ["train"] * 2 + ["val"] * 4 + ["test"]
     assert {split_of_folder(name) for name in ("trains", "", "cat", "test ")} == {None}
 
 
-def test_every_name_leads_to_one_of_the_three():
+def test_all_names_map_to_a_split():
     assert set(SPLIT_NAMES.values()) == set(SPLITS)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.sources.paths import complete, expand
+from mmfeat.sources.paths import expand_pattern, resolve_path
 
 
 @pytest.fixture
@@ -32,53 +32,56 @@ def files(tmp_path, monkeypatch):
         ("gone.csv", ["gone.csv"]),
     ],
 )
-def test_patterns_name_files_in_the_order_of_braces_and_then_of_names(files, pattern, expected):
-    assert expand(pattern) == expected
+def test_patterns_expand_in_order_of_braces_then_names(files, pattern, expected):
+    assert expand_pattern(pattern) == expected
     absolute = pattern if pattern.startswith("{") else f"{files}/{pattern}"
     if absolute != pattern:
-        assert expand(absolute) == [f"{files}/{name}" for name in expected]
+        assert expand_pattern(absolute) == [f"{files}/{name}" for name in expected]
 
 
-def test_patterns_work_on_urls():
+def test_patterns_of_urls():
     for name in "ab":
         with fsspec.open(f"memory://paths/{name}.tar", "wb") as file:
             file.write(b"")
     expected = ["memory:///paths/a.tar", "memory:///paths/b.tar"]
-    assert expand("memory://paths/*.tar") == expected
-    assert expand("memory://paths/{b,a}.tar") == ["memory://paths/b.tar", "memory://paths/a.tar"]
+    assert expand_pattern("memory://paths/*.tar") == expected
+    assert expand_pattern("memory://paths/{b,a}.tar") == [
+        "memory://paths/b.tar",
+        "memory://paths/a.tar",
+    ]
 
 
 @pytest.mark.parametrize("pattern", ["*.tsv", "gone/*.csv", "{p,*.tsv}"])
-def test_a_glob_that_nothing_matches_is_refused(files, pattern):
+def test_a_glob_without_matches_is_refused(files, pattern):
     with pytest.raises(MmfeatError, match="no file matches"):
-        expand(pattern)
+        expand_pattern(pattern)
 
 
 def test_braces_must_close(files):
     with pytest.raises(MmfeatError, match="must close"):
-        expand("p-{1,2.csv")
+        expand_pattern("p-{1,2.csv")
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["..", ".", "a", "b.png", "", "...", "a..b"]), min_size=1))
-def test_what_is_completed_lies_in_the_root_or_is_refused(names):
+def test_resolved_paths_stay_in_the_root(names):
     path = "/".join(names)
     inside = posixpath.normpath(f"/data/root/{path}").startswith("/data/root")
     if path.startswith("/"):
-        assert complete("/data/root", path, allow_outside=False) == path
+        assert resolve_path("/data/root", path, allow_outside=False) == path
     elif inside:
-        found = complete("/data/root", path, allow_outside=False)
-        assert posixpath.normpath(found) == posixpath.normpath(f"/data/root/{path}")
+        resolved = resolve_path("/data/root", path, allow_outside=False)
+        assert posixpath.normpath(resolved) == posixpath.normpath(f"/data/root/{path}")
     else:
         with pytest.raises(RecordError, match="outside"):
-            complete("/data/root", path, allow_outside=False)
-        found = complete("/data/root", path, allow_outside=True)
-        assert posixpath.normpath(found) == posixpath.normpath(f"/data/root/{path}")
+            resolve_path("/data/root", path, allow_outside=False)
+        resolved = resolve_path("/data/root", path, allow_outside=True)
+        assert posixpath.normpath(resolved) == posixpath.normpath(f"/data/root/{path}")
 
 
-def test_urls_and_roots_that_are_urls():
-    assert complete("root", "s3://b/../x.png", allow_outside=False) == "s3://b/../x.png"
-    assert complete("s3://b/t", "x/../y.png", allow_outside=False) == "s3://b/t/y.png"
-    assert complete("", "x.png", allow_outside=False) == "x.png"
+def test_urls_as_paths_and_as_root():
+    assert resolve_path("root", "s3://b/../x.png", allow_outside=False) == "s3://b/../x.png"
+    assert resolve_path("s3://b/t", "x/../y.png", allow_outside=False) == "s3://b/t/y.png"
+    assert resolve_path("", "x.png", allow_outside=False) == "x.png"
     with pytest.raises(RecordError, match="outside"):
-        complete("s3://b/t", "../y.png", allow_outside=False)
+        resolve_path("s3://b/t", "../y.png", allow_outside=False)

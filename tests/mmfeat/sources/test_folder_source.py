@@ -5,7 +5,8 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records.media_ref import FileRef
-from mmfeat.sources import InputOptions, open_source
+from mmfeat.sources.base import InputOptions
+from mmfeat.sources.registry import open_source
 
 
 @pytest.fixture
@@ -52,12 +53,12 @@ def test_files_of_one_stem_are_one_record(folder):
     assert cat.media["image"] == FileRef(f"{folder}/cat/001.jpg", 7)
     assert cat.media["text"] == FileRef(f"{folder}/cat/001.txt", 5)
     assert cat.metadata == {"label": "tabby", "n": 1}
-    assert list(records["dog/001"].parts) == ["image"]
-    assert set(records["a"].parts) == {"image", "text"}
-    assert records["only"].parts == {}
+    assert list(records["dog/001"].media) == ["image"]
+    assert set(records["a"].media) == {"image", "text"}
+    assert records["only"].media == {}
 
 
-def test_folders_name_the_label_and_the_split_of_what_they_hold(tmp_path):
+def test_folders_give_label_and_split(tmp_path):
     make(
         tmp_path,
         "train/cat/1.jpg",
@@ -66,19 +67,19 @@ def test_folders_name_the_label_and_the_split_of_what_they_hold(tmp_path):
         "cat/train/4.jpg",
         "5.jpg",
     )
-    told = {key: dict(record.metadata) for key, record in records_of(tmp_path).items()}
-    assert told == {
+    metadata = {key: dict(record.metadata) for key, record in records_of(tmp_path).items()}
+    assert metadata == {
         "train/cat/1": {"split": "train", "label": "cat"},
         "Validation/x/dog/2": {"split": "val", "label": "dog"},
         "dev/3": {"split": "val"},
         "cat/train/4": {"label": "train"},
         "5": {},
     }
-    untold = records_of(tmp_path, folder_labels=False)
-    assert all(record.metadata == {} for record in untold.values())
+    records = records_of(tmp_path, folder_labels=False)
+    assert all(record.metadata == {} for record in records.values())
 
 
-def test_a_sidecar_wins_over_the_folder(tmp_path):
+def test_json_takes_precedence_over_folders(tmp_path):
     make(tmp_path, "train/cat/1.jpg")
     (tmp_path / "train/cat/1.json").write_text('{"label": "dog"}')
     assert records_of(tmp_path)["train/cat/1"].metadata == {"split": "train", "label": "dog"}
@@ -90,19 +91,19 @@ def test_a_sidecar_wins_over_the_folder(tmp_path):
      b'{"x": ' + b"[" * 700 + b"]" * 700 + b"}"],
     ids=range(7),
 )  # fmt: skip
-def test_a_sidecar_that_is_no_json_costs_the_metadata_and_not_the_picture(folder, content):
+def test_invalid_json_is_a_problem_of_the_metadata_only(folder, content):
     (folder / "broken.json").write_bytes(content)
     broken = records_of(folder)["broken"]
     assert broken.problems["json"][0] == "undecodable" or broken.metadata["x"]
     assert "image" in broken.media
 
 
-def test_names_in_a_sidecar_that_are_not_unicode_are_spelt_out(folder):
+def test_invalid_unicode_in_json_is_escaped(folder):
     (folder / "a.json").write_text('{"\\ud800": "\\udce9", "n": NaN}')
     assert records_of(folder)["a"].metadata == {"\\ud800": "\\udce9", "n": None}
 
 
-def test_two_pictures_of_one_stem_are_two_records_that_share_the_rest(folder):
+def test_two_images_of_one_stem_are_two_records(folder):
     (folder / "a.png").write_bytes(b"another")
     records = [r for r in open_source(str(folder)).records() if r.key == "a"]
     assert sorted(r.media["image"].path for r in records) == [
@@ -113,21 +114,21 @@ def test_two_pictures_of_one_stem_are_two_records_that_share_the_rest(folder):
     assert len({r.row for r in records}) == 2
 
 
-def test_of_two_sounds_of_one_stem_the_second_is_not_left_out_unsaid(tmp_path):
+def test_a_second_audio_file_of_one_stem_is_a_problem(tmp_path):
     make(tmp_path, "a.flac", "a.wav", "b.wav")
     records = records_of(tmp_path)
-    assert records["a"].parts["audio"].path.endswith("a.flac")
+    assert records["a"].media["audio"].path.endswith("a.flac")
     assert records["a"].problems["wav"][0] == "duplicate"
     assert records["b"].problems == {}
 
 
-def test_rows_are_counted_through_in_an_order_that_stays(folder):
+def test_the_order_of_records_is_stable(folder):
     records = [list(open_source(str(folder)).records()) for _ in range(2)]
     assert records[0] == records[1]
     assert [record.row for record in records[0]] == list(range(len(records[0])))
 
 
-def test_names_that_no_tar_should_hold_become_keys_that_one_can(tmp_path):
+def test_unsafe_names_become_safe_keys(tmp_path):
     names = [b"caf\xe9/1.jpg", b" /2.jpg", b"a/ .jpg", b"a:b/c~d.jpg", b"x../y..jpg", b"n\n/z.jpg"]
     for name in names:
         path = os.fsencode(tmp_path) + b"/" + name
@@ -137,10 +138,10 @@ def test_names_that_no_tar_should_hold_become_keys_that_one_can(tmp_path):
     records = records_of(tmp_path)
     assert set(records) == {"caf_/1", "_/2", "a/_", "a_b/c_d", "x__/y_", "n/z"}
     assert records["caf_/1"].metadata == {"label": "caf\\udce9"}
-    assert records["caf_/1"].parts["image"].path == f"{tmp_path}/caf\udce9/1.jpg"
+    assert records["caf_/1"].media["image"].path == f"{tmp_path}/caf\udce9/1.jpg"
 
 
-def test_links_to_folders_pipes_and_broken_links_are_passed_over(tmp_path):
+def test_linked_folders_pipes_and_broken_links_are_ignored(tmp_path):
     make(tmp_path, "a/1.jpg")
     (tmp_path / "a/loop").symlink_to(tmp_path)
     (tmp_path / "a/2.jpg").symlink_to("gone.jpg")
@@ -149,14 +150,14 @@ def test_links_to_folders_pipes_and_broken_links_are_passed_over(tmp_path):
     assert set(records_of(tmp_path)) == {"a/1", "a/3"}
 
 
-def test_files_that_are_no_records_are_told(folder):
+def test_notes_count_the_ignored_files(folder):
     make(folder, "NOTICE", "table.csv")
     (note,) = open_source(str(folder)).notes()
-    assert "left out: 1 .csv, 1 .md, 2 without an extension" in note
+    assert "texts: 1 .csv, 1 .md, 2 without an extension" in note
     assert "name it as INPUT" in note
 
 
-def test_the_digest_sees_new_files_and_changed_metadata(folder):
+def test_the_digest_depends_on_files_and_metadata(folder):
     def digest():
         return open_source(str(folder)).describe()["sha256"]
 
@@ -168,12 +169,12 @@ def test_the_digest_sees_new_files_and_changed_metadata(folder):
     assert len({first, second, digest()}) == 3
 
 
-def test_a_folder_without_media_and_texts_is_refused(tmp_path):
+def test_a_folder_without_media_is_refused(tmp_path):
     (tmp_path / "notes.md").write_text("x")
-    with pytest.raises(MmfeatError, match="no pictures, sounds or texts"):
+    with pytest.raises(MmfeatError, match="no images, audio or texts"):
         open_source(str(tmp_path))
 
 
-def test_column_flags_go_with_tables_only(folder):
-    with pytest.raises(MmfeatError, match="column flags go with a table"):
+def test_column_flags_need_a_table(folder):
+    with pytest.raises(MmfeatError, match="column flags need a table"):
         open_source(str(folder), InputOptions({"image": ("file_name",)}))

@@ -5,17 +5,19 @@ import tarfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mmfeat.shards.samples_table import SamplesTable
-from mmfeat.shards.tar_writer import TarWriter
 
 from mmfeat.errors import MmfeatError
-from mmfeat.media.fetch import ContentReader
-from mmfeat.media.resize import Reencoding
+from mmfeat.media.fetch import MediaFetcher
+from mmfeat.media.resize import ImageResizer
 from mmfeat.records.media_ref import TarMemberRef
 from mmfeat.records.record import REASONS, Record, Sample
-from mmfeat.sharding.plan import Layout, make_plan, read_plan
-from mmfeat.sharding.sample_reader import PartReader
-from mmfeat.sources import InputOptions, TarSource, open_source
+from mmfeat.sharding.sample_reader import SampleReader
+from mmfeat.sharding.shard_plan import ShardLayout, read_planned_records, write_plan
+from mmfeat.shards.samples_table import SamplesTable
+from mmfeat.shards.tar_writer import TarWriter
+from mmfeat.sources.base import InputOptions
+from mmfeat.sources.registry import open_source
+from mmfeat.sources.tar_source import TarSource
 from mmfeat.store import files
 
 
@@ -41,9 +43,9 @@ def write_store(folder, samples, name="00000", kinds=None):
             if sample.members:
                 tar.write(sample)
             status = "failed" if not sample.members else "partial" if sample.problems else "ok"
-            rows.add(sample, status)
+            rows.append(sample, status)
         tar.close()
-    pq.write_table(rows.table(), folder / f"{name}.parquet")
+    pq.write_table(rows.to_arrow(), folder / f"{name}.parquet")
 
 
 def sample(row, key, problems=None, **members):
@@ -59,7 +61,7 @@ def reasons(record):
     return {slot: reason for slot, (reason, _) in record.problems.items()}
 
 
-def test_members_become_parts_by_their_extension_and_others_are_carried(tmp_path):
+def test_extensions_give_slots_and_others_pass_through(tmp_path):
     path = write_tar(
         tmp_path / "a.tar",
         {"k.jpg": b"1", "k.left.png": b"2", "k.wav": b"3", "k.txt": b"4", "k.json": b'{"n": 5}',
@@ -74,24 +76,24 @@ def test_members_become_parts_by_their_extension_and_others_are_carried(tmp_path
     assert record.metadata == {"n": 5}
     assert record.problems == {}
     content = path.read_bytes()
-    for number, part in zip([1, 2, 3, 4, 7, 8, 9, 10], record.media.values(), strict=True):
-        assert isinstance(part, TarMemberRef)
-        assert content[part.offset : part.offset + part.size] == b"%d" % number
+    for number, ref in zip([1, 2, 3, 4, 7, 8, 9, 10], record.media.values(), strict=True):
+        assert isinstance(ref, TarMemberRef)
+        assert content[ref.offset : ref.offset + ref.size] == b"%d" % number
 
 
-def test_a_sample_comes_out_of_a_second_sharding_byte_for_byte(tmp_path, picture):
+def test_resharding_keeps_all_members(tmp_path, picture):
     members = {"k.png": picture(), "k.jpg": b"second", "k.cls": b"7", "k.x.npy": b"\x93N",
                "k.image.json": b"[", "k.text": b"\xff", "k.txt": b"words"}  # fmt: skip
     path = write_tar(tmp_path / "a.tar", members)
     source = open_source(str(path))
     (record,) = source.records()
-    reader = PartReader(source.slots, ContentReader(1 << 20), "header", Reencoding())
+    reader = SampleReader(source.slots, MediaFetcher(1 << 20), "header", ImageResizer())
     found = reader.read(record)
     assert found.problems == {}
     assert {f"k.{name}": content for name, content in found.members.items()} == members
 
 
-def test_a_store_keeps_its_keys_statuses_and_reasons_through_another_sharding(tmp_path):
+def test_resharding_keeps_keys_statuses_and_reasons(tmp_path):
     problems = {
         "image": ("not_found", "a; b.png"),
         "text": ("missing", ""),
@@ -106,18 +108,18 @@ def test_a_store_keeps_its_keys_statuses_and_reasons_through_another_sharding(tm
             sample(4, "cls", {"jpg": ("duplicate", "")}, png=b"p", txt=b"t"),
         ],
     )
-    ok, part, carried, lost, row = records_of(tmp_path)
+    ok, partial, extra, lost, row = records_of(tmp_path)
     assert (ok.key, ok.problems, ok.metadata) == ("👩‍🚀~7", {}, {"n": 0})
-    assert (part.key, part.problems) == ("part", {"text": ("empty", "blank")})
-    assert carried.problems == {"jpg": ("duplicate", "")}
+    assert (partial.key, partial.problems) == ("part", {"text": ("empty", "blank")})
+    assert extra.problems == {"jpg": ("duplicate", "")}
     assert (lost.key, lost.metadata, reasons(lost)) == (
         "lost~5", {"n": 2}, {"image": "not_found", "text": "missing"},
     )  # fmt: skip
     assert (row.key, row.problems) == ("row~3", {"": ("malformed_row", "line 5: 1 cell")})
-    assert [record.row for record in (ok, part, carried, lost, row)] == list(range(5))
+    assert [record.row for record in (ok, partial, extra, lost, row)] == list(range(5))
 
 
-def test_a_column_of_the_users_that_ends_in_status_is_metadata(tmp_path):
+def test_a_metadata_column_may_end_in_status(tmp_path):
     lost = sample(0, "a", {"image": ("not_found", "")})
     lost.record.metadata["marital_status"] = "missing"
     kept = sample(1, "b", png=b"p", txt=b"t")
@@ -128,7 +130,7 @@ def test_a_column_of_the_users_that_ends_in_status_is_metadata(tmp_path):
     assert reasons(lost) == {"image": "not_found"}
 
 
-def test_what_img2dataset_says_of_its_failures_is_kept(tmp_path):
+def test_failures_of_img2dataset_are_kept(tmp_path):
     write_tar(
         tmp_path / "00000.tar",
         {"000000000.jpg": b"1", "000000000.txt": b"2", "000000000.json": b'{"url": "u0"}'},
@@ -148,7 +150,7 @@ def test_what_img2dataset_says_of_its_failures_is_kept(tmp_path):
     assert (gone.key, gone.metadata["url"]) == ("000000001", "u1")
 
 
-def test_two_stores_with_equal_keys_are_merged_and_no_record_is_lost(tmp_path):
+def test_stores_with_equal_keys_merge_without_loss(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write_store(
@@ -159,13 +161,13 @@ def test_two_stores_with_equal_keys_are_merged_and_no_record_is_lost(tmp_path):
             ],
         )
     source = open_source(f"{tmp_path}/{{a,b}}/00000.tar")
-    plan = make_plan(source.records(), str(tmp_path), config_hash="h", layout=Layout(9))
-    records = read_plan(str(tmp_path), "00000")
+    plan = write_plan(source.records(), str(tmp_path), ShardLayout(9))
+    records = read_planned_records(str(tmp_path), "00000")
     assert plan.records == len({record.key for record in records}) == 6
     assert sorted(record.row for record in records) == list(range(6))
 
 
-def test_names_that_lead_outside_are_refused_and_odd_ones_are_renamed(tmp_path):
+def test_names_outside_the_folder_are_problems(tmp_path):
     names = ["../a.txt", "/b.txt", "x/../../c.txt", "..\\x/d.txt", "f.v1/e.txt", "./g.txt",
              "h//i.txt", "caf\udce9.txt", "j\nk.txt"]  # fmt: skip
     write_tar(tmp_path / "a.tar", dict.fromkeys(names, b"x"))
@@ -175,7 +177,7 @@ def test_names_that_lead_outside_are_refused_and_odd_ones_are_renamed(tmp_path):
     assert not any(".." in r.key or r.key.startswith("/") or "\\" in r.key for r in records)
 
 
-def test_what_is_unsafe_or_cut_is_a_problem_of_its_slot(tmp_path):
+def test_unsafe_and_cut_members_are_problems_of_their_slot(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"b.txt": b"x", "a.txt": b"x", "a.pkl": b"x"}, a_jpg="/x")
     _, record = records_of(path)
     assert reasons(record) == {"image": "unsafe", "pkl": "unsafe"}
@@ -185,7 +187,7 @@ def test_what_is_unsafe_or_cut_is_a_problem_of_its_slot(tmp_path):
     assert (reasons(record), reasons(damage)) == ({"image": "damaged_shard"}, {"": "damaged_shard"})
 
 
-def test_a_second_member_of_a_name_is_told_and_the_first_is_used(tmp_path):
+def test_of_two_members_of_one_name_the_first_is_used(tmp_path):
     path = tmp_path / "a.tar"
     write_tar(path, {"a.jpg": b"1", "A.jpg": b"x", "a.txt": b"x"})
     path.write_bytes(path.read_bytes().replace(b"A.jpg", b"a.jpg"))
@@ -204,16 +206,14 @@ def test_a_second_member_of_a_name_is_told_and_the_first_is_used(tmp_path):
     [b"{", b"[1]", b"\xff", b"[" * 99_999, b'{"x": ' + b"[" * 700 + b"]" * 700 + b"}"],
     ids=range(5),
 )
-def test_a_json_that_cannot_be_read_costs_the_metadata_alone(tmp_path, content):
+def test_invalid_json_affects_the_metadata_only(tmp_path, content):
     (record,) = records_of(write_tar(tmp_path / "a.tar", {"a.json": content, "a.txt": b"x"}))
     assert list(record.media) == ["text"]
     assert reasons(record) == {"json": "undecodable"} or record.metadata["x"]
 
 
 @pytest.mark.parametrize(("cut", "whole"), [(1100, 1), (2048 + 300, 1), (2048 + 512 + 10, 2)])
-def test_records_behind_the_damage_stay_in_the_account_where_a_table_knows_them(
-    tmp_path, cut, whole
-):
+def test_the_table_gives_the_records_after_damage(tmp_path, cut, whole):
     write_store(tmp_path, [sample(i, f"k{i}", txt=b"x") for i in range(4)])
     path = tmp_path / "00000.tar"
     path.write_bytes(path.read_bytes()[:cut])
@@ -225,36 +225,36 @@ def test_records_behind_the_damage_stay_in_the_account_where_a_table_knows_them(
     assert {r.problems[""][0] for r in records[2:]} == {"damaged_shard"}
 
 
-def test_without_a_table_one_record_says_that_a_tar_is_damaged(tmp_path):
+def test_without_a_table_damage_is_one_record(tmp_path):
     whole = write_tar(tmp_path / "b.tar", {"k9.txt": b"x"})
     path = write_tar(tmp_path / "a.tar", {f"k{i}.txt": b"x" * 600 for i in range(3)})
     path.write_bytes(path.read_bytes()[: 1536 + 100])
     first, damage, other = records_of(tmp_path / "{a,b}.tar")
     assert (first.key, other.key) == ("k0", "k9")
     assert (damage.key, reasons(damage)) == ("damaged a_tar", {"": "damaged_shard"})
-    assert "what stands behind it is not counted" in damage.problems[""][1]
+    assert "the samples after it are not counted" in damage.problems[""][1]
     path.write_bytes(whole.read_bytes() * 2)
     assert [reasons(record) for record in records_of(path)] == [{}, {"": "damaged_shard"}]
 
 
-def test_members_without_a_key_are_told_of(tmp_path):
+def test_members_without_a_key_are_counted_in_a_record(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"k.txt": b"x", "README": b"x", ".DS_Store": b"x"})
-    _, told = records_of(path)
-    assert reasons(told) == {"": "unsafe"}
-    assert "2 x a member without a key" in told.problems[""][1]
+    _, record = records_of(path)
+    assert reasons(record) == {"": "unsafe"}
+    assert "2 x a member without a key" in record.problems[""][1]
 
 
 def test_tars_without_samples_are_refused(tmp_path):
     for content in (b"", b"\0" * 10240, b"garbage" * 1000, b"\x1f\x8b" + b"x" * 900):
         (tmp_path / "a.tar").write_bytes(content)
-        with pytest.raises(MmfeatError, match="no pictures, sounds or texts found"):
+        with pytest.raises(MmfeatError, match="no images, audio or texts found"):
             open_source(str(tmp_path / "a.tar"))
     path = write_tar(tmp_path / "b.tar", {"a.cls": b"7"})
-    with pytest.raises(MmfeatError, match="no pictures, sounds or texts found"):
+    with pytest.raises(MmfeatError, match="no images, audio or texts found"):
         open_source(str(path))
 
 
-def test_a_table_beside_a_tar_that_is_damaged_is_told_and_another_one_is_left_alone(tmp_path):
+def test_a_damaged_table_is_refused_and_a_foreign_one_ignored(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"k.txt": b"x"})
     pq.write_table(pa.table({"n": [1]}), tmp_path / "a.parquet")
     assert [record.key for record in records_of(path)] == ["k"]
@@ -263,7 +263,7 @@ def test_a_table_beside_a_tar_that_is_damaged_is_told_and_another_one_is_left_al
         records_of(path)
 
 
-def test_the_digest_sees_a_change_of_a_tar_or_of_its_table(tmp_path):
+def test_the_digest_depends_on_tars_and_tables(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"k.txt": b"x"})
     digests = [open_source(str(path)).describe()["sha256"] for _ in range(2)]
     assert digests[0] == digests[1]
@@ -274,25 +274,25 @@ def test_the_digest_sees_a_change_of_a_tar_or_of_its_table(tmp_path):
     assert len(set(digests)) == 3
 
 
-def test_column_flags_go_with_tables_only(tmp_path):
+def test_column_flags_need_a_table(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"k.txt": b"x"})
-    with pytest.raises(MmfeatError, match="column flags go with a table"):
+    with pytest.raises(MmfeatError, match="column flags need a table"):
         open_source(str(path), InputOptions({"text": ("x",)}))
 
 
-def test_every_ugly_tar_gives_records_that_a_plan_can_hold_or_is_refused(real_data, tmp_path):
+def test_every_ugly_tar_can_be_planned_or_is_refused(real_data, tmp_path):
     for path in sorted((real_data("ugly") / "tars").glob("*.tar")):
         try:
             records = records_of(path)
         except MmfeatError:
             continue  # no sample in it
-        plan = make_plan(records, str(tmp_path / path.name), config_hash="h", layout=Layout(500))
+        plan = write_plan(records, str(tmp_path / path.name), ShardLayout(500))
         assert plan.records == len(records)
         assert all(reasons(record) or record.media for record in records)
         json.dumps([record.key for record in records], ensure_ascii=False).encode()
 
 
-def test_what_a_record_should_have_is_learned_from_all_over_the_tars(tmp_path):
+def test_slots_are_found_in_tars_all_over_the_input(tmp_path):
     def tar(name, extension):
         path = tmp_path / name
         with tarfile.open(path, "w") as file:

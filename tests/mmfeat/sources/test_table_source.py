@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records.media_ref import Base64Ref, FileRef, ParquetCellRef, TextRef
-from mmfeat.sources import InputOptions, open_source
-from mmfeat.sources.rows import open_unpacked
+from mmfeat.sources.base import InputOptions
+from mmfeat.sources.registry import open_source
+from mmfeat.sources.table_formats import open_decompressed
 
 ROWS = [
     {"file_name": "images/小龙虾_0.jpg", "text": '麻辣，\n"鲜香"', "label": "aquatic"},
@@ -41,12 +42,12 @@ def write_parquet(path, rows):
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def packed(write, pack):
-    def write_packed(path, rows):
+def compressed(write, compress):
+    def write_compressed(path, rows):
         write(path, rows)
-        path.write_bytes(pack(path.read_bytes()))
+        path.write_bytes(compress(path.read_bytes()))
 
-    return write_packed
+    return write_compressed
 
 
 WRITERS = {
@@ -57,12 +58,12 @@ WRITERS = {
     "t.json": lambda path, rows: path.write_text(json.dumps(rows)),
     "data.json": lambda path, rows: path.write_text(json.dumps({"info": [{}], "data": rows})),
     "bom.json": lambda path, rows: path.write_text(json.dumps(rows), encoding="utf-8-sig"),
-    "bom.csv": packed(write_csv, lambda content: b"\xef\xbb\xbf" + content),
+    "bom.csv": compressed(write_csv, lambda content: b"\xef\xbb\xbf" + content),
     "T.PARQUET": write_parquet,
-    "t.csv.gz": packed(write_csv, gzip.compress),
-    "t.jsonl.gz": packed(write_json_lines, gzip.compress),
-    "t.csv.zst": packed(write_csv, zstandard.compress),
-    "t.json.zst": packed(
+    "t.csv.gz": compressed(write_csv, gzip.compress),
+    "t.jsonl.gz": compressed(write_json_lines, gzip.compress),
+    "t.csv.zst": compressed(write_csv, zstandard.compress),
+    "t.json.zst": compressed(
         lambda path, rows: path.write_text(json.dumps(rows)), zstandard.compress
     ),
 }  # fmt: skip
@@ -80,7 +81,7 @@ def sound():
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_every_form_of_table_gives_the_same_records(tmp_path, name):
+def test_all_formats_give_the_same_records(tmp_path, name):
     WRITERS[name](tmp_path / name, ROWS)
     source = source_of(tmp_path / name)
     first, second, third = source.records()
@@ -98,7 +99,7 @@ def test_every_form_of_table_gives_the_same_records(tmp_path, name):
 
 
 @pytest.mark.parametrize("pattern", ["p*.*", "p{1,2}.*", "p{1.csv,2.jsonl}"])
-def test_many_files_are_one_table_with_the_columns_of_all(tmp_path, pattern):
+def test_many_files_are_one_table(tmp_path, pattern):
     write_csv(tmp_path / "p1.csv", [{"file_name": "a.png", "n": "1"}] * 3)
     write_json_lines(tmp_path / "p2.jsonl", [{"text": "b", "m": 2}] * 2)
     source = source_of(tmp_path / pattern)
@@ -106,23 +107,23 @@ def test_many_files_are_one_table_with_the_columns_of_all(tmp_path, pattern):
     assert source.slots == ("image", "text")
     assert [record.row for record in records] == list(range(5))
     assert [list(record.media) for record in records] == [["image"]] * 3 + [["text"]] * 2
-    assert set(source.columns) == {"file_name", "n", "text", "m"}
+    assert {name for record in records for name in record.metadata} == {"file_name", "n", "m"}
 
 
-def test_files_come_in_the_order_of_the_braces(tmp_path):
+def test_files_are_read_in_the_order_of_braces(tmp_path):
     for name in "ab":
         write_csv(tmp_path / f"{name}.csv", [{"text": name}])
     texts = [record.media["text"].value for record in source_of(tmp_path / "{b,a}.csv").records()]
     assert texts == ["b", "a"]
 
 
-def test_columns_are_found_under_their_usual_names_whatever_their_case(tmp_path):
+def test_columns_are_found_by_conventional_names(tmp_path):
     write_csv(tmp_path / "t.csv", [{"Caption": "words", "Image_Path": "a.png", "n": "1"}])
     (record,) = source_of(tmp_path / "t.csv").records()
     assert record.media == {"image": FileRef(str(tmp_path / "a.png")), "text": TextRef("words")}
 
 
-def test_what_a_column_of_paths_holds_tells_its_modality(tmp_path):
+def test_paths_give_the_modality_of_their_column(tmp_path):
     write_csv(tmp_path / "a.csv", [{"file_name": ""}, {"file_name": "x.WAV"}])
     assert source_of(tmp_path / "a.csv").slots == ("audio",)
     write_csv(tmp_path / "b.csv", [{"path": "x.flac", "image": "y.png", "sentence": "z"}])
@@ -131,14 +132,14 @@ def test_what_a_column_of_paths_holds_tells_its_modality(tmp_path):
     assert source_of(tmp_path / "c.csv").slots == ("audio",)
 
 
-def test_urls_are_left_as_they_are(tmp_path):
+def test_urls_stay_unchanged(tmp_path):
     write_csv(tmp_path / "t.csv", [{"url": "http://x/a%20b/c.jpg?w=1.5", "caption": "x"}])
     (record,) = source_of(tmp_path / "t.csv").records()
     assert record.media["image"] == FileRef("http://x/a%20b/c.jpg?w=1.5")
     assert record.key == "c"
 
 
-def test_further_pictures_have_a_name_of_their_own(tmp_path):
+def test_a_record_may_have_several_images(tmp_path):
     write_csv(tmp_path / "t.csv", [{"image": "a.png", "l": "l.png", "x=y": "r.png", "s": "c.wav"}])
     source = source_of(tmp_path / "t.csv", image="image left=l right=x=y")
     (record,) = source.records()
@@ -150,7 +151,7 @@ def test_further_pictures_have_a_name_of_their_own(tmp_path):
         source_of(tmp_path / "t.csv", image="image l")
 
 
-def test_named_columns_win_and_unknown_ones_are_refused_with_the_nearest(tmp_path):
+def test_unknown_columns_are_refused_with_a_suggestion(tmp_path):
     write_csv(tmp_path / "t.csv", [{"text": "a", "title": "b", "file_name": "x.png"}])
     (record,) = source_of(tmp_path / "t.csv", text="title").records()
     assert record.media["text"].value == "b"
@@ -160,19 +161,19 @@ def test_named_columns_win_and_unknown_ones_are_refused_with_the_nearest(tmp_pat
         source_of(tmp_path / "t.csv", key="id")
 
 
-def test_a_table_without_media_and_texts_is_refused(tmp_path):
+def test_a_table_without_media_is_refused(tmp_path):
     write_csv(tmp_path / "t.csv", [{"a": "1", "b": "2"}])
-    with pytest.raises(MmfeatError, match="no column of pictures, sounds or texts"):
+    with pytest.raises(MmfeatError, match="no column of images, audio or text"):
         source_of(tmp_path / "t.csv")
 
 
-def test_keys_come_from_the_key_column_where_one_is_named(tmp_path):
+def test_keys_come_from_the_key_column(tmp_path):
     write_json_lines(tmp_path / "t.jsonl", [{"text": "x", "id": "v1.2"}, {"text": "y", "id": 7}])
     assert [r.key for r in source_of(tmp_path / "t.jsonl", key="id").records()] == ["v1_2", "7"]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "WAV"])
-def test_base64_is_known_by_its_beginning(tmp_path, picture, kind):
+def test_base64_is_detected_by_its_first_characters(tmp_path, picture, kind):
     content = sound() if kind == "WAV" else picture(kind=kind)
     plain, lines = base64.b64encode(content).decode(), base64.encodebytes(content).decode()
     rows = [{"image": value, "text": "x"} for value in (plain, lines, f"data:x/y;base64,{plain}")]
@@ -191,7 +192,7 @@ def test_a_data_url_without_base64_is_undecodable(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["../a.png", "x/../../a.png", "..", "./../a.png"])
-def test_relative_paths_stay_in_the_folder_of_the_table(tmp_path, path):
+def test_relative_paths_must_stay_in_the_folder_of_the_table(tmp_path, path):
     write_csv(tmp_path / "t.csv", [{"image": path}, {"image": "x/../a..b.png"}])
     outside, inside = source_of(tmp_path / "t.csv").records()
     assert (outside.media, outside.problems["image"][0]) == ({}, "outside")
@@ -200,7 +201,7 @@ def test_relative_paths_stay_in_the_folder_of_the_table(tmp_path, path):
     assert permitted.media["image"].path.startswith(f"{tmp_path}/..")
 
 
-def test_absolute_paths_are_taken_as_they_are(tmp_path):
+def test_absolute_paths_stay_unchanged(tmp_path):
     write_csv(tmp_path / "t.csv", [{"image": "/elsewhere/a.png"}])
     (record,) = source_of(tmp_path / "t.csv").records()
     assert record.media["image"] == FileRef("/elsewhere/a.png")
@@ -220,44 +221,44 @@ def bytes_table(path, count=3):
     pq.write_table(pa.table(columns), path, row_group_size=2)
 
 
-def test_media_in_a_parquet_table_are_referred_to_by_place(tmp_path):
+def test_media_in_parquet_become_cell_references(tmp_path):
     path = tmp_path / "t.parquet"
     bytes_table(path)
     source = source_of(path)
     last = list(source.records())[-1]
     assert source.in_order
-    assert last.parts == {
+    assert last.media == {
         "image": ParquetCellRef(str(path), 2, "image", "f/2.png", str(tmp_path / "f/2.png")),
         "audio": ParquetCellRef(str(path), 2, "audio"),
         "text": TextRef("x"),
     }
     assert last.key == "2"
     assert last.metadata == {"image": "f/2.png", "label": 2}
-    assert "left out: packed, raw" in source.notes()[1]
+    assert "ignored columns of bytes: packed, raw" in source.notes()[1]
 
 
-def test_media_in_a_parquet_table_are_not_read_while_planning(tmp_path, monkeypatch):
+def test_planning_does_not_read_media_in_parquet(tmp_path, monkeypatch):
     bytes_table(tmp_path / "t.parquet")
     read = pq.ParquetFile.iter_batches
-    asked = set()
+    read_columns = set()
 
-    def spy(self, *arguments, columns=None, **more):
-        asked.update(columns)
-        return read(self, *arguments, columns=columns, **more)
+    def spy(self, *arguments, columns=None, **options):
+        read_columns.update(columns)
+        return read(self, *arguments, columns=columns, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", spy)
     list(source_of(tmp_path / "t.parquet").records())
-    assert asked == {"image.path", "label", "caption"}
+    assert read_columns == {"image.path", "label", "caption"}
 
 
-def test_a_table_of_bytes_alone_has_a_record_a_row(tmp_path):
+def test_a_table_with_bytes_only_has_a_record_per_row(tmp_path):
     pq.write_table(pa.table({"image": [b"x", None]}), tmp_path / "t.parquet")
     first, second = source_of(tmp_path / "t.parquet").records()
     assert (first.row, second.row, first.key) == (0, 1, "")
     assert second.media == {"image": ParquetCellRef(str(tmp_path / "t.parquet"), 1, "image")}
 
 
-def test_the_path_beside_bytes_may_not_lead_outside_either(tmp_path):
+def test_the_path_of_a_struct_must_stay_in_the_folder(tmp_path):
     values = pa.array([{"bytes": None, "path": "../../etc/passwd"}, None], STRUCT)
     pq.write_table(pa.table({"image": values}), tmp_path / "t.parquet")
     first, second = source_of(tmp_path / "t.parquet").records()
@@ -266,7 +267,7 @@ def test_the_path_beside_bytes_may_not_lead_outside_either(tmp_path):
     assert first.media["image"].path.endswith("/../../etc/passwd")
 
 
-def test_a_struct_in_json_is_read_likewise(tmp_path):
+def test_a_struct_of_bytes_and_path_in_json(tmp_path):
     rows = [{"image": {"bytes": "AAAA", "path": "a.png"}}, {"image": {"path": "../a.png"}},
             {"image": {"path": None}}]  # fmt: skip
     write_json_lines(tmp_path / "t.jsonl", rows)
@@ -276,13 +277,13 @@ def test_a_struct_in_json_is_read_likewise(tmp_path):
     assert (third.media, third.problems) == ({}, {})
 
 
-def test_keys_are_no_bytes(tmp_path):
+def test_a_key_column_of_bytes_is_refused(tmp_path):
     bytes_table(tmp_path / "t.parquet")
     with pytest.raises(MmfeatError, match="--key-column must hold texts or numbers; got 'raw'"):
         source_of(tmp_path / "t.parquet", key="raw")
 
 
-def test_lines_that_cannot_be_parsed_are_records_with_a_reason(tmp_path):
+def test_malformed_rows_are_records_with_a_reason(tmp_path):
     (tmp_path / "t.csv").write_text("file_name,text\na.png,x\nb.png\nc.png,y,z\n\nd.png,w\n")
     reasons = [record.problems for record in source_of(tmp_path / "t.csv").records()]
     assert [problems.get("", ("",))[0] for problems in reasons] == [
@@ -297,7 +298,7 @@ def test_lines_that_cannot_be_parsed_are_records_with_a_reason(tmp_path):
     assert [bool(problems) for problems in reasons] == [False, True, True, True, True, False]
 
 
-def test_values_nested_too_deeply_cost_their_own_record_only(tmp_path):
+def test_deeply_nested_values_affect_their_record_only(tmp_path):
     deep = "[" * 700 + "]" * 700
     (tmp_path / "t.jsonl").write_text(f'{{"text": "a", "x": {deep}}}\n{{"text": "b"}}\n')
     first, second = source_of(tmp_path / "t.jsonl").records()
@@ -310,14 +311,14 @@ def test_values_nested_too_deeply_cost_their_own_record_only(tmp_path):
     ['[{"text": "a"}, {"text": ', '[{"text": "a"}, {"text": NaN}]', '[{"text": "a"}, "b"]',
      '[{"text": "a"}, {"text": "\\ud8"}]'],
 )  # fmt: skip
-def test_where_an_array_breaks_off_a_record_says_so(tmp_path, content):
+def test_a_damaged_json_array_ends_with_a_malformed_row(tmp_path, content):
     (tmp_path / "t.json").write_text(content)
     first, second = source_of(tmp_path / "t.json").records()
     assert first.media == {"text": TextRef("a")}
     assert second.problems[""][0] == "malformed_row"
 
 
-def test_a_text_that_is_not_utf8_is_a_problem_of_that_record_alone(tmp_path):
+def test_a_text_that_is_not_utf8_affects_its_record_only(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"file_name,text,n\na.png,caf\xe9,1\nb\xe9.png,ok,\xe9\n")
     first, second = source_of(tmp_path / "t.csv").records()
     assert first.problems["text"][0] == "undecodable"
@@ -327,14 +328,13 @@ def test_a_text_that_is_not_utf8_is_a_problem_of_that_record_alone(tmp_path):
     assert (second.key, second.metadata["n"]) == ("b_", "\\udce9")
 
 
-def test_names_of_columns_that_are_not_utf8_become_ones_that_a_table_can_have(tmp_path):
+def test_column_names_that_are_not_utf8_are_escaped(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"text,pr\xe9nom\na,b\n")
     source = source_of(tmp_path / "t.csv")
     assert next(source.records()).metadata == {"pr\\udce9nom": "b"}
-    assert source.columns == ["text", "pr\\udce9nom"]
 
 
-def test_a_cell_that_should_be_a_string_and_is_not_says_what_it_is(tmp_path):
+def test_a_cell_of_another_type_is_a_problem(tmp_path):
     write_json_lines(tmp_path / "t.jsonl", [{"text": "a", "image": "x.png"}, {"text": 5}])
     _, second = source_of(tmp_path / "t.jsonl").records()
     assert second.problems["text"] == ("undecodable", "column 'text' holds int, not a string")
@@ -348,14 +348,14 @@ def test_an_empty_file_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv.gz", "t.csv.zst", "t.jsonl.gz"])
-def test_what_is_no_table_is_refused(tmp_path, name):
+def test_files_with_a_wrong_suffix_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"text,n\nnot what its name says\n")
     with pytest.raises(MmfeatError, match=r"cannot be read as a table|breaks off"):
         source_of(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.jsonl.gz", "t.csv.zst"])
-def test_a_compressed_table_that_is_cut_is_no_shorter_table(tmp_path, name):
+def test_a_truncated_compressed_table_is_refused(tmp_path, name):
     numbers = [{"text": str(random.Random(i).random())} for i in range(5000)]
     WRITERS[name](tmp_path / name, numbers)
     content = (tmp_path / name).read_bytes()
@@ -369,7 +369,7 @@ def test_a_compressed_table_that_is_cut_is_no_shorter_table(tmp_path, name):
 def test_all_frames_of_a_compressed_file_are_read(tmp_path_factory, frames):
     path = tmp_path_factory.mktemp("zst") / "a.zst"
     path.write_bytes(b"".join(map(zstandard.compress, frames)))
-    with open_unpacked(str(path)) as file:
+    with open_decompressed(str(path)) as file:
         assert file.read() == b"".join(frames)
 
 
@@ -382,7 +382,7 @@ def test_a_parquet_table_with_damaged_pages_is_refused(tmp_path):
         list(source_of(tmp_path / "t.parquet").records())
 
 
-def test_a_path_that_is_no_table_says_which_forms_there_are(tmp_path):
+def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(MmfeatError, match=r"no such file: .*gone\.csv"):
         source_of(tmp_path / "gone.csv")
     (tmp_path / "t.xlsx").write_bytes(b"PK")
@@ -390,13 +390,13 @@ def test_a_path_that_is_no_table_says_which_forms_there_are(tmp_path):
         source_of(tmp_path / "t.xlsx")
 
 
-def test_columns_that_share_a_name_are_refused(tmp_path):
+def test_repeated_column_names_are_refused(tmp_path):
     (tmp_path / "t.csv").write_text("text,text\na,b\n")
-    with pytest.raises(MmfeatError, match="a name of its own; got 'text'"):
+    with pytest.raises(MmfeatError, match="must have different names; got 'text'"):
         source_of(tmp_path / "t.csv")
 
 
-def test_the_digest_changes_with_the_table_and_only_then(tmp_path):
+def test_the_digest_depends_on_the_content_only(tmp_path):
     write_csv(tmp_path / "a.csv", ROWS)
     write_csv(tmp_path / "b.csv", ROWS)
     write_csv(tmp_path / "c.csv", ROWS[:2])
@@ -407,7 +407,7 @@ def test_the_digest_changes_with_the_table_and_only_then(tmp_path):
     assert first != other
 
 
-def test_the_digest_of_a_table_of_media_sees_a_change_of_its_ends(tmp_path):
+def test_the_digest_of_a_media_table_covers_its_ends(tmp_path):
     bytes_table(tmp_path / "a.parquet")
     bytes_table(tmp_path / "b.parquet", 4)
     first, other = (source_of(tmp_path / f"{n}.parquet").describe()["sha256"] for n in "ab")

@@ -1,0 +1,117 @@
+"""Which column of a table holds which slot: named by the user, or found by conventional names."""
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from mmfeat.errors import MmfeatError
+from mmfeat.records.media_ref import FileRef
+from mmfeat.records.modalities import (
+    MODALITIES,
+    PATH_COLUMNS,
+    modality_of_extension,
+    modality_of_slot,
+)
+from mmfeat.sources.base import InputOptions
+from mmfeat.sources.table_formats import Row
+
+_NAMED_COLUMN = re.compile(r"([A-Za-z0-9_]+)=(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ColumnFinder:
+    """Finds the columns of media and texts.
+
+    Args:
+        path: the table, for error messages.
+        names: all column names.
+        options: the columns that the user named.
+        first_rows: returns the first rows of the table; read only if names are ambiguous.
+    """
+
+    path: str
+    names: Sequence[str]
+    options: InputOptions
+    first_rows: Callable[[], Iterator[Row]]
+
+    def find(self) -> dict[str, str]:
+        """Return slot → column, in the order of the modalities.
+
+        Raises:
+            MmfeatError: a named column does not exist, or no column is found.
+        """
+        columns = self._named_columns()
+        columns |= self._conventional_columns(columns)
+        if not columns:
+            raise self._column_error(
+                f"no column of images, audio or text found by its name in {self.path}; "
+                "name one with --image-column, --audio-column or --text-column",
+                None,
+            )
+        order = list(MODALITIES)
+        slots = sorted(columns, key=lambda slot: order.index(modality_of_slot(slot) or slot))
+        return {slot: columns[slot] for slot in slots}
+
+    def _named_columns(self) -> dict[str, str]:
+        columns: dict[str, str] = {}
+        for modality, arguments in self.options.columns.items():
+            for text in arguments:
+                match = _NAMED_COLUMN.fullmatch(text)
+                suffix, column = match.groups() if match and text not in self.names else ("", text)
+                if column not in self.names:
+                    rule = f"--{modality}-column must name a column of {self.path}"
+                    raise self._column_error(rule, column)
+                slot = f"{modality}.{suffix}" if suffix else modality
+                if slot in columns:
+                    raise MmfeatError(
+                        f"--{modality}-column is given twice for the same part",
+                        got=column,
+                        cure=f"Name the second part, as in --{modality}-column left={column}",
+                    )
+                columns[slot] = column
+        if self.options.key_column and self.options.key_column not in self.names:
+            rule = f"--key-column must name a column of {self.path}"
+            raise self._column_error(rule, self.options.key_column)
+        return columns
+
+    def _conventional_columns(self, named: dict[str, str]) -> dict[str, str]:
+        """Return columns for the modalities without a named one, by conventional names."""
+        by_lower_name = {name.casefold(): name for name in reversed(self.names)}
+        unnamed = [m for m in MODALITIES if not self.options.columns.get(m)]
+        columns: dict[str, str] = {}
+
+        def add_path_column(name: str, default: str | None) -> None:
+            column = by_lower_name.get(name)
+            if column is None or column in named.values():
+                return
+            modality = self._sniff_modality(column) or default
+            if modality in unnamed:
+                columns.setdefault(str(modality), column)
+
+        for name in PATH_COLUMNS[:2]:
+            add_path_column(name, "image")
+        for modality in unnamed:
+            for name in MODALITIES[modality].columns:
+                if name in by_lower_name:
+                    columns.setdefault(modality, by_lower_name[name])
+        for name in (*PATH_COLUMNS[2:], "url"):
+            has_image = "image" in named or (columns and name != "url")
+            add_path_column(name, None if has_image else "image")
+        return columns
+
+    def _sniff_modality(self, column: str) -> str | None:
+        """Return the modality of the first path in a column with a known extension."""
+        for row in self.first_rows():
+            value = row.get(column) if isinstance(row, dict) else None
+            if isinstance(value, str) and value:
+                extension = posixpath.splitext(FileRef(value).name)[1].removeprefix(".")
+                if modality := modality_of_extension(extension):
+                    return modality
+        return None
+
+    def _column_error(self, rule: str, got: str | None) -> MmfeatError:
+        close = get_close_matches(got or "", self.names, n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        return MmfeatError(rule, got=got, cure=f"{hint}Its columns are: {', '.join(self.names)}")

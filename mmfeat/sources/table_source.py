@@ -1,0 +1,224 @@
+"""Tables as input: CSV, TSV, JSON, JSON lines and Parquet, with columns of media or texts."""
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.records.keys import file_stem, safe_key
+from mmfeat.records.media_ref import Base64Ref, FileRef, MediaRef, ParquetCellRef, TextRef
+from mmfeat.records.metadata import to_json_value
+from mmfeat.records.modalities import MODALITIES, modality_of_slot
+from mmfeat.records.record import Record
+from mmfeat.sources.base import InputOptions, Source
+from mmfeat.sources.digests import file_ends_sha256, file_sha256
+from mmfeat.sources.paths import resolve_path
+from mmfeat.sources.table_columns import ColumnFinder
+from mmfeat.sources.table_formats import Row, UnreadBytes, read_column_names, read_rows
+
+_SNIFFED_ROWS = 1000
+"""Rows that are read to find out what a column contains."""
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]{40,}+={0,2}[\r\n]*")
+_BASE64_STARTS = (
+    "/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk0", "Qk1", "Qk2", "SUkq", "TU0AK",  # images
+    "ZkxhQw", "T2dnUw", "SUQz", "//s", "//u", "Rk9STQ",  # audio
+)  # fmt: skip
+"""First characters of base64 of an image or audio file. A path without a dot may look like base64,
+but hardly begins like one of these."""
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """One file of a table.
+
+    Attributes:
+        path: the file; its suffix gives the format, `.gz` and `.zst` are decompressed.
+        root: folder that relative paths in its rows start from.
+        metadata: metadata for all its rows; its own columns take precedence.
+    """
+
+    path: str
+    root: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TableSource(Source):
+    """Records from the rows of a table in one or many files.
+
+    Args:
+        files: the files of the table.
+        options: the columns that the user named; others are found by conventional names.
+    """
+
+    def __init__(self, files: Sequence[TableFile], options: InputOptions) -> None:
+        self._files, self._options = files, options
+        names: dict[str, None] = {}
+        for file in files:
+            names |= dict.fromkeys(read_column_names(file.path))
+        self._columns = ColumnFinder(files[0].path, list(names), options, self._first_rows).find()
+        self.slots = tuple(self._columns)
+        self._cells = [(slot, name, _is_inline(slot)) for slot, name in self._columns.items()]
+        self._media_columns = {name for _, name, inline in self._cells if not inline}
+        self._part_columns = {*self._columns.values()}
+        first = next((row for row in self._first_rows() if isinstance(row, dict)), {})
+        bytes_columns = {n for n, value in first.items() if isinstance(value, UnreadBytes)}
+        self._ignored_columns = sorted(bytes_columns - self._part_columns)
+        self.in_order = bool(bytes_columns & self._part_columns)
+        if options.key_column in bytes_columns:
+            raise MmfeatError("--key-column must hold texts or numbers", got=options.key_column)
+
+    def _first_rows(self) -> Iterator[Row]:
+        return islice(read_rows(self._files[0].path), _SNIFFED_ROWS)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the columns in use and a digest of the files."""
+        digest = file_ends_sha256 if self.in_order else file_sha256
+        digests = [digest(file.path) for file in self._files]
+        return {
+            "form": "table",
+            "columns": self._columns,
+            "key_column": self._options.key_column,
+            "allow_outside": self._options.allow_outside,
+            "files": len(digests),
+            "sha256": digests[0]
+            if len(digests) == 1
+            else hashlib.sha256("".join(digests).encode()).hexdigest(),
+        }
+
+    def notes(self) -> list[str]:
+        """Return which columns are used, and which columns of bytes are ignored."""
+        columns = ", ".join(f"{slot} = column {name!r}" for slot, name in self._columns.items())
+        notes = [columns + (f" of {len(self._files)} files" if len(self._files) > 1 else "")]
+        if self._ignored_columns:
+            notes.append(f"ignored columns of bytes: {', '.join(self._ignored_columns)}")
+        return notes
+
+    def records(self) -> Iterator[Record]:
+        """Yield one record per row. A row that cannot be parsed is a record with a problem."""
+        row = 0
+        for file in self._files:
+            for row_in_file, values in enumerate(read_rows(file.path)):
+                yield self._record(row, row_in_file, values, file)
+                row += 1
+
+    def _record(self, row: int, row_in_file: int, values: Row, file: TableFile) -> Record:
+        error = values
+        if not isinstance(values, str):
+            try:
+                return self._parse_row(row, row_in_file, values, file)
+            except RecursionError:
+                error = "nested too deeply"
+        detail = f"{posixpath.basename(file.path)}: {error}"
+        return Record(row, "", problems={"": ("malformed_row", detail)})
+
+    def _parse_row(
+        self, row: int, row_in_file: int, values: Mapping[str, Any], file: TableFile
+    ) -> Record:
+        media: dict[str, MediaRef] = {}
+        problems: dict[str, tuple[str, str]] = {}
+        for slot, column, inline in self._cells:
+            value = values.get(column)
+            if value is None or value == "":
+                continue
+            try:
+                ref = (
+                    _text_ref(value, column)
+                    if inline
+                    else self._media_ref(value, file, row_in_file, column)
+                )
+            except RecordError as error:
+                problems[slot] = (error.reason, error.detail)
+            else:
+                if ref is not None:
+                    media[slot] = ref
+        metadata = dict(file.metadata)
+        for name, value in values.items():
+            column = name if name.isascii() else to_json_value(name)
+            if name not in self._part_columns:
+                if not isinstance(value, UnreadBytes):
+                    metadata[column] = to_json_value(value)
+            elif (path := self._path_of(name, value)) is not None:
+                metadata[column] = path
+        return Record(row, self._key(values, media), media, metadata, problems)
+
+    def _path_of(self, column: str, value: Any) -> Any:
+        """Return the path in a media cell, which is kept as metadata; None for any content."""
+        if column not in self._media_columns:
+            return None
+        if isinstance(value, UnreadBytes):
+            return value.path
+        if isinstance(value, dict):
+            return to_json_value(value.get("path"))
+        is_content = isinstance(value, str) and (value.startswith("data:") or _is_base64(value))
+        return None if is_content else to_json_value(value)
+
+    def _media_ref(
+        self, value: Any, file: TableFile, row_in_file: int, column: str
+    ) -> MediaRef | None:
+        if isinstance(value, UnreadBytes):
+            return self._cell_ref(value.path or "", file, row_in_file, column)
+        if isinstance(value, dict):
+            if isinstance(value.get("bytes"), str):
+                return Base64Ref(value["bytes"], str(value.get("path") or ""))
+            value = value.get("path")
+            if value is None:
+                return None
+        _require_string(value, column)
+        if value.startswith("data:"):
+            header, _, content = value.partition(",")
+            if not header.endswith(";base64"):
+                raise RecordError("undecodable", f"column {column!r}: a data URL without base64")
+            return Base64Ref(content)
+        if _is_base64(value):
+            return Base64Ref(value)
+        path = resolve_path(file.root, value, allow_outside=self._options.allow_outside)
+        return FileRef(path)
+
+    def _cell_ref(
+        self, path: str, file: TableFile, row_in_file: int, column: str
+    ) -> ParquetCellRef:
+        """Refer to a cell of bytes. If the bytes are null, `path` is read unless it is outside."""
+        complete_path = ""
+        if path:
+            with suppress(RecordError):
+                complete_path = resolve_path(
+                    file.root, path, allow_outside=self._options.allow_outside
+                )
+        return ParquetCellRef(file.path, row_in_file, column, path, complete_path)
+
+    def _key(self, row: Mapping[str, Any], media: Mapping[str, MediaRef]) -> str:
+        if self._options.key_column:
+            value = row.get(self._options.key_column)
+            return "" if value is None else safe_key(str(value))
+        name = next((ref.name for ref in media.values() if ref.name), "")
+        return safe_key(file_stem(name))
+
+
+def _is_inline(slot: str) -> bool:
+    return MODALITIES[modality_of_slot(slot) or slot].inline
+
+
+def _is_base64(value: str) -> bool:
+    return value.startswith(_BASE64_STARTS) and bool(_BASE64.fullmatch(value))
+
+
+def _text_ref(value: Any, column: str) -> TextRef:
+    _require_string(value, column)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise RecordError("undecodable", f"column {column!r} is not UTF-8") from None
+    return TextRef(value)
+
+
+def _require_string(value: Any, column: str) -> None:
+    if not isinstance(value, str):
+        detail = f"column {column!r} holds {type(value).__name__}, not a string"
+        raise RecordError("undecodable", detail)
