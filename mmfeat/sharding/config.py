@@ -1,4 +1,4 @@
-"""The options of `mmfeat shard`: their fields are the flags."""
+"""The options of `mmfeat shard`. Every field is a flag."""
 
 import re
 from dataclasses import dataclass
@@ -6,97 +6,99 @@ from typing import Any, Literal
 
 from mmfeat.config.flags import InputPath, OutputPath, RepeatedFlag, split_commas
 from mmfeat.errors import MmfeatError
-from mmfeat.media.fetch import Connection, ContentReader
-from mmfeat.media.resize import PictureFormat, Reencoding, ResizeMode
+from mmfeat.media.resize import ImageFormat, ImageResizer, ResizeMode
 from mmfeat.records.modalities import MODALITIES
-from mmfeat.sharding.plan import Layout
-from mmfeat.sharding.sample_reader import PartReader, Validation
-from mmfeat.sharding.selection import Selection
-from mmfeat.sources import InputOptions
+from mmfeat.sources.base import InputOptions
+
+Validation = Literal["none", "header", "decode"]
 
 _SHARD_NAME = re.compile(r"[A-Za-z0-9_-]*%0[1-9]d[A-Za-z0-9_-]*")
 
 
 @dataclass
 class ShardConfig:
-    """Turn raw records into shards: WebDataset tars, with a table that accounts for each record.
+    """Turn raw records into shards: WebDataset tars, each with a table of its records.
 
     INPUT is a table (.csv, .tsv, .json, .jsonl, .parquet, also .gz and .zst) with columns of
-    pictures, sounds or texts; a folder of them; or WebDataset tars to shard anew. Globs and braces
-    name many files: 'part-{000..127}.parquet'. Flags not listed here go to Apache Beam, for
+    images, audio or texts; a folder of such files; or WebDataset tars to shard again. Globs and
+    braces name several files: 'part-{000..127}.parquet'. Unknown flags go to Apache Beam, for
     example --runner=DataflowRunner.
     """
 
     input: InputPath
-    """Table, folder or tars of the raw records."""
+    """Table, folder or tars of raw records."""
     output: OutputPath
-    """Directory of the shards."""
+    """Directory to write the shards to."""
     samples_per_shard: int = 1000
-    """Records in one shard."""
+    """Maximum number of records in a shard."""
     max_shard_bytes: int | None = None
-    """Most bytes in one shard, as far as sizes are known before; needs a look at every file."""
+    """Maximum number of bytes in a shard, as far as sizes are known; looks up every file size."""
     shard_name: str = "%05d"
-    """Pattern of the shards' names."""
+    """Pattern of the shard names."""
     shuffle: Literal["auto", "hash", "none"] = "auto"
-    """Order of the records: by a hash of their key, so that any part of the store is a fair draw,
-    or as they come. auto is hash, and none where a Parquet table holds the media themselves."""
+    """Order of the records: hash sorts by a hash of the key, so every shard is a random sample;
+    none keeps the input order. auto is hash, or none if a Parquet table contains the media."""
     image_column: RepeatedFlag = ()
-    """Column of pictures: paths, URLs, bytes or base64; found by its name when not given
-    (file_name, image, …). NAME=COLUMN makes it a further picture, KEY.NAME.jpg."""
+    """Column of images: paths, URLs, bytes or base64. By default found by its name (file_name,
+    image, …). NAME=COLUMN adds another image per record, KEY.NAME.jpg."""
     audio_column: RepeatedFlag = ()
-    """Column of sounds, likewise."""
+    """Column of audio, as for images."""
     text_column: RepeatedFlag = ()
-    """Column of texts; found by its name when not given (text, caption, description, …)."""
+    """Column of texts. By default found by its name (text, caption, description, …)."""
     key_column: str = ""
-    """Column of keys; else the stem of the picture's file name is the key."""
+    """Column of keys; empty = the stem of the file name is the key."""
     duplicate_keys: Literal["auto", "refuse", "suffix"] = "auto"
-    """Records that share a key: refuse the input, or tell them apart by a suffix `~ROW`. auto
-    refuses with --key-column and suffixes otherwise."""
+    """If records share a key: refuse the input, or add a suffix `~ROW`. auto refuses with
+    --key-column and adds suffixes without it."""
     allow_outside: bool = False
-    """Let relative paths leave the folder of their table."""
+    """Allow relative paths to leave the folder of their table."""
     folder_labels: bool = True
-    """Take label and split from the folders that files lie in."""
+    """Take label and split of a file from the folders it is in."""
     where: str = ""
-    """Condition on the metadata that records must meet, as in 'width >= 256 and label == "cat"'."""
+    """Keep only records whose metadata meet a condition, for example
+    'width >= 256 and label == "cat"'."""
     keys: str = ""
-    """File of the keys that are wanted: one a line, a table, or DataComp's .npy of uids."""
+    """Keep only records whose keys are in this file: one per line, a table, or DataComp's .npy of
+    uids."""
     keys_column: str = ""
-    """Metadata column to look the --keys up in; empty = the key itself."""
+    """Metadata column to look up in --keys; empty = the key."""
     require: str = ""
-    """Modalities every sample must have, as in image,text; records without them are rejected."""
+    """Modalities that every sample must have, for example image,text; other records are
+    rejected."""
     validate: Validation = "header"
-    """How far pictures and sounds are checked: not at all, can be opened, or decode whole."""
+    """Check of images and audio: none, header (can be opened) or decode (decodes to its end)."""
     resize: int = 0
-    """Pixels that pictures are resized to; 0 = not. The words are img2dataset's."""
+    """Size of resized images in pixels; 0 = do not resize. Options and modes are img2dataset's."""
     resize_mode: ResizeMode = "no"
-    """border (fit and fill with white), keep_ratio (shorter side), keep_ratio_largest (longer
+    """border (fit and pad with white), keep_ratio (shorter side), keep_ratio_largest (longer
     side), or center_crop."""
     resize_only_if_bigger: bool = False
-    """Leave pictures alone that are not bigger than --resize."""
-    encode: PictureFormat = ""
-    """Format to write pictures in: jpg, png or webp; empty = as they are."""
+    """Resize only images that are larger than --resize."""
+    encode: ImageFormat = ""
+    """Format to write images in: jpg, png or webp; empty = keep the format."""
     encode_quality: int = 95
     """Quality of jpg and webp."""
     dedup: Literal["none", "exact"] = "none"
-    """exact drops media that another record has byte for byte; every file is then read twice."""
+    """exact drops media that are byte for byte equal to those of an earlier record. Every file is
+    then read twice."""
     max_reject_rate: float | None = None
-    """Part of the records, 0 to 1, that may be rejected; when more are, the run stops."""
+    """Stop the run if more than this fraction of the records (0 to 1) is rejected."""
     retry_failed: bool = False
-    """Try the failed records of a finished store again; what works now goes into further shards."""
+    """Retry the failed records of a finished store. Records that now work go into new shards."""
     dry_run: bool = False
-    """Print what would be made, and write nothing."""
+    """Show what would be written, and write nothing."""
     max_file_bytes: int = 256 << 20
-    """A larger file is not read; its record says too_large."""
+    """Maximum size of a file; records with a larger one get the reason too_large."""
     http_timeout: float = 30.0
-    """Seconds to wait for a web server, and for its next bytes."""
+    """Seconds to wait for an answer of a web server, and for its next bytes."""
     http_retries: int = 3
-    """Further tries where a web server is busy or breaks off."""
+    """Retries if a web server is busy or closes the connection."""
     http_per_host: int = 16
-    """Connections to one web server at a time."""
+    """Maximum number of connections to one web server."""
     processes: int = 0
-    """Processes that make shards side by side on this machine; 0 = one a core where that pays."""
+    """Processes that make shards in parallel on this machine; 0 = one per core for large inputs."""
     threads: int = 0
-    """Threads a process reads and checks files with; 0 chooses by where the files are."""
+    """Threads per process that read and check files; 0 = many for remote files, one for local."""
 
     def __post_init__(self) -> None:
         for name in ("samples_per_shard", "max_shard_bytes", "max_file_bytes", "http_per_host"):
@@ -111,7 +113,7 @@ class ShardConfig:
         if self.http_retries < 0:
             raise MmfeatError("--http-retries must not be negative", got=self.http_retries)
         if self.max_reject_rate is not None and not 0 <= self.max_reject_rate <= 1:
-            raise MmfeatError("--max-reject-rate must lie in [0, 1]", got=self.max_reject_rate)
+            raise MmfeatError("--max-reject-rate must be in [0, 1]", got=self.max_reject_rate)
         if not _SHARD_NAME.fullmatch(self.shard_name):
             raise MmfeatError(
                 "--shard-name must be letters, digits, - and _ around one number such as %05d",
@@ -123,24 +125,26 @@ class ShardConfig:
                 f"--require must name modalities out of {', '.join(MODALITIES)}", got=unknown[0]
             )
         if self.dry_run and self.retry_failed:
-            raise MmfeatError("--dry-run tells of a whole run; it cannot go with --retry-failed")
-        _ = self.reencoding, self.selection  # they refuse what does not fit
+            raise MmfeatError("--dry-run shows a whole run and does not work with --retry-failed")
+        if self.keys_column and not self.keys:
+            raise MmfeatError("--keys-column needs --keys", got=self.keys_column)
+        _ = self.image_resizer  # checks its values
 
     @property
     def required(self) -> list[str]:
-        """Modalities every sample must have."""
+        """Modalities that every sample must have."""
         return sorted(split_commas(self.require))
 
     @property
-    def refuses_duplicates(self) -> bool:
-        """Whether records that share a key end the run."""
-        choice = self.duplicate_keys
-        return choice == "refuse" or (choice == "auto" and bool(self.key_column))
+    def refuse_duplicate_keys(self) -> bool:
+        """Whether records that share a key are an error."""
+        automatic = self.duplicate_keys == "auto" and bool(self.key_column)
+        return automatic or self.duplicate_keys == "refuse"
 
     @property
-    def reencoding(self) -> Reencoding:
-        """What happens to pictures."""
-        return Reencoding(
+    def image_resizer(self) -> ImageResizer:
+        """How images are resized and encoded."""
+        return ImageResizer(
             self.resize,
             self.resize_mode,
             self.encode,
@@ -149,13 +153,8 @@ class ShardConfig:
         )
 
     @property
-    def selection(self) -> Selection:
-        """Which records are wanted."""
-        return Selection(self.where, self.keys, self.keys_column)
-
-    @property
     def input_options(self) -> InputOptions:
-        """How the input is to be understood."""
+        """How the input is read."""
         return InputOptions(
             columns={
                 "image": self.image_column,
@@ -167,33 +166,26 @@ class ShardConfig:
             folder_labels=self.folder_labels,
         )
 
-    def contents(self, *, processes: int = 1) -> ContentReader:
-        """Reads the bytes of parts; the connections to a host are shared out over processes."""
-        per_host = max(1, self.http_per_host // processes)
-        connection = Connection(self.http_timeout, self.http_retries, per_host)
-        return ContentReader(self.max_file_bytes, connection)
+    def fingerprint(self, source: dict[str, Any], keys_sha256: str, shuffle: str) -> dict[str, Any]:
+        """Return all that determines the bytes of the store.
 
-    def layout(self, *, in_order: bool) -> Layout:
-        """How records become shards; `in_order` where the input is best read as it stands."""
-        auto: Literal["hash", "none"] = "none" if in_order else "hash"
-        shuffle = auto if self.shuffle == "auto" else self.shuffle
-        return Layout(self.samples_per_shard, self.max_shard_bytes, shuffle, self.shard_name)
-
-    def reader(self, slots: tuple[str, ...], *, processes: int) -> PartReader:
-        """Turns records into samples, in one of several processes."""
-        contents = self.contents(processes=processes)
-        return PartReader(slots, contents, self.validate, self.reencoding)
-
-    def settings(self, source: dict[str, Any], shuffle: str) -> dict[str, Any]:
-        """All that determines the bytes of the store."""
+        Args:
+            source: description of the input.
+            keys_sha256: digest of the file of --keys; empty without it.
+            shuffle: resolved order of the records.
+        """
         return {
             "source": source,
-            "selection": self.selection.describe(),
+            "selection": {
+                "where": self.where,
+                "keys_sha256": keys_sha256,
+                "keys_column": self.keys_column,
+            },
             "samples_per_shard": self.samples_per_shard,
             "max_shard_bytes": self.max_shard_bytes,
             "shard_name": self.shard_name,
             "shuffle": shuffle,
-            "duplicate_keys": "refuse" if self.refuses_duplicates else "suffix",
+            "duplicate_keys": "refuse" if self.refuse_duplicate_keys else "suffix",
             "require": self.required,
             "validate": self.validate,
             "resize": {

@@ -1,91 +1,104 @@
-"""Exact duplicates: media that an earlier record of the store has byte for byte.
+"""Exact duplicates: media that are byte for byte equal to those of an earlier record.
 
-    plan → digest of every medium → sorted by digest → marks, sorted by record → plan with marks
+    plan → digest of all media → sort by digest → duplicates → sort by shard → plan with problems
 
-Who comes first is a matter of the input's order alone, so the same input always keeps the same
-record. Digests and names cross the sorts, bytes do not.
+The first record of the input keeps its media, so the same input always gives the same store. Only
+digests and names are sorted.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 
 from mmfeat.errors import RecordError
-from mmfeat.media.fetch import ContentReader
-from mmfeat.media.parquet_media import with_contents
+from mmfeat.media.fetch import MediaFetcher
+from mmfeat.media.parquet_media import resolve_parquet_media
 from mmfeat.records.modalities import modality_of_slot
 from mmfeat.records.record import Record
-from mmfeat.sharding.external_sort import RUN_BYTES, external_sort
+from mmfeat.sharding.shard_plan import add_problems, planned_shards, read_planned_records
+from mmfeat.system.external_sort import RUN_BYTES, external_sort
 from mmfeat.system.threads import ordered_map
 
-Mark = tuple[str, str]
-"""Slot, and what to say of it."""
+Problems = dict[str, dict[str, tuple[str, str]]]
+"""Key → slot → reason and detail."""
+
+
+def mark_duplicates(folder: str, fetcher: MediaFetcher, *, threads: int) -> None:
+    """Add the problem `duplicate` to all planned records with duplicate media."""
+    shards = ((name, read_planned_records(folder, name)) for name in planned_shards(folder))
+    for shard, problems in find_duplicates(shards, fetcher, threads=threads):
+        add_problems(folder, shard, problems)
 
 
 def find_duplicates(
     shards: Iterable[tuple[str, list[Record]]],
-    contents: ContentReader,
+    fetcher: MediaFetcher,
     *,
     threads: int,
     run_bytes: int = RUN_BYTES,
-) -> Iterator[tuple[str, dict[str, list[Mark]]]]:
-    """Per shard with duplicates, in the order of their names: key → marks.
+) -> Iterator[tuple[str, Problems]]:
+    """Yield each shard with duplicates and their problems, in the order of names.
 
     Args:
         shards: name and records of each shard.
-        contents: reads the media.
+        fetcher: fetches the media.
         threads: threads that read and hash.
         run_bytes: bytes sorted in memory at a time.
     """
-    lines = external_sort(_digests(shards, contents, threads), run_bytes)
-    marks = external_sort(_marks(lines), run_bytes)
-    for shard, group in groupby(map(json.loads, marks), key=lambda mark: mark[0]):
-        by_key: dict[str, list[Mark]] = {}
+    digests = external_sort(_digest_lines(shards, fetcher, threads), run_bytes)
+    duplicates = external_sort(_duplicate_lines(digests), run_bytes)
+    for shard, group in groupby(map(json.loads, duplicates), key=lambda duplicate: duplicate[0]):
+        problems: Problems = {}
         for _, key, slot, detail in group:
-            by_key.setdefault(key, []).append((slot, detail))
-        yield shard, by_key
+            problems.setdefault(key, {})[slot] = ("duplicate", detail)
+        yield shard, problems
 
 
-def _digests(
-    shards: Iterable[tuple[str, list[Record]]], contents: ContentReader, threads: int
+def _digest_lines(
+    shards: Iterable[tuple[str, list[Record]]], fetcher: MediaFetcher, threads: int
 ) -> Iterator[bytes]:
-    """A line for each medium that can be read: digest, slot, row; sorted, the first stays.
+    """Yield a line per medium: digest, slot, row, and a tab before shard, key and slot.
 
-    The slot goes as JSON: one out of a stranger's tar may hold anything.
+    The slot is JSON: a slot from a foreign tar may contain any character.
     """
-    read: Callable[[Record], list[tuple[str, str]]] = _Digests(contents)
+    hash_media = partial(_hash_media, fetcher)
     for shard, records in shards:
-        found = ordered_map(read, with_contents(records), threads=threads)
-        for record, digests in zip(records, found, strict=True):
-            for slot, digest in digests:
-                rest = json.dumps([shard, record.key, slot])
-                yield f"{digest} {json.dumps(slot)} {record.row:012d}\t{rest}\n".encode()
+        resolved = resolve_parquet_media(records)
+        results = ordered_map(hash_media, resolved, threads=threads)
+        for record, digests in zip(records, results, strict=True):
+            for slot, digest in digests.items():
+                place = json.dumps([shard, record.key, slot])
+                yield f"{digest} {json.dumps(slot)} {record.row:012d}\t{place}\n".encode()
 
 
-class _Digests:
-    def __init__(self, contents: ContentReader) -> None:
-        self._contents = contents
-
-    def __call__(self, record: Record) -> list[tuple[str, str]]:
-        digests = []
-        for slot, part in record.media.items():
-            if modality_of_slot(slot) in ("image", "audio") and slot not in record.problems:
-                try:
-                    content = self._contents.read(part)
-                except RecordError:
-                    continue  # sharding meets it again, and says so
-                digests.append((slot, hashlib.sha256(content).hexdigest()))
-        return digests
+def _hash_media(fetcher: MediaFetcher, record: Record) -> dict[str, str]:
+    """Return slot → sha256 for the images and audio of a record."""
+    digests = {}
+    for slot, ref in record.media.items():
+        if modality_of_slot(slot) in ("image", "audio") and slot not in record.problems:
+            try:
+                digests[slot] = hashlib.sha256(fetcher.fetch(ref)).hexdigest()
+            except RecordError:
+                continue  # sharding reads it again and records the problem
+    return digests
 
 
-def _marks(lines: Iterable[bytes]) -> Iterator[bytes]:
-    for _, group in groupby(
-        lines, key=lambda line: line[: line.rindex(b" ", 0, line.index(b"\t"))]
-    ):
-        same = iter(group)
-        first = json.loads(next(same).split(b"\t", 1)[1])
-        for line in same:
-            shard, key, slot = json.loads(line.split(b"\t", 1)[1])
-            detail = f"the same bytes as the {slot} of {first[1]}"
+def _duplicate_lines(digests: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield a line per duplicate: shard, key, slot and detail."""
+    for _, group in groupby(digests, key=_digest_and_slot):
+        places = map(_parse_place, group)
+        _, first_key, first_slot = next(places)
+        for shard, key, slot in places:
+            detail = f"the same bytes as the {first_slot} of {first_key}"
             yield json.dumps([shard, key, slot, detail]).encode() + b"\n"
+
+
+def _digest_and_slot(line: bytes) -> bytes:
+    return line[: line.rindex(b" ", 0, line.index(b"\t"))]
+
+
+def _parse_place(line: bytes) -> list[str]:
+    place: list[str] = json.loads(line.split(b"\t", 1)[1])
+    return place

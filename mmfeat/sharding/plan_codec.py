@@ -1,15 +1,17 @@
-"""Records as lines that an external sort can order.
+"""Records as lines that an external sort can order, and as lines of a plan.
 
-    ORDER KEY⇥ROW⇥BYTES⇥LACKS⇥PARTS,METADATA,PROBLEMS
+    HASH KEY⇥ROW⇥BYTES⇥MISSING⇥MEDIA,METADATA,PROBLEMS    a line to sort
+    [ROW,KEY,MEDIA,METADATA,PROBLEMS]                      a line of a plan
 
-All ASCII. ORDER is a hash of the key, KEY is JSON; a `?` after BYTES says that some are not known.
-Sorting lines sorts records by the hash of their key.
+All ASCII. HASH is the hash of the key, so sorted lines are in the order of a hash store. KEY is
+JSON. MISSING are the expected slots without media. A `?` after BYTES marks a lower bound.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, groupby
 
+from mmfeat.errors import MmfeatError
 from mmfeat.records.keys import key_hash, unique_key
 from mmfeat.records.media_ref import known_size, ref_from_json, ref_to_json
 from mmfeat.records.metadata import common_kind, value_kind
@@ -17,137 +19,147 @@ from mmfeat.records.record import Record, Sample
 
 Line = bytes
 
-_OF_A_MEMBER = 1024
-"""Bytes a member of a tar costs beside its content, header and padding, in the size of a shard."""
+_MEMBER_OVERHEAD = 1024
+"""Bytes of a tar member besides its content: header and padding."""
 
-_json = json.JSONEncoder(separators=(",", ":")).encode
-_quoted = json.encoder.encode_basestring_ascii
-
-
-def prefix_of(key: str) -> bytes:
-    """What a line begins with: equal for equal keys and for no others."""
-    return f"{key_hash(key)} {_quoted(key)}".encode()
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+_quote = json.encoder.encode_basestring_ascii
 
 
-def line_of(record: Record, slots: tuple[str, ...], kinds: dict[str, str | None]) -> Line:
-    """A record as a line.
+def sort_prefix(key: str) -> bytes:
+    """Return the start of a line: equal for equal keys only."""
+    return f"{key_hash(key)} {_quote(key)}".encode()
+
+
+class LineEncoder:
+    """Encodes records as lines to sort.
 
     Args:
-        record: the record.
-        slots: what every record is expected to have.
-        kinds: metadata column → kind of the values so far; widened to hold the record's.
+        slots: slots that every record is expected to have.
+
+    Attributes:
+        kinds: metadata column → kind of its values so far.
     """
-    for name, value in record.metadata.items():
-        kind = value_kind(value)
-        if name not in kinds or kinds[name] != kind:
-            kinds[name] = common_kind(kinds.get(name), kind)
-    total, known = 0, True
-    for part in record.media.values():
-        size = known_size(part)
-        total += _OF_A_MEMBER + (size or 0)
-        known = known and size is not None
-    lacks = ", ".join([slot for slot in slots if slot not in record.media])
-    return (
-        f"{key_hash(record.key)} {_quoted(record.key)}\t{record.row:012d}\t"
-        f"{total}{'' if known else '?'}\t{_quoted(lacks)}\t{_payload(record)}\n"
-    ).encode()
+
+    def __init__(self, slots: Iterable[str]) -> None:
+        self._slots = tuple(slots)
+        self.kinds: dict[str, str | None] = {}
+
+    def encode(self, record: Record) -> Line:
+        """Return the line of a record and widen the kinds of its metadata columns."""
+        for name, value in record.metadata.items():
+            kind = value_kind(value)
+            if name not in self.kinds or self.kinds[name] != kind:
+                self.kinds[name] = common_kind(self.kinds.get(name), kind)
+        total, all_known = 0, True
+        for ref in record.media.values():
+            size = known_size(ref)
+            total += _MEMBER_OVERHEAD + (size or 0)
+            all_known = all_known and size is not None
+        missing = ", ".join([slot for slot in self._slots if slot not in record.media])
+        return (
+            f"{key_hash(record.key)} {_quote(record.key)}\t{record.row:012d}\t"
+            f"{total}{'' if all_known else '?'}\t{_quote(missing)}\t{_dump_content(record)}\n"
+        ).encode()
 
 
 def by_row(line: Line) -> Line:
-    """The same line, to be sorted by its row."""
-    key, row, rest = line.split(b"\t", 2)
-    return b"%s %s\t%s\t%s" % (row, key.split(b" ", 1)[1], row, rest)
+    """Return the line with its row instead of the hash, to restore the input order by sorting."""
+    prefix, row, rest = line.split(b"\t", 2)
+    return b"%s %s\t%s\t%s" % (row, prefix.split(b" ", 1)[1], row, rest)
 
 
-def renamed(line: Line, key: str) -> Line:
-    """The line of the same record under another key, in that key's place."""
-    return prefix_of(key) + line[line.index(b"\t") :]
+def replace_key(line: Line, key: str) -> Line:
+    """Return the line with another key and its hash."""
+    return sort_prefix(key) + line[line.index(b"\t") :]
 
 
-def bytes_of(line: Line) -> int:
-    """Known bytes of the record."""
+def known_bytes(line: Line) -> int:
+    """Return the known bytes of the record in a shard."""
     return int(line.split(b"\t", 3)[2].rstrip(b"?"))
 
 
-def with_unique_keys(
-    lines: Iterable[Line],
-    same_key: Callable[[Record, Record], None] | None,
-    tildes: Callable[[], int],
+def all_sizes_known(line: Line) -> bool:
+    """Return whether the sizes of all media of the record are known."""
+    return not line.split(b"\t", 3)[2].endswith(b"?")
+
+
+def make_keys_unique(
+    lines: Iterable[Line], suffix_tildes: Callable[[], int], *, refuse_duplicates: bool
 ) -> Iterator[Line]:
-    """Sorted lines; records that share a key, or have none, get keys that no other has.
+    """Add a suffix to the keys of records that share one, or have none.
 
     Args:
-        lines: sorted.
-        same_key: called with two records that share a key, to refuse.
-        tildes: the most that end the key of any record, see `records.keys`; known once a line was
-            drawn, since sorting has seen all by then.
+        lines: sorted lines.
+        suffix_tildes: returns the `tildes` of `mmfeat.records.keys.unique_key`. Called after the
+            first line is drawn: the sort has then seen all records.
+        refuse_duplicates: whether records that share a key are an error.
+
+    Raises:
+        MmfeatError: two records share a key.
     """
     for prefix, group in groupby(lines, key=lambda line: line[: line.index(b"\t")]):
         sharing = iter(group)
         first, second = next(sharing), next(sharing, None)
-        empty = prefix.endswith(b' ""')
-        if second is None and not empty:
+        has_key = not prefix.endswith(b' ""')
+        if has_key and second is None:
             yield first
             continue
-        if second and not empty and same_key:
-            same_key(_record_of(first), _record_of(second))
+        if has_key and second and refuse_duplicates:
+            _refuse_shared_key(first, second)
         for line in chain([first], [second] if second else [], sharing):
-            yield _made_unique(line, tildes())
+            prefix, row, rest = line.split(b"\t", 2)
+            hash_, key = prefix.split(b" ", 1)
+            unique = _quote(unique_key(json.loads(key), int(row), suffix_tildes())).encode()
+            # The old hash stays: the record keeps its place in the order.
+            yield b"%s %s\t%s\t%s" % (hash_, unique, row, rest)
 
 
-def _made_unique(line: Line, tildes: int) -> Line:
-    """The line under a key that no other record has; its place in the order stays."""
-    prefix, row, rest = line.split(b"\t", 2)
-    order, key = prefix.split(b" ", 1)
-    unique = _quoted(unique_key(json.loads(key), int(row), tildes)).encode()
-    return b"%s %s\t%s\t%s" % (order, unique, row, rest)
+def _refuse_shared_key(*lines: Line) -> None:
+    first, second = (load_record(to_plan_line(line)[0]) for line in lines)
+    raise MmfeatError(
+        f"keys must be unique: rows {first.row} and {second.row} of the input (counted from 0) "
+        "share one",
+        got=first.key,
+        cure="Name another --key-column, or add suffixes with --duplicate-keys suffix",
+    )
 
 
-def planned(line: Line) -> tuple[bytes, bytes, bool]:
-    """What a plan holds of a line.
+def to_plan_line(line: Line) -> tuple[bytes, bytes, bool]:
+    """Convert a sorted line to a line of a plan.
 
     Returns:
-        The record, as `load` reads it; the slots it lacks, as JSON; whether nothing is known to be
-        wrong with it.
+        The line of the plan; the missing slots, as JSON; whether the record has problems.
     """
-    prefix, row, _, lacks, payload = line.split(b"\t", 4)
-    record = b"[%d,%s,%s]\n" % (int(row), prefix.split(b" ", 1)[1], payload[:-1])
-    return record, lacks, payload.endswith(b",{}\n")
+    prefix, row, _, missing, content = line.split(b"\t", 4)
+    plan_line = b"[%d,%s,%s]\n" % (int(row), prefix.split(b" ", 1)[1], content[:-1])
+    return plan_line, missing, not content.endswith(b",{}\n")
 
 
-def is_sized(line: Line) -> bool:
-    """Whether all bytes of the record are known."""
-    return not line.split(b"\t", 3)[2].endswith(b"?")
+def dump_record(record: Record) -> bytes:
+    """Encode a record as a line of a plan."""
+    return f"[{record.row},{_quote(record.key)},{_dump_content(record)}]\n".encode()
 
 
-def reason_of(record: bytes) -> str:
-    """What is known to be wrong with a record of a plan."""
-    loaded = load(record)
-    return Sample(loaded, problems=dict(loaded.problems)).reason or ""
-
-
-def dump(record: Record) -> bytes:
-    """A record as a plan holds it."""
-    return f"[{record.row},{_quoted(record.key)},{_payload(record)}]\n".encode()
-
-
-def load(line: bytes) -> Record:
-    """A record of a plan."""
-    row, key, parts, metadata, problems = json.loads(line)
+def load_record(plan_line: bytes) -> Record:
+    """Decode a line of a plan."""
+    row, key, media, metadata, problems = json.loads(plan_line)
     return Record(
         row,
         key,
-        {slot: ref_from_json(fields) for slot, fields in parts.items()},
+        {slot: ref_from_json(values) for slot, values in media.items()},
         metadata,
         {slot: (reason, detail) for slot, (reason, detail) in problems.items()},
     )
 
 
-def _payload(record: Record) -> str:
-    """Parts, metadata and problems as ASCII JSON; a name that is not UTF-8 survives as it is."""
-    parts = {slot: ref_to_json(part) for slot, part in record.media.items()}
-    return _json((parts, record.metadata, record.problems))[1:-1]
+def known_problems(plan_line: bytes) -> str:
+    """Return the problems of a record that are known before reading, as its `reason`."""
+    record = load_record(plan_line)
+    return Sample(record, problems=dict(record.problems)).reason or ""
 
 
-def _record_of(line: Line) -> Record:
-    return load(planned(line)[0])
+def _dump_content(record: Record) -> str:
+    """Return media, metadata and problems as ASCII JSON; names that are not UTF-8 survive."""
+    media = {slot: ref_to_json(ref) for slot, ref in record.media.items()}
+    return _to_json((media, record.metadata, record.problems))[1:-1]

@@ -1,120 +1,126 @@
-"""Which records of an input are planned, and under which key.
-
-A list of keys is joined with the records by two external sorts, so it may be as long as it likes.
-"""
+"""Select the records of an input: by a condition on their metadata and by a list of keys."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from mmfeat.records.keys import suffix_tildes
+from mmfeat.records.keys import safe_key, suffix_tildes
 from mmfeat.records.record import Record
-from mmfeat.sharding.external_sort import external_sort
-from mmfeat.sharding.plan_codec import Line, prefix_of, renamed
-from mmfeat.sharding.selection import Condition
-
-
-def _same(text: str) -> str:
-    return text
+from mmfeat.sharding.condition import Condition
+from mmfeat.sharding.key_file import read_keys
+from mmfeat.sharding.plan_codec import Line, replace_key, sort_prefix
+from mmfeat.system.external_sort import external_sort
 
 
 @dataclass(frozen=True)
-class Choice:
+class RecordFilter:
     """Which records are planned, and under which key.
 
     Attributes:
-        where: where given, records that do not meet it are left out.
-        keys: where given, records whose `key_of` is not among them are left out; the second of
-            each pair, where it is not empty, becomes the record's key.
-        key_of: see `keys`.
-        fold: another way to write one of `keys`, by which it is found too.
-        same_key: called with two records that share a key, to refuse; else both are told apart
-            by a `~` and their row numbers.
+        condition: drops records that do not meet it; None = keep all.
+        keys: drops records whose `lookup` is not among these keys; None = keep all. Each comes
+            with the new key of its record; empty = the record keeps its key.
+        lookup: the text of a record to find in `keys`.
+        normalize: another form of a key in `keys`, under which it is found too.
     """
 
-    where: Condition | None = None
+    condition: Condition | None = None
     keys: Iterable[tuple[str, str]] | None = None
-    key_of: Callable[[Record], str] = lambda record: record.key
-    fold: Callable[[str], str] = _same
-    same_key: Callable[[Record, Record], None] | None = None
+    lookup: Callable[[Record], str] = lambda record: record.key
+    normalize: Callable[[str], str] = lambda key: key
 
 
 @dataclass
-class Count:
-    """What was seen while choosing.
+class InputCounts:
+    """What was counted while filtering.
 
     Attributes:
-        read: records of the input.
-        absent: different keys that were wanted and that no record has.
-        tildes: the most that end a key.
+        records: records of the input.
+        absent_keys: distinct keys of the filter that no record has.
+        suffix_tildes: maximum of `mmfeat.records.keys.suffix_tildes` over all records.
     """
 
-    read: int = 0
-    absent: int = 0
-    tildes: int = 0
+    records: int = 0
+    absent_keys: int = 0
+    suffix_tildes: int = 0
 
 
-def chosen(
-    records: Iterable[Record],
-    choice: Choice,
-    line_of: Callable[[Record], Line],
-    count: Count,
-    run_bytes: int,
-) -> Iterator[Line]:
-    """The lines of the records that are wanted.
+def make_filter(where: str, key_file: str, keys_column: str) -> RecordFilter:
+    """Return the filter of the options --where, --keys and --keys-column."""
+    condition = Condition(where) if where else None
+    if not key_file:
+        return RecordFilter(condition)
+    keys = ((key, "") for key in read_keys(key_file))
+    if not keys_column:
+        return RecordFilter(condition, keys, normalize=safe_key)
 
-    Args:
-        records: all of them, streamed.
-        choice: what is wanted.
-        line_of: makes the line of a record.
-        count: is kept up while lines are drawn.
-        run_bytes: bytes of lines sorted in memory at a time.
-    """
-    met = _meeting(records, choice.where, count)
-    if choice.keys is None:
-        return map(line_of, met)
+    def look_up(record: Record) -> str:
+        value = record.metadata.get(keys_column)
+        return "" if value is None else str(value)
 
-    def looked_up() -> Iterator[bytes]:
-        for record in met:
-            text = choice.key_of(record)
-            yield b"%s\t%s\t%s" % (prefix_of(choice.fold(text)), _json(text), line_of(record))
-
-    wanted = (
-        b"%s\t%s\t%s\n" % (prefix_of(choice.fold(key)), _json(key), _json(new))
-        for key, new in choice.keys
-    )
-    return _joined(external_sort(looked_up(), run_bytes), external_sort(wanted, run_bytes), count)
+    return RecordFilter(condition, keys, look_up)
 
 
-def _meeting(records: Iterable[Record], where: Condition | None, count: Count) -> Iterator[Record]:
+def match_condition(
+    records: Iterable[Record], condition: Condition | None, counts: InputCounts
+) -> Iterator[Record]:
+    """Yield the records that meet the condition; count all."""
     for record in records:
-        count.read += 1
+        counts.records += 1
         if "~" in record.key:
-            count.tildes = max(count.tildes, suffix_tildes(record.key))
-        if where is None or where(record):
+            counts.suffix_tildes = max(counts.suffix_tildes, suffix_tildes(record.key))
+        if condition is None or condition(record):
             yield record
 
 
-def _joined(lines: Iterator[bytes], wanted: Iterator[bytes], count: Count) -> Iterator[Line]:
-    """The lines of records that are wanted; both sides begin with what they are sorted by."""
-    line = next(lines, b"")
-    for prefix, group in groupby(wanted, key=lambda row: row[: row.index(b"\t")]):
-        names = dict(row[len(prefix) + 1 : -1].split(b"\t") for row in group)
-        folded = prefix.split(b" ", 1)[1]
-        found = set()
-        while line and line[: line.index(b"\t")] < prefix:
-            line = next(lines, b"")
-        while line and line[: line.index(b"\t")] == prefix:
-            own, record = line[len(prefix) + 1 :].split(b"\t", 1)
-            if own in names or own == folded:
-                found.add(own)
-                new = json.loads(names.get(own, b'""'))
-                yield renamed(record, new) if new else record
-            line = next(lines, b"")
-        if folded not in found:
-            count.absent += len(names.keys() - found)
+def match_keys(
+    records: Iterable[Record],
+    record_filter: RecordFilter,
+    encode_line: Callable[[Record], Line],
+    counts: InputCounts,
+    run_bytes: int,
+) -> Iterator[Line]:
+    """Yield the plan lines of the records whose key is in the filter's list, in any order.
+
+    Two external sorts join records and keys, so both may be larger than memory.
+    """
+    if record_filter.keys is None:
+        return map(encode_line, records)
+    normalize = record_filter.normalize
+    candidates = (
+        b"%s\t%s\t%s" % (sort_prefix(normalize(text)), _to_json(text), encode_line(record))
+        for record in records
+        for text in (record_filter.lookup(record),)
+    )
+    keys = (
+        b"%s\t%s\t%s\n" % (sort_prefix(normalize(key)), _to_json(key), _to_json(new_key))
+        for key, new_key in record_filter.keys
+    )
+    return _merge_join(external_sort(candidates, run_bytes), external_sort(keys, run_bytes), counts)
 
 
-def _json(text: str) -> bytes:
+def _merge_join(
+    candidates: Iterator[bytes], keys: Iterator[bytes], counts: InputCounts
+) -> Iterator[Line]:
+    """Yield the lines of candidates with a key; both inputs are sorted by their prefix."""
+    candidate = next(candidates, b"")
+    for prefix, group in groupby(keys, key=lambda line: line[: line.index(b"\t")]):
+        new_keys = dict(line[len(prefix) + 1 : -1].split(b"\t") for line in group)
+        normalized = prefix.split(b" ", 1)[1]
+        matched = set()
+        while candidate and candidate[: candidate.index(b"\t")] < prefix:
+            candidate = next(candidates, b"")
+        while candidate and candidate[: candidate.index(b"\t")] == prefix:
+            text, line = candidate[len(prefix) + 1 :].split(b"\t", 1)
+            if text in new_keys or text == normalized:
+                matched.add(text)
+                new_key = json.loads(new_keys.get(text, b'""'))
+                yield replace_key(line, new_key) if new_key else line
+            candidate = next(candidates, b"")
+        if normalized not in matched:
+            counts.absent_keys += len(new_keys.keys() - matched)
+
+
+def _to_json(text: str) -> bytes:
     return json.encoder.encode_basestring_ascii(text).encode()

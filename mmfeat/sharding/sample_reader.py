@@ -1,17 +1,17 @@
-"""From the parts of a record to the members of a sample: read, checked, perhaps encoded anew."""
+"""Read the media of records into samples: fetch, validate, resize and encode."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from mmfeat.errors import RecordError
-from mmfeat.media.audio import check_sound
-from mmfeat.media.fetch import ContentReader
-from mmfeat.media.image_size import plain_size
+from mmfeat.media.audio import check_audio
+from mmfeat.media.fetch import HttpSettings, MediaFetcher
+from mmfeat.media.image_size import read_header_size
 from mmfeat.media.images import MAX_PIXELS, load_image, open_image
-from mmfeat.media.resize import Reencoding
-from mmfeat.records.media_ref import MediaRef, known_size, ref_extension
+from mmfeat.media.parquet_media import resolve_parquet_media
+from mmfeat.media.resize import ImageResizer
+from mmfeat.records.media_ref import MediaRef, is_remote, known_size, ref_extension
 from mmfeat.records.modalities import (
     MODALITIES,
     member_extension,
@@ -20,28 +20,75 @@ from mmfeat.records.modalities import (
     passthrough_extension,
 )
 from mmfeat.records.record import Record, Sample
+from mmfeat.sharding.config import ShardConfig, Validation
+from mmfeat.system.threads import ordered_map
 
-Validation = Literal["none", "header", "decode"]
+REMOTE_THREADS = 16
+"""Default number of threads that wait for remote files."""
+
+_BATCH_RECORDS = 16
+"""Records of local files handed to a thread at a time."""
+
+
+def make_fetcher(config: ShardConfig, processes: int = 1) -> MediaFetcher:
+    """Return a fetcher for one of several processes, which share the connections to a host."""
+    per_host = max(1, config.http_per_host // processes)
+    http = HttpSettings(config.http_timeout, config.http_retries, per_host)
+    return MediaFetcher(config.max_file_bytes, http)
+
+
+def make_sample_reader(config: ShardConfig, slots: Sequence[str], processes: int) -> "SampleReader":
+    """Return a reader for one of several processes."""
+    fetcher = make_fetcher(config, processes)
+    return SampleReader(slots, fetcher, config.validate, config.image_resizer)
+
+
+def read_samples(
+    records: Sequence[Record], config: ShardConfig, slots: Sequence[str], processes: int
+) -> Iterator[Sample]:
+    """Yield the samples of records, in order.
+
+    Many threads wait for remote files. One thread reads local files ahead in batches, unless
+    several processes keep the cores busy.
+
+    Args:
+        records: the records.
+        config: options of the run.
+        slots: slots that every record is expected to have.
+        processes: processes that make shards in parallel.
+    """
+    reader = make_sample_reader(config, slots, processes)
+    resolved = resolve_parquet_media(records)
+    remote = any(is_remote(ref) for record in records for ref in record.media.values())
+    if processes > 1 and not remote and not config.threads:
+        return map(reader.read, resolved)
+    return ordered_map(
+        reader.read,
+        resolved,
+        threads=config.threads or (REMOTE_THREADS if remote else 1),
+        batch=1 if remote else _BATCH_RECORDS,
+        weight=Sample.total_bytes,
+    )
 
 
 @dataclass(frozen=True)
-class PartReader:
-    """Turns records into samples.
+class SampleReader:
+    """Reads records into samples.
 
     Args:
-        slots: slots every record is expected to have.
-        contents: reads the bytes.
-        validation: how far pictures and sounds are checked.
-        reencoding: how pictures are written.
+        slots: slots that every record is expected to have.
+        fetcher: fetches the bytes.
+        validation: how images and audio are checked.
+        resizer: resizes and encodes images.
     """
 
     slots: Sequence[str]
-    contents: ContentReader
+    fetcher: MediaFetcher
     validation: Validation
-    reencoding: Reencoding
+    resizer: ImageResizer
 
     def read(self, record: Record) -> Sample:
-        """A record with its bytes; what cannot be used is among its problems."""
+        """Return the sample of a record. Unusable parts are among its problems."""
         sample = Sample(record, problems=dict(record.problems))
         if "" in sample.problems:
             return sample
@@ -49,54 +96,58 @@ class PartReader:
             if slot in sample.problems:
                 continue
             try:
-                self._add(sample, slot, record.media)
+                self._add_slot(sample, slot, record.media)
             except RecordError as error:
                 sample.problems[slot] = (error.reason, error.detail)
         return sample
 
-    def _add(self, sample: Sample, slot: str, parts: Mapping[str, MediaRef]) -> None:
-        part = parts.get(slot)
-        if part is None:
+    def _add_slot(self, sample: Sample, slot: str, media: Mapping[str, MediaRef]) -> None:
+        ref = media.get(slot)
+        if ref is None:
             raise RecordError("missing")
         modality = modality_of_slot(slot)
         if modality is None:
-            content = self.contents.read(part) if known_size(part) != 0 else b""
-            _put(sample, passthrough_extension(slot), content)
+            content = self.fetcher.fetch(ref) if known_size(ref) != 0 else b""
+            _add_member(sample, passthrough_extension(slot), content)
             return
-        content = self.contents.read(part)
+        content = self.fetcher.fetch(ref)
         if modality != "text":
             sample.sha256[slot] = hashlib.sha256(content).hexdigest()
-        extension = self._check(modality, ref_extension(part), content)
-        if modality == "image" and self.reencoding.active:
-            content, extension = self.reencoding.apply(content, extension)
-        _put(sample, member_extension(slot, extension), content)
+        extension = self._validate(modality, ref_extension(ref), content)
+        if modality == "image" and self.resizer.active:
+            content, extension = self.resizer.apply(content, extension)
+        _add_member(sample, member_extension(slot, extension), content)
 
-    def _check(self, modality: str, extension: str, content: bytes) -> str:
-        """The member extension for usable content."""
-        known = modality_of_extension(extension) == modality
+    def _validate(self, modality: str, extension: str, content: bytes) -> str:
+        """Return the member extension of usable content.
+
+        Raises:
+            RecordError: the content is unusable.
+        """
+        is_known = modality_of_extension(extension) == modality
         if modality == "text":
             _check_text(content)
         elif self.validation != "none":
             decode = self.validation == "decode"
             if modality == "audio":
-                found = check_sound(content, decode=decode).extension
+                detected = check_audio(content, decode=decode).extension
             else:
-                found = _check_image(content, extension if known else "", decode=decode)
-            if not known and modality_of_extension(found) == modality:
-                return found
-        return extension if known else MODALITIES[modality].extensions[-1]
+                detected = _check_image(content, extension if is_known else "", decode=decode)
+            if not is_known and modality_of_extension(detected) == modality:
+                return detected
+        return extension if is_known else MODALITIES[modality].extensions[-1]
 
 
-def _put(sample: Sample, extension: str, content: bytes) -> None:
-    """Add a member; encoded anew, a picture may take the name of another member."""
+def _add_member(sample: Sample, extension: str, content: bytes) -> None:
+    """Add a member. The new extension of an encoded image may already be taken."""
     if extension in sample.members or extension == "json":
-        raise RecordError("duplicate", f"the sample has a member .{extension} already")
+        raise RecordError("duplicate", f"the sample already has a member .{extension}")
     sample.members[extension] = content
 
 
 def _check_image(content: bytes, extension: str, *, decode: bool) -> str:
-    """The format of a picture that can be opened, or decoded; the extension where that is plain."""
-    size = None if decode or not extension else plain_size(content)
+    """Return the extension of an image that can be opened, or decoded."""
+    size = None if decode or not extension else read_header_size(content)
     if size and size[0] * size[1] <= MAX_PIXELS:
         return extension
     image = load_image(content) if decode else open_image(content)

@@ -1,35 +1,40 @@
-"""Sharding: raw records → WebDataset tars, with one row a record that says what became of it."""
+"""The sharding stage: raw records → WebDataset tars, each with a samples table.
+
+The way of a record:
+
+    plan       source → filter → sort → plan
+    process    plan → fetch → validate → resize → sample → tar and table
+    finish     receipts of all shards → manifest
+"""
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
-from mmfeat.media.parquet_media import with_contents
 from mmfeat.records.modalities import MODALITIES
-from mmfeat.records.record import Record, Sample
 from mmfeat.sharding.config import ShardConfig
-from mmfeat.sharding.layout import (
-    FAR_THREADS,
-    absent_keys,
-    is_far,
+from mmfeat.sharding.key_file import key_file_sha256
+from mmfeat.sharding.planning import (
+    make_layout,
     open_input,
     plan_input,
     plan_retry,
-    selected,
+    summarize_absent_keys,
 )
-from mmfeat.sharding.plan import read_plan, remove_plan
-from mmfeat.sharding.retry import Retry, after_retry, further_shards, has_failed
+from mmfeat.sharding.retry import Retry
+from mmfeat.sharding.sample_reader import read_samples
+from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
 from mmfeat.shards.samples_table import SamplesTable, metadata_columns
 from mmfeat.shards.tar_writer import TarWriter
-from mmfeat.sources import Source
+from mmfeat.sources.base import Source
 from mmfeat.store import files
 from mmfeat.store.directory import open_run
-from mmfeat.store.manifest import finished_manifest, write_manifest
+from mmfeat.store.manifest import write_manifest
 from mmfeat.store.receipts import (
     Receipt,
     format_counts,
@@ -39,15 +44,12 @@ from mmfeat.store.receipts import (
     require_receipts,
     sum_receipts,
 )
+from mmfeat.store.retried_rows import retry_shards
 from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
 from mmfeat.system import progress
-from mmfeat.system.threads import ordered_map
 
-_BATCH = 16
-"""Records handed to a thread at a time."""
-
-_ENOUGH = 100
-"""Records after which the part of rejected ones is looked at."""
+_MIN_RECORDS = 100
+"""Records after which the reject rate is checked."""
 
 
 class Sharding(Stage):
@@ -60,20 +62,21 @@ class Sharding(Stage):
         self.output = config.output
         self.processes = config.processes
         self.slots: tuple[str, ...] = ()
-        self.config_hash = ""
         self._kinds: dict[str, str] = {}
-        self._selected: dict[str, int] = {}
+        self._selection: dict[str, int] = {}
         self._retry: Retry | None = None
-        self._before: Counter[str] = Counter()
+        self._committed: Counter[str] = Counter()
 
     def plan(self) -> list[ShardTask]:
-        """Plan the shards; needs one pass over the table, none over the media."""
-        source = open_input(self.config)
+        """Plan the shards in one pass over the input, without reading media."""
+        config = self.config
+        source = open_input(config)
         self.slots = source.slots
-        shuffle = self.config.layout(in_order=source.in_order).shuffle
-        settings = self.config.settings(source.describe(), shuffle)
-        self.config_hash = open_run(self.output, "shards", settings)
-        if self.config.retry_failed:
+        keys_sha256 = key_file_sha256(config.keys) if config.keys else ""
+        shuffle = make_layout(config, source).shuffle
+        fingerprint = config.fingerprint(source.describe(), keys_sha256, shuffle)
+        self.config_hash = open_run(self.output, "shards", fingerprint)
+        if config.retry_failed:
             return self._plan_retry(source)
         if manifest := self.finished_manifest():
             tasks = [
@@ -85,130 +88,107 @@ class Sharding(Stage):
             if retry_shards(manifest):
                 lost = next(task.shard for task in tasks if not task.done)
                 raise MmfeatError(
-                    f"a shard of {self.output} is lost, and the store was completed by "
-                    "--retry-failed since it was first made",
+                    f"a shard of {self.output} is lost and cannot be made again, because "
+                    "--retry-failed has changed the store",
                     got=lost,
-                    cure="Bring its files back, or shard the input anew into another directory",
+                    cure="Restore its files, or shard the input into another directory",
                 )
-        plan = plan_input(self.config, source, self.output, self.config_hash)
-        self._kinds, self._selected = plan.columns, selected(plan)
+        plan = plan_input(config, source, self.config_hash)
+        self._kinds, self._selection = plan.columns, plan.selection
         return [self._task(name, shard.records) for name, shard in plan.shards.items()]
 
     def _plan_retry(self, source: Source) -> list[ShardTask]:
-        """The shards that are there, and further ones for the records that failed."""
+        """Return the existing shards, and retry shards for the failed records."""
         manifest = self.finished_manifest()
         if manifest is None:
             raise MmfeatError(
-                f"--retry-failed needs a finished store, and {self.output} is none",
+                f"--retry-failed needs a finished store, and {self.output} is not one",
                 cure="Run the command without it first",
             )
-        self._retry = Retry(manifest)
-        self._kinds = manifest["kinds"]
+        self._retry = Retry(self.output, manifest)
+        self._kinds = self._retry.kinds
         tasks = [ShardTask(s["name"], s["records"], done=True) for s in manifest["shards"]]
-        if not has_failed(self.output, manifest):
+        if not self._retry.has_failed_records():
             return tasks
         config_hash = self._retry.config_hash(self.config_hash)
-        plan = plan_retry(self.config, source, self._retry, manifest, config_hash)
+        plan = plan_retry(self.config, source, self._retry, config_hash)
         return tasks + [self._task(name, shard.records) for name, shard in plan.shards.items()]
 
     def _task(self, shard: str, records: int, config_hash: str = "") -> ShardTask:
-        receipt = read_receipt(self.output, shard)
-        if receipt is None or receipt.config_hash != (config_hash or self._hash_of(shard)):
+        receipt = read_receipt(self.output, shard, config_hash or self._shard_hash(shard))
+        # A retry shard without usable records is tried again: its files may be repaired by now.
+        if receipt is None or (self._retry and not receipt.out):
             return ShardTask(shard, records)
-        if self._retry and not receipt.out:
-            return ShardTask(shard, records)  # tried before, for nothing: it may be mended by now
-        self._before += Counter(records=receipt.records, failed=receipt.status.get("failed", 0))
+        self._committed["records"] += receipt.records
+        self._committed["failed"] += receipt.status.get("failed", 0)
         return ShardTask(shard, records, done=True)
 
-    def _hash_of(self, shard: str) -> str:
-        """What the receipt of a shard is to say."""
-        retried = self._retry and shard not in self._retry.shards
-        return self._retry.config_hash(self.config_hash) if retried and self._retry else (
-            self.config_hash
-        )  # fmt: skip
+    def _shard_hash(self, shard: str) -> str:
+        """Return the configuration hash in the receipt of a shard."""
+        if self._retry and shard not in self._retry.shards:
+            return self._retry.config_hash(self.config_hash)
+        return self.config_hash
 
-    def finished_manifest(self) -> dict[str, Any] | None:
-        """The manifest of a finished store of this configuration."""
-        return finished_manifest(self.output, self.config_hash)
+    def load(self) -> "RejectLimit":
+        """Return the limit that all shards of a process share."""
+        return RejectLimit(self.config.max_reject_rate, self._committed)
 
-    def load(self) -> "_Tally":
-        """What all shards of a process share."""
-        return _Tally(self.config.max_reject_rate, self._before)
-
-    def process(self, task: ShardTask, loaded: "_Tally") -> Receipt:
-        """Read the records' files, write the tar, the table and the receipt of one shard."""
+    def process(self, task: ShardTask, loaded: "RejectLimit") -> Receipt:
+        """Read the samples of one shard; write its tar, its table and its receipt."""
         started = time.monotonic()
-        records = read_plan(self.output, task.shard)
-        required = set(self.config.required)
-        rows = SamplesTable(self.slots, self._kinds)
+        records = read_planned_records(self.output, task.shard)
+        table = SamplesTable(self.slots, self._kinds)
         bytes_read = 0
         tar_name, table_name = f"{task.shard}.tar", f"{task.shard}.parquet"
         with files.create(files.join(self.output, tar_name)) as tar_file:
             tar = TarWriter(tar_file)
-            for sample in self._read(records):
-                status = _status(sample, required)
-                bytes_read += _weight(sample)
+            for sample in read_samples(records, self.config, self.slots, self.processes):
+                status = sample.status(self.config.required)
+                bytes_read += sample.total_bytes()
                 if status != "failed":
                     tar.write(sample)
-                    rows.add(sample, status)
-                elif self._retry:
-                    rows.count(sample, status)  # it has its row from the first time
+                if status == "failed" and self._retry:
+                    table.count(sample, status)  # the record has a row from the first run
                 else:
-                    rows.add(sample, status)
+                    table.append(sample, status)
                 if not self._retry:
-                    loaded.add(failed=status == "failed")
+                    loaded.count(failed=status == "failed")
                 progress.RECORDS_DONE.add(1)
             tar.close()
         with files.create(files.join(self.output, table_name)) as table_file:
-            pq.write_table(rows.table(), table_file, compression="zstd")
+            pq.write_table(table.to_arrow(), table_file, compression="zstd")
         receipt = Receipt(
             shard=task.shard,
-            config_hash=self._hash_of(task.shard),
+            config_hash=self._shard_hash(task.shard),
             records=len(records),
-            out=rows.status["ok"] + rows.status["partial"],
-            rejected=dict(rows.rejected),
-            status=dict(rows.status),
-            problems=dict(rows.problems),
+            out=table.status["ok"] + table.status["partial"],
+            rejected=dict(table.rejected),
+            status=dict(table.status),
+            problems=dict(table.problems),
             files={tar_name: tar_file.info(), table_name: table_file.info()},
-            keys_sha256=keys_digest(rows.keys),
+            keys_sha256=keys_digest(table.keys),
             bytes_read=bytes_read,
             seconds=round(time.monotonic() - started, 3),
         )
         receipt.write(self.output)
         return receipt
 
-    def _read(self, records: Sequence[Record]) -> Iterator[Sample]:
-        """The samples of records, in their order.
-
-        Far files are waited for by many threads. Near ones are read in batches by one thread
-        beside this one; where other processes make shards meanwhile, by none.
-        """
-        reader = self.config.reader(self.slots, processes=self.processes)
-        found = with_contents(records)
-        far = any(is_far(part) for record in records for part in record.media.values())
-        threads = self.config.threads or (FAR_THREADS if far else 1)
-        if self.processes > 1 and not far and not self.config.threads:
-            return map(reader.read, found)
-        batch = 1 if far else _BATCH
-        return ordered_map(reader.read, found, threads=threads, batch=batch, weight=_weight)
-
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
-        """Check the account over all shards and write the manifest."""
+        """Check the counts of all shards and write the manifest."""
         receipts = require_receipts(self.output, shards)
-        first = [r for r in receipts if not self._retry or r.shard in self._retry.shards]
-        tried = [r for r in receipts if self._retry and r.shard not in self._retry.shards]
-        sums = sum_receipts(first)
-        listing = [_listing(receipt, receipt.records) for receipt in first]
-        selection = self._selected
         if self._retry:
-            listing = self._retry.listing + [_listing(r, r.out) for r in tried if r.out]
-            sums, selection = after_retry(self._retry.totals, tried), self._retry.selection
-        if not sums["out"]:
+            retried = [r for r in receipts if r.shard not in self._retry.shards]
+            entries = self._retry.shard_entries + [_entry(r, r.out) for r in retried if r.out]
+            totals, selection = self._retry.totals(retried), self._retry.selection
+        else:
+            entries = [_entry(receipt, receipt.records) for receipt in receipts]
+            totals, selection = sum_receipts(receipts), self._selection
+        if not totals["out"]:
             raise MmfeatError(
-                f"none of the {sums['records']} records of {self.config.input} is usable "
-                f"({format_counts(sums['rejected'])})",
-                cure=f"The tables in {self.output} say what happened to each; mend the input and "
-                "name another output directory",
+                f"none of the {totals['records']} records of {self.config.input} is usable "
+                f"({format_counts(totals['rejected'])})",
+                cure=f"See the tables in {self.output}, fix the input, and name another output "
+                "directory",
             )
         remove_plan(self.output)
         names = metadata_columns(self._kinds, self.slots)
@@ -221,12 +201,12 @@ class Sharding(Stage):
             columns={names[name]: kind for name, kind in self._kinds.items()},
             kinds=self._kinds,
             selection=selection,
-            shards=listing,
-            totals=sums,
+            shards=entries,
+            totals=totals,
         )
 
     def clean_up(self, shards: Sequence[str]) -> None:
-        """Remove further shards in which no record worked after all."""
+        """Remove retry shards in which no record is usable."""
         if self._retry is None:
             return
         for shard in shards:
@@ -235,58 +215,52 @@ class Sharding(Stage):
                 remove_shard(self.output, receipt)
 
     def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """How many records were not wanted."""
+        """Return how many records and keys were not selected."""
         selection = manifest["selection"]
-        left_out = selection.get("read", 0) - selection.get("wanted", 0)
-        facts = {"not selected (not counted above)": left_out} if left_out else {}
-        return facts | absent_keys(selection)
+        dropped = selection.get("read", 0) - selection.get("wanted", 0)
+        summary = {"not selected (not counted above)": dropped} if dropped else {}
+        return summary | summarize_absent_keys(selection)
 
 
-class _Tally:
-    """Records and rejected ones, of shards made before and of this process; stops too many."""
+class RejectLimit:
+    """Stops the run if too many records are rejected, in committed shards and in this process.
 
-    def __init__(self, most: float | None, before: Mapping[str, int]) -> None:
-        self._most = most
+    Args:
+        max_rate: maximum fraction of rejected records; None = no limit.
+        committed: `records` and `failed` of the shards of earlier runs.
+    """
+
+    def __init__(self, max_rate: float | None, committed: Mapping[str, int]) -> None:
+        self._max_rate = max_rate
         self._lock = threading.Lock()
-        self._records, self._failed = before.get("records", 0), before.get("failed", 0)
+        self._records, self._failed = committed.get("records", 0), committed.get("failed", 0)
 
-    def add(self, *, failed: bool) -> None:
+    def count(self, *, failed: bool) -> None:
         """Count a record.
 
         Raises:
-            RunStoppedError: more than the permitted part of the records are rejected.
+            RunStoppedError: the fraction of rejected records exceeds the limit.
         """
-        if self._most is None:
+        if self._max_rate is None:
             return
         with self._lock:
             self._records += 1
             self._failed += failed
             records, rejected = self._records, self._failed
-        if records >= _ENOUGH and rejected > self._most * records:
+        if records >= _MIN_RECORDS and rejected > self._max_rate * records:
             raise RunStoppedError(
-                f"--max-reject-rate is {self._most:g}, and {rejected} of {records} records are "
-                "rejected; what was committed before stays"
+                f"--max-reject-rate is {self._max_rate:g}, and {rejected} of {records} records "
+                "are rejected; committed shards stay"
             )
 
 
-def _weight(sample: Sample) -> int:
-    return sum(map(len, sample.members.values()))
-
-
-def _listing(receipt: Receipt, rows: int) -> dict[str, Any]:
-    facts = receipt.files[f"{receipt.shard}.tar"]
+def _entry(receipt: Receipt, records: int) -> dict[str, Any]:
+    """Return the entry of a shard in the manifest."""
     return {
         "name": receipt.shard,
-        "records": rows,
+        "records": records,
         "out": receipt.out,
-        "sha256": facts["sha256"],
+        "sha256": receipt.files[f"{receipt.shard}.tar"]["sha256"],
         "keys_sha256": receipt.keys_sha256,
         "config_hash": receipt.config_hash,
     }
-
-
-def _status(sample: Sample, required: set[str]) -> str:
-    """`ok`, `partial` where a part cannot be used, `failed` where nothing usable is left."""
-    if not sample.members or required & sample.problems.keys():
-        return "failed"
-    return "partial" if sample.problems else "ok"

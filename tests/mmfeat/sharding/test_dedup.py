@@ -4,36 +4,38 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmfeat.media.fetch import ContentReader
+from mmfeat.media.fetch import MediaFetcher
 from mmfeat.records.media_ref import BytesRef, FileRef, ParquetCellRef, TextRef
 from mmfeat.records.record import Record
-from mmfeat.sharding.dedup import find_duplicates
+from mmfeat.sharding.dedup import find_duplicates, mark_duplicates
+from mmfeat.sharding.shard_plan import ShardLayout, read_planned_records, write_plan
+
+FETCHER = MediaFetcher(1000)
 
 
-def duplicates(shards, **more):
-    return dict(find_duplicates(shards, ContentReader(1000), threads=2, **more))
+def duplicates(shards, **options):
+    return dict(find_duplicates(shards, FETCHER, threads=2, **options))
 
 
-def record(row, content, slot="image", key=None):
+def make_record(row, content, slot="image", key=None):
     return Record(row, key or f"k{row}", {slot: BytesRef(content)})
 
 
 @pytest.mark.parametrize("run_bytes", [1, 1 << 20])
-def test_the_first_of_the_input_stays_wherever_it_stands_in_the_store(run_bytes):
+def test_the_first_record_of_the_input_keeps_its_media(run_bytes):
     contents = [b"a", b"b", b"a", b"c", b"a", b"b"]
-    records = [record(row, content) for row, content in enumerate(contents)]
+    records = [make_record(row, content) for row, content in enumerate(contents)]
     random.Random(1).shuffle(records)
-    found = duplicates([("1", records[:2]), ("0", records[2:])], run_bytes=run_bytes)
-    marks = {key: marks for by_key in found.values() for key, marks in by_key.items()}
-    assert marks == {
-        "k2": [("image", "the same bytes as the image of k0")],
-        "k4": [("image", "the same bytes as the image of k0")],
-        "k5": [("image", "the same bytes as the image of k1")],
+    by_shard = duplicates([("1", records[:2]), ("0", records[2:])], run_bytes=run_bytes)
+    assert {key: slots for by_key in by_shard.values() for key, slots in by_key.items()} == {
+        "k2": {"image": ("duplicate", "the same bytes as the image of k0")},
+        "k4": {"image": ("duplicate", "the same bytes as the image of k0")},
+        "k5": {"image": ("duplicate", "the same bytes as the image of k1")},
     }
-    assert list(found) == sorted(found)
+    assert list(by_shard) == sorted(by_shard)
 
 
-def test_each_slot_is_a_matter_of_its_own_and_texts_are_none():
+def test_media_of_different_slots_and_texts_are_no_duplicates():
     records = [
         Record(0, "a", {"image": BytesRef(b"x"), "text": TextRef("t")}),
         Record(
@@ -42,13 +44,11 @@ def test_each_slot_is_a_matter_of_its_own_and_texts_are_none():
         Record(2, "c", {"image": BytesRef(b"x"), "audio": BytesRef(b"x"), "cls": BytesRef(b"1")}),
         Record(3, "d", {"cls": BytesRef(b"1")}),
     ]
-    found = duplicates([("0", records)])["0"]
-    assert {key: [slot for slot, _ in marks] for key, marks in found.items()} == {
-        "c": ["audio", "image"]
-    }
+    by_key = duplicates([("0", records)])["0"]
+    assert {key: list(slots) for key, slots in by_key.items()} == {"c": ["audio", "image"]}
 
 
-def test_what_cannot_be_read_or_is_known_to_be_bad_is_left_to_sharding():
+def test_unreadable_media_and_known_problems_are_skipped():
     records = [
         Record(0, "a", {"image": FileRef("/gone.png")}),
         Record(1, "b", {"image": BytesRef(b"x")}, problems={"image": ("unsafe", "")}),
@@ -58,17 +58,28 @@ def test_what_cannot_be_read_or_is_known_to_be_bad_is_left_to_sharding():
     assert duplicates([("0", records)]) == {}
 
 
-def test_slots_and_keys_out_of_a_strangers_tar_may_hold_anything():
+def test_slots_and_keys_may_contain_any_character():
     slots = ["image.caf\udce9", "image.a b", "image.a\tb", "image.a\nb", 'image."']
-    records = [record(row, b"x", slot, "k \té") for row, slot in enumerate(slots * 2)]
-    found = duplicates([("0", records)], run_bytes=1)["0"]
-    assert sorted(slot for slot, _ in found["k \té"]) == sorted(slots)
+    records = [make_record(row, b"x", slot, "k \té") for row, slot in enumerate(slots * 2)]
+    by_key = duplicates([("0", records)], run_bytes=1)["0"]
+    assert sorted(by_key["k \té"]) == sorted(slots)
 
 
-def test_media_in_a_table_are_compared_too(tmp_path):
+def test_media_in_parquet_tables_are_compared(tmp_path):
     path = str(tmp_path / "t.parquet")
     pq.write_table(pa.table({"image": pa.array([b"a", b"b", b"a"], pa.binary())}), path)
     records = [
         Record(row, f"k{row}", {"image": ParquetCellRef(path, row, "image")}) for row in (2, 0, 1)
     ]
     assert list(duplicates([("0", records)])["0"]) == ["k2"]
+
+
+def test_duplicates_are_marked_in_the_plan(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    records = [Record(i, n, {"image": FileRef(f"{tmp_path}/{n}.png")}) for i, n in enumerate("ab")]
+    write_plan(records, str(tmp_path), ShardLayout(1, shuffle="none"))
+    mark_duplicates(str(tmp_path), FETCHER, threads=1)
+    first, second = (read_planned_records(str(tmp_path), name)[0] for name in ("00000", "00001"))
+    assert first.problems == {}
+    assert second.problems == {"image": ("duplicate", "the same bytes as the image of a")}

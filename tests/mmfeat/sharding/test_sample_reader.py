@@ -5,20 +5,18 @@ import pytest
 import soundfile
 from PIL import Image
 
-from mmfeat.media.fetch import ContentReader
-from mmfeat.media.resize import Reencoding
+from mmfeat.media.fetch import MediaFetcher
+from mmfeat.media.resize import ImageResizer
 from mmfeat.records.media_ref import Base64Ref, BytesRef, FileRef, TarMemberRef, TextRef
 from mmfeat.records.record import REASONS, Record
-from mmfeat.sharding.sample_reader import PartReader
+from mmfeat.sharding.sample_reader import SampleReader
 
 
-@pytest.fixture
-def read():
-    def run(parts, validation="header", slots=("image", "text"), problems=None, **encoding):
-        reader = PartReader(slots, ContentReader(10_000), validation, Reencoding(**encoding))
-        return reader.read(Record(0, "k", parts, problems=problems or {}))
-
-    return run
+def read(media, validation="header", slots=("image", "text"), problems=None, **encoding):
+    reader = SampleReader(slots, MediaFetcher(10_000), validation, ImageResizer(**encoding))
+    sample = reader.read(Record(0, "k", media, problems=problems or {}))
+    assert {reason for reason, _ in sample.problems.values()} <= REASONS.keys()
+    return sample
 
 
 def sound(format="WAV"):
@@ -27,20 +25,19 @@ def sound(format="WAV"):
     return file.getvalue()
 
 
-def problems(sample):
-    assert all(reason in REASONS for reason, _ in sample.problems.values())
-    return {name: reason for name, (reason, _) in sample.problems.items()}
+def reasons(sample):
+    return {slot: reason for slot, (reason, _) in sample.problems.items()}
 
 
-def test_a_whole_record_has_a_member_for_each_slot(read, picture):
-    parts = {
+def test_each_slot_becomes_a_member(picture):
+    media = {
         "image": BytesRef(picture(), "a.PNG"),
         "image.left": BytesRef(picture(kind="JPEG"), "b.jpg"),
         "audio": BytesRef(sound(), "c.wav"),
         "text": TextRef(" two words "),
         "text.alt": TextRef("other"),
     }
-    sample = read(parts, slots=tuple(parts))
+    sample = read(media, slots=tuple(media))
     assert sample.members == {
         "png": picture(),
         "left.jpg": picture(kind="JPEG"),
@@ -52,60 +49,58 @@ def test_a_whole_record_has_a_member_for_each_slot(read, picture):
     assert (sample.problems, sample.reason, sample.error) == ({}, None, None)
 
 
-def test_each_trouble_has_its_word(read, picture, tmp_path):
-    troubles = {
+def test_each_problem_has_its_reason(picture, tmp_path):
+    cases = {
         "page.png": (b"<html>404</html>", "undecodable"),
         "zero.png": (b"", "empty"),
         "large.png": (b"x" * 10_001, "too_large"),
         "sound.png": (sound(), "undecodable"),
     }
-    for name, (content, reason) in troubles.items():
+    for name, (content, reason) in cases.items():
         sample = read({"image": BytesRef(content, name), "text": TextRef("x")})
-        assert problems(sample) == {"image": reason}, name
+        assert reasons(sample) == {"image": reason}, name
     cut = {"image": BytesRef(picture(size=64)[:90], "cut.png")}
-    assert problems(read(cut, "decode")) == {"image": "undecodable", "text": "missing"}
+    assert reasons(read(cut, "decode")) == {"image": "undecodable", "text": "missing"}
     swapped = read({"audio": BytesRef(picture(), "a.wav")}, slots=("audio",))
-    assert problems(swapped) == {"audio": "undecodable"}
+    assert reasons(swapped) == {"audio": "undecodable"}
 
 
-def test_what_is_known_to_be_wrong_is_not_read(read):
+def test_known_problems_are_not_read():
     gone = {"image": FileRef("/nowhere/a.png"), "text": TextRef("x")}
     sample = read(gone, problems={"image": ("duplicate", "as b")})
-    assert (problems(sample), list(sample.members)) == ({"image": "duplicate"}, ["txt"])
+    assert (reasons(sample), list(sample.members)) == ({"image": "duplicate"}, ["txt"])
     assert read(gone, problems={"": ("malformed_row", "")}).members == {}
 
 
-def test_without_validation_bytes_are_taken_as_they_are(read):
+def test_without_validation_bytes_stay_unchecked():
     sample = read({"image": BytesRef(b"<html>", "page.png")}, "none", ("image",))
     assert sample.members == {"png": b"<html>"}
     assert list(read({"image": BytesRef(b"x", "page")}, "none", ("image",)).members) == ["img"]
 
 
-def test_a_blank_or_broken_text_is_no_text(read):
-    assert problems(read({"text": TextRef(" \n")}, slots=("text",))) == {"text": "empty"}
+def test_blank_and_undecodable_texts_are_problems():
+    assert reasons(read({"text": TextRef(" \n")}, slots=("text",))) == {"text": "empty"}
     latin = {"text": BytesRef(b"caf\xe9", "a.txt")}
-    assert problems(read(latin, slots=("text",))) == {"text": "undecodable"}
+    assert reasons(read(latin, slots=("text",))) == {"text": "undecodable"}
 
 
 @pytest.mark.parametrize(
     ("kind", "extension"), [("JPEG", "jpeg"), ("PNG", "png"), ("WEBP", "webp")]
 )
-def test_a_picture_without_a_telling_suffix_is_named_after_its_format(
-    read, picture, kind, extension
-):
+def test_images_without_an_extension_get_one(picture, kind, extension):
     content = picture(kind=kind)
-    for part in (BytesRef(content, "a"), BytesRef(content, "a.php"), BytesRef(content, "a.wav")):
-        assert list(read({"image": part}, slots=("image",)).members) == [extension]
+    for ref in (BytesRef(content, "a"), BytesRef(content, "a.php"), BytesRef(content, "a.wav")):
+        assert list(read({"image": ref}, slots=("image",)).members) == [extension]
 
 
-def test_a_sound_without_a_telling_suffix_is_named_after_its_format(read):
+def test_audio_without_an_extension_gets_one():
     for format_, extension in (("WAV", "wav"), ("FLAC", "flac"), ("OGG", "ogg")):
         sample = read({"audio": BytesRef(sound(format_), "a.bin")}, slots=("audio",))
         assert list(sample.members) == [extension]
 
 
-def test_members_without_a_modality_are_carried_byte_for_byte(read, picture):
-    parts = {
+def test_members_without_a_modality_pass_through(picture):
+    media = {
         "image": BytesRef(picture(), "k.png"),
         "cls": BytesRef(b"7", "k.cls"),
         "seg.npy": BytesRef(b"\x93NUMPY", "k.seg.npy"),
@@ -113,32 +108,32 @@ def test_members_without_a_modality_are_carried_byte_for_byte(read, picture):
         ".text": BytesRef(b"\xff", "k.text"),
         ".image.json": BytesRef(b"[", "k.image.json"),
     }
-    members = read(parts, slots=("image",)).members
+    members = read(media, slots=("image",)).members
     assert list(members) == ["png", "cls", "seg.npy", "done", "text", "image.json"]
     assert members["text"] == b"\xff"
 
 
-def test_a_picture_encoded_anew_does_not_take_the_place_of_another_member(read, picture):
-    parts = {
+def test_an_encoded_image_does_not_replace_another_member(picture):
+    media = {
         "image": BytesRef(picture(kind="JPEG"), "k.jpg"),
         "png": BytesRef(b"a second picture", "k.png"),
     }
-    sample = read(parts, slots=("image",), encode="png")
-    assert problems(sample) == {"png": "duplicate"}
+    sample = read(media, slots=("image",), encode="png")
+    assert reasons(sample) == {"png": "duplicate"}
     assert Image.open(io.BytesIO(sample.members["png"])).format == "PNG"
 
 
-def test_base64_and_members_of_tars_are_read_where_they_are(read, picture, tmp_path):
+def test_base64_and_tar_members_are_read(picture, tmp_path):
     (tmp_path / "a.tar").write_bytes(b"x" * 512 + picture())
-    parts = {
+    media = {
         "image": Base64Ref(base64.b64encode(picture()).decode()),
         "image.left": TarMemberRef(str(tmp_path / "a.tar"), "k.left.png", 512, len(picture())),
     }
-    sample = read(parts, slots=("image", "image.left"))
+    sample = read(media, slots=("image", "image.left"))
     assert sample.members == {"png": picture(), "left.png": picture()}
 
 
-def test_reason_and_error_say_which_part_and_why_in_what_a_table_can_hold(read):
+def test_reason_and_error_name_the_parts_and_are_valid_text():
     sample = read({"image": FileRef("/gone-caf\udce9.png")})
     assert sample.reason == "image:not_found, text:missing"
     assert sample.error == "image:not_found: /gone-caf\\udce9.png"

@@ -1,0 +1,183 @@
+"""Conditions on the metadata of records: the expressions of `--where`."""
+
+import ast
+import warnings
+from typing import Any
+
+import simpleeval
+
+from mmfeat.errors import MmfeatError
+from mmfeat.records.media_ref import TextRef
+from mmfeat.records.record import Record
+
+_FUNCTIONS = {"len": len, "lower": str.lower, "upper": str.upper, "int": int, "float": float,
+              "str": str, "abs": abs, "round": round, "min": min, "max": max}  # fmt: skip
+
+_METHODS = {str: {"startswith", "endswith", "lower", "upper", "strip"}, dict: set()}
+"""Type → methods that an expression may call."""
+
+_MAX_POWER = 1000
+_MAX_BITS = 1 << 16
+
+_UNDEFINED_ERRORS = (
+    TypeError, ValueError, ArithmeticError, KeyError, IndexError, AttributeError,
+    simpleeval.AttributeDoesNotExist,
+)  # fmt: skip
+"""Errors that a missing value, or one of another type, causes in an expression."""
+
+
+class Condition:
+    """A condition such as `width >= 256 and label in ("cat", "dog")`; safe for untrusted input.
+
+    simpleeval evaluates the Python expression: comparisons, `and`, `or`, `not`, `in`, arithmetic,
+    and a few functions and string methods. Names are metadata columns, slots of texts, and `key`.
+
+    Missing values follow SQL: a comparison with a missing value, or one of another type, is
+    undefined, and so is its `not`. Records with an undefined condition are dropped. Use `is None`
+    to test for missing values. A number and a text that is a number compare as numbers, since CSV
+    has only texts.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._evaluator = _Evaluator(_OPERATORS, dict(_FUNCTIONS), self._look_up, _METHODS)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # a second expression would be ignored
+                self._parsed = self._evaluator.parse(text)
+                if not isinstance(self._parsed, ast.Expr):
+                    raise ValueError("it is no expression")
+        except (
+            simpleeval.InvalidExpression, simpleeval.MultipleExpressions, SyntaxError,
+            SyntaxWarning, ValueError, RecursionError, MemoryError,
+        ) as error:  # fmt: skip
+            raise MmfeatError(
+                f"--where must be a condition: {error}",
+                got=text,
+                cure="""Write it as in --where 'width >= 256 and label == "cat"'""",
+            ) from error
+        self._values: dict[str, Any] = {}
+        self._unknown_names: set[str] = set()
+        self._known_names: set[str] = set()
+
+    def _look_up(self, node: Any) -> Any:
+        if node.id in self._values:
+            self._known_names.add(node.id)
+            return self._values[node.id]
+        self._unknown_names.add(node.id)
+        return None
+
+    def __call__(self, record: Record) -> bool:
+        """Return whether a record meets the condition."""
+        texts = {slot: ref.value for slot, ref in record.media.items() if isinstance(ref, TextRef)}
+        self._values = {"key": record.key, **texts, **record.metadata}
+        try:
+            return bool(self._evaluator.eval(self._text, previously_parsed=self._parsed))
+        except _UNDEFINED_ERRORS:
+            return False
+        except (RecursionError, MemoryError) as error:
+            raise MmfeatError("--where is nested too deeply", got=self._text[:80]) from error
+        except simpleeval.InvalidExpression as error:
+            raise MmfeatError(f"--where cannot be evaluated: {error}", got=self._text) from error
+
+    def check_names(self) -> None:
+        """Check, after all records, that every name was a column of at least one of them.
+
+        Raises:
+            MmfeatError: no record has one of the names.
+        """
+        if unknown := sorted(self._unknown_names - self._known_names):
+            raise MmfeatError(
+                "--where must use columns of the input; no record has this one", got=unknown[0]
+            )
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if abs(base) > _MAX_POWER or abs(exponent) > _MAX_POWER:
+        raise simpleeval.NumberTooHigh(f"powers go up to {_MAX_POWER}")
+    return base**exponent
+
+
+def _multiply(first: Any, second: Any) -> Any:
+    return _bounded_number(first) * _bounded_number(second)
+
+
+def _remainder(first: Any, second: Any) -> Any:
+    return _bounded_number(first) % _bounded_number(second)
+
+
+def _bounded_number(value: Any) -> Any:
+    """Refuse huge numbers, and texts and lists, which `*` and `%` could make huge."""
+    if not isinstance(value, int | float):
+        raise TypeError("not a number")
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise simpleeval.NumberTooHigh("the numbers grow too large")
+    return value
+
+
+_OPERATORS = simpleeval.DEFAULT_OPERATORS | {
+    ast.Pow: _power, ast.Mult: _multiply, ast.Mod: _remainder
+}  # fmt: skip
+
+
+class _Evaluator(simpleeval.EvalWithCompoundTypes):
+    """Evaluates Python expressions with SQL's logic: None is neither true nor false."""
+
+    def __init__(self, operators: Any, functions: Any, names: Any, methods: Any) -> None:
+        super().__init__(operators, functions, names, methods)
+        for loop in (ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.JoinedStr):
+            del self.nodes[loop]
+        self.nodes[ast.UnaryOp] = self._eval_not
+
+    def _eval_attribute(self, node: ast.Attribute) -> Any:
+        value = self._eval(node.value)
+        if isinstance(value, dict) and not node.attr.startswith("_"):
+            return value.get(node.attr)
+        return None if value is None else super()._eval_attribute(node)
+
+    def _eval_not(self, node: ast.UnaryOp) -> Any:
+        if isinstance(node.op, ast.Not) and self._eval_truth(node.operand) is None:
+            return None
+        return self._eval_unaryop(node)
+
+    def _eval_boolop(self, node: ast.BoolOp) -> bool | None:
+        decisive = isinstance(node.op, ast.Or)
+        result: bool | None = not decisive
+        for value in node.values:
+            truth = self._eval_truth(value)
+            if truth is decisive:
+                return truth
+            result = None if truth is None else result
+        return result
+
+    def _eval_truth(self, node: ast.AST) -> bool | None:
+        try:
+            value = self._eval(node)
+        except _UNDEFINED_ERRORS:
+            return None
+        return None if value is None else bool(value)
+
+    def _eval_compare(self, node: ast.Compare) -> bool | None:
+        left = self._eval(node.left)
+        for operation, comparator in zip(node.ops, node.comparators, strict=True):
+            right = self._eval(comparator)
+            tests_none = isinstance(comparator, ast.Constant) and comparator.value is None
+            if not tests_none and (left is None or right is None):
+                return None
+            if not self.operators[type(operation)](*_to_comparable(left, right)):
+                return False
+            left = right
+        return True
+
+
+def _to_comparable(first: Any, second: Any) -> tuple[Any, Any]:
+    """Convert a text to a number if the other value is a number."""
+    if isinstance(first, str) and _is_number(second):
+        return float(first), second
+    if isinstance(second, str) and _is_number(first):
+        return first, float(second)
+    return first, second
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,92 @@
+"""Files of keys: one key per line, a table with a key column, or DataComp's array of uids."""
+
+import codecs
+import posixpath
+from collections.abc import Iterator
+
+import numpy as np
+
+from mmfeat.errors import MmfeatError
+from mmfeat.records.metadata import to_json_value
+from mmfeat.sources.digests import file_sha256
+from mmfeat.sources.table_formats import (
+    TABLE_READERS,
+    UnreadBytes,
+    open_decompressed,
+    read_column_names,
+    read_rows,
+)
+from mmfeat.store import files
+
+_KEY_COLUMNS = ("__key__", "key", "uid")
+
+
+def key_file_sha256(path: str) -> str:
+    """Return the digest of a file of keys.
+
+    Raises:
+        MmfeatError: the file does not exist.
+    """
+    _require_file(path)
+    return file_sha256(path)
+
+
+def read_keys(path: str) -> Iterator[str]:
+    """Yield the keys of a file.
+
+    Raises:
+        MmfeatError: the file does not exist, or has no key column or another type of array.
+    """
+    _require_file(path)
+    suffix = posixpath.splitext(path.removesuffix(".gz").removesuffix(".zst"))[1].lower()
+    if suffix == ".npy":
+        return _read_uids(path)
+    if suffix in TABLE_READERS:
+        names = read_column_names(path)
+        column = next((name for name in _KEY_COLUMNS if name in names), None)
+        if column is None:
+            raise MmfeatError(
+                f"a table of keys needs a column called {', '.join(_KEY_COLUMNS[:-1])} or "
+                f"{_KEY_COLUMNS[-1]}: {path}",
+                got=", ".join(names),
+            )
+        return _read_column(path, column)
+    return _read_lines(path)
+
+
+def _require_file(path: str) -> None:
+    if files.size(path) is None:
+        raise MmfeatError("no such file of keys", got=path)
+
+
+def _read_column(path: str, column: str) -> Iterator[str]:
+    for row in read_rows(path):
+        value = row.get(column) if isinstance(row, dict) else None
+        if isinstance(value, UnreadBytes):
+            raise MmfeatError(f"a key column must hold texts or numbers: {path}", got=column)
+        if value is not None:
+            yield to_json_value(str(value))
+
+
+def _read_lines(path: str) -> Iterator[str]:
+    with open_decompressed(path) as file:
+        for number, line in enumerate(file):
+            text = line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
+            if key := text.decode(errors="surrogateescape").strip():
+                yield to_json_value(key)
+
+
+def _read_uids(path: str) -> Iterator[str]:
+    """Yield DataComp's uids: each has 128 bits, stored as two unsigned integers."""
+    with files.local_copy(path) as local:
+        try:
+            array = np.load(local, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise MmfeatError(f"{path} is no array of uids: {error}") from error
+        field_types = [dtype.kind for dtype, *_ in (array.dtype.fields or {}).values()]
+        if array.dtype.kind != "V" or field_types != ["u", "u"] or array.ndim != 1:
+            raise MmfeatError(
+                "an array of uids must have two unsigned integers per row", got=array.dtype
+            )
+        for high, low in array:
+            yield f"{int(high):016x}{int(low):016x}"

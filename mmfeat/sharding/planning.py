@@ -1,0 +1,146 @@
+"""Plan a sharding run: open the input, then filter, sort and divide its records."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+from mmfeat.errors import MmfeatError
+from mmfeat.records.media_ref import FileRef, MediaRef, is_remote
+from mmfeat.records.record import Record
+from mmfeat.sharding.config import ShardConfig
+from mmfeat.sharding.dedup import mark_duplicates
+from mmfeat.sharding.record_filter import make_filter
+from mmfeat.sharding.retry import Retry
+from mmfeat.sharding.sample_reader import REMOTE_THREADS, make_fetcher
+from mmfeat.sharding.shard_plan import Plan, ShardLayout, commit_plan, read_plan, write_plan
+from mmfeat.sources.base import Source
+from mmfeat.sources.registry import open_source
+from mmfeat.store import files
+from mmfeat.system.console import print_err
+from mmfeat.system.threads import default_threads, ordered_map
+
+
+def open_input(config: ShardConfig) -> Source:
+    """Open the input, show its notes, and check --require.
+
+    Raises:
+        MmfeatError: there is no such input, or it lacks a required modality.
+    """
+    source = open_source(config.input, config.input_options)
+    for line in source.notes():
+        print_err(f"shard: {line}")
+    missing = [name for name in config.required if name not in source.slots]
+    if missing:
+        raise MmfeatError(
+            f"--require names a modality that {config.input} does not have",
+            got=missing[0],
+            cure=f"It has: {', '.join(source.slots)}",
+        )
+    return source
+
+
+def make_layout(config: ShardConfig, source: Source, first_index: int = 0) -> ShardLayout:
+    """Return how records are divided into shards; resolves --shuffle auto."""
+    shuffle = config.shuffle
+    if shuffle == "auto":
+        shuffle = "none" if source.in_order else "hash"
+    return ShardLayout(
+        config.samples_per_shard, config.max_shard_bytes, shuffle, config.shard_name, first_index
+    )
+
+
+def plan_input(config: ShardConfig, source: Source, config_hash: str) -> Plan:
+    """Plan all selected records, or return the plan that an earlier run committed."""
+    plan = read_plan(config.output, config_hash)
+    if plan is None:
+        plan = _write_plan(config, source, config.output, with_sizes=bool(config.max_shard_bytes))
+        if config.dedup == "exact":
+            threads = config.threads or default_threads()
+            mark_duplicates(config.output, make_fetcher(config), threads=threads)
+        commit_plan(plan, config.output, config_hash)
+    return plan
+
+
+def plan_retry(config: ShardConfig, source: Source, retry: Retry, config_hash: str) -> Plan:
+    """Plan retry shards for the failed records of a finished store."""
+    plan = read_plan(config.output, config_hash)
+    if plan is None:
+        plan = write_plan(
+            _read_records(source, with_sizes=bool(config.max_shard_bytes)),
+            config.output,
+            make_layout(config, source, retry.first_index),
+            slots=source.slots,
+            record_filter=retry.filter(),
+        )
+        commit_plan(plan, config.output, config_hash)
+    return plan
+
+
+def dry_run(config: ShardConfig, folder: str) -> dict[str, Any]:
+    """Return what a run would write: name → value.
+
+    Args:
+        config: options of the run.
+        folder: a temporary folder for the plan.
+    """
+    source = open_input(config)
+    plan = _write_plan(config, source, folder, with_sizes=True)
+    summary: dict[str, Any] = {"records": plan.records}
+    if plan.input_records != plan.records:
+        summary["not selected"] = plan.input_records - plan.records
+    summary |= summarize_absent_keys(plan.selection)
+    summary["shards"] = len(plan.shards)
+    summary["bytes"] = plan.bytes
+    if plan.unknown_sizes:
+        summary["records of unknown size"] = plan.unknown_sizes
+    missing_slots = Counter(plan.missing_slots)
+    summary[f"records with {', '.join(source.slots)}"] = missing_slots.pop("", 0)
+    summary |= {f"records without {slots}": number for slots, number in missing_slots.items()}
+    summary |= {f"records with {reason}": number for reason, number in plan.problems.items()}
+    return summary | {f"column {name}": kind for name, kind in plan.columns.items()}
+
+
+def summarize_absent_keys(selection: dict[str, int]) -> dict[str, int]:
+    """Return the line of a summary about keys that no record has, if there are any."""
+    absent = selection.get("absent", 0)
+    return {"keys of --keys not found": absent} if absent else {}
+
+
+def _write_plan(config: ShardConfig, source: Source, folder: str, *, with_sizes: bool) -> Plan:
+    return write_plan(
+        _read_records(source, with_sizes=with_sizes),
+        folder,
+        make_layout(config, source),
+        slots=source.slots,
+        record_filter=make_filter(config.where, config.keys, config.keys_column),
+        refuse_duplicate_keys=config.refuse_duplicate_keys,
+    )
+
+
+def _read_records(source: Source, *, with_sizes: bool) -> Iterator[Record]:
+    """Yield the records of the input, with the sizes of their files if they are needed."""
+    records = source.records()
+    first = next(records, None) if with_sizes else None
+    if first is None:
+        return records
+    records = chain([first], records)
+    if any(map(is_remote, first.media.values())):
+        return ordered_map(_look_up_sizes, records, threads=REMOTE_THREADS)
+    return map(_look_up_sizes, records)
+
+
+def _look_up_sizes(record: Record) -> Record:
+    return replace(record, media={slot: _look_up_size(ref) for slot, ref in record.media.items()})
+
+
+def _look_up_size(ref: MediaRef) -> MediaRef:
+    if not isinstance(ref, FileRef) or ref.size is not None or ref.path.startswith("http"):
+        return ref
+    try:
+        size = files.size(ref.path) if is_remote(ref) else os.stat(ref.path).st_size
+        return FileRef(ref.path, size)
+    except (OSError, ValueError, ImportError, MmfeatError):
+        return ref
