@@ -1,59 +1,50 @@
-"""What a model is worth, in the numbers of scikit-learn."""
+"""The metrics that `mmfeat evaluate` reports, by task."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import (
-    accuracy_score,
     average_precision_score,
     confusion_matrix,
-    f1_score,
     precision_recall_fscore_support,
-    recall_score,
     roc_auc_score,
 )
 
 from training.evaluation.calibration import binary_ece, binary_nll, ece, nll
+from training.evaluation.metric_functions import METRICS
 
-Scores = dict[str, float]
-
-
-def class_scores(truth: np.ndarray, predicted: np.ndarray) -> Scores:
-    """Accuracy, balanced accuracy and macro-F1 of class numbers, shape (rows,) each."""
-    return {
-        "accuracy": float(accuracy_score(truth, predicted)),
-        # The mean recall of the classes that occur, which is scikit-learn's balanced accuracy
-        # without its warning about predicted classes that do not.
-        "balanced_accuracy": float(
-            recall_score(
-                truth, predicted, labels=np.unique(truth), average="macro", zero_division=0
-            )
-        ),
-        "macro_f1": float(f1_score(truth, predicted, average="macro", zero_division=0)),
-    }
+Metrics = dict[str, float]
 
 
-def measure_classes(
+def multiclass_metrics(truth: np.ndarray, predicted: np.ndarray) -> Metrics:
+    """Return accuracy, balanced accuracy and macro-F1 of class numbers, shape (rows,) each."""
+    names = ("accuracy", "balanced_accuracy", "macro_f1")
+    return {name: METRICS[name](truth, predicted) for name in names}
+
+
+def evaluate_multiclass(
     truth: np.ndarray,
     probabilities: np.ndarray,
     present: Mapping[str, np.ndarray],
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """What is reported of a model that gives one class.
+    """Return all metrics of a multiclass model.
 
     Args:
-        truth: int64, shape (rows,); numbers behind the classes are labels that it does not know.
+        truth: int64, shape (rows,); numbers ≥ the number of classes are labels that the model does
+            not know.
         probabilities: shape (rows, classes).
         present: column → bool, shape (rows,).
-        classes: the model's.
+        classes: the classes of the model.
     """
     known = np.where(truth < len(classes), truth, -1)
     predicted = probabilities.argmax(axis=1)
+    one_hot = known[:, None] == np.arange(len(classes))
     numbers = range(max(len(classes), int(truth.max(initial=0)) + 1))
     return {
-        **class_scores(truth, predicted),
-        "auroc": _mean_over_labels(roc_auc_score, _one_hot(known, len(classes)), probabilities),
+        **multiclass_metrics(truth, predicted),
+        "auroc": _macro_average(roc_auc_score, one_hot, probabilities),
         "nll": nll(probabilities, known),
         "ece": ece(probabilities, known),
         "rows": len(truth),
@@ -62,132 +53,9 @@ def measure_classes(
         "confusion_matrix": confusion_matrix(truth, predicted, labels=numbers)[
             : len(classes), : len(classes)
         ].tolist(),
-        "per_subset": _per_subset(present, lambda rows: class_scores(truth[rows], predicted[rows])),
-    }
-
-
-def label_scores(
-    truth: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray | float
-) -> dict[str, float | None]:
-    """Mean average precision, F1, AUROC, subset accuracy of labels, 0 or 1, shape (rows, labels).
-
-    Means over labels leave out those that no row has, of mAP and AUROC those that every row has
-    too, and are None where all are such.
-    """
-    given = probabilities >= thresholds
-    right, said, wanted = _label_counts(truth, given)
-    there = wanted > 0
-    return {
-        "map": _mean_over_labels(average_precision_score, truth, probabilities),
-        "macro_f1": float(_f1(right, said, wanted)[there].mean()) if there.any() else None,
-        "micro_f1": float(_f1(right.sum(), said.sum(), wanted.sum())),
-        "auroc": _mean_over_labels(roc_auc_score, truth, probabilities),
-        "subset_accuracy": float((given == truth).all(axis=1).mean()),
-    }
-
-
-def _label_counts(truth: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, ...]:
-    """For each label the rows that rightly have it, that are given it, and that have it.
-
-    scikit-learn takes one column of labels for two classes, so these counts are our own.
-    """
-    has = truth > 0
-    return (has & given).sum(axis=0), given.sum(axis=0), has.sum(axis=0)
-
-
-def _f1(right: np.ndarray, said: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    return _part(2 * right, said + wanted)
-
-
-def _part(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole; 0 where both are 0."""
-    return part / np.maximum(whole, 1)
-
-
-def measure_labels(
-    truth: np.ndarray,
-    probabilities: np.ndarray,
-    thresholds: np.ndarray,
-    present: Mapping[str, np.ndarray],
-    classes: Sequence[str],
-) -> dict[str, Any]:
-    """What is reported of a model that gives any number of labels; arguments as above."""
-    given = probabilities >= thresholds
-    right, said, wanted = _label_counts(truth, given)
-    per_label: dict[str, dict[str, Any]] = {}
-    for number, name in enumerate(classes):
-        column = truth[:, number]
-        per_label[name] = {
-            "precision": float(_part(right, said)[number]),
-            "recall": float(_part(right, wanted)[number]),
-            "f1": float(_f1(right, said, wanted)[number]),
-            "support": int(wanted[number]),
-            "average_precision": (
-                float(average_precision_score(column, probabilities[:, number]))
-                if column.any()
-                else None
-            ),
-            "threshold": float(thresholds[number]),
-        }
-    return {
-        **label_scores(truth, probabilities, thresholds),
-        "nll": binary_nll(probabilities, truth),
-        "ece": binary_ece(probabilities, truth),
-        "rows": len(truth),
-        "classes": list(classes),
-        "per_class": per_label,
         "per_subset": _per_subset(
-            present,
-            lambda rows: label_scores(truth[rows], probabilities[rows], thresholds),
+            present, lambda rows: multiclass_metrics(truth[rows], predicted[rows])
         ),
-    }
-
-
-def number_scores(truth: np.ndarray, predicted: np.ndarray) -> Scores:
-    """Mean absolute error, root mean square, Pearson's r and R² of numbers, shape (rows,)."""
-    predicted = predicted.astype(np.float64)
-    errors = predicted - truth
-    centred = (truth - truth.mean()) * (predicted - predicted.mean())
-    # The deviation of equal numbers may be a rounding error above 0.
-    spread = float(truth.std() * predicted.std()) if np.ptp(truth) and np.ptp(predicted) else 0.0
-    total = float(((truth - truth.mean()) ** 2).sum()) if np.ptp(truth) else 0.0
-    return {
-        "mae": float(np.abs(errors).mean()),
-        "rmse": float(np.sqrt((errors**2).mean())),
-        "pearson": float(centred.mean()) / spread if spread > 0 else 0.0,
-        "r2": 1 - float((errors**2).sum()) / total if total > 0 else 0.0,
-    }
-
-
-def measure_numbers(
-    truth: np.ndarray, predicted: np.ndarray, present: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
-    """What is reported of a model that gives a number; arguments as above."""
-    return {
-        **number_scores(truth, predicted),
-        **sentiment_scores(truth, predicted),
-        "rows": len(truth),
-        "per_subset": _per_subset(
-            present, lambda rows: number_scores(truth[rows], predicted[rows])
-        ),
-    }
-
-
-def sentiment_scores(truth: np.ndarray, predicted: np.ndarray) -> Scores:
-    """The three accuracies of sentiment on -3 … 3, where the truth is of that kind; else nothing.
-
-    acc2_has0: negative or not, zero counts as not negative. acc2_non0: negative or positive, rows
-    at zero left out. acc7: the nearest whole number (Zadeh et al. 2018, CMU-MOSEI).
-    """
-    if not len(truth) or truth.min() < -3 or truth.max() > 3 or not (truth < 0).any():
-        return {}
-    decided = truth != 0
-    rounded = np.clip(np.round(predicted), -3, 3) == np.clip(np.round(truth), -3, 3)
-    same_sign = (predicted > 0) == (truth > 0)
-    return {
-        "acc2_has0": float(((predicted >= 0) == (truth >= 0)).mean()),
-        "acc2_non0": float(same_sign[decided].mean()) if decided.any() else 0.0,
-        "acc7": float(rounded.mean()),
     }
 
 
@@ -208,37 +76,175 @@ def _per_class(
     }
 
 
-def _one_hot(numbers: np.ndarray, classes: int) -> np.ndarray:
-    return numbers[:, None] == np.arange(classes)
+def multilabel_metrics(
+    truth: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray | float
+) -> dict[str, float | None]:
+    """Return mAP, F1, AUROC and subset accuracy.
+
+    Averages over labels skip those that no row has; mAP and AUROC also skip those that every row
+    has. An average over no label is None.
+
+    Args:
+        truth: 0 or 1, shape (rows, labels).
+        probabilities: shape (rows, labels).
+        thresholds: one per label, or one for all.
+    """
+    predicted = probabilities >= thresholds
+    correct, positives, support = _label_counts(truth, predicted)
+    occurs = support > 0
+    return {
+        "map": _macro_average(average_precision_score, truth, probabilities),
+        "macro_f1": (
+            float(_f1(correct, positives, support)[occurs].mean()) if occurs.any() else None
+        ),
+        "micro_f1": float(_f1(correct.sum(), positives.sum(), support.sum())),
+        "auroc": _macro_average(roc_auc_score, truth, probabilities),
+        "subset_accuracy": float((predicted == truth).all(axis=1).mean()),
+    }
 
 
-def _mean_over_labels(
+def _label_counts(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return for each label the numbers of true positives, predicted rows and true rows.
+
+    Not by scikit-learn: it treats a single label as two classes.
+    """
+    has_label = truth > 0
+    return (has_label & predicted).sum(axis=0), predicted.sum(axis=0), has_label.sum(axis=0)
+
+
+def _f1(correct: np.ndarray, positives: np.ndarray, support: np.ndarray) -> np.ndarray:
+    return _fraction(2 * correct, positives + support)
+
+
+def _fraction(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole of counts; 0 if both are 0."""
+    return part / np.maximum(whole, 1)
+
+
+def evaluate_multilabel(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: np.ndarray,
+    present: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """Return all metrics of a multilabel model; arguments as for `multilabel_metrics`."""
+    correct, positives, support = _label_counts(truth, probabilities >= thresholds)
+    f1 = _f1(correct, positives, support)
+    per_label: dict[str, dict[str, Any]] = {}
+    for number, name in enumerate(classes):
+        column = truth[:, number]
+        per_label[name] = {
+            "precision": float(_fraction(correct, positives)[number]),
+            "recall": float(_fraction(correct, support)[number]),
+            "f1": float(f1[number]),
+            "support": int(support[number]),
+            "average_precision": (
+                float(average_precision_score(column, probabilities[:, number]))
+                if column.any()
+                else None
+            ),
+            "threshold": float(thresholds[number]),
+        }
+    return {
+        **multilabel_metrics(truth, probabilities, thresholds),
+        "nll": binary_nll(probabilities, truth),
+        "ece": binary_ece(probabilities, truth),
+        "rows": len(truth),
+        "classes": list(classes),
+        "per_class": per_label,
+        "per_subset": _per_subset(
+            present,
+            lambda rows: multilabel_metrics(truth[rows], probabilities[rows], thresholds),
+        ),
+    }
+
+
+def regression_metrics(truth: np.ndarray, predicted: np.ndarray) -> Metrics:
+    """Return MAE, RMSE, Pearson's r and R² of numbers, shape (rows,); r and R² of constants are 0.
+
+    `mean_squared_error` and the like of scikit-learn are slower on small samples, which the
+    bootstrap calls thousands of times.
+    """
+    predicted = predicted.astype(np.float64)
+    errors = predicted - truth
+    centred = (truth - truth.mean()) * (predicted - predicted.mean())
+    # The deviation of a constant may be a rounding error above 0.
+    spread = float(truth.std() * predicted.std()) if np.ptp(truth) and np.ptp(predicted) else 0.0
+    total = float(((truth - truth.mean()) ** 2).sum()) if np.ptp(truth) else 0.0
+    return {
+        "mae": float(np.abs(errors).mean()),
+        "rmse": float(np.sqrt((errors**2).mean())),
+        "pearson": float(centred.mean()) / spread if spread > 0 else 0.0,
+        "r2": 1 - float((errors**2).sum()) / total if total > 0 else 0.0,
+    }
+
+
+def evaluate_regression(
+    truth: np.ndarray, predicted: np.ndarray, present: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Return all metrics of a regression model.
+
+    Args:
+        truth: shape (rows,).
+        predicted: shape (rows,).
+        present: column → bool, shape (rows,).
+    """
+    return {
+        **regression_metrics(truth, predicted),
+        **sentiment_metrics(truth, predicted),
+        "rows": len(truth),
+        "per_subset": _per_subset(
+            present, lambda rows: regression_metrics(truth[rows], predicted[rows])
+        ),
+    }
+
+
+def sentiment_metrics(truth: np.ndarray, predicted: np.ndarray) -> Metrics:
+    """Return the accuracies of CMU-MOSEI (Zadeh et al. 2018); nothing unless the truth fits.
+
+    The truth fits if it lies in -3 … 3 and has negative values. acc2_has0: negative or
+    non-negative. acc2_non0: negative or positive, without rows at zero. acc7: the nearest integer.
+    """
+    if not len(truth) or truth.min() < -3 or truth.max() > 3 or not (truth < 0).any():
+        return {}
+    nonzero = truth != 0
+    same_integer = np.clip(np.round(predicted), -3, 3) == np.clip(np.round(truth), -3, 3)
+    same_sign = (predicted > 0) == (truth > 0)
+    return {
+        "acc2_has0": float(((predicted >= 0) == (truth >= 0)).mean()),
+        "acc2_non0": float(same_sign[nonzero].mean()) if nonzero.any() else 0.0,
+        "acc7": float(same_integer.mean()),
+    }
+
+
+def _macro_average(
     metric: Callable[[np.ndarray, np.ndarray], float], truth: np.ndarray, scores: np.ndarray
 ) -> float | None:
-    """Mean of a metric, one label against the rest, over the labels that some rows have."""
+    """Average a binary metric over the labels that some rows have and some lack."""
     values = [
-        float(metric(wanted, scores[:, number]))
-        for number, wanted in enumerate(truth.T)
-        if wanted.any() and not wanted.all()
+        float(metric(column, scores[:, number]))
+        for number, column in enumerate(truth.T)
+        if column.any() and not column.all()
     ]
     return float(np.mean(values)) if values else None
 
 
 def _per_subset(
-    present: Mapping[str, np.ndarray], scores_of: Callable[[np.ndarray], Mapping[str, Any]]
+    present: Mapping[str, np.ndarray], metrics: Callable[[np.ndarray], Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """The scores for each set of modalities that records have, the largest first."""
+    """Return the metrics for each set of present modalities, the most frequent first."""
     columns = list(present)
     pattern = np.stack([present[name] for name in columns], axis=1)
-    found = {}
+    subsets = {}
     for subset in np.unique(pattern, axis=0)[::-1]:
         rows = (pattern == subset).all(axis=1)
-        found[subset_name(columns, subset)] = {"rows": int(rows.sum()), **scores_of(rows)}
-    return dict(sorted(found.items(), key=lambda item: -item[1]["rows"]))
+        subsets[subset_name(columns, subset)] = {"rows": int(rows.sum()), **metrics(rows)}
+    return dict(sorted(subsets.items(), key=lambda item: -item[1]["rows"]))
 
 
-def subset_name(columns: Sequence[str], there: Sequence[bool]) -> str:
-    """`image+text` where a record has both, `image only` where it has one of several."""
-    names = [name for name, is_there in zip(columns, there, strict=True) if is_there]
-    alone = len(names) == 1 and len(columns) > 1
-    return f"{names[0]} only" if alone else "+".join(names)
+def subset_name(columns: Sequence[str], present: Sequence[bool]) -> str:
+    """Return a name such as `image+text`, or `image only` for one of several modalities."""
+    names = [name for name, is_present in zip(columns, present, strict=True) if is_present]
+    is_alone = len(names) == 1 and len(columns) > 1
+    return f"{names[0]} only" if is_alone else "+".join(names)

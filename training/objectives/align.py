@@ -1,4 +1,4 @@
-"""Records as their own labels: what belongs together shall be near, all else far."""
+"""The alignment objective: the modalities of a record are close, those of others are far."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -10,29 +10,40 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from mmfeat.models.alignment import REFERENCES, AlignmentModel, is_there, judge
+from mmfeat.models.alignment import MAX_REFERENCES, AlignmentModel, is_present, score_alignment
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Align
 from mmfeat.models.tasks.align import ALIGNMENT, BIAS, MISALIGNMENT
 from mmfeat.models.tasks.multilabel import sigmoid
-from training.evaluation import retrieval
-from training.evaluation.calibration import COLDEST, HOTTEST, binary_ece, binary_nll
+from training.evaluation.calibration import (
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
+    binary_ece,
+    binary_nll,
+)
+from training.evaluation.retrieval import (
+    MAX_ROWS,
+    RECALL_KS,
+    evaluate_direction,
+    rank_both_directions,
+    sample_rows,
+)
 from training.fit.recipe import Recipe
 from training.objectives.base import LossFunction, Objective
-from training.objectives.contrastive import SIGLIP, infonce, siglip
+from training.objectives.losses import SIGLIP, infonce_loss, siglip_loss
 
-VALIDATED = 5_000
-"""Validation rows that look for each other after each epoch; of more, a sample."""
+MAX_VALIDATION_ROWS = 5_000
+"""Maximum number of validation rows for retrieval after each epoch; more are sampled."""
 
-_CALIBRATED = 2_000
+_CALIBRATION_ROWS = 2_000
 _LOSS_ROWS = 512
 
 
 class AlignObjective(Objective):
-    """There are no targets: zeros stand in their place. The task must be told by `know`."""
+    """There is no target: the targets are zeros. `bind_task` sets the task."""
 
-    metrics: ClassVar = (*(f"recall_at_{k}" for k in retrieval.KS), "median_rank")
-    falling: ClassVar = frozenset({"median_rank"})
+    metrics: ClassVar = (*(f"recall_at_{k}" for k in RECALL_KS), "median_rank")
+    minimized: ClassVar = frozenset({"median_rank"})
 
     @property
     def align(self) -> Align:
@@ -41,67 +52,68 @@ class AlignObjective(Objective):
         return self.task
 
     @property
-    def least(self) -> int:
-        """See `Objective.least`: one pair."""
-        return Align.least
+    def min_modalities(self) -> int:
+        """See `Objective.min_modalities`: one pair."""
+        return Align.min_modalities
 
     @property
     def target_columns(self) -> list[str]:
         """See `Objective.target_columns`: none."""
         return []
 
-    def read(self, table: pa.Table) -> np.ndarray:
-        """See `Objective.read`."""
+    def read_targets(self, table: pa.Table) -> np.ndarray:
+        """See `Objective.read_targets`."""
         return np.zeros(len(table), np.uint8)
 
-    def known(self, targets: np.ndarray) -> np.ndarray:
-        """See `Objective.known`."""
+    def has_target(self, targets: np.ndarray) -> np.ndarray:
+        """See `Objective.has_target`."""
         return np.ones(len(targets), bool)
 
-    def settle(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
-        """See `Objective.settle`."""
+    def fit_targets(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
+        """See `Objective.fit_targets`."""
         return targets
 
-    def loss(self, recipe: Recipe) -> LossFunction:
-        """See `Objective.loss`."""
+    def build_loss(self, recipe: Recipe) -> LossFunction:
+        """See `Objective.build_loss`."""
         return self._loss
 
     def validate(self, targets: np.ndarray, logits: np.ndarray) -> dict[str, float | None]:
-        """See `Objective.validate`; of more than `VALIDATED` rows, a sample."""
-        chosen = logits[retrieval.sample(len(logits), VALIDATED)]
-        scores = _means(self._directions(self.align.vectors(chosen)))
-        parts = np.array_split(chosen, max(1, round(len(chosen) / _LOSS_ROWS)))
+        """See `Objective.validate`; samples if there are more than `MAX_VALIDATION_ROWS`."""
+        sample = logits[sample_rows(len(logits), MAX_VALIDATION_ROWS)]
+        metrics = _average(self._evaluate_directions(sample))
+        parts = np.array_split(sample, max(1, round(len(sample) / _LOSS_ROWS)))
         losses = [float(self._loss(torch.from_numpy(part), torch.empty(0))) for part in parts]
-        return {**scores, "loss": float(np.mean(losses))}
+        return {**metrics, "loss": float(np.mean(losses))}
 
     def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
-        """See `Objective.calibrate`: keeps references, and fits the temperature on other rows.
+        """See `Objective.calibrate`: stores references and fits the temperature on other rows.
 
-        The temperature is the one by which the misalignment best tells those rows' own pairs from
-        pairs of two of them.
+        At the fitted temperature, the misalignment best separates those rows' own pairs from pairs
+        of two different rows.
         """
         assert isinstance(module, AlignmentModel)
         z = torch.from_numpy(self.align.vectors(logits))
         z = z[torch.from_numpy(np.random.default_rng(0).permutation(len(z)))]
-        # With a handful of rows there is nothing to hold apart.
-        kept = min(REFERENCES, max(len(z) // 2, 1))
-        module.references[:, :kept] = z[:kept].transpose(0, 1)
-        rest = z[kept : kept + _CALIBRATED]
-        pairs = torch.stack([rest, _shuffled(rest)])
-        pairs = pairs[:, (is_there(pairs).sum(dim=2) >= 2).all(dim=0)]
+        # With few rows, half of them are references.
+        references = min(MAX_REFERENCES, max(len(z) // 2, 1))
+        module.references[:, :references] = z[:references].transpose(0, 1)
+        rest = z[references : references + _CALIBRATION_ROWS]
+        pairs = torch.stack([rest, _shuffle_modalities(rest)])
+        pairs = pairs[:, (is_present(pairs).sum(dim=2) >= 2).all(dim=0)]
         if not pairs.shape[1]:
             return {}
         truth = np.repeat([0, 1], pairs.shape[1])[:, None]
 
         def misalignment(temperature: float) -> np.ndarray:
-            found = judge(pairs.flatten(0, 1), module.references, torch.tensor(temperature))[1]
-            return sigmoid(-found.double().numpy())[:, None]
+            z, t = pairs.flatten(0, 1), torch.tensor(temperature)
+            log_ratio = score_alignment(z, module.references, t)[1]
+            return sigmoid(-log_ratio.double().numpy())[:, None]
 
         def nll(temperature: float) -> float:
             return float(binary_nll(misalignment(temperature), truth))
 
-        step = (HOTTEST / COLDEST) ** (1 / 16)
-        coarse = min(np.geomspace(COLDEST, HOTTEST, 17), key=nll)
+        step = (MAX_TEMPERATURE / MIN_TEMPERATURE) ** (1 / 16)
+        coarse = min(np.geomspace(MIN_TEMPERATURE, MAX_TEMPERATURE, 17), key=nll)
         temperature = float(min(np.geomspace(coarse / step, coarse * step, 17), key=nll))
         module.temperature.fill_(temperature)
         before, after = misalignment(1.0), misalignment(temperature)
@@ -114,19 +126,18 @@ class AlignObjective(Objective):
             "auroc_of_shuffled": float(roc_auc_score(truth[:, 0], after[:, 0])),
         }
 
-    def measure(
+    def evaluate(
         self,
         targets: np.ndarray,
         scores: np.ndarray,
         thresholds: np.ndarray,
         present: Mapping[str, np.ndarray],
     ) -> dict[str, Any]:
-        """See `Objective.measure`; of more than `retrieval.MOST` rows, a sample."""
-        chosen = scores[retrieval.sample(len(scores), retrieval.MOST)]
-        directions = self._directions(self.align.vectors(chosen))
+        """See `Objective.evaluate`; samples if there are more than `MAX_ROWS` rows."""
+        directions = self._evaluate_directions(scores[sample_rows(len(scores), MAX_ROWS)])
         return {
             "rows": len(scores),
-            **_means(directions),
+            **_average(directions),
             "mean_alignment": float(scores[:, ALIGNMENT].mean()),
             "mean_misalignment": float(scores[:, MISALIGNMENT].mean()),
             "per_direction": directions,
@@ -137,58 +148,59 @@ class AlignObjective(Objective):
         with np.errstate(divide="ignore"):
             return -np.log1p(-scores[:, MISALIGNMENT].astype(np.float64))
 
-    def as_column(self, targets: np.ndarray) -> pa.Array:
-        """See `Objective.as_column`: nulls."""
+    def to_arrow(self, targets: np.ndarray) -> pa.Array:
+        """See `Objective.to_arrow`: nulls."""
         return pa.nulls(len(targets), pa.string())
 
-    def as_numbers(self, targets: Tensor) -> Tensor:
-        """See `Objective.as_numbers`: there is nothing for least squares to learn."""
+    def least_squares_targets(self, targets: Tensor) -> Tensor:
+        """See `Objective.least_squares_targets`: not defined."""
         raise NotImplementedError
 
     def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a batch: the mean over the pairs of modalities; 0 where no record has one."""
+        """Return the mean loss over the pairs of modalities; 0 if no record has a pair."""
         width = self.align.hidden
         z = outputs[:, :BIAS].float().unflatten(1, (-1, width))
-        there = is_there(z)
+        present = is_present(z)
         losses = []
         for a, b in combinations(range(z.shape[1]), 2):
-            both = there[:, a] & there[:, b]
-            if both.any():
-                logits = z[both, a] @ z[both, b].T
-                is_siglip = self.align.align_loss == SIGLIP
-                losses.append(siglip(logits + outputs[0, BIAS]) if is_siglip else infonce(logits))
+            rows = present[:, a] & present[:, b]
+            if rows.any():
+                logits = z[rows, a] @ z[rows, b].T
+                if self.align.align_loss == SIGLIP:
+                    losses.append(siglip_loss(logits + outputs[0, BIAS]))
+                else:
+                    losses.append(infonce_loss(logits))
         return torch.stack(losses).mean() if losses else 0 * outputs.sum()
 
-    def _directions(self, z: np.ndarray) -> dict[str, dict[str, Any]]:
-        """Recalls by direction, as `image to text`; without those that no record has."""
-        names = self.align.modalities
-        return dict(_found_directions(z, names))
+    def _evaluate_directions(self, outputs: np.ndarray) -> dict[str, dict[str, float | int]]:
+        """Return retrieval metrics by direction, such as `image to text`, if a record has both."""
+        return dict(_iterate_directions(self.align.vectors(outputs), self.align.modalities))
 
 
-def _found_directions(
+def _iterate_directions(
     z: np.ndarray, names: list[str]
 ) -> Iterator[tuple[str, dict[str, float | int]]]:
-    there = (z != 0).any(axis=2)
+    present = (z != 0).any(axis=2)
     for a, b in combinations(range(len(names)), 2):
-        both = there[:, a] & there[:, b]
-        if both.any():
-            x, y = (_unit(z[both, number]) for number in (a, b))
-            forth, back = retrieval.both_ways(x, y)
-            yield f"{names[a]} to {names[b]}", retrieval.measure_direction(forth, y)
-            yield f"{names[b]} to {names[a]}", retrieval.measure_direction(back, x)
+        rows = present[:, a] & present[:, b]
+        if rows.any():
+            x, y = (_normalize(z[rows, modality]) for modality in (a, b))
+            x_to_y, y_to_x = rank_both_directions(x, y)
+            yield f"{names[a]} to {names[b]}", evaluate_direction(x_to_y, y)
+            yield f"{names[b]} to {names[a]}", evaluate_direction(y_to_x, x)
 
 
-def _unit(z: np.ndarray) -> np.ndarray:
+def _normalize(z: np.ndarray) -> np.ndarray:
     return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
-def _means(directions: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
+def _average(directions: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
     return {
-        name: float(np.mean([found[name] for found in directions.values()])) if directions else None
+        name: float(np.mean([m[name] for m in directions.values()])) if directions else None
         for name in AlignObjective.metrics
     }
 
 
-def _shuffled(z: Tensor) -> Tensor:
-    """Records whose modalities are those of different records of z."""
+def _shuffle_modalities(z: Tensor) -> Tensor:
+    """Return records whose modalities come from different records of z."""
     return torch.stack([z[:, m].roll(m, dims=0) for m in range(z.shape[1])], dim=1)

@@ -1,4 +1,4 @@
-"""What an objective is: a task as training sees it, from a metadata column to a verdict."""
+"""The interface of an objective: a task as training sees it, from target column to metrics."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -10,69 +10,72 @@ from torch import Tensor
 
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Task
-from training.evaluation.statistics import METRICS, Metric
+from training.evaluation.metric_functions import METRICS, Metric
 from training.fit.recipe import Recipe
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
-"""From logits, shape [batch, outputs], and targets, as `settle` gives them, to a scalar."""
+"""(logits of shape [batch, outputs], targets from `fit_targets`) → scalar loss."""
 
 
 class Objective(ABC):
     """Base of all objectives.
 
+    `read_targets` reads raw targets shard by shard. `fit_targets` then derives the task from the
+    training rows, for example the list of classes, and encodes the targets of all rows.
+
     Args:
-        target: what --target names: a column of the samples table.
+        target: the value of --target, a column of the samples table.
 
     Attributes:
-        task: what the outputs mean; there once `settle` or `know` was called.
+        task: the task; set by `fit_targets` or `bind_task`.
     """
 
     task: Task
 
     metrics: ClassVar[tuple[str, ...]]
-    """What a model can be chosen by; the first is the default."""
-    falling: ClassVar[frozenset[str]] = frozenset()
-    """Those of the metrics of which less is better."""
+    """Metrics for model selection; the first is the default."""
+    minimized: ClassVar[frozenset[str]] = frozenset()
+    """The metrics for which lower is better."""
 
     def __init__(self, target: str) -> None:
         self.target = target
 
-    def know(self, task: Task) -> None:
-        """Judge by a trained model's task in place of settling one."""
+    def bind_task(self, task: Task) -> None:
+        """Use the task of a trained model instead of deriving one."""
         self.task = task
 
     @property
-    def least(self) -> int:
-        """Fewest modalities of a row that can be learned from."""
+    def min_modalities(self) -> int:
+        """Minimum number of modalities of a usable row."""
         return 1
 
     @property
     def target_columns(self) -> list[str]:
-        """The columns of the samples table it reads."""
+        """The columns of the samples table that hold the target."""
         return [self.target]
 
     @abstractmethod
-    def read(self, table: pa.Table) -> np.ndarray:
-        """The targets of a shard as numbers, to be joined and settled; first axis: rows.
+    def read_targets(self, table: pa.Table) -> np.ndarray:
+        """Read the raw targets of one shard; first axis: rows.
 
         Raises:
-            MmfeatError: the column holds something else.
+            MmfeatError: the task cannot learn the values of the column.
         """
 
-    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """The targets of several shards, one after another."""
+    def concatenate_targets(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """Concatenate the raw targets of several shards."""
         return np.concatenate(parts)
 
     @abstractmethod
-    def known(self, targets: np.ndarray) -> np.ndarray:
-        """Which rows have a target, shape (rows,); before `settle` and after it."""
+    def has_target(self, targets: np.ndarray) -> np.ndarray:
+        """Return which rows have a target, shape (rows,); raw or encoded targets."""
 
     @abstractmethod
-    def settle(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
-        """Fix the task by the training rows; returns the targets of all rows in its numbers.
+    def fit_targets(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
+        """Derive the task from the training rows and return the encoded targets of all rows.
 
         Args:
-            targets: of all rows, as `join` gives them.
+            targets: raw targets of all rows.
             training: int64, indices of the training rows; all have a target.
 
         Raises:
@@ -80,65 +83,62 @@ class Objective(ABC):
         """
 
     @abstractmethod
-    def loss(self, recipe: Recipe) -> LossFunction:
-        """The loss that training lowers."""
+    def build_loss(self, recipe: Recipe) -> LossFunction:
+        """Return the loss that training minimizes."""
 
     @abstractmethod
     def validate(self, targets: np.ndarray, logits: np.ndarray) -> dict[str, float | None]:
-        """The metrics, and `loss`, the mean loss of a row without regard to imbalance."""
+        """Return the metrics, and `loss`, the mean loss of a row, not weighted for imbalance."""
 
-    def decide(self, logits: np.ndarray) -> np.ndarray:
-        """What `metric` compares with the targets, first axis: rows."""
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        """Return the predictions that `comparison_metric` takes; first axis: rows."""
         return logits
 
-    def metric(self, name: str) -> Metric:
-        """One of the metrics, as a comparison of models takes it: of targets and decisions.
-
-        The targets are cut to what the model knows by `comparable`.
-        """
+    def comparison_metric(self, name: str) -> Metric:
+        """Return a metric of `comparison_targets` and predictions, for the bootstrap."""
         return METRICS[name]
 
-    def comparable(self, targets: np.ndarray) -> np.ndarray:
-        """The targets as `metric` takes them."""
+    def comparison_targets(self, targets: np.ndarray) -> np.ndarray:
+        """Return the targets that `comparison_metric` takes."""
         return targets
 
     @abstractmethod
     def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
-        """Fit the module's temperature and thresholds on validation; what they did, for JSON."""
+        """Fit the module's temperature and thresholds on validation; return figures for JSON."""
 
     @abstractmethod
-    def measure(
+    def evaluate(
         self,
         targets: np.ndarray,
         scores: np.ndarray,
         thresholds: np.ndarray,
         present: Mapping[str, np.ndarray],
     ) -> dict[str, Any]:
-        """All that `mmfeat evaluate` reports of some rows, ready for JSON.
+        """Return all metrics of `mmfeat evaluate`, for JSON.
 
         Args:
-            targets: as `settle` gives them.
-            scores: as the task gives them, shape (rows, outputs).
+            targets: encoded targets.
+            scores: scores of the task, shape (rows, outputs).
             thresholds: of the model, shape (outputs,).
             present: column → bool, shape (rows,).
         """
 
     @abstractmethod
     def row_losses(self, targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """How wrong each row's prediction is, shape (rows,); infinite for an unseen label."""
+        """Return the loss of each row, shape (rows,); infinite for a label unseen in training."""
 
     @abstractmethod
-    def as_column(self, targets: np.ndarray) -> pa.Array:
-        """The targets as a table shows them."""
+    def to_arrow(self, targets: np.ndarray) -> pa.Array:
+        """Return the targets as a column of a table."""
 
     @abstractmethod
-    def as_numbers(self, targets: Tensor) -> Tensor:
-        """Targets of known labels as least squares take them, float32, shape [batch, outputs]."""
+    def least_squares_targets(self, targets: Tensor) -> Tensor:
+        """Return the targets of least squares, float32, shape [batch, outputs]."""
 
-    def counts(self, targets: np.ndarray) -> np.ndarray | None:
-        """Rows of each class, or with each label; None where there are no classes."""
+    def class_counts(self, targets: np.ndarray) -> np.ndarray | None:
+        """Return the number of rows of each class or label; None if there are no classes."""
         return None
 
-    def better(self, metric: str, value: float) -> float:
-        """The metric as a number of which more is better."""
-        return -value if metric in self.falling else value
+    def maximized(self, metric: str, value: float) -> float:
+        """Return the value of a metric, negated if lower is better."""
+        return -value if metric in self.minimized else value

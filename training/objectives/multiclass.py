@@ -1,4 +1,4 @@
-"""One class out of several: cross-entropy."""
+"""The multiclass objective: exactly one class, cross-entropy."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,28 +6,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor, nn
 
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multiclass
 from training.data.targets import find_classes, read_labels
 from training.evaluation.calibration import ece, fit_temperature, nll
-from training.evaluation.metrics import class_scores, measure_classes
+from training.evaluation.metrics import evaluate_multiclass, multiclass_metrics
 from training.fit.recipe import Recipe
-from training.objectives import imbalance
 from training.objectives.base import LossFunction
-from training.objectives.named import NamedObjective
+from training.objectives.classification import ClassificationObjective
+from training.objectives.losses import MulticlassLoss
 
 
-class MulticlassObjective(NamedObjective):
-    """Targets are int64: the number of the class; behind the classes, labels that no training row
-    has; -1 for none."""
+class MulticlassObjective(ClassificationObjective):
+    """Targets are int64 class numbers; -1 if there is no target.
+
+    Numbers from the number of classes on are labels that no training row has.
+    """
 
     metrics: ClassVar = ("accuracy", "balanced_accuracy", "macro_f1")
 
-    def read(self, table: pa.Table) -> np.ndarray:
-        """See `Objective.read`."""
+    def read_targets(self, table: pa.Table) -> np.ndarray:
+        """See `Objective.read_targets`."""
         return np.array(
             [
                 -1 if label is None else self.number(label)
@@ -36,111 +37,88 @@ class MulticlassObjective(NamedObjective):
             np.int64,
         )
 
-    def known(self, targets: np.ndarray) -> np.ndarray:
-        """See `Objective.known`."""
+    def has_target(self, targets: np.ndarray) -> np.ndarray:
+        """See `Objective.has_target`."""
         return targets >= 0
 
-    def settle(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
-        """See `Objective.settle`."""
-        names = self.names
+    def fit_targets(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
+        """See `Objective.fit_targets`."""
+        labels = self.labels
         numbers, counts = np.unique(targets[training], return_counts=True)
         classes = find_classes(
-            {names[n]: int(c) for n, c in zip(numbers, counts, strict=True)}, self.target
+            {labels[n]: int(c) for n, c in zip(numbers, counts, strict=True)}, self.target
         )
-        self._settle_names(Multiclass(classes), sorted(set(names) - set(classes)))
-        # One more for the rows without a label: -1 is the last entry.
-        order = np.array([*map(self.number, names), -1])
-        return order[targets]
+        self._bind_classes(Multiclass(classes), sorted(set(labels) - set(classes)))
+        # The last entry maps -1, rows without a label, to itself.
+        new_numbers = np.array([*map(self.number, labels), -1])
+        return new_numbers[targets]
 
-    def loss(self, recipe: Recipe) -> LossFunction:
-        """See `Objective.loss`."""
+    def build_loss(self, recipe: Recipe) -> LossFunction:
+        """See `Objective.build_loss`."""
         return MulticlassLoss(recipe)
 
     def validate(self, targets: np.ndarray, logits: np.ndarray) -> dict[str, float | None]:
         """See `Objective.validate`."""
-        scores = class_scores(targets, logits.argmax(axis=1))
-        return scores | {"loss": nll(self.task.scores(logits, 1.0), self._trained(targets))}
+        metrics = multiclass_metrics(targets, logits.argmax(axis=1))
+        loss = nll(self.task.to_scores(logits, 1.0), self._mask_unseen(targets))
+        return metrics | {"loss": loss}
 
-    def decide(self, logits: np.ndarray) -> np.ndarray:
-        """See `Objective.decide`: the number of the class."""
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        """See `Objective.predict`: class numbers."""
         return logits.argmax(axis=1).astype(np.int32)
 
     def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         """See `Objective.calibrate`."""
-        trained = self._trained(targets)
-        temperature = np.float32(fit_temperature(logits, trained))
-        module.temperature.fill_(float(temperature))
-        before, after = self.task.scores(logits, 1.0), self.task.scores(logits, float(temperature))
+        known = self._mask_unseen(targets)
+        temperature = float(np.float32(fit_temperature(logits, known)))
+        module.temperature.fill_(temperature)
+        before, after = (self.task.to_scores(logits, t) for t in (1.0, temperature))
         return {
-            "value": float(temperature),
-            "nll_before": nll(before, trained),
-            "nll_after": nll(after, trained),
-            "ece_before": ece(before, trained),
-            "ece_after": ece(after, trained),
+            "value": temperature,
+            "nll_before": nll(before, known),
+            "nll_after": nll(after, known),
+            "ece_before": ece(before, known),
+            "ece_after": ece(after, known),
         }
 
-    def measure(
+    def evaluate(
         self,
         targets: np.ndarray,
         scores: np.ndarray,
         thresholds: np.ndarray,
         present: Mapping[str, np.ndarray],
     ) -> dict[str, Any]:
-        """See `Objective.measure`.
+        """See `Objective.evaluate`.
 
-        A label that no training row had counts as a class of its own that is never predicted: an
-        error in every row.
+        A label that no training row has counts as a class that is never predicted: every such row
+        is an error.
         """
-        names = self.names
-        unseen = Counter(names[number] for number in targets[targets >= len(self.classes)])
-        return measure_classes(targets, scores, present, self.classes) | {
+        labels = self.labels
+        unseen = Counter(labels[number] for number in targets[targets >= len(self.classes)])
+        return evaluate_multiclass(targets, scores, present, self.classes) | {
             "unseen_labels": dict(sorted(unseen.items()))
         }
 
     def row_losses(self, targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """See `Objective.row_losses`: -log p of the class."""
-        seen = self._trained(targets)
-        right = np.where(seen >= 0, scores[np.arange(len(scores)), seen], 0).astype(np.float64)
+        known = self._mask_unseen(targets)
+        p = np.where(known >= 0, scores[np.arange(len(scores)), known], 0).astype(np.float64)
         with np.errstate(divide="ignore"):
-            return -np.log(right)
+            return -np.log(p)
 
-    def as_column(self, targets: np.ndarray) -> pa.Array:
-        """See `Objective.as_column`."""
-        names = self.names
-        return pa.array([names[number] if number >= 0 else None for number in targets], pa.string())
+    def to_arrow(self, targets: np.ndarray) -> pa.Array:
+        """See `Objective.to_arrow`."""
+        labels = self.labels
+        return pa.array([labels[n] if n >= 0 else None for n in targets], pa.string())
 
-    def as_numbers(self, targets: Tensor) -> Tensor:
-        """See `Objective.as_numbers`: 1 for the class, -1 for all others."""
+    def least_squares_targets(self, targets: Tensor) -> Tensor:
+        """See `Objective.least_squares_targets`: 1 for the class, -1 for all others."""
         return nn.functional.one_hot(targets, len(self.classes)) * 2.0 - 1.0
 
-    def counts(self, targets: np.ndarray) -> np.ndarray | None:
-        """See `Objective.counts`."""
+    def class_counts(self, targets: np.ndarray) -> np.ndarray | None:
+        """See `Objective.class_counts`."""
         return np.bincount(targets, minlength=len(self.classes))
 
-    def _trained(self, targets: np.ndarray) -> np.ndarray:
-        """The targets, -1 where training never saw the label."""
+    def _mask_unseen(self, targets: np.ndarray) -> np.ndarray:
+        """Return the targets, -1 for labels that no training row has."""
         return np.where(targets < len(self.classes), targets, -1)
-
-
-class MulticlassLoss:
-    """Cross-entropy, weighed or shifted as the recipe says against unbalanced classes."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        prior = torch.tensor(recipe.prior)
-        self._adjustment = self._weights = None
-        self._focus = 0.0
-        match recipe.imbalance:
-            case imbalance.LOGIT_ADJUSTMENT:
-                self._adjustment = prior.log()
-            case imbalance.CLASS_WEIGHTS:
-                self._weights = 1 / (prior * len(prior))
-            case imbalance.FOCAL:
-                self._focus = imbalance.FOCUS
-
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        if self._adjustment is not None:
-            logits = logits + self._adjustment
-        if self._focus:
-            losses = nn.functional.cross_entropy(logits, targets, reduction="none")
-            return ((1 - (-losses).exp()) ** self._focus * losses).mean()
-        return nn.functional.cross_entropy(logits, targets, weight=self._weights)

@@ -1,4 +1,4 @@
-"""Any number of labels: a binary cross-entropy each."""
+"""The multilabel objective: any number of labels, one binary cross-entropy each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -6,218 +6,197 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmfeat.config.flags import comma_list
+from mmfeat.config.flags import split_commas
 from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multilabel, Task
-from training.data.targets import read_flags, read_label_sets
+from training.data.targets import read_binary, read_label_sets
 from training.evaluation.calibration import (
     binary_ece,
     binary_nll,
     fit_binary_temperature,
     fit_thresholds,
 )
-from training.evaluation.metrics import label_scores, measure_labels
-from training.evaluation.statistics import Metric, RowMetric
+from training.evaluation.metric_functions import Metric, RowMetric
+from training.evaluation.metrics import evaluate_multilabel, multilabel_metrics
 from training.fit.recipe import Recipe
-from training.objectives import imbalance
 from training.objectives.base import LossFunction
-from training.objectives.named import NamedObjective
+from training.objectives.classification import ClassificationObjective
+from training.objectives.losses import MultilabelLoss
 
-_NONE = 255
-"""In the first place of a row that has no target."""
+_NO_TARGET = 255
+"""Value in the first column of a row without a target."""
 
 
-class MultilabelObjective(NamedObjective):
-    """Targets are uint8, shape (rows, labels): 1 where the record has the label; behind the
-    labels that the model knows, those that no training row has.
+class MultilabelObjective(ClassificationObjective):
+    """Targets are uint8, shape (rows, labels): 1 if the record has the label.
 
-    The target is one column of lists, or of text with a separator between labels, or several
-    columns of yes and no, named with a comma between them.
+    The first columns are the labels of the task; labels that no training row has follow.
+
+    The target is one column of lists, one column of text with a separator between labels, or
+    several comma-separated binary columns.
     """
 
     metrics: ClassVar = ("map", "macro_f1", "micro_f1", "auroc", "subset_accuracy")
 
     def __init__(self, target: str) -> None:
         super().__init__(target)
-        names = comma_list(target)
+        names = split_commas(target)
         self.separator = ","
-        self._flags = names if len(names) > 1 else []
-        for name in self._flags:
+        self._binary_columns = names if len(names) > 1 else []
+        for name in self._binary_columns:
             self.number(name)
 
     @property
     def target_columns(self) -> list[str]:
         """See `Objective.target_columns`."""
-        return self._flags or [self.target]
+        return self._binary_columns or [self.target]
 
-    def know(self, task: Task) -> None:
-        """See `Objective.know`."""
-        super().know(task)
+    def bind_task(self, task: Task) -> None:
+        """See `Objective.bind_task`."""
+        super().bind_task(task)
         assert isinstance(task, Multilabel)
         self.separator = task.separator
 
-    def read(self, table: pa.Table) -> np.ndarray:
-        """See `Objective.read`."""
-        if self._flags:
-            return self._read_flags(table)
-        sets = read_label_sets(table[self.target], self.target, self.separator)
-        numbers = [None if labels is None else [*map(self.number, labels)] for labels in sets]
-        targets = np.zeros((len(sets), max(1, len(self.names))), np.uint8)
-        for row, given in enumerate(numbers):
-            if given is None:
-                targets[row, 0] = _NONE
+    def read_targets(self, table: pa.Table) -> np.ndarray:
+        """See `Objective.read_targets`."""
+        if self._binary_columns:
+            return self._read_binary_columns(table)
+        label_sets = read_label_sets(table[self.target], self.target, self.separator)
+        # Number all labels first: they determine the width of the targets.
+        numbers = [None if s is None else [*map(self.number, s)] for s in label_sets]
+        targets = np.zeros((len(label_sets), max(1, len(self.labels))), np.uint8)
+        for row, columns in enumerate(numbers):
+            if columns is None:
+                targets[row, 0] = _NO_TARGET
             else:
-                targets[row, given] = 1
+                targets[row, columns] = 1
         return targets
 
-    def _read_flags(self, table: pa.Table) -> np.ndarray:
-        flags = np.stack([read_flags(table[name], name) for name in self._flags], axis=1)
-        # A trained model does not know the columns that were 0 in all its training rows.
-        targets = np.zeros(flags.shape, np.uint8)
-        targets[:, [*map(self.number, self._flags)]] = flags
-        targets[(flags == _NONE).any(axis=1), 0] = _NONE
+    def _read_binary_columns(self, table: pa.Table) -> np.ndarray:
+        columns = self._binary_columns
+        values = np.stack([read_binary(table[name], name) for name in columns], axis=1)
+        # The columns that are 0 in all training rows come last, whatever their order in --target.
+        targets = np.zeros(values.shape, np.uint8)
+        targets[:, [*map(self.number, columns)]] = values
+        targets[(values == _NO_TARGET).any(axis=1), 0] = _NO_TARGET
         return targets
 
-    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """See `Objective.join`: earlier shards did not know the labels of later ones."""
+    def concatenate_targets(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """See `Objective.concatenate_targets`: pads shards that lack labels of later ones."""
         width = max(part.shape[1] for part in parts)
         return np.concatenate(
             [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts]
         )
 
-    def known(self, targets: np.ndarray) -> np.ndarray:
-        """See `Objective.known`."""
-        return targets[:, 0] != _NONE
+    def has_target(self, targets: np.ndarray) -> np.ndarray:
+        """See `Objective.has_target`."""
+        return targets[:, 0] != _NO_TARGET
 
-    def settle(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
-        """See `Objective.settle`."""
-        names = self.names
-        seen = targets[training].any(axis=0)
-        classes = sorted(name for name, there in zip(names, seen, strict=False) if there)
+    def fit_targets(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
+        """See `Objective.fit_targets`."""
+        labels = self.labels
+        in_training = targets[training].any(axis=0)
+        classes = sorted(label for label, n in zip(labels, in_training, strict=False) if n)
         if not classes:
             raise MmfeatError(
                 f"the target {self.target!r} must give at least one label to a training row",
                 got=0,
                 cure="Check --target and the split column",
             )
-        others = sorted(set(names) - set(classes))
-        order = [*map(self.number, [*classes, *others])]
-        known = self.known(targets)
-        self._settle_names(Multilabel(classes, self.separator), others)
-        settled = targets[:, order]
-        settled[~known] = 0
-        settled[~known, 0] = _NONE
-        return settled
+        unseen = sorted(set(labels) - set(classes))
+        old_numbers = [*map(self.number, [*classes, *unseen])]
+        has_target = self.has_target(targets)
+        self._bind_classes(Multilabel(classes, self.separator), unseen)
+        encoded = targets[:, old_numbers]
+        encoded[~has_target] = 0
+        encoded[~has_target, 0] = _NO_TARGET
+        return encoded
 
-    def loss(self, recipe: Recipe) -> LossFunction:
-        """See `Objective.loss`."""
+    def build_loss(self, recipe: Recipe) -> LossFunction:
+        """See `Objective.build_loss`."""
         return MultilabelLoss(recipe, len(self.classes))
 
     def validate(self, targets: np.ndarray, logits: np.ndarray) -> dict[str, float | None]:
         """See `Objective.validate`."""
-        scores = self.task.scores(logits, 1.0)
-        trained = targets[:, : len(self.classes)]
-        return label_scores(trained, scores, 0.5) | {"loss": binary_nll(scores, trained)}
+        scores, known = self.predict(logits), self.comparison_targets(targets)
+        return multilabel_metrics(known, scores, 0.5) | {"loss": binary_nll(scores, known)}
 
-    def decide(self, logits: np.ndarray) -> np.ndarray:
-        """See `Objective.decide`: probabilities."""
-        return self.task.scores(logits, 1.0)
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        """See `Objective.predict`: probabilities."""
+        return self.task.to_scores(logits, 1.0)
 
-    def metric(self, name: str) -> Metric:
-        """See `Objective.metric`; labels are given from 0.5 on."""
+    def comparison_metric(self, name: str) -> Metric:
+        """See `Objective.comparison_metric`; the threshold of all labels is 0.5."""
 
-        def of(truth: np.ndarray, scores: np.ndarray) -> float:
-            value = label_scores(truth, scores, 0.5)[name]
+        def compute(truth: np.ndarray, scores: np.ndarray) -> float:
+            value = multilabel_metrics(truth, scores, 0.5)[name]
             return float("nan") if value is None else value
 
-        return RowMetric(of)
+        return RowMetric(compute)
 
-    def comparable(self, targets: np.ndarray) -> np.ndarray:
-        """See `Objective.comparable`."""
+    def comparison_targets(self, targets: np.ndarray) -> np.ndarray:
+        """See `Objective.comparison_targets`: without labels that no training row has."""
         return targets[:, : len(self.classes)]
 
     def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
-        """See `Objective.calibrate`; each label's threshold is the one with the best F1."""
-        trained = targets[:, : len(self.classes)]
-        temperature = np.float32(fit_binary_temperature(logits, trained))
-        module.temperature.fill_(float(temperature))
-        before, after = self.task.scores(logits, 1.0), self.task.scores(logits, float(temperature))
-        thresholds = fit_thresholds(after, trained)
+        """See `Objective.calibrate`; each label gets the threshold with the best F1."""
+        known = self.comparison_targets(targets)
+        temperature = float(np.float32(fit_binary_temperature(logits, known)))
+        module.temperature.fill_(temperature)
+        before, after = (self.task.to_scores(logits, t) for t in (1.0, temperature))
+        thresholds = fit_thresholds(after, known)
         module.thresholds.copy_(torch.from_numpy(thresholds))
         return {
-            "value": float(temperature),
-            "nll_before": binary_nll(before, trained),
-            "nll_after": binary_nll(after, trained),
-            "ece_before": binary_ece(before, trained),
-            "ece_after": binary_ece(after, trained),
-            "macro_f1_before": label_scores(trained, before, 0.5)["macro_f1"],
-            "macro_f1_after": label_scores(trained, after, thresholds)["macro_f1"],
+            "value": temperature,
+            "nll_before": binary_nll(before, known),
+            "nll_after": binary_nll(after, known),
+            "ece_before": binary_ece(before, known),
+            "ece_after": binary_ece(after, known),
+            "macro_f1_before": multilabel_metrics(known, before, 0.5)["macro_f1"],
+            "macro_f1_after": multilabel_metrics(known, after, thresholds)["macro_f1"],
             "thresholds": dict(zip(self.classes, thresholds.tolist(), strict=True)),
         }
 
-    def measure(
+    def evaluate(
         self,
         targets: np.ndarray,
         scores: np.ndarray,
         thresholds: np.ndarray,
         present: Mapping[str, np.ndarray],
     ) -> dict[str, Any]:
-        """See `Objective.measure`; labels that no training row had are counted, and no more."""
-        known = len(self.classes)
-        unseen = targets[:, known:].sum(axis=0)
-        return measure_labels(targets[:, :known], scores, thresholds, present, self.classes) | {
+        """See `Objective.evaluate`; labels that no training row has are only counted."""
+        classes = len(self.classes)
+        known, unseen = targets[:, :classes], targets[:, classes:].sum(axis=0)
+        return evaluate_multilabel(known, scores, thresholds, present, self.classes) | {
             "unseen_labels": {
-                name: int(count)
-                for name, count in zip(self.names[known:], unseen, strict=False)
+                label: int(count)
+                for label, count in zip(self.labels[classes:], unseen, strict=False)
                 if count
             }
         }
 
     def row_losses(self, targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """See `Objective.row_losses`: the mean over the labels."""
-        return binary_nll(scores, targets[:, : len(self.classes)], axis=1)
+        return binary_nll(scores, self.comparison_targets(targets), axis=1)
 
-    def as_column(self, targets: np.ndarray) -> pa.Array:
-        """See `Objective.as_column`; a row's labels are sorted."""
-        names = self.names
+    def to_arrow(self, targets: np.ndarray) -> pa.Array:
+        """See `Objective.to_arrow`: sorted lists of labels."""
+        labels = self.labels
         return pa.array(
             [
-                sorted(names[number] for number in np.flatnonzero(row)) if known else None
-                for row, known in zip(targets, self.known(targets), strict=True)
+                sorted(labels[number] for number in np.flatnonzero(row)) if has_target else None
+                for row, has_target in zip(targets, self.has_target(targets), strict=True)
             ],
             pa.list_(pa.string()),
         )
 
-    def as_numbers(self, targets: Tensor) -> Tensor:
-        """See `Objective.as_numbers`: 1 for a label that is there, -1 for others."""
+    def least_squares_targets(self, targets: Tensor) -> Tensor:
+        """See `Objective.least_squares_targets`: 1 if the row has the label, else -1."""
         return targets[:, : len(self.classes)] * 2.0 - 1.0
 
-    def counts(self, targets: np.ndarray) -> np.ndarray | None:
-        """See `Objective.counts`."""
-        return targets[:, : len(self.classes)].sum(axis=0)
-
-
-class MultilabelLoss:
-    """Binary cross-entropy of each label, weighed as the recipe says against rare ones."""
-
-    def __init__(self, recipe: Recipe, labels: int) -> None:
-        self._labels = labels
-        self._weights: Tensor | None = None
-        self._focus = 0.0
-        prior = torch.tensor(recipe.prior)
-        match recipe.imbalance:
-            case imbalance.POS_WEIGHT:
-                self._weights = ((1 - prior) / prior).clamp(1, imbalance.HEAVIEST)
-            case imbalance.FOCAL:
-                self._focus = imbalance.FOCUS
-
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        wanted = targets[:, : self._labels].to(logits.dtype)
-        binary = nn.functional.binary_cross_entropy_with_logits
-        if self._focus:
-            losses = binary(logits, wanted, reduction="none")
-            return ((1 - (-losses).exp()) ** self._focus * losses).mean()
-        return binary(logits, wanted, pos_weight=self._weights)
+    def class_counts(self, targets: np.ndarray) -> np.ndarray | None:
+        """See `Objective.class_counts`."""
+        return self.comparison_targets(targets).sum(axis=0)

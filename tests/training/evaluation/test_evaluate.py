@@ -1,4 +1,4 @@
-"""The command `mmfeat evaluate`, run as a user runs it."""
+"""The command `mmfeat evaluate`."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
-from mmfeat.models.checkpoint import load_model
+from mmfeat.models.saved_model import load_model
 from training.evaluate import main
 from training.train import main as train
 
@@ -36,7 +36,7 @@ def evaluate(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]
     return run
 
 
-def test_json_is_one_object_alone_on_standard_output(gap_model: str, gap_store: str) -> None:
+def test_json_is_the_only_standard_output(gap_model: str, gap_store: str) -> None:
     command = [sys.executable, "-m", "mmfeat", "evaluate", gap_model, gap_store, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.count("\n") == 1
@@ -47,7 +47,7 @@ def test_json_is_one_object_alone_on_standard_output(gap_model: str, gap_store: 
     }  # fmt: skip
 
 
-def test_the_scores_are_those_of_an_independent_computation(
+def test_metrics_equal_scikit_learn_on_predictions(
     gap_model: str, gap_store: str, evaluate: Callable[..., dict[str, Any]]
 ) -> None:
     model, store = load_model(gap_model), FeatureStore(gap_store)
@@ -59,8 +59,8 @@ def test_the_scores_are_those_of_an_independent_computation(
             {name: column.present for name, column in columns.items()},
         ).scores
         for row, record in enumerate(store.read_samples(shard).to_pylist()):
-            there = any(column.present[row] for column in columns.values())
-            if record["split"] == "test" and (record["label"] or "").strip() and there:
+            scorable = any(column.present[row] for column in columns.values())
+            if record["split"] == "test" and (record["label"] or "").strip() and scorable:
                 truth.append(record["label"])
                 predicted.append(model.task.classes[scores[row].argmax()])
     result = evaluate(gap_model, gap_store)
@@ -70,7 +70,7 @@ def test_the_scores_are_those_of_an_independent_computation(
     assert result["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
 
 
-def test_evaluate_agrees_with_what_training_wrote_down(
+def test_evaluate_agrees_with_training(
     gap_model: str, gap_store: str, evaluate: Callable[..., dict[str, Any]]
 ) -> None:
     written = json.loads((Path(gap_model) / "metrics.json").read_text())
@@ -80,7 +80,7 @@ def test_evaluate_agrees_with_what_training_wrote_down(
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test", "all"])
-def test_rows_and_those_left_out_are_all_records_and_subsets_are_all_rows(
+def test_used_and_excluded_rows_are_all_records(
     gap_model: str, gap_store: str, evaluate: Callable[..., dict[str, Any]], split: str
 ) -> None:
     result = evaluate(gap_model, gap_store, "--split", split)
@@ -88,13 +88,13 @@ def test_rows_and_those_left_out_are_all_records_and_subsets_are_all_rows(
     subsets = result["per_subset"]
     assert set(subsets) == {"image+text", "image only", "text only"}
     assert sum(subset["rows"] for subset in subsets.values()) == result["rows"]
-    right = sum(subset["rows"] * subset["accuracy"] for subset in subsets.values())
-    assert right / result["rows"] == pytest.approx(result["accuracy"])
+    correct = sum(subset["rows"] * subset["accuracy"] for subset in subsets.values())
+    assert correct / result["rows"] == pytest.approx(result["accuracy"])
     counted = np.sum(result["confusion_matrix"]) + sum(result["unseen_labels"].values())
     assert counted == result["rows"]
 
 
-def test_people_get_tables(
+def test_tables_without_json(
     gap_model: str, gap_store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([gap_model, gap_store])
@@ -104,7 +104,7 @@ def test_people_get_tables(
     assert "'violet', unseen in training" in out
 
 
-def test_features_of_another_encoder_are_refused_with_both_fingerprints(
+def test_features_of_another_encoder_are_rejected(
     gap_model: str, make_store: Callable[..., str]
 ) -> None:
     features = make_store(
@@ -118,15 +118,13 @@ def test_features_of_another_encoder_are_refused_with_both_fingerprints(
         assert words in str(caught.value)
 
 
-def test_a_store_without_a_column_of_the_model_is_refused(
-    gap_model: str, make_store: Callable[..., str]
-) -> None:
+def test_a_missing_column_is_rejected(gap_model: str, make_store: Callable[..., str]) -> None:
     features = make_store(features={"image": np.ones((9, 6))}, metadata={"label": ["red"] * 9})
-    with pytest.raises(MmfeatError, match="needs the feature column 'text'; there are: image"):
+    with pytest.raises(MmfeatError, match=r"needs the feature column 'text'; got \['image'\]"):
         main([gap_model, features])
 
 
-def test_new_records_without_a_split_column_can_be_measured_whole(
+def test_records_without_a_split_column_need_split_all(
     gap_model: str, make_store: Callable[..., str], evaluate: Callable[..., dict[str, Any]]
 ) -> None:
     features = make_store(
@@ -138,10 +136,10 @@ def test_new_records_without_a_split_column_can_be_measured_whole(
     assert evaluate(gap_model, features, "--split", "all")["rows"] == 9
 
 
-def test_an_empty_split_is_an_error(gap_model: str, make_store: Callable[..., str]) -> None:
+def test_an_empty_split_is_rejected(gap_model: str, make_store: Callable[..., str]) -> None:
     features = make_store(
         features={"image": np.ones((9, 6)), "text": np.ones((9, 6))},
         metadata={"label": ["red"] * 9, "split": ["train"] * 9},
     )
-    with pytest.raises(MmfeatError, match=r"'test' of .* must have rows to measure on"):
+    with pytest.raises(MmfeatError, match=r"'test' of .* must have rows to evaluate on"):
         main([gap_model, features])

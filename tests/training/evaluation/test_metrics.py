@@ -1,4 +1,4 @@
-"""The numbers against their definitions."""
+"""Metrics and calibration against their definitions."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 from mmfeat.models.tasks import Multiclass, Multilabel
 from mmfeat.models.tasks.multilabel import sigmoid
 from training.evaluation.calibration import (
-    COLDEST,
+    MIN_TEMPERATURE,
     binary_ece,
     binary_nll,
     ece,
@@ -20,20 +20,20 @@ from training.evaluation.calibration import (
     fit_temperature,
     nll,
 )
-from training.evaluation.metrics import label_scores, measure_labels
-from training.objectives import OBJECTIVES
+from training.evaluation.metrics import evaluate_multilabel, multilabel_metrics
+from training.objectives.registry import OBJECTIVES
 
 CLASSES = ["a", "b", "c"]
 
 
-def measure(
+def evaluate(
     labels: list[str], scores: np.ndarray, present: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    """What is reported of a model that knows `CLASSES`."""
+    """Return the metrics of a model with `CLASSES`."""
     objective = OBJECTIVES["multiclass"]("label")
-    objective.know(Multiclass(CLASSES))
-    targets = objective.read(pa.table({"label": labels}))
-    return objective.measure(targets, scores, np.zeros(3), present)
+    objective.bind_task(Multiclass(CLASSES))
+    targets = objective.read_targets(pa.table({"label": labels}))
+    return objective.evaluate(targets, scores, np.zeros(3), present)
 
 
 def one_hot(predicted: str, confidence: float = 0.8) -> np.ndarray:
@@ -44,9 +44,9 @@ def one_hot(predicted: str, confidence: float = 0.8) -> np.ndarray:
     )
 
 
-def test_scores_of_a_small_table_worked_out_by_hand() -> None:
+def test_multiclass_metrics_by_hand() -> None:
     present = {"image": np.array([1, 1, 1, 1, 0, 0], bool), "text": np.ones(6, bool)}
-    result = measure(list("aaabbc"), one_hot("aabbbb"), present)
+    result = evaluate(list("aaabbc"), one_hot("aabbbb"), present)
     assert result["accuracy"] == pytest.approx(4 / 6)
     assert result["balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert result["macro_f1"] == pytest.approx((2 * 2 / 5 + 2 * 2 / 6 + 0) / 3)
@@ -57,29 +57,29 @@ def test_scores_of_a_small_table_worked_out_by_hand() -> None:
     assert result["per_class"]["c"]["support"] == 1
 
 
-def test_subsets_are_named_by_what_is_there_and_add_up() -> None:
+def test_subsets_are_named_by_modalities_and_add_up() -> None:
     present = {"image": np.array([1, 1, 0, 0, 0], bool), "text": np.array([1, 0, 1, 1, 1], bool)}
-    result = measure(list("abcab"), one_hot("abcaa"), present)
+    result = evaluate(list("abcab"), one_hot("abcaa"), present)
     rows = {name: subset["rows"] for name, subset in result["per_subset"].items()}
     assert rows == {"text only": 3, "image+text": 1, "image only": 1}
     assert result["per_subset"]["text only"]["accuracy"] == pytest.approx(2 / 3)
-    right = sum(s["rows"] * s["accuracy"] for s in result["per_subset"].values())
-    assert right / sum(rows.values()) == pytest.approx(result["accuracy"])
+    correct = sum(s["rows"] * s["accuracy"] for s in result["per_subset"].values())
+    assert correct / sum(rows.values()) == pytest.approx(result["accuracy"])
 
 
-def test_unseen_labels_are_errors_and_are_named() -> None:
+def test_unseen_labels_are_errors_and_counted() -> None:
     present = {"text": np.ones(4, bool)}
-    result = measure(["a", "b", "new", "odd"], one_hot("abab"), present)
+    result = evaluate(["a", "b", "new", "odd"], one_hot("abab"), present)
     assert result["accuracy"] == pytest.approx(0.5)
     assert result["balanced_accuracy"] == pytest.approx(0.5)
     assert result["unseen_labels"] == {"new": 1, "odd": 1}
     assert np.sum(result["confusion_matrix"]) + 2 == result["rows"] == 4
-    assert result["nll"] == pytest.approx(-np.log(0.8))  # over the rows that have a probability
+    assert result["nll"] == pytest.approx(-np.log(0.8))  # over rows with a known label
 
 
-def test_auroc_is_none_where_one_class_is_all_there_is() -> None:
+def test_auroc_of_one_class_is_none() -> None:
     present = {"text": np.ones(2, bool)}
-    assert measure(["a", "a"], one_hot("ab"), present)["auroc"] is None
+    assert evaluate(["a", "a"], one_hot("ab"), present)["auroc"] is None
 
 
 def test_ece_is_the_gap_between_confidence_and_accuracy() -> None:
@@ -87,70 +87,69 @@ def test_ece_is_the_gap_between_confidence_and_accuracy() -> None:
     assert ece(one_hot("aaaaa"), np.array([0, 0, 0, 0, 1])) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_nll_of_certainty_is_zero_and_not_minus_zero() -> None:
-    value = nll(np.array([[1.0, 0.0]]), np.array([0]))
-    assert str(value) == "0.0"
+def test_nll_of_certainty_is_not_minus_zero() -> None:
+    assert str(nll(np.array([[1.0, 0.0]]), np.array([0]))) == "0.0"
 
 
-def test_temperature_undoes_a_scaling_of_calibrated_logits() -> None:
+def test_temperature_undoes_scaled_logits() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (20_000, 4))
-    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)  # labels drawn by softmax
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)  # sampled by softmax
     assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.03)
     assert fit_temperature(0.5 * logits, labels) == pytest.approx(0.5, rel=0.03)
 
 
-def test_temperature_stays_bounded_where_nothing_is_wrong() -> None:
-    assert fit_temperature(np.eye(3), np.arange(3)) == pytest.approx(COLDEST, rel=1e-3)
+def test_temperature_without_errors_is_bounded() -> None:
+    assert fit_temperature(np.eye(3), np.arange(3)) == pytest.approx(MIN_TEMPERATURE, rel=1e-3)
 
 
-def test_temperature_of_labels_nobody_knows_is_one() -> None:
+def test_temperature_without_known_labels_is_one() -> None:
     assert fit_temperature(np.eye(3), np.full(3, -1)) == 1.0
 
 
 LABELS = np.array([[1, 0, 1], [0, 0, 1], [1, 0, 1], [0, 0, 1]], np.uint8)
-"""The second no row has, the third every row."""
+"""No row has the second label, every row has the third."""
 SCORES = np.array([[0.9, 0.1, 0.8], [0.6, 0.7, 0.9], [0.4, 0.2, 0.3], [0.3, 0.1, 0.6]], np.float32)
 
 
-def test_label_scores_worked_out_by_hand() -> None:
-    scores = label_scores(LABELS, SCORES, 0.5)
-    # The first label alone can be ranked: right at places 1 and 3.
+def test_multilabel_metrics_by_hand() -> None:
+    scores = multilabel_metrics(LABELS, SCORES, 0.5)
+    # Only the first label can be ranked: correct at ranks 1 and 3.
     assert scores["map"] == pytest.approx((1 + 2 / 3) / 2)
     assert scores["auroc"] == pytest.approx(3 / 4)
-    # Given: .9 .6 of the first, .7 of the second, .8 .9 .6 of the third; right: 1, 0, 3.
+    # Predicted: .9 .6 of the first, .7 of the second, .8 .9 .6 of the third; correct: 1, 0, 3.
     assert scores["macro_f1"] == pytest.approx((2 * 1 / (2 + 2) + 2 * 3 / (3 + 4)) / 2)
     assert scores["micro_f1"] == pytest.approx(2 * 4 / (6 + 6))
     assert scores["subset_accuracy"] == pytest.approx(2 / 4)
 
 
-def test_label_scores_of_each_label_are_scikit_learns() -> None:
+def test_multilabel_metrics_equal_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     truth = (rng.random((60, 4)) < 0.4).astype(np.uint8)
     scores = rng.random((60, 4)).astype(np.float32)
     thresholds = np.array([0.3, 0.5, 0.7, 0.99], np.float32)
-    given = scores >= thresholds
-    found = measure_labels(truth, scores, thresholds, {"x": np.ones(60, bool)}, list("abcd"))
-    assert found["macro_f1"] == pytest.approx(
-        f1_score(truth, given, average="macro", zero_division=0)
+    predicted = scores >= thresholds
+    result = evaluate_multilabel(truth, scores, thresholds, {"x": np.ones(60, bool)}, list("abcd"))
+    assert result["macro_f1"] == pytest.approx(
+        f1_score(truth, predicted, average="macro", zero_division=0)
     )
-    assert found["micro_f1"] == pytest.approx(f1_score(truth, given, average="micro"))
-    assert found["map"] == pytest.approx(average_precision_score(truth, scores, average="macro"))
+    assert result["micro_f1"] == pytest.approx(f1_score(truth, predicted, average="micro"))
+    assert result["map"] == pytest.approx(average_precision_score(truth, scores, average="macro"))
     for number, name in enumerate("abcd"):
-        entry, column = found["per_class"][name], (truth[:, number], given[:, number])
+        entry, column = result["per_class"][name], (truth[:, number], predicted[:, number])
         assert entry["f1"] == pytest.approx(f1_score(*column, zero_division=0))
         assert entry["recall"] == pytest.approx(recall_score(*column))
         assert entry["precision"] == pytest.approx(precision_score(*column, zero_division=0))
         assert entry["support"] == truth[:, number].sum()
 
 
-def test_label_scores_that_no_row_allows_are_none() -> None:
-    scores = label_scores(np.zeros((3, 2), np.uint8), np.zeros((3, 2), np.float32), 0.5)
+def test_undefined_multilabel_metrics_are_none() -> None:
+    scores = multilabel_metrics(np.zeros((3, 2), np.uint8), np.zeros((3, 2), np.float32), 0.5)
     assert (scores["map"], scores["auroc"], scores["macro_f1"]) == (None, None, None)
     assert (scores["micro_f1"], scores["subset_accuracy"]) == (0.0, 1.0)
 
 
-def test_temperature_of_labels_undoes_a_scaling() -> None:
+def test_binary_temperature_undoes_scaled_logits() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (20_000, 3))
     targets = (rng.random(logits.shape) < sigmoid(logits)).astype(np.uint8)
@@ -159,7 +158,7 @@ def test_temperature_of_labels_undoes_a_scaling() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 10))
-def test_a_temperature_never_raises_the_nll_it_was_fitted_on(seed: int, scale: float) -> None:
+def test_temperature_never_raises_the_fitted_nll(seed: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     logits = (rng.normal(0, scale, (50, 3))).astype(np.float32)
     labels, flags = rng.integers(0, 3, 50), rng.integers(0, 2, (50, 3))
@@ -167,17 +166,17 @@ def test_a_temperature_never_raises_the_nll_it_was_fitted_on(seed: int, scale: f
     best = fit_temperature(logits, labels)
     assert nll_at(classes, logits, labels, best) <= nll_at(classes, logits, labels, 1.0) + 1e-6
     best = fit_binary_temperature(logits, flags)
-    after, before = (binary_nll(several.scores(logits, t), flags) for t in (best, 1.0))
+    after, before = (binary_nll(several.to_scores(logits, t), flags) for t in (best, 1.0))
     assert after <= before + 1e-6
 
 
 def nll_at(task: Multiclass, logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
-    found = nll(task.scores(logits, temperature), labels)
-    assert found is not None
-    return found
+    value = nll(task.to_scores(logits, temperature), labels)
+    assert value is not None
+    return value
 
 
-def test_binary_ece_is_the_gap_between_probability_and_part() -> None:
+def test_binary_ece_is_the_gap_between_probability_and_frequency() -> None:
     p = np.full((10, 1), 0.7, np.float32)
     flags = (np.arange(10) < 4).astype(np.uint8)[:, None]
     assert binary_ece(p, flags) == pytest.approx(0.3, abs=1e-6)

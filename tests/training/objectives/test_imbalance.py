@@ -1,28 +1,27 @@
-"""What is done against unbalanced classes, and what it changes."""
+"""Methods against class imbalance: their choice and their effect."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from mmfeat.errors import MmfeatError
+from mmfeat.features.store import FeatureStore
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.checkpoint import input_shapes, load_model
-from mmfeat.models.tasks import Multiclass, Multilabel
+from mmfeat.models.saved_model import input_shapes, load_model
+from mmfeat.models.tasks import Multiclass
 from tests.training.stores import Records, load, write_store
-from training.data.dataset import Dataset
-from training.data.splits import TEST, TRAIN
-from training.fit.fit_result import logits_of
-from training.fit.loop import fit
-from training.fit.recipe import StepRecipe
-from training.objectives import OBJECTIVES, imbalance
-from training.objectives.imbalance import FITS, choose
+from training.data.dataset import Dataset, load_dataset
+from training.data.split_rule import TEST, TRAIN, SplitRule
+from training.fit.fit_result import compute_logits
+from training.fit.loop import fit_adamw
+from training.fit.recipe import AdamWRecipe
+from training.objectives.imbalance import METHODS, choose_method
+from training.objectives.registry import OBJECTIVES
 from training.train import main as train
 
-RECIPE = StepRecipe(
+RECIPE = AdamWRecipe(
     metric="balanced_accuracy", seed=0, epochs=12, lr=0.01, weight_decay=0.01, batch_size=64,
     patience=12,
 )  # fmt: skip
@@ -31,7 +30,7 @@ COUNT, RARE = 2000, 0.05
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A class of one in twenty that overlaps with the other; as a label too."""
+    """A class of one record in twenty that overlaps with the other; as a label too."""
     rng = np.random.default_rng(0)
     rare = rng.random(COUNT) < RARE
     x = rng.normal(0, 1, (COUNT, 6)) + np.where(rare[:, None], 0.6, -0.6) * np.linspace(-1, 1, 6)
@@ -46,13 +45,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
 
 
-def fitted_recall(dataset: Dataset, name: str, metric: str = "balanced_accuracy") -> float:
-    """Part of the rare test rows that are found; at probability 0.5, whatever the threshold."""
-    rows = dataset.parts[TRAIN]
-    counts = dataset.objective.counts(dataset.targets[rows])
+def fit_and_recall(dataset: Dataset, method: str, metric: str) -> float:
+    """Return the recall of the rare class on the test rows at probability 0.5."""
+    rows = dataset.split_rows[TRAIN]
+    counts = dataset.objective.class_counts(dataset.targets[rows])
     assert counts is not None
     prior = tuple((counts / len(rows)).tolist())
-    layers = Architecture(
+    architecture = Architecture(
         **input_shapes(dataset.features.columns),
         outputs=dataset.objective.task.outputs,
         fusion="single",
@@ -61,29 +60,24 @@ def fitted_recall(dataset: Dataset, name: str, metric: str = "balanced_accuracy"
         dropout=0.0,
         modality_dropout=0.0,
     )
-    module = fit(
-        layers, dataset, replace(RECIPE, metric=metric, imbalance=name, prior=prior)
-    ).module
-    logits = logits_of(module, dataset, dataset.parts[TEST])
-    targets = dataset.targets[dataset.parts[TEST]]
+    recipe = replace(RECIPE, metric=metric, imbalance=method, prior=prior)
+    module = fit_adamw(architecture, dataset, recipe).module
+    logits = compute_logits(module, dataset, dataset.split_rows[TEST])
+    targets = dataset.targets[dataset.split_rows[TEST]]
     if logits.shape[1] == 1:
         return float((logits[targets[:, 0] > 0, 0] > 0).mean())
     return float((logits.argmax(axis=1) == targets)[targets == 0].mean())
 
 
-def test_what_treats_classes_alike_finds_more_of_the_rare_class(store: str) -> None:
+def test_balancing_methods_raise_the_recall_of_a_rare_class(store: str) -> None:
     dataset = load(store)
     assert dataset.objective.task == Multiclass(["rare", "usual"])
-    recall = {name: fitted_recall(dataset, name, "accuracy") for name in FITS["multiclass"]}
-    for name in ("logit_adjustment", "class_weights", "balanced_sampling"):
-        assert recall[name] > recall["none"] + 0.2, recall
+    recall = {m: fit_and_recall(dataset, m, "accuracy") for m in METHODS["multiclass"]}
+    for method in ("logit_adjustment", "class_weights", "balanced_sampling"):
+        assert recall[method] > recall["none"] + 0.2, recall
 
 
-def test_pos_weight_finds_more_of_a_rare_label(store: str) -> None:
-    from mmfeat.features.store import FeatureStore
-    from training.data.dataset import load_dataset
-    from training.data.splits import SplitRule
-
+def test_pos_weight_raises_the_recall_of_a_rare_label(store: str) -> None:
     features = FeatureStore(store)
     dataset = load_dataset(
         features,
@@ -91,51 +85,12 @@ def test_pos_weight_finds_more_of_a_rare_label(store: str) -> None:
         OBJECTIVES["multilabel"]("labels"),
         SplitRule("split"),
     )
-    recall = {name: fitted_recall(dataset, name, "map") for name in ("none", "pos_weight")}
+    recall = {method: fit_and_recall(dataset, method, "map") for method in ("none", "pos_weight")}
     assert recall["pos_weight"] > recall["none"] + 0.2, recall
 
 
-def multiclass_loss(name: str, logits: list[float], target: int) -> float:
-    objective = OBJECTIVES["multiclass"]("label")
-    objective.know(Multiclass(["a", "b"]))
-    loss = objective.loss(replace(RECIPE, imbalance=name, prior=(0.9, 0.1)))
-    return float(loss(torch.tensor([logits], dtype=torch.float32), torch.tensor([target])))
-
-
-def test_losses_worked_out_by_hand() -> None:
-    p = 1 / (1 + np.e)  # of class 1 by the logits (1, 0)
-    assert multiclass_loss("none", [1, 0], 1) == pytest.approx(-np.log(p))
-    adjusted = np.array([1 + np.log(0.9), np.log(0.1)])
-    assert multiclass_loss("logit_adjustment", [1, 0], 1) == pytest.approx(
-        np.log(np.exp(adjusted).sum()) - adjusted[1]
-    )
-    assert multiclass_loss("focal", [1, 0], 1) == pytest.approx(-((1 - p) ** 2) * np.log(p))
-
-
-def test_class_weights_count_each_class_alike() -> None:
-    objective = OBJECTIVES["multiclass"]("label")
-    objective.know(Multiclass(["a", "b"]))
-    loss = objective.loss(replace(RECIPE, imbalance="class_weights", prior=(0.9, 0.1)))
-    logits, targets = torch.tensor([[1.0, 0.0]]).repeat(10, 1), torch.tensor([0] * 9 + [1])
-    p = 1 / (1 + np.e)
-    assert float(loss(logits, targets)) == pytest.approx(-(np.log(1 - p) + np.log(p)) / 2)
-
-
 @pytest.mark.parametrize(
-    ("part", "weight"), [(0.25, 3.0), (0.5, 1.0), (0.8, 1.0), (0.001, imbalance.HEAVIEST)]
-)
-def test_pos_weight_is_rows_without_over_rows_with_within_bounds(
-    part: float, weight: float
-) -> None:
-    objective = OBJECTIVES["multilabel"]("labels")
-    objective.know(Multilabel(["a"]))
-    loss = objective.loss(replace(RECIPE, imbalance="pos_weight", prior=(part,)))
-    has, lacks = (float(loss(torch.tensor([[0.0]]), torch.tensor([[t]]))) for t in (1, 0))
-    assert has / lacks == pytest.approx(weight)
-
-
-@pytest.mark.parametrize(
-    ("task", "metric", "counts", "rows", "name", "why"),
+    ("task", "metric", "counts", "rows", "method", "why"),
     [
         ("multiclass", "macro_f1", [110, 10], 120, "logit_adjustment", "11 times the rows"),
         ("multiclass", "balanced_accuracy", [110, 10], 120, "logit_adjustment", "evenly"),
@@ -147,43 +102,40 @@ def test_pos_weight_is_rows_without_over_rows_with_within_bounds(
         ("regression", "mae", None, 1000, "none", "there are no classes"),
     ],
 )
-def test_auto_acts_where_classes_are_far_apart_and_the_metric_weighs_them_evenly(
-    task: str, metric: str, counts: list[int] | None, rows: int, name: str, why: str
+def test_auto_depends_on_the_ratio_and_the_metric(
+    task: str, metric: str, counts: list[int] | None, rows: int, method: str, why: str
 ) -> None:
-    found = choose("auto", task, metric, None if counts is None else np.array(counts), rows)
-    assert found.name == name
-    assert why in found.why
+    choice = choose_method("auto", task, metric, None if counts is None else np.array(counts), rows)
+    assert choice.name == method
+    assert why in choice.why
 
 
-def test_what_is_asked_for_is_done_where_it_goes_with_the_task() -> None:
+def test_a_requested_method_is_used_unless_the_solver_cannot() -> None:
     counts = np.array([10, 10])
-    for task, names in FITS.items():
-        for name in names:
-            assert choose(name, task, "", counts, 20) == (name, "asked for")
-    assert choose("focal", "multiclass", "", counts, 20, "ridge").name == "none"
-    assert choose("auto", "multiclass", "macro_f1", np.array([99, 1]), 100, "ridge").name == "none"
-    assert choose("balanced_sampling", "multiclass", "", counts, 20, "logistic").name == "none"
+    for task, methods in METHODS.items():
+        for method in methods:
+            assert choose_method(method, task, "", counts, 20) == (method, "asked for")
+    assert choose_method("focal", "multiclass", "", counts, 20, "ridge").name == "none"
+    uneven = np.array([99, 1])
+    assert choose_method("auto", "multiclass", "macro_f1", uneven, 100, "ridge").name == "none"
+    choice = choose_method("balanced_sampling", "multiclass", "", counts, 20, "logistic")
+    assert choice.name == "none"
 
 
 @pytest.mark.parametrize(
-    ("task", "asked", "fits"),
+    ("task", "requested", "methods"),
     [
         ("multiclass", "pos_weight", "auto, none, logit_adjustment, class_weights, focal"),
         ("multilabel", "logit_adjustment", "auto, none, pos_weight, focal"),
         ("regression", "focal", "auto, none"),
     ],
 )
-def test_what_does_not_go_with_the_task_is_refused_with_what_does(
-    task: str, asked: str, fits: str
-) -> None:
-    with pytest.raises(MmfeatError) as caught:
-        choose(asked, task, "", np.array([1, 1]), 2)
-    assert f"must be one of: {fits}" in str(caught.value)
+def test_a_method_of_another_task_is_rejected(task: str, requested: str, methods: str) -> None:
+    with pytest.raises(MmfeatError, match=f"must be one of: {methods}"):
+        choose_method(requested, task, "", np.array([1, 1]), 2)
 
 
-def test_the_choice_and_its_reason_are_kept_in_the_model(
-    store: str, tmp_path: Path, make_store: Callable[..., str]
-) -> None:
+def test_config_records_the_method_and_the_reason(store: str, tmp_path: Path) -> None:
     quick = [store, str(tmp_path / "model"), "--target", "label", "--epochs", "1", "--lr", "0.01"]
     train([*quick, "--fusion", "single", "--metric", "macro_f1", "--hidden", "8"])
     config = load_model(str(tmp_path / "model")).config

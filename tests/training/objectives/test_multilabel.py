@@ -1,4 +1,4 @@
-"""Any number of labels, from the column to the score."""
+"""The multilabel task, from the target column to predictions."""
 
 import json
 from collections.abc import Callable
@@ -13,13 +13,13 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
-from mmfeat.models.checkpoint import load_model
+from mmfeat.models.saved_model import load_model
 from tests.training.runs import assert_evaluate_agrees, evaluated, read, weights
 from tests.training.stores import Records, splits_of, write_store
 from training.evaluate import main as evaluate
 from training.evaluation.calibration import fit_thresholds
-from training.evaluation.metrics import label_scores
-from training.objectives import OBJECTIVES
+from training.evaluation.metrics import multilabel_metrics
+from training.objectives.registry import OBJECTIVES
 from training.train import main as train
 
 LABELS = ["bright", "cold", "dark"]
@@ -27,11 +27,11 @@ QUICK = ["--task", "multilabel", "--hidden", "16", "--epochs", "6", "--lr", "0.0
 COUNT = 600
 
 
-def labelled(seed: int = 0) -> tuple[Records, np.ndarray]:
-    """The image tells of two labels, the text of a rare third; and which record has which.
+def make_records(seed: int = 0) -> tuple[Records, np.ndarray]:
+    """Return records, and bool, shape (records, labels): the labels of each.
 
-    One record in eight lacks the image, one the text, a few both; one in 40 says nothing of its
-    labels, and four of the test records have a label that no other has.
+    The image shows two labels, the text a rare third. One record in eight lacks the image, one in
+    eight the text, few both. One in 40 has no target, and four test records have an unseen label.
     """
     rng = np.random.default_rng(seed)
     has = rng.random((COUNT, 3)) < (0.5, 0.4, 0.12)
@@ -40,7 +40,7 @@ def labelled(seed: int = 0) -> tuple[Records, np.ndarray]:
     image = (has[:, :2] * 2.0 - 1) @ directions[:2] + noise[0]
     text = (has[:, 2:] * 2.0 - 1) @ directions[2:] + noise[1]
     sets: list[list[str] | None] = [
-        [name for name, there in zip(LABELS, row, strict=True) if there] for row in has
+        [name for name, has_label in zip(LABELS, row, strict=True) if has_label] for row in has
     ]
     for row in range(4, 24, 5):  # of the test split
         sets[row] = [*(sets[row] or []), "odd"]
@@ -63,7 +63,9 @@ def labelled(seed: int = 0) -> tuple[Records, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_store(str(tmp_path_factory.mktemp("labels") / "features"), labelled()[0], shards=3)
+    return write_store(
+        str(tmp_path_factory.mktemp("labels") / "features"), make_records()[0], shards=3
+    )
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def test_training_counts_every_record_and_learns(model: Path) -> None:
     assert metrics["left_out"]["no modality"] > 0
     assert metrics["test"]["classes"] == LABELS
     assert metrics["test"]["unseen_labels"] == {"odd": 4}
-    # Chance is the part that has the label: about a third in the mean.
+    # Chance is the fraction of rows with the label: about a third on average.
     assert metrics["test"]["map"] > 0.8
     both = metrics["test"]["per_subset"]["image+text"]
     assert both["map"] > metrics["test"]["per_subset"]["text only"]["map"]
@@ -95,7 +97,7 @@ def test_lists_commas_and_json_give_the_same_weights(
     assert weights(tmp_path / "model") == weights(model)
 
 
-def test_columns_of_yes_and_no_give_the_same_weights_and_may_hold_what_no_one_has(
+def test_binary_columns_give_the_same_weights(
     store: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = "dark, never,bright,cold"
@@ -107,13 +109,15 @@ def test_columns_of_yes_and_no_give_the_same_weights_and_may_hold_what_no_one_ha
 
 
 @pytest.mark.parametrize("split", ["test", "val"])
-def test_evaluate_agrees_with_what_training_wrote_down(
+def test_evaluate_agrees_with_training(
     store: str, model: Path, split: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert_evaluate_agrees(capsys, model, store, split)
 
 
-def test_people_get_tables(store: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_tables(
+    store: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     evaluate([str(model), store])
     out = capsys.readouterr().out
     for words in ("subset_accuracy", "average precision", "bright", "image only"):
@@ -121,70 +125,70 @@ def test_people_get_tables(store: str, model: Path, capsys: pytest.CaptureFixtur
     assert "'odd', unseen in training" in out
 
 
-def test_a_loaded_model_gives_labels_and_null_where_nothing_is_there(
-    store: str, model: Path
-) -> None:
-    loaded, (_, has) = load_model(str(model)), labelled()
-    found = []
+def test_loaded_model_predicts_labels_or_null(store: str, model: Path) -> None:
+    loaded, (_, has) = load_model(str(model)), make_records()
+    label_sets = []
     features = FeatureStore(store)
     for shard in features.shards:
         columns = {name: features.read_column(name, shard) for name in features.columns}
-        said = loaded.predict(
+        predictions = loaded.predict(
             {name: column.features for name, column in columns.items()},
             {name: column.present for name, column in columns.items()},
         )
-        there = np.any([column.present for column in columns.values()], axis=0)
-        assert (said.scorable == there).all()
-        assert np.isnan(said.scores[~there]).all()
-        table = loaded.task.columns(said.scores, loaded.module.thresholds.numpy(), said.scorable)
-        found += table["prediction"].to_pylist()
-    pairs = [(set(f), row) for f, row in zip(found, has, strict=True) if f is not None]
-    right = [(name in f) == row[number] for f, row in pairs for number, name in enumerate(LABELS)]
-    assert np.mean(right) > 0.85
+        scorable = np.any([column.present for column in columns.values()], axis=0)
+        assert (predictions.scorable == scorable).all()
+        assert np.isnan(predictions.scores[~scorable]).all()
+        thresholds = loaded.module.thresholds.numpy()
+        table = loaded.task.to_columns(predictions.scores, thresholds, scorable)
+        label_sets += table["prediction"].to_pylist()
+    correct = [
+        (name in labels) == row[number]
+        for labels, row in zip(label_sets, has, strict=True)
+        if labels is not None
+        for number, name in enumerate(LABELS)
+    ]
+    assert np.mean(correct) > 0.85
 
 
-def test_predictions_hold_lists_and_the_mean_loss_of_a_row(model: Path) -> None:
+def test_predictions_have_label_lists_and_mean_losses(model: Path) -> None:
     rows = pq.read_table(model / "predictions.parquet")
     assert rows["prediction"].type == pa.list_(pa.string())
     assert ["odd"] in [row[-1:] for row in rows["target"].to_pylist()]
     p = np.stack([rows[f"p_{name}"].to_numpy() for name in LABELS], axis=1)
-    wanted = [[name in row for name in LABELS] for row in rows["target"].to_pylist()]
-    losses = -np.log(np.where(wanted, p, 1 - p)).mean(axis=1)
+    truth = [[name in row for name in LABELS] for row in rows["target"].to_pylist()]
+    losses = -np.log(np.where(truth, p, 1 - p)).mean(axis=1)
     np.testing.assert_allclose(rows["loss"].to_numpy(), losses, rtol=1e-3)
 
 
-def test_temperature_and_thresholds_make_validation_no_worse(model: Path) -> None:
-    found = read(model / "metrics.json")["temperature"]
-    assert found["nll_after"] <= found["nll_before"]
-    assert found["macro_f1_after"] >= found["macro_f1_before"]
+def test_calibration_does_not_harm_validation(model: Path) -> None:
+    figures = read(model / "metrics.json")["temperature"]
+    assert figures["nll_after"] <= figures["nll_before"]
+    assert figures["macro_f1_after"] >= figures["macro_f1_before"]
     thresholds = load_model(str(model)).module.thresholds.numpy()
-    assert dict(zip(LABELS, thresholds.tolist(), strict=True)) == found["thresholds"]
+    assert dict(zip(LABELS, thresholds.tolist(), strict=True)) == figures["thresholds"]
 
 
-def test_thresholds_raise_macro_f1_of_a_rare_label() -> None:
+def test_thresholds_maximize_macro_f1() -> None:
     rng = np.random.default_rng(0)
     truth = (rng.random((2000, 2)) < (0.5, 0.1)).astype(np.uint8)
     logits = truth * 2.0 + rng.normal(0, 1, truth.shape) - (1, 3)
     p = (1 / (1 + np.exp(-logits))).astype(np.float32)
     thresholds = fit_thresholds(p, truth)
-    before, after = (label_scores(truth, p, at)["macro_f1"] or 0 for at in (0.5, thresholds))
+    before, after = (multilabel_metrics(truth, p, at)["macro_f1"] or 0 for at in (0.5, thresholds))
     assert after > before + 0.1
     assert thresholds[1] < 0.4
-    # None is better: the threshold is the best among all.
     for at in np.linspace(0.02, 0.98, 97):
-        assert (label_scores(truth, p, at)["macro_f1"] or 0) <= after
+        assert (multilabel_metrics(truth, p, at)["macro_f1"] or 0) <= after
 
 
-def test_a_label_that_hardly_any_validation_row_has_keeps_its_threshold() -> None:
+def test_a_label_with_few_validation_rows_keeps_its_threshold() -> None:
     truth = np.zeros((100, 1), np.uint8)
     truth[:4] = 1
     assert fit_thresholds(np.full((100, 1), 0.01, np.float32), truth).tolist() == [0.5]
 
 
-def test_one_label_alone_is_a_label_and_not_two_classes(
-    make_store: Callable[..., str], tmp_path: Path
-) -> None:
-    records, has = labelled()
+def test_a_single_label_is_not_two_classes(make_store: Callable[..., str], tmp_path: Path) -> None:
+    records, has = make_records()
     only = [["dark"] if row[2] else [] for row in has]
     features = make_store(
         features=records.features, metadata={"labels": only, "split": records.metadata["split"]}
@@ -196,15 +200,17 @@ def test_one_label_alone_is_a_label_and_not_two_classes(
     assert test["macro_f1"] == test["micro_f1"] == test["per_class"]["dark"]["f1"]
 
 
-def test_a_target_is_a_row_of_none_where_nothing_is_said(store: str) -> None:
+def test_missing_targets_are_none(store: str) -> None:
     objective = OBJECTIVES["multilabel"]("labels")
     table = pa.table({"labels": [["b", "a"], None, [], ["a", "b"]]})
-    targets = objective.read(table)
-    assert objective.known(targets).tolist() == [True, False, True, True]
-    assert objective.as_column(targets).to_pylist() == [["a", "b"], None, [], ["a", "b"]]
+    targets = objective.read_targets(table)
+    assert objective.has_target(targets).tolist() == [True, False, True, True]
+    assert objective.to_arrow(targets).to_pylist() == [["a", "b"], None, [], ["a", "b"]]
 
 
-def test_no_label_at_all_is_refused(make_store: Callable[..., str], tmp_path: Path) -> None:
+def test_targets_without_labels_are_rejected(
+    make_store: Callable[..., str], tmp_path: Path
+) -> None:
     features = make_store(features={"x": np.eye(50)}, metadata={"labels": [""] * 50})
     with pytest.raises(MmfeatError, match="at least one label to a training row"):
         train([features, str(tmp_path / "model"), "--target", "labels", *QUICK])
@@ -223,7 +229,7 @@ RAW: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module", params=["jsonl", "parquet"])
 def from_raw(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `features`, made of a table that holds lists."""
+    """A folder with `features`, extracted from a table with a list column."""
     from mmfeat.cli import main
 
     folder = tmp_path_factory.mktemp("raw")
@@ -239,30 +245,34 @@ def from_raw(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return folder
 
 
-def trained_and_scored(mmfeat: Any, folder: Path, target: str, task: str) -> tuple[Any, Any]:
-    """What the training says of itself, and each record's prediction by its key."""
-    features, model, scored = folder / "features", folder / f"model-{task}", folder / f"said-{task}"
+def train_and_score(mmfeat: Any, folder: Path, target: str, task: str) -> tuple[Any, Any]:
+    """Return metrics.json, and the prediction of each key."""
+    features, model, scored = (
+        folder / "features",
+        folder / f"model-{task}",
+        folder / f"scores-{task}",
+    )
     done = mmfeat("train", features, model, "--target", target, "--task", task)
     assert done.returncode == 0, done.stderr
     assert mmfeat("score", model, features, scored).returncode == 0
     table = ds.dataset(scored, format="parquet", exclude_invalid_files=True).to_table()
-    said = {row["__key__"]: row["prediction"] for row in table.to_pylist()}
-    assert len(said) == len(table)
-    return read(model / "metrics.json"), said
+    predictions = {row["__key__"]: row["prediction"] for row in table.to_pylist()}
+    assert len(predictions) == len(table)
+    return read(model / "metrics.json"), predictions
 
 
-def test_a_list_column_of_a_table_goes_the_whole_way(from_raw: Path, mmfeat: Any) -> None:
-    metrics, said = trained_and_scored(mmfeat, from_raw, "tags", "multilabel")
+def test_a_list_column_from_table_to_scores(from_raw: Path, mmfeat: Any) -> None:
+    metrics, predictions = train_and_score(mmfeat, from_raw, "tags", "multilabel")
     assert metrics["validation"]["classes"] == ["cold", "warm", "wet"]
     assert metrics["left_out"] == {"no target": 1}
     assert metrics["test"]["map"] > 0.95
-    assert len(said) == len(RAW)
-    wanted = {row["id"]: row["tags"] for row in RAW}
-    assert np.mean([said[key] == tags for key, tags in wanted.items()]) > 0.9
+    assert len(predictions) == len(RAW)
+    assert np.mean([predictions[row["id"]] == row["tags"] for row in RAW]) > 0.9
 
 
-def test_a_number_of_a_table_goes_the_whole_way(from_raw: Path, mmfeat: Any) -> None:
-    metrics, said = trained_and_scored(mmfeat, from_raw, "degrees", "regression")
+def test_a_number_column_from_table_to_scores(from_raw: Path, mmfeat: Any) -> None:
+    metrics, predictions = train_and_score(mmfeat, from_raw, "degrees", "regression")
     assert metrics["test"]["mae"] < 1.5
-    errors = [abs(said[row["id"]] - row["degrees"]) for row in RAW if row["degrees"] is not None]
+    rows = [row for row in RAW if row["degrees"] is not None]
+    errors = [abs(predictions[row["id"]] - row["degrees"]) for row in rows]
     assert np.mean(errors) < 1.5

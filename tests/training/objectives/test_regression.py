@@ -1,4 +1,4 @@
-"""A number, from the column to the score."""
+"""The regression task, from the target column to predictions."""
 
 import json
 from collections.abc import Callable
@@ -11,11 +11,11 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
-from mmfeat.models.checkpoint import load_model
+from mmfeat.models.saved_model import load_model
 from tests.training.runs import assert_evaluate_agrees, read, weights
 from tests.training.stores import Records, splits_of, write_store
 from training.evaluate import main as evaluate
-from training.evaluation.metrics import measure_numbers, number_scores, sentiment_scores
+from training.evaluation.metrics import evaluate_regression, regression_metrics, sentiment_metrics
 from training.train import main as train
 
 COUNT = 600
@@ -23,28 +23,28 @@ QUICK = ["--target", "price", "--task", "regression", "--hidden", "16", "--epoch
 SHALLOW = [*QUICK, "--lr", "0.01"]
 
 
-def priced(seed: int = 0) -> tuple[Records, np.ndarray]:
-    """A price around 1,000 of which the image tells one half and the text the other; gaps in all.
+def make_records(seed: int = 0) -> tuple[Records, np.ndarray]:
+    """Return records, and the price of each.
 
-    Returns:
-        The records, and the price of each, whether it is told or not.
+    The price is around 1,000; the image shows one half, the text the other. Images, texts and
+    targets have gaps.
     """
     rng = np.random.default_rng(seed)
     halves = rng.normal(0, 100, (2, COUNT))
     price = 1000 + halves.sum(axis=0)
-    # The layers take the length out of a feature, so the half is told by its direction.
+    # The layers normalize the length of a feature, so its direction must show the price.
     direction, across = np.linspace(-1, 1, 5), np.array([2.0, -1.0, -2.0, -1.0, 2.0])
     image, text = (
         half[:, None] / 100 * direction + across + rng.normal(0, 0.1, (COUNT, 5)) for half in halves
     )
-    told: list[float | None] = price.tolist()
+    target: list[float | None] = price.tolist()
     for row in range(3, COUNT, 40):
-        told[row] = None if row % 80 < 40 else float("nan")
+        target[row] = None if row % 80 < 40 else float("nan")
     draw = rng.integers(0, 8, (2, COUNT))
     present = {"image": draw[0] != 0, "text": draw[1] != 0}
     metadata: dict[str, Any] = {
-        "price": told,
-        "words": [None if p is None or np.isnan(p) else f" {p} " for p in told],
+        "price": target,
+        "words": [None if p is None or np.isnan(p) else f" {p} " for p in target],
         "split": splits_of(COUNT),
     }
     return Records({"image": image, "text": text}, metadata, present), price
@@ -52,7 +52,7 @@ def priced(seed: int = 0) -> tuple[Records, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_store(str(tmp_path_factory.mktemp("prices") / "features"), priced()[0])
+    return write_store(str(tmp_path_factory.mktemp("prices") / "features"), make_records()[0])
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def model(store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_training_counts_every_record_and_learns_in_the_unit_of_the_target(model: Path) -> None:
+def test_training_counts_every_record_and_learns(model: Path) -> None:
     metrics = read(model / "metrics.json")
     assert metrics["metric"] == "mae"
     assert metrics["temperature"] is None
@@ -71,14 +71,14 @@ def test_training_counts_every_record_and_learns_in_the_unit_of_the_target(model
     assert metrics["test"]["r2"] > 0.5
     subsets = metrics["test"]["per_subset"]
     assert subsets["image+text"]["rmse"] < 95
-    # One half is not told, and its deviation is 100.
+    # The text lacks one half, whose deviation is 100.
     assert subsets["text only"]["rmse"] > subsets["image+text"]["rmse"]
     config = read(model / "config.json")["config"]
     assert config["mean"] == pytest.approx(1000, abs=30)
     assert config["deviation"] == pytest.approx(141, abs=20)
 
 
-def test_the_epoch_with_the_least_error_is_kept(model: Path) -> None:
+def test_the_best_epoch_has_the_lowest_error(model: Path) -> None:
     log = [json.loads(line) for line in (model / "log.jsonl").read_text().splitlines()]
     metrics = read(model / "metrics.json")
     assert log[metrics["best_epoch"] - 1]["val_mae"] == min(entry["val_mae"] for entry in log)
@@ -86,40 +86,40 @@ def test_the_epoch_with_the_least_error_is_kept(model: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["test", "val"])
-def test_evaluate_agrees_with_what_training_wrote_down(
+def test_evaluate_agrees_with_training(
     store: str, model: Path, split: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert_evaluate_agrees(capsys, model, store, split)
 
 
-def test_people_get_tables(store: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_tables(
+    store: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     evaluate([str(model), store])
     out = capsys.readouterr().out
     for words in ("pearson", "rmse", "text only", "no target"):
         assert words in out
 
 
-def test_a_loaded_model_gives_prices_and_none_where_nothing_is_there(
-    store: str, model: Path
-) -> None:
-    loaded, price = load_model(str(model)), priced()[1]
+def test_loaded_model_predicts_prices_or_nan(store: str, model: Path) -> None:
+    loaded, price = load_model(str(model)), make_records()[1]
     features = FeatureStore(store)
     shards = [
         loaded.predict_shard({c: features.read_column(c, shard) for c in features.columns})
         for shard in features.shards
     ]
-    said = np.concatenate([part.scores[:, 0] for part in shards])
+    prediction = np.concatenate([part.scores[:, 0] for part in shards])
     scorable = np.concatenate([part.scorable for part in shards])
-    assert np.isnan(said[~scorable]).all()
+    assert np.isnan(prediction[~scorable]).all()
     assert not scorable.all()
-    assert np.corrcoef(said[scorable], price[scorable])[0, 1] > 0.7
+    assert np.corrcoef(prediction[scorable], price[scorable])[0, 1] > 0.7
 
 
-def test_predictions_hold_the_number_and_the_absolute_error(model: Path) -> None:
+def test_predictions_have_the_absolute_error(model: Path) -> None:
     rows = pq.read_table(model / "predictions.parquet")
     assert "probability" not in rows.column_names
-    target, said = rows["target"].to_numpy(), rows["prediction"].to_numpy()
-    np.testing.assert_allclose(rows["loss"].to_numpy(), np.abs(target - said), rtol=1e-4)
+    errors = np.abs(rows["target"].to_numpy() - rows["prediction"].to_numpy())
+    np.testing.assert_allclose(rows["loss"].to_numpy(), errors, rtol=1e-4)
 
 
 def test_numbers_as_text_give_the_same_weights(store: str, model: Path, tmp_path: Path) -> None:
@@ -127,17 +127,17 @@ def test_numbers_as_text_give_the_same_weights(store: str, model: Path, tmp_path
     assert weights(tmp_path / "model") == weights(model)
 
 
-def test_one_modality_alone_is_ridge(store: str, tmp_path: Path) -> None:
+def test_one_modality_defaults_to_ridge(store: str, tmp_path: Path) -> None:
     train([store, str(tmp_path / "model"), *QUICK, "--modalities", "text"])
     config = read(tmp_path / "model/config.json")["config"]
     assert (config["fusion"], config["imbalance"]) == ("ridge", "none")
-    # The other half of the price is a deviation of 100, all of it one of 141. Minus its mean and at
-    # length 1, a vector along one direction tells little more than its sign.
+    # The other half of the price has a deviation of 100, the price one of 141. A centred vector of
+    # length 1 along one direction shows little more than its sign.
     assert 100 < read(tmp_path / "model/metrics.json")["test"]["rmse"] < 135
 
 
 @pytest.mark.parametrize(
-    ("prices", "says"),
+    ("prices", "message"),
     [
         (["cheap"] * 60, "must hold numbers for --task regression"),
         ([3.0] * 60, "must differ among the training rows; got '3 in each of"),
@@ -145,18 +145,18 @@ def test_one_modality_alone_is_ridge(store: str, tmp_path: Path) -> None:
         ([[1.0]] * 60, "must hold numbers for --task regression"),
     ],
 )
-def test_what_is_no_number_is_refused(
-    make_store: Callable[..., str], tmp_path: Path, prices: list[Any], says: str
+def test_targets_that_are_no_numbers_are_rejected(
+    make_store: Callable[..., str], tmp_path: Path, prices: list[Any], message: str
 ) -> None:
     features = make_store(features={"x": np.eye(60)}, metadata={"price": prices})
     with pytest.raises(MmfeatError) as caught:
         train([features, str(tmp_path / "model"), *QUICK])
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_number_scores_worked_out_by_hand() -> None:
-    truth, said = np.array([1.0, 2.0, 3.0, 6.0]), np.array([2.0, 2.0, 5.0, 3.0], np.float32)
-    assert number_scores(truth, said) == pytest.approx(
+def test_regression_metrics_by_hand() -> None:
+    truth, predicted = np.array([1.0, 2.0, 3.0, 6.0]), np.array([2.0, 2.0, 5.0, 3.0], np.float32)
+    assert regression_metrics(truth, predicted) == pytest.approx(
         {
             "mae": 6 / 4,
             "rmse": np.sqrt(14 / 4),
@@ -169,19 +169,19 @@ def test_number_scores_worked_out_by_hand() -> None:
 
 def test_a_constant_prediction_has_no_correlation() -> None:
     truth = np.random.default_rng(0).normal(size=999)
-    scores = number_scores(truth, np.full(999, 0.1, np.float32))
+    scores = regression_metrics(truth, np.full(999, 0.1, np.float32))
     assert scores["pearson"] == 0.0
-    assert number_scores(np.full(9, 0.1), truth[:9])["r2"] == 0.0
+    assert regression_metrics(np.full(9, 0.1), truth[:9])["r2"] == 0.0
 
 
-def test_sentiment_scores_worked_out_by_hand() -> None:
+def test_sentiment_metrics_by_hand() -> None:
     truth = np.array([-3.0, -1.0, 0.0, 0.0, 0.6, 3.0])
-    said = np.array([-2.6, 0.2, 0.1, -0.1, 1.2, 9.0], np.float32)
-    assert sentiment_scores(truth, said) == pytest.approx(
+    predicted = np.array([-2.6, 0.2, 0.1, -0.1, 1.2, 9.0], np.float32)
+    assert sentiment_metrics(truth, predicted) == pytest.approx(
         {
-            # Right: -3, the first 0, 0.6, 3.
+            # Correct: -3, the first 0, 0.6, 3.
             "acc2_has0": 4 / 6,
-            # Of the four that are not 0, all but -1.
+            # Correct: all of the four nonzero values but -1.
             "acc2_non0": 3 / 4,
             # Rounded: -3 -1 0 0 1 3 against -3 0 0 0 1 3.
             "acc7": 5 / 6,
@@ -190,14 +190,16 @@ def test_sentiment_scores_worked_out_by_hand() -> None:
 
 
 @pytest.mark.parametrize("truth", [[0.0, 2.0], [-4.0, 1.0], []])
-def test_what_is_no_sentiment_gets_no_accuracies(truth: list[float]) -> None:
-    assert sentiment_scores(np.array(truth), np.zeros(len(truth), np.float32)) == {}
+def test_other_targets_have_no_sentiment_metrics(truth: list[float]) -> None:
+    assert sentiment_metrics(np.array(truth), np.zeros(len(truth), np.float32)) == {}
 
 
-def test_the_scores_of_subsets_are_those_of_their_rows() -> None:
+def test_subset_metrics_are_those_of_their_rows() -> None:
     rng = np.random.default_rng(0)
-    truth, said = rng.normal(size=(2, 50))
+    truth, predicted = rng.normal(size=(2, 50))
     present = {"image": np.arange(50) < 20, "text": np.ones(50, bool)}
-    found = measure_numbers(truth, said, present)["per_subset"]
-    assert found["image+text"] == {"rows": 20, **number_scores(truth[:20], said[:20])}
-    assert found["text only"] == {"rows": 30, **number_scores(truth[20:], said[20:])}
+    subsets = evaluate_regression(truth, predicted, present)["per_subset"]
+    both = regression_metrics(truth[:20], predicted[:20])
+    text = regression_metrics(truth[20:], predicted[20:])
+    assert subsets["image+text"] == {"rows": 20, **both}
+    assert subsets["text only"] == {"rows": 30, **text}

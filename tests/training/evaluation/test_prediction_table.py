@@ -1,4 +1,4 @@
-"""What a model says of each validation and test record, kept beside it."""
+"""predictions.parquet of a trained model."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.features.store import FeatureStore
-from mmfeat.models.checkpoint import load_model
+from mmfeat.models.saved_model import load_model
 from tests.training.stores import with_gaps
 from training.train import main as train
 
@@ -28,36 +28,34 @@ def rows(model: Path) -> pa.Table:
     return pq.read_table(model / "predictions.parquet")
 
 
-def test_the_columns_are_those_that_are_documented(rows: pa.Table) -> None:
+def test_columns(rows: pa.Table) -> None:
     assert rows.column_names == [
         "__key__", "shard", "split", "target", "prediction", "probability",
         "p_blue", "p_green", "p_red", "loss", "w_image", "present_image", "w_text", "present_text",
     ]  # fmt: skip
 
 
-def test_every_validation_and_test_record_has_its_row_and_no_other(
-    rows: pa.Table, gap_store: str
-) -> None:
+def test_each_validation_and_test_record_has_one_row(rows: pa.Table, gap_store: str) -> None:
     records = with_gaps()
-    there = records.present["image"] | records.present["text"]
-    wanted = {
+    scorable = records.present["image"] | records.present["text"]
+    expected = {
         f"key-{row:06d}": split
         for row, (label, split) in enumerate(
             zip(records.metadata["label"], records.metadata["split"], strict=True)
         )
-        if (label or "").strip() and split in ("val", "test") and there[row]
+        if (label or "").strip() and split in ("val", "test") and scorable[row]
     }
     keys = rows["__key__"].to_pylist()
-    assert dict(zip(keys, rows["split"].to_pylist(), strict=True)) == wanted
-    assert len(keys) == len(wanted)
+    assert dict(zip(keys, rows["split"].to_pylist(), strict=True)) == expected
+    assert len(keys) == len(expected)
     store = FeatureStore(gap_store)
     for shard in store.shards:
-        own = set(store.read_samples(shard, ["__key__"])["__key__"].to_pylist())
-        said = rows.filter(pc.equal(rows["shard"], shard))["__key__"].to_pylist()
-        assert own.issuperset(said)
+        shard_keys = set(store.read_samples(shard, ["__key__"])["__key__"].to_pylist())
+        row_keys = rows.filter(pc.equal(rows["shard"], shard))["__key__"].to_pylist()
+        assert shard_keys.issuperset(row_keys)
 
 
-def test_targets_and_presence_are_those_of_the_record(rows: pa.Table) -> None:
+def test_targets_and_presence_match_the_record(rows: pa.Table) -> None:
     records = with_gaps()
     for row in rows.to_pylist():
         number = int(row["__key__"][4:])
@@ -69,30 +67,30 @@ def test_targets_and_presence_are_those_of_the_record(rows: pa.Table) -> None:
         assert row["w_image"] + row["w_text"] == pytest.approx(1)
 
 
-def test_loss_and_probability_go_with_the_classes(rows: pa.Table) -> None:
+def test_loss_and_probability_match_the_classes(rows: pa.Table) -> None:
     for row in rows.to_pylist():
         assert row["probability"] == row[f"p_{row['prediction']}"]
-        if row["target"] == "violet":  # which no training row has
+        if row["target"] == "violet":  # no training row has it
             assert row["loss"] == float("inf")
         else:
             assert row["loss"] == pytest.approx(-np.log(row[f"p_{row['target']}"]), rel=1e-4)
 
 
-def test_they_are_what_the_loaded_model_says(rows: pa.Table, model: Path, gap_store: str) -> None:
+def test_probabilities_equal_the_loaded_model(rows: pa.Table, model: Path, gap_store: str) -> None:
     loaded, store = load_model(str(model)), FeatureStore(gap_store)
-    said: dict[str, np.ndarray] = {}
+    expected: dict[str, np.ndarray] = {}
     for shard in store.shards:
         scores = loaded.predict_shard(
             {c: store.read_column(c, shard) for c in store.columns}
         ).scores
         keys = store.read_samples(shard, ["__key__"])["__key__"].to_pylist()
-        said |= dict(zip(keys, scores, strict=True))
+        expected |= dict(zip(keys, scores, strict=True))
     for row in rows.to_pylist():
-        p = [row[f"p_{name}"] for name in loaded.task.facts["classes"]]
-        np.testing.assert_array_equal(np.array(p, np.float32), said[row["__key__"]])
+        p = [row[f"p_{name}"] for name in loaded.task.config["classes"]]
+        np.testing.assert_array_equal(np.array(p, np.float32), expected[row["__key__"]])
 
 
-def test_a_model_without_weights_has_nulls_for_them(gap_store: str, tmp_path: Path) -> None:
+def test_a_model_without_weights_has_null_weights(gap_store: str, tmp_path: Path) -> None:
     train([gap_store, str(tmp_path / "model"), *QUICK, "--fusion", "concat"])
     rows = pq.read_table(tmp_path / "model/predictions.parquet")
     assert rows["w_image"].null_count == len(rows) > 0
