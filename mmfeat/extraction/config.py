@@ -1,9 +1,11 @@
 """The options of `mmfeat extract`. Every field is a flag."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmfeat.config.flags import OutputPath, RepeatedFlag, ShardsPath
-from mmfeat.encoders import Precision, Settings
+from mmfeat.encoders import EncoderSpec, Precision, Settings, builtin_for
 from mmfeat.errors import MmfeatError
 from mmfeat.system.threads import default_threads
 
@@ -59,3 +61,32 @@ class ExtractConfig:
             threads=self.decoding_threads,
             trust_remote_code=self.trust_remote_code,
         )
+
+    def choose_encoders(self, modalities: Sequence[str]) -> dict[str, EncoderSpec]:
+        """Return column → encoder: those of --encoder, else the built-in ones.
+
+        Args:
+            modalities: modalities of the shards.
+
+        Raises:
+            MmfeatError: an invalid --encoder, a repeated column, or a modality that the shards
+                lack.
+        """
+        specs = [EncoderSpec.parse(text) for text in self.encoder]
+        if not specs:
+            specs = [spec for modality in modalities if (spec := builtin_for(modality))]
+        counts = Counter(spec.column for spec in specs)
+        if duplicates := [column for column, count in counts.items() if count > 1]:
+            raise MmfeatError(
+                "--encoder must give each column once",
+                got=duplicates[0],
+                cure="Give each --encoder a column name of its own",
+            )
+        for spec in specs:
+            if spec.modality not in modalities:
+                raise MmfeatError(
+                    f"column {spec.column} needs {spec.modality}, but {self.shards} has only "
+                    f"{', '.join(modalities)}",
+                    cure="Name an encoder of these modalities",
+                )
+        return {spec.column: spec for spec in specs}

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.encoders import Encoder, EncoderSpec, Settings, builtin_for
+from mmfeat.encoders import Encoder, EncoderSpec, Settings
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.extraction.autotune import TUNING_RECORDS, TunedSettings, autotune
 from mmfeat.extraction.column_writer import ColumnWriter, claim_column, read_tuned_settings
@@ -64,13 +64,7 @@ class Extraction(Stage):
     def plan(self) -> list[ShardTask]:
         """Return one task per input shard. Columns and shards that exist are not made again."""
         manifest = read_manifest(self.config.shards, "shards")
-        self._specs = self._choose_encoders(manifest["modalities"])
-        for spec in self._specs.values():
-            if spec.modality not in manifest["modalities"]:
-                raise MmfeatError(
-                    f"column {spec.column} needs {spec.modality}, but {self.config.shards} has "
-                    f"only {', '.join(manifest['modalities'])}"
-                )
+        self._specs = self.config.choose_encoders(manifest["modalities"])
         self._input_shards = {shard["name"]: shard for shard in manifest["shards"]}
         self._retry_shards = {*retry_shards(manifest)}
         names = ("records", "out", "rejected", "status", "problems")
@@ -86,15 +80,6 @@ class Extraction(Stage):
             ShardTask(name, shard["records"], done=not self._pending_folders(name))
             for name, shard in self._input_shards.items()
         ]
-
-    def _choose_encoders(self, modalities: Sequence[str]) -> dict[str, EncoderSpec]:
-        specs = [EncoderSpec.parse(text) for text in self.config.encoder]
-        if not specs:
-            specs = [spec for modality in modalities if (spec := builtin_for(modality))]
-        counts = Counter(spec.column for spec in specs)
-        if duplicates := [column for column, count in counts.items() if count > 1]:
-            raise MmfeatError("--encoder must give each column once", got=duplicates[0])
-        return {spec.column: spec for spec in specs}
 
     def _load_tuned(self, spec: EncoderSpec) -> tuple[Encoder, TunedSettings]:
         """Load an encoder with the settings its column was started with, or autotune it."""
