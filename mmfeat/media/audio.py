@@ -87,7 +87,7 @@ def load_audio(data: bytes, rate: int, seconds: float) -> np.ndarray:
             raise RecordError(
                 "undecodable", f"{file.samplerate} Hz; {MIN_RATE} to {MAX_RATE} Hz are read"
             )
-        mono = _read_mono(file, math.ceil(seconds * file.samplerate))
+        mono = read_mono(file, math.ceil(seconds * file.samplerate))
         if not len(mono):
             raise RecordError("empty", "no frames")
         if not np.isfinite(mono).all():
@@ -145,13 +145,25 @@ def _count_frames(file: Any, channels: int) -> int:
     return frames
 
 
-def _read_mono(file: Any, max_frames: int) -> np.ndarray:
-    """Read frames from the start and average their channels: float32, shape (frames,)."""
+def read_mono(file: Any, max_frames: int, *, repair: bool = False) -> np.ndarray:
+    """Read frames from the start and average their channels.
+
+    Args:
+        file: an open file of `open_audio`.
+        max_frames: maximum number of frames.
+        repair: replace NaN and infinite samples by 0, and clip others to ±1e9.
+
+    Returns:
+        float32, shape (frames,).
+    """
     block = np.empty((_BLOCK_FRAMES, file.channels), np.float32)
     parts: list[np.ndarray] = []
     left = max_frames
     while left and (count := file.buffer_read_into(block[:left], dtype="float32")):
-        parts.append(block[: min(count, left)].mean(axis=1))
+        samples = block[: min(count, left)]
+        if repair:
+            samples = np.nan_to_num(samples, nan=0, posinf=0, neginf=0).clip(-1e9, 1e9)
+        parts.append(samples.mean(axis=1))
         left -= count
     return np.concatenate(parts) if parts else np.empty(0, np.float32)
 

@@ -1,14 +1,14 @@
-"""A frozen audio encoder that needs no download: what a log-mel spectrogram looks like.
+"""The built-in audio encoder: statistics of the log-mel spectrogram.
 
-Loudness over time in bands as wide as the ear's: the mel scale of Stevens, Volkmann & Newman, 1937,
-in the form of O'Shaughnessy, 1987, "Speech Communication". Its cosine transform, MFCC, after Davis
-& Mermelstein, 1980, "Comparison of Parametric Representations for Monosyllabic Word Recognition in
-Continuously Spoken Sentences"; slopes over time after Furui, 1986, "Speaker-Independent Isolated
-Word Recognition Using Dynamic Features of Speech Spectrum". The spectrogram is also looked at as a
-picture, by oriented gradients (Dalal & Triggs, 2005). Covariances between coefficients, now and a
-little later, keep the order of sounds wherever in the recording they stand.
+The mel scale (Stevens, Volkmann & Newman, 1937) in the form of O'Shaughnessy, 1987, "Speech
+Communication". MFCC after Davis & Mermelstein, 1980, "Comparison of Parametric Representations for
+Monosyllabic Word Recognition in Continuously Spoken Sentences". Slopes over time after Furui, 1986,
+"Speaker-Independent Isolated Word Recognition Using Dynamic Features of Speech Spectrum". Oriented
+gradients of the spectrogram as an image (see `gradients`). Covariances between coefficients at
+several time lags keep the order of sounds, wherever they are in the recording.
 
-No sound is resampled: windows are as long in seconds and bands as wide in Hz at any sample rate.
+Audio is not resampled: windows have the same length in seconds, and bands the same width in Hz, at
+any sample rate.
 """
 
 import math
@@ -19,55 +19,60 @@ from typing import Any
 import numpy as np
 
 from mmfeat.encoders.base import Encoder
+from mmfeat.encoders.builtin.gradients import (
+    normalize_contrast,
+    oriented_strength,
+    scale_to_unit,
+    triangular_windows,
+)
 from mmfeat.errors import RecordError
-from mmfeat.media.audio import open_audio
+from mmfeat.media.audio import open_audio, read_mono
 
 VERSION = 1
-"""Goes up with any change of a value that `encode` returns."""
+"""Increase with any change to the values of `encode`."""
 
 MAX_SECONDS = 120
-"""Sound beyond this is not read."""
+"""Audio after this is not read."""
 
 RATES = (1_000, 192_000)
-"""A sound of fewer or more frames a second is read as if it had this many: the rate is a number in
-a header that nobody checks, and memory would follow from it."""
+"""Bounds of the sample rate. Headers may claim any rate, and the memory needed grows with it."""
 
 WINDOW, HOP = 0.025, 0.010
 BANDS = 40
 LOWEST, HIGHEST = 60.0, 7_600.0
 
 RANGE = 60.0
-"""Decibels below the loudest value of the recording that count as nothing."""
+"""Decibels below the loudest value of the recording that count as silence."""
 
 TRIM = 25.0
-"""A recording begins and ends where it comes within so many decibels of its loudest moment."""
+"""A recording is trimmed to the part within this many decibels of its loudest window."""
 
 MARGIN = 3
-"""Windows kept on both sides of that."""
+"""Windows kept on both sides of that part."""
 
 COEFFICIENTS = 20
 SEGMENTS = 10
-"""Coefficients are pooled over so many overlapping parts of the recording."""
+"""Number of overlapping parts of the recording that coefficients are pooled over."""
 
 DIRECTIONS = 8
 GRADIENT_STEPS = 48
-"""Gradients are taken of the recording brought to so many steps in time, …"""
+"""Time steps of the spectrogram for gradients."""
 GRADIENT_CELLS = (6, 12)
-"""… and pooled to so many cells in time and in pitch."""
+"""Cells in time and pitch that gradients are pooled to."""
 
 COVARIANCES = 13
+"""Number of coefficients with covariances."""
 LAGS = (0, 4, 8)
-"""Covariances are those of the first so many coefficients with themselves so many hops later."""
+"""Time lags of the covariances, in hops."""
 
-_BLOCK = 64 * 1024
-_CHUNK = 512
+_CHUNK_WINDOWS = 512
 
 
 class LogMelStatistics(Encoder):
-    """Timbre, course and change of a sound of any format, rate, length and number of channels.
+    """Timbre and its course over time, for audio of any format, rate, length and channels.
 
-    Loudness does not matter, nor the channels, which are mixed; the length is one number. Each
-    block of the vector has length 1 or less, so none drowns the others.
+    Loudness is ignored, channels are averaged, and the length is one value. Each block of the
+    vector has length 1 or less, so that none dominates.
     """
 
     modality = "audio"
@@ -104,178 +109,145 @@ class LogMelStatistics(Encoder):
             "gradient_cells": list(GRADIENT_CELLS),
             "covariances": COVARIANCES,
             "lags": list(LAGS),
-            # Lossy formats are decoded by what libsndfile brings along, and move with it.
+            # The decoders of lossy formats are part of libsndfile.
             "libsndfile": ".".join(soundfile.__libsndfile_version__.split(".")[:2]),
         }
 
     def decode(self, data: bytes) -> np.ndarray:
-        """A sound file as its log-mel spectrogram, without the quiet at both ends.
+        """Convert an audio file to its log-mel spectrogram, without silence at both ends.
 
         Returns:
-            0 (nothing) to 1 (the loudest), float32, shape (windows, BANDS).
+            From 0 (silence) to 1 (the loudest value), float32, shape (windows, BANDS).
 
         Raises:
-            RecordError: `undecodable`, `empty` where there are no frames, or `too_large`.
+            RecordError: `undecodable`, `empty` for no frames, or `too_large`.
         """
-        return _log_mel(*_read_mono(data))
+        with open_audio(data) as file:
+            rate = min(max(file.samplerate, RATES[0]), RATES[1])
+            samples = read_mono(file, MAX_SECONDS * rate, repair=True)
+            if not len(samples):
+                raise RecordError("empty", "no frames")
+        return _log_mel(samples, rate)
 
     def encode(self, batch: Sequence[np.ndarray]) -> np.ndarray:
-        """Sounds as float32, shape (len(batch), dim)."""
+        """Encode spectrograms: float32, shape (len(batch), dim)."""
         features = np.zeros((len(batch), self.dim), np.float32)
         for row, spectrogram in zip(features, batch, strict=True):
             np.concatenate(_blocks(spectrogram), out=row)
         return features
 
 
-def _read_mono(data: bytes) -> tuple[np.ndarray, int]:
-    """The mean of the channels, float32, shape (frames,), and the rate, within bounds."""
-    with open_audio(data) as file:
-        rate = min(max(file.samplerate, RATES[0]), RATES[1])
-        block = np.empty((_BLOCK, file.channels), np.float32)
-        mono, left = [], MAX_SECONDS * rate
-        while left and file.frames:
-            read = file.buffer_read_into(block[: min(left, _BLOCK)], dtype="float32")
-            if not read:
-                break
-            # Floats may be anything. Those beyond these bounds are no sound.
-            part = np.nan_to_num(block[:read], nan=0, posinf=0, neginf=0).clip(-1e9, 1e9)
-            mono.append(part.mean(axis=1))
-            left -= read
-        if not mono:
-            raise RecordError("empty", "no frames")
-        return np.concatenate(mono), rate
-
-
-def _log_mel(sound: np.ndarray, rate: int) -> np.ndarray:
-    """See `LogMelStatistics.decode`."""
-    sound = sound - sound.mean(dtype=np.float64).astype(np.float32)
-    peak = np.abs(sound).max()
+def _log_mel(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Compute the spectrogram that `LogMelStatistics.decode` returns."""
+    samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
+    peak = np.abs(samples).max()
     size = round(WINDOW * rate)
-    windows = 1 + max(0, math.ceil((len(sound) / rate - WINDOW) / HOP))
+    windows = 1 + max(0, math.ceil((len(samples) / rate - WINDOW) / HOP))
     if peak < 1e-9:
         return np.zeros((windows, BANDS), np.float32)
     starts = np.round(np.arange(windows) * (HOP * rate)).astype(np.int64)
-    sound = np.pad(sound / peak, (0, max(0, int(starts[-1]) + size - len(sound))))
-    views = np.lib.stride_tricks.sliding_window_view(sound, size)
-    filters, shape, padded = _filters(rate)
+    samples = np.pad(samples / peak, (0, max(0, int(starts[-1]) + size - len(samples))))
+    views = np.lib.stride_tricks.sliding_window_view(samples, size)
+    filters, taper, fft_length = _mel_filters(rate)
     power = np.empty((windows, BANDS), np.float32)
-    for start in range(0, windows, _CHUNK):
-        spectrum = np.fft.rfft(views[starts[start : start + _CHUNK]] * shape, padded)
-        power[start : start + _CHUNK] = (spectrum.real**2 + spectrum.imag**2) @ filters
+    for start in range(0, windows, _CHUNK_WINDOWS):
+        chunk = slice(start, start + _CHUNK_WINDOWS)
+        spectrum = np.fft.rfft(views[starts[chunk]] * taper, fft_length)
+        power[chunk] = (spectrum.real**2 + spectrum.imag**2) @ filters
     loudness = power.sum(axis=1)
-    if loudness.max() <= 0:  # all of it between the bands of a very low rate
+    if loudness.max() <= 0:  # at very low rates, all energy may lie between the bands
         return np.zeros((windows, BANDS), np.float32)
-    heard = np.flatnonzero(loudness > loudness.max() * 10 ** (-TRIM / 10))
-    power = power[max(heard[0] - MARGIN, 0) : heard[-1] + 1 + MARGIN] / power.max()
+    loud = np.flatnonzero(loudness > loudness.max() * 10 ** (-TRIM / 10))
+    power = power[max(loud[0] - MARGIN, 0) : loud[-1] + 1 + MARGIN] / power.max()
     decibels = 10 * np.log10(np.maximum(power, 10 ** (-RANGE / 10)))
     return (decibels / RANGE + 1).astype(np.float32)
 
 
 @lru_cache(8)
-def _filters(rate: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Triangles on the mel scale, shape (bins, BANDS); a Hann window; the transform's length.
+def _mel_filters(rate: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return triangular mel filters, shape (bins, BANDS), a Hann window, and the FFT length.
 
-    Bins lie at most 16 Hz apart, a third of the narrowest band, so that the rate shows little.
+    Bins are at most 16 Hz wide, a third of the narrowest band, so the rate has little effect.
     """
     size = round(WINDOW * rate)
-    padded = 1 << math.ceil(math.log2(max(rate / 16, size)))
-    edges = np.linspace(_mel(np.array(LOWEST)), _mel(np.array(HIGHEST)), BANDS + 2)
-    mels = _mel(np.arange(padded // 2 + 1) * (rate / padded))[:, None]
+    fft_length = 1 << math.ceil(math.log2(max(rate / 16, size)))
+    edges = np.linspace(_to_mel(np.array(LOWEST)), _to_mel(np.array(HIGHEST)), BANDS + 2)
+    mels = _to_mel(np.arange(fft_length // 2 + 1) * (rate / fft_length))[:, None]
     rise = (mels - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - mels) / (edges[2:] - edges[1:-1])
     filters = np.maximum(0, np.minimum(rise, fall)).astype(np.float32)
-    return filters, np.hanning(size + 2)[1:-1].astype(np.float32), padded
+    return filters, np.hanning(size + 2)[1:-1].astype(np.float32), fft_length
 
 
-def _mel(hertz: np.ndarray) -> np.ndarray:
+def _to_mel(hertz: np.ndarray) -> np.ndarray:
     return 2595 * np.log10(1 + hertz / 700)
 
 
 def _blocks(spectrogram: np.ndarray) -> list[np.ndarray]:
-    """The parts of one sound's vector, each flat."""
+    """Return the blocks of a recording's vector, each flat."""
     steps = len(spectrogram)
     coefficients = spectrogram @ _cosines().T
     mean = spectrogram.mean(axis=0)
     return [
-        _unit(_windows(steps, SEGMENTS) @ coefficients[:, 1:]),
-        0.5 * _unit(mean - mean.mean()),
-        0.5 * _unit(spectrogram.std(axis=0)),
-        0.5 * _unit(_slopes(coefficients).std(axis=0)),
-        _unit(np.sqrt(_gradient_cells(spectrogram))),
-        *(0.6 * _unit(covariance) for covariance in _covariances(coefficients)),
+        scale_to_unit(_windows(steps, SEGMENTS) @ coefficients[:, 1:]),
+        0.5 * scale_to_unit(mean - mean.mean()),
+        0.5 * scale_to_unit(spectrogram.std(axis=0)),
+        0.5 * scale_to_unit(_slopes(coefficients).std(axis=0)),
+        scale_to_unit(np.sqrt(_gradient_cells(spectrogram))),
+        *(0.6 * scale_to_unit(covariance) for covariance in _covariances(coefficients)),
         np.array([math.log(1 + steps) / 10]),
     ]
 
 
+def _windows(steps: int, cells: int) -> np.ndarray:
+    return triangular_windows(steps, cells, floor=1e-9)
+
+
 @lru_cache
 def _cosines() -> np.ndarray:
-    """The first rows of the orthogonal cosine transform, shape (COEFFICIENTS, BANDS)."""
+    """Return the first rows of the orthogonal cosine transform, shape (COEFFICIENTS, BANDS)."""
     angles = np.pi / BANDS * (np.arange(BANDS) + 0.5) * np.arange(COEFFICIENTS)[:, None]
     return (np.cos(angles) * math.sqrt(2 / BANDS)).astype(np.float32)
 
 
 def _slopes(coefficients: np.ndarray) -> np.ndarray:
-    """Slope of the line through each five neighbours in time, shape as given."""
+    """Return the slope of a line through each five neighbours in time, same shape."""
     padded = np.pad(coefficients, ((2, 2), (0, 0)), mode="edge")
     return (2 * (padded[4:] - padded[:-4]) + padded[3:-1] - padded[1:-3]) / 10
 
 
 def _covariances(coefficients: np.ndarray) -> list[np.ndarray]:
-    """Covariances of coefficients with those `lag` windows later, damped by a square root."""
+    """Return the covariances of coefficients at each lag, damped by a square root."""
     centred = coefficients[:, :COVARIANCES] - coefficients[:, :COVARIANCES].mean(axis=0)
     centred = centred / np.sqrt(np.square(centred).mean() + 1e-6)
-    found = []
+    blocks = []
     for lag in LAGS:
-        # A recording shorter than the lag leaves no windows to multiply, hence zeros.
+        # A recording shorter than the lag has no pairs of windows, hence zeros.
         covariance = centred[: max(len(centred) - lag, 0)].T @ centred[lag:] / len(centred)
-        pairs = covariance[_pairs(lag)]
-        found.append(np.sign(pairs) * np.sqrt(np.abs(pairs)))
-    return found
+        values = covariance[_pairs(lag)]
+        blocks.append(np.sign(values) * np.sqrt(np.abs(values)))
+    return blocks
 
 
 @lru_cache
 def _pairs(lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places in a matrix of covariances: without lag it is symmetric, and half of it is enough."""
-    whole = np.ones((COVARIANCES, COVARIANCES), bool)
-    rows, columns = np.nonzero(whole if lag else np.triu(whole))
+    """Return the entries used of a covariance matrix. At lag 0 it is symmetric: half is enough."""
+    matrix = np.ones((COVARIANCES, COVARIANCES), bool)
+    rows, columns = np.nonzero(matrix if lag else np.triu(matrix))
     return rows, columns
 
 
 def _gradient_cells(spectrogram: np.ndarray) -> np.ndarray:
-    """Rises and falls in time and pitch, by direction and place, relative to their surroundings.
+    """Pool changes in time and pitch by direction and place, relative to neighbouring cells.
 
     Returns:
         Values in [0, 1], shape (DIRECTIONS, *GRADIENT_CELLS).
     """
     times, pitches = GRADIENT_CELLS
-    picture = _windows(len(spectrogram), GRADIENT_STEPS) @ spectrogram
-    padded = np.pad(picture, 1, mode="edge")
-    later, higher = padded[2:, 1:-1] - padded[:-2, 1:-1], padded[1:-1, 2:] - padded[1:-1, :-2]
-    strength = np.sqrt(later * later + higher * higher)
-    later, higher = later / (strength + 1e-6), higher / (strength + 1e-6)
-    angles = (2 * np.pi / DIRECTIONS * np.arange(DIRECTIONS, dtype=np.float32))[:, None, None]
-    cosine = np.maximum(np.cos(angles) * later + np.sin(angles) * higher, 0)
-    squared = cosine * cosine
-    # The sixth power by hand: numpy's own float power is ten times slower.
-    tuned = squared * squared * squared * strength
-    pooled = _windows(GRADIENT_STEPS, times) @ tuned @ _windows(BANDS, pitches).T
-    # Contrast of the 3 x 3 cells around; the floor keeps noise in flat cells from being blown up.
-    around = np.pad((pooled * pooled).sum(axis=0), 1, mode="edge")
-    mean = sum(around[t : t + times, p : p + pitches] for t in range(3) for p in range(3)) / 9
-    return np.minimum(pooled / np.sqrt(mean + 0.02**2), 1)
-
-
-def _windows(steps: int, cells: int) -> np.ndarray:
-    """Overlapping triangular windows over time or pitch, shape (cells, steps), each of sum 1."""
-    width = steps / cells
-    centres = (np.arange(cells) + 0.5) * width
-    # At least one step wide: with fewer steps than cells, neighbouring cells see the same step.
-    distance = np.abs(np.arange(steps) + 0.5 - centres[:, None]) / max(width, 1)
-    weights = np.maximum(1e-9, 1 - distance)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def _unit(block: np.ndarray) -> np.ndarray:
-    """The block, flat and of length 1; smaller where there is next to nothing in it."""
-    flat = block.ravel()
-    return flat / np.sqrt(np.square(flat).sum() + 1e-4)
+    image = _windows(len(spectrogram), GRADIENT_STEPS) @ spectrogram
+    padded = np.pad(image, 1, mode="edge")
+    in_time = padded[2:, 1:-1] - padded[:-2, 1:-1]
+    in_pitch = padded[1:-1, 2:] - padded[1:-1, :-2]
+    strength = oriented_strength(in_time, in_pitch, DIRECTIONS)
+    pooled = _windows(GRADIENT_STEPS, times) @ strength @ _windows(BANDS, pitches).T
+    return normalize_contrast(pooled, floor=0.02)
