@@ -1,4 +1,4 @@
-"""What every frozen encoder is: bytes of one member in, one vector out, or one a token."""
+"""The interface of all encoders: bytes of one member in, one vector or one vector per token out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,52 +10,56 @@ import numpy as np
 class Encoder(ABC):
     """A frozen encoder of one modality.
 
-    `decode` runs once a record, in several threads at a time; `encode` runs once a batch, in one
-    thread. Neither keeps state between calls, so a record's feature never depends on its
-    neighbours.
+    `decode` runs once per record, in several threads at the same time. `encode` runs once per
+    batch, in one thread. Neither keeps state between calls, so the feature of a record never
+    depends on other records.
     """
 
     modality: str
-    """The modality this encoder reads: `image`, `text`, `audio`."""
+    """The modality this encoder reads: `image`, `text` or `audio`."""
 
     dim: int
     """Length of one vector."""
 
     max_tokens: int = 0
-    """0 for one vector a record; else a record has one to so many vectors."""
+    """Maximum number of vectors per record. 0 = exactly one vector, not a list."""
 
     batch_size: int = 64
-    """Records encoded at a time at most, where the user asks for no number."""
+    """Maximum number of records per batch, unless the user sets another."""
 
     on_gpu: bool = False
-    """Whether the forward leaves the CPU free to decode meanwhile."""
+    """True if the forward pass leaves the CPU free to decode the next records."""
 
     budget: int | None = None
-    """Most units of `length` in a batch, padding counted; None = no bound but the batch size."""
+    """Maximum total `length` of a batch, padding included. None = only `batch_size` counts."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Everything a feature's values depend on, JSON-ready; its hash is the fingerprint."""
+        """Return everything the feature values depend on, JSON-ready.
+
+        Its hash is the fingerprint of the column.
+        """
 
     @abstractmethod
     def decode(self, data: bytes) -> Any:
-        """One member's bytes as this encoder's input.
+        """Convert the bytes of one member to an input of `encode`.
 
         Raises:
-            RecordError: the bytes cannot be used; only this record is lost.
+            RecordError: the bytes cannot be used. Only this record has no feature.
         """
 
     def length(self, item: Any) -> int:
-        """What a decoded input costs: tokens of a text, frames of a sound.
+        """Return the cost of a decoded input: tokens of a text, samples of a sound.
 
-        Inputs of like length are put into one batch, so that little is spent on padding.
+        Inputs of similar length share a batch, so that padding wastes little.
         """
         return 1
 
     @abstractmethod
     def encode(self, batch: Sequence[Any]) -> np.ndarray | list[np.ndarray]:
-        """Features of a batch of decoded inputs.
+        """Compute the features of a batch of decoded inputs.
 
         Returns:
-            float32, shape (len(batch), dim); of tokens a list of arrays of shape (tokens, dim).
+            float32, shape (len(batch), dim). For token columns: a list of float32 arrays of
+            shape (tokens, dim).
         """

@@ -1,21 +1,41 @@
-"""What encoders of other libraries share: their errors in one line, their batches in tokens."""
+"""Loading of checkpoints: optional packages, names, errors, and hashes of weights."""
 
+import hashlib
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
 
 from mmfeat.errors import MmfeatError
 
 
+def import_optional(package: str, extra: str) -> ModuleType:
+    """Import an optional package.
+
+    Raises:
+        MmfeatError: the package is not installed. The message has the install command.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise MmfeatError(
+            f"this encoder needs the package {package}: {error}",
+            cure=f"Install it with: pip install 'mmfeat[{extra}]'",
+        ) from error
+
+
 @contextmanager
-def one_line(title: str, cure: str = "") -> Iterator[None]:
-    """Whatever a library raises over a model is the user's to mend.
+def loading_errors(title: str, cure: str = "") -> Iterator[None]:
+    """Turn any error of a library into a one-line `MmfeatError`.
 
     Args:
         title: the encoder as the user wrote it.
-        cure: what to do about it, where that is known.
-
-    Raises:
-        MmfeatError: something was raised within.
+        cure: what the user can do, if known.
     """
     try:
         yield
@@ -30,10 +50,30 @@ def one_line(title: str, cure: str = "") -> Iterator[None]:
         ) from error
 
 
-def tokens_a_batch(*, on_gpu: bool) -> int:
-    """Tokens that are best encoded at a time.
+def split_revision(scheme: str, name: str) -> tuple[str, str | None]:
+    """Split `NAME[@REVISION]` into name and revision. The path of a directory may contain an @.
 
-    On a CPU the states of one batch should stay in its cache: with MiniLM 1,024 to 2,048 tokens
-    are fastest, 4,096 cost up to 10 % and 16,384 a third.
+    Raises:
+        MmfeatError: the name is a path, but not of a directory.
     """
-    return 16384 if on_gpu else 2048
+    if Path(name).is_dir():
+        return name, None
+    source, _, revision = name.partition("@")
+    if source.startswith((".", "/", "~")) or source.count("/") > 1:
+        raise MmfeatError(f"{scheme}: must name a model on the hub or a directory", got=name)
+    return source, revision or None
+
+
+def hash_weights(module: nn.Module) -> str:
+    """Return the sha256 of the names, shapes, types and values of all weights."""
+    total = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        total.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        total.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return total.hexdigest()
+
+
+def package_versions(*packages: str) -> dict[str, str]:
+    """Return the versions of packages that feature values depend on, torch first."""
+    return {name: version(name) for name in ("torch", *packages)}

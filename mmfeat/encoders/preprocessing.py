@@ -1,33 +1,40 @@
-"""Decoding that several encoders share: pictures to fixed arrays, tokens to padded tensors."""
+"""The preprocessing of images, with the values of torchvision's transforms."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from mmfeat.errors import RecordError
-from mmfeat.media.images import eight_bits, load_image, pillow_errors_as_record_errors, upright
+from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.media.images import (
+    apply_exif_orientation,
+    load_image,
+    pillow_errors_as_record_errors,
+    to_eight_bits,
+)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """How a picture becomes a model's input, in the words of torchvision's transforms.
+class ImageTransform:
+    """Decodes, resizes, crops and normalizes images.
+
+    The attributes are part of the encoder's identity.
 
     Attributes:
-        size: length of the sides of the square that the model sees.
-        resize: length that the shorter side is brought to (`shorter`), or both sides (`squash`);
-            `longer` fits the longer side and fills the rest with `fill`.
+        size: side of the square input of the model, in pixels.
+        resize: target length of the shorter side (`shorter`), of both sides (`squash`), or of the
+            longer side (`longer`, which fills the rest with `fill`).
         mode: see `resize`.
-        interpolation: name of Pillow's filter: bicubic, bilinear, lanczos, nearest, box.
-        mean: of each channel, of values from 0 to 1.
-        std: likewise.
-        reduced: whether a JPEG may be decoded at a fraction of its size, still at least `resize`.
-        corner: what becomes of half a pixel where the square is cut out of the middle.
-        fill: the colour around a picture that does not fill the square; the mean where not given.
+        interpolation: a filter of Pillow: bicubic, bilinear, lanczos, nearest, or box.
+        mean: mean per channel, for values from 0 to 1.
+        std: standard deviation per channel, likewise.
+        reduced: decode a JPEG at a fraction of its size if that is still at least `resize`.
+        corner: how half a pixel is handled in the centre crop.
+        fill: RGB colour around the image for `longer`. None = `mean`.
     """
 
     size: int
@@ -40,58 +47,73 @@ class Picture:
     corner: Literal["rounded", "truncated"] = "rounded"
     fill: tuple[int, int, int] | None = None
 
+    def facts(self) -> dict[str, Any]:
+        """Return the attributes, JSON-ready."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
     def decode(self, data: bytes) -> np.ndarray:
-        """uint8, shape (3, size, size): RGB, turned as EXIF says, alpha laid on white.
+        """Decode an image file: EXIF orientation applied, transparent pixels on white.
+
+        Returns:
+            RGB, uint8, shape (3, size, size).
 
         Raises:
-            RecordError: no picture, or one that is too large.
+            RecordError: `undecodable` or `too_large`.
         """
-        image = rgb(upright(load_image(data, draft=self.resize if self.reduced else None)))
+        image = load_image(data, draft=self.resize if self.reduced else None)
+        image = _to_rgb(apply_exif_orientation(image))
         with pillow_errors_as_record_errors():
-            return self.pixels(image)
+            return self.resize_and_crop(image)
 
-    def pixels(self, image: Image.Image) -> np.ndarray:
-        """What `decode` makes of a picture in RGB."""
-        return np.ascontiguousarray(np.asarray(self._resized(image)).transpose(2, 0, 1))
+    def resize_and_crop(self, image: Image.Image) -> np.ndarray:
+        """Convert an RGB image to uint8 of shape (3, size, size)."""
+        square = self._crop(self._resize(image))
+        return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
-    def _resized(self, image: Image.Image) -> Image.Image:
-        method = Image.Resampling[self.interpolation.upper()]
-        width, height = image.size
-        if self.mode == "squash":
-            image = image.resize((self.resize, self.resize), method)
-        else:
-            side = min(image.size) if self.mode == "shorter" else max(image.size)
-            if self.mode == "shorter" and max(image.size) > 200 * side:
-                raise RecordError("too_large", f"{width}x{height}: too long for its width")
-            # As torchvision does: the longer side is cut to an integer; timm rounds the shorter.
-            integer = int if self.mode == "shorter" else round
-            width, height = (max(1, integer(self.resize * length / side)) for length in image.size)
-            if (width, height) != image.size:
-                image = image.resize((width, height), method)
-        whole = round if self.corner == "rounded" else int
-        left, top = (whole((length - self.size) / 2) for length in image.size)
-        if self.mode == "longer" and (left < 0 or top < 0):
-            colour = self.fill or tuple(round(255 * value) for value in self.mean)
-            square = Image.new("RGB", (self.size, self.size), colour)
-            x, y = (
-                (self.size - length) // 2 if length < self.size else -cut
-                for length, cut in zip(image.size, (left, top), strict=True)
-            )
-            square.paste(image, (x, y))
-            return square
-        return image.crop((left, top, left + self.size, top + self.size))
-
-    def batch(self, arrays: Sequence[np.ndarray]) -> Tensor:
-        """float32, shape [batch, 3, size, size], normalised."""
+    def to_tensor(self, arrays: Sequence[np.ndarray]) -> Tensor:
+        """Stack and normalize arrays from `decode`: float32, shape [batch, 3, size, size]."""
         pixels = torch.from_numpy(np.stack(arrays)).float().div_(255)
         mean, std = (torch.tensor(v).reshape(3, 1, 1) for v in (self.mean, self.std))
         return pixels.sub_(mean).div_(std)
 
+    def _resize(self, image: Image.Image) -> Image.Image:
+        method = Image.Resampling[self.interpolation.upper()]
+        width, height = image.size
+        if self.mode == "squash":
+            return image.resize((self.resize, self.resize), method)
+        side = min(image.size) if self.mode == "shorter" else max(image.size)
+        if self.mode == "shorter" and max(image.size) > 200 * side:
+            raise RecordError("too_large", f"{width}x{height}: aspect ratio above 200")
+        # torchvision truncates the longer side to an integer; timm rounds the shorter one.
+        to_int = int if self.mode == "shorter" else round
+        width, height = (max(1, to_int(self.resize * length / side)) for length in image.size)
+        if (width, height) == image.size:
+            return image
+        return image.resize((width, height), method)
 
-def rgb(image: Image.Image) -> Image.Image:
-    """The picture in RGB: alpha laid on white, 16 bits of grey brought to 8."""
+    def _crop(self, image: Image.Image) -> Image.Image:
+        """Cut the square out of the middle, or centre a smaller image in it."""
+        to_int = round if self.corner == "rounded" else int
+        left, top = (to_int((length - self.size) / 2) for length in image.size)
+        if self.mode != "longer" or (left >= 0 and top >= 0):
+            return image.crop((left, top, left + self.size, top + self.size))
+        colour = self.fill or tuple(round(255 * value) for value in self.mean)
+        square = Image.new("RGB", (self.size, self.size), colour)
+        x, y = (
+            (self.size - length) // 2 if length < self.size else -offset
+            for length, offset in zip(image.size, (left, top), strict=True)
+        )
+        square.paste(image, (x, y))
+        return square
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to RGB: transparent pixels on white, 16-bit grey scaled to 8 bits."""
     with pillow_errors_as_record_errors():
-        image = eight_bits(image)
+        image = to_eight_bits(image)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             white = Image.new("RGBA", image.size, "white")
@@ -99,41 +121,31 @@ def rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
 
 
-def text_of(data: bytes) -> str:
-    """A member's text.
+def square_side(title: str, height: int, width: int) -> int:
+    """Return the side of a model's square input.
 
     Raises:
-        RecordError: not UTF-8, or blank.
+        MmfeatError: the input is not square.
     """
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise RecordError("undecodable", str(error)) from error
-    if not text.strip():
-        raise RecordError("empty", "the text is blank")
-    return text
+    if height != width:
+        raise MmfeatError(f"{title} must read square images", got=f"{width}x{height}")
+    return height
 
 
-def padded(items: Sequence[Sequence[int]], value: int = 0) -> tuple[Tensor, Tensor]:
-    """Token ids as int64 of shape [batch, longest], and a mask of the same shape, 1 = a token."""
-    longest = max(map(len, items))
-    ids = np.full((len(items), longest), value, np.int64)
-    mask = np.zeros((len(items), longest), np.int64)
-    for row, item in enumerate(items):
-        ids[row, : len(item)] = item
-        mask[row, : len(item)] = 1
-    return torch.from_numpy(ids), torch.from_numpy(mask)
+def check_filter(title: str, name: str) -> str:
+    """Return the name of a resampling filter if Pillow has it.
 
-
-def mean_pooled(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the tokens of a text: shapes [batch, tokens, dim], [batch, tokens] → [batch, dim].
-
-    Summed in float32, whatever the precision of the forward.
+    Raises:
+        MmfeatError: Pillow has no such filter.
     """
-    weights = mask.unsqueeze(-1).float()
-    return (states.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+    if name.upper() not in Image.Resampling.__members__:
+        raise MmfeatError(f"{title} must resize with a filter of Pillow", got=name)
+    return name
 
 
-def ragged(states: Tensor, mask: Tensor, most: int) -> list[np.ndarray]:
-    """The vectors of real tokens, at most so many a record: a list of shape (tokens, dim)."""
-    return [row[keep.bool()][:most].numpy() for row, keep in zip(states.float(), mask, strict=True)]
+def per_channel(values: Sequence[float] | float) -> tuple[float, float, float]:
+    """Return one value for each of three channels."""
+    if isinstance(values, int | float):
+        return (float(values),) * 3
+    red, green, blue = values
+    return float(red), float(green), float(blue)

@@ -1,23 +1,27 @@
-"""How encoders run: what is the same for all encoders of one command."""
+"""Settings of encoders: those of the whole command, and the options of one `--encoder`."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
+
+from mmfeat.errors import MmfeatError
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How encoders run.
+    """Settings that all encoders of a command share.
 
     Attributes:
-        device: `auto`, `cpu`, `cuda`, `cuda:0,1`.
-        precision: of the weights and the forward; `auto` has been settled before an encoder that
-            is to make features sees it.
-        reduced_decoding: whether a JPEG may be decoded at a fraction of its size, where that is
-            still at least as large as the encoder needs.
-        threads: of a forward on the CPU; 0 leaves it to torch.
-        trust_remote_code: whether code that comes with a checkpoint may run.
+        device: `auto`, `cpu`, `cuda`, or `cuda:0,1`.
+        precision: data type of weights and activations. Autotuning resolves `auto` before any
+            feature is computed.
+        reduced_decoding: decode a JPEG at a fraction of its size if that is still at least the
+            size the encoder needs.
+        threads: CPU threads of a forward pass. 0 = the default of torch.
+        trust_remote_code: allow code from a checkpoint to run.
     """
 
     device: str = "auto"
@@ -25,3 +29,65 @@ class Settings:
     reduced_decoding: bool = True
     threads: int = 0
     trust_remote_code: bool = False
+
+
+class EncoderOptions:
+    """Reader of the options after the `?` of an encoder's name.
+
+    Call `reject_unknown` after the last option is read.
+
+    Args:
+        encoder: name of the encoder, for error messages.
+        values: option → value, as text.
+    """
+
+    def __init__(self, encoder: str, values: Mapping[str, str]) -> None:
+        self._encoder = encoder
+        self._unread = dict(values)
+        self._known: list[str] = []
+
+    def get_text(self, name: str, default: str, choices: Sequence[str] = ()) -> str:
+        """Return an option's value. If `choices` are given, it must be one of them."""
+        self._known.append(name)
+        value = self._unread.pop(name, default)
+        if choices and value not in choices:
+            raise MmfeatError(
+                f"{self._encoder}: {name} must be one of {', '.join(choices)}", got=value
+            )
+        return value
+
+    def get_int(self, name: str, default: int, low: int, high: int) -> int:
+        """Return an option's value as an integer from `low` to `high`."""
+        text = self.get_text(name, str(default))
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise MmfeatError(
+                f"{self._encoder}: {name} must be a number from {low} to {high}", got=text
+            )
+        return int(text)
+
+    def get_flag(self, name: str, *, default: bool = False) -> bool:
+        """Return an option's value, 0 or 1, as a bool."""
+        return self.get_text(name, "1" if default else "0", ("0", "1")) == "1"
+
+    def get_output(self, choices: Sequence[str], limit: int = 1 << 16) -> tuple[str, int]:
+        """Read `output` and, for the output `tokens`, `max_tokens`.
+
+        Args:
+            choices: outputs of the model. The first is the default.
+            limit: upper bound of `max_tokens`.
+
+        Returns:
+            The output, and the maximum number of tokens: 0 for one vector per record.
+        """
+        output = self.get_text("output", choices[0], choices)
+        return output, self.get_int("max_tokens", 64, 1, limit) if output == "tokens" else 0
+
+    def reject_unknown(self) -> None:
+        """Raise an error if an option was given but never read."""
+        for name in self._unread:
+            close = get_close_matches(name, self._known, n=1)
+            hint = f"Did you mean {close[0]}? " if close else ""
+            known = ", ".join(self._known) or "none"
+            raise MmfeatError(
+                f"{self._encoder} has no such option", got=name, cure=f"{hint}Options: {known}"
+            )

@@ -1,7 +1,7 @@
-"""Sounds through an audio model of transformers: CLAP, wav2vec2 and its kin, Whisper's encoder.
+"""Encoders of sounds by transformers: CLAP, wav2vec2 and similar, and the encoder of Whisper.
 
-Of two kinds: models of waves read a sound as it is and as long as it is; models of spectrograms see
-a window of fixed length, filled up where a sound is shorter.
+Waveform models read a sound of any length. Spectrogram models read a window of fixed length, with
+shorter sounds padded.
 """
 
 from collections.abc import Sequence
@@ -12,25 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmfeat.encoders.hf.base import HfEncoder, projection, tower
 from mmfeat.encoders.hf.checkpoint import Checkpoint
-from mmfeat.encoders.options import Options
-from mmfeat.encoders.preprocessing import mean_pooled
-from mmfeat.encoders.settings import Settings
+from mmfeat.encoders.hf.encoder import HfEncoder, find_tower, project
+from mmfeat.encoders.settings import EncoderOptions, Settings
+from mmfeat.encoders.tokens import mean_pool
 from mmfeat.errors import MmfeatError
 from mmfeat.media.audio import load_audio
 
-WAVE_SECONDS = 60
-"""What is read of a sound by a model that has no bound of its own."""
+WAVEFORM_SECONDS = 60
+"""Maximum duration that waveform models read."""
 
 
 @dataclass(frozen=True)
-class Sound:
-    """A sound made ready.
+class AudioInput:
+    """A sound in the form that a model reads.
 
     Attributes:
-        values: float32, samples, or a spectrogram.
-        samples: how long the sound was, at the model's sampling rate.
+        values: float32: samples, or a spectrogram.
+        samples: length of the sound, at the sample rate of the model.
     """
 
     values: np.ndarray
@@ -38,120 +37,124 @@ class Sound:
 
 
 class HfAudio(HfEncoder):
-    """A sound's vector, or those of its frames.
+    """One vector per sound, or one per frame.
 
-    Outputs: `projected`; `pooled`, the model's pooled state or else the mean over the frames that
-    hold sound; `tokens`, those frames' rows of the last hidden state, neighbours averaged where
+    Outputs: `projected`; `pooled`, the pooled state of the model, or the mean over the frames that
+    contain sound; `tokens`, those frames of the last hidden state, with neighbours averaged if
     there are more than `max_tokens`.
     """
 
     modality = "audio"
     batch_size = 16
 
-    def __init__(self, checkpoint: Checkpoint, options: Options, settings: Settings) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: EncoderOptions, settings: Settings) -> None:
         super().__init__(checkpoint, options, settings)
-        self._extractor = checkpoint.part("AutoFeatureExtractor")
+        self._extractor = checkpoint.load_processor("AutoFeatureExtractor")
         self._config = checkpoint.model.config
         self.rate = int(self._extractor.sampling_rate)
-        self.waves = checkpoint.model.main_input_name == "input_values" and hasattr(
+        self._reads_waveform = checkpoint.model.main_input_name == "input_values" and hasattr(
             self._config, "conv_stride"
         )
-        self.seconds = WAVE_SECONDS if self.waves else _window(checkpoint.title, self._extractor)
+        self.seconds = (
+            WAVEFORM_SECONDS
+            if self._reads_waveform
+            else _window_seconds(checkpoint.title, self._extractor)
+        )
         self.budget = 8 * self.seconds * self.rate
-        # Where a whole channel is normalised over time, padding would change a sound's feature.
-        self._masked = getattr(self._config, "feat_extract_norm", "group") == "layer"
-        self.dim = self.measure(self.prepared(np.zeros(self.rate, np.float32)))
-        self._identity = self.facts(
+        # Group norm runs over time, so padding would change the feature of a sound.
+        self._can_pad = getattr(self._config, "feat_extract_norm", "group") == "layer"
+        self.finish(
             settings,
+            sample=self._prepare(np.zeros(self.rate, np.float32)),
             preprocessing=self._extractor.to_dict() | {"seconds": self.seconds},
         )
 
-    def identity(self) -> dict[str, Any]:
-        return self._identity
-
-    def decode(self, data: bytes) -> Sound:
-        """The beginning of a sound, as the model reads it.
+    def decode(self, data: bytes) -> AudioInput:
+        """Decode the start of a sound to the input of the model.
 
         Raises:
-            RecordError: no sound, an empty one, or one that is too large.
+            RecordError: `undecodable`, `empty`, or `too_large`.
         """
-        return self.prepared(load_audio(data, self.rate, self.seconds))
+        return self._prepare(load_audio(data, self.rate, self.seconds))
 
-    def prepared(self, samples: np.ndarray) -> Sound:
-        """Samples at the model's sampling rate as its input."""
-        if not self.waves:
+    def _prepare(self, samples: np.ndarray) -> AudioInput:
+        """Convert samples at the sample rate of the model to its input."""
+        if not self._reads_waveform:
             features = self._extractor(samples, sampling_rate=self.rate, return_tensors="np")
             values = np.asarray(features["input_features"][0], np.float32)
-            return Sound(values, len(samples))
+            return AudioInput(values, len(samples))
         if getattr(self._extractor, "do_normalize", False):
             samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
-        short = self._least() - len(samples)
-        return Sound(np.pad(samples, (0, max(0, short))).astype(np.float32), len(samples))
+        missing = self._min_samples() - len(samples)
+        return AudioInput(np.pad(samples, (0, max(0, missing))).astype(np.float32), len(samples))
 
-    def length(self, item: Sound) -> int:
-        """Samples."""
+    def length(self, item: AudioInput) -> int:
+        """Return the number of samples."""
         return item.samples
 
-    def encode(self, batch: Sequence[Sound]) -> np.ndarray | list[np.ndarray]:
-        if not self.waves:
-            rows = self._rows({"input_features": _stacked(batch)}, batch)
-        elif self._masked:
-            rows = self._rows(_padded(batch), batch)
+    def encode(self, batch: Sequence[AudioInput]) -> np.ndarray | list[np.ndarray]:
+        if not self._reads_waveform:
+            rows = self._encode_rows({"input_features": _stack(batch)}, batch)
+        elif self._can_pad:
+            rows = self._encode_rows(_pad(batch), batch)
         else:
             rows = [np.empty(0)] * len(batch)
             for size in {len(item.values) for item in batch}:
-                places = [i for i, item in enumerate(batch) if len(item.values) == size]
-                alike = [batch[i] for i in places]
-                found = self._rows({"input_values": _stacked(alike)}, alike)
-                for place, row in zip(places, found, strict=True):
-                    rows[place] = row
+                indices = [i for i, item in enumerate(batch) if len(item.values) == size]
+                same_size = [batch[i] for i in indices]
+                features = self._encode_rows({"input_values": _stack(same_size)}, same_size)
+                for index, row in zip(indices, features, strict=True):
+                    rows[index] = row
         return rows if self.max_tokens else np.stack(rows)
 
-    def _rows(self, inputs: dict[str, Tensor], batch: Sequence[Sound]) -> list[np.ndarray]:
-        """Each sound's feature."""
+    def _encode_rows(
+        self, inputs: dict[str, Tensor], batch: Sequence[AudioInput]
+    ) -> list[np.ndarray]:
+        """Return the feature of each sound."""
         states = self.runtime.run(inputs)
         if states.ndim == 2:
             return list(states.numpy())
-        frames = [self._frames(item, states.shape[1]) for item in batch]
+        frames = [self._count_frames(item, states.shape[1]) for item in batch]
         if not self.max_tokens:
             mask = torch.arange(states.shape[1]) < torch.tensor(frames).unsqueeze(1)
-            return list(mean_pooled(states, mask).numpy())
+            return list(mean_pool(states, mask).numpy())
         return [
-            _shortened(row[:real], self.max_tokens)
-            for row, real in zip(states, frames, strict=True)
+            _limit_frames(row[:count], self.max_tokens)
+            for row, count in zip(states, frames, strict=True)
         ]
 
     def forward(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         if getattr(self._config, "model_type", "") == "clap":
-            # What asks for a longer sound's four views; a sound is never longer than the window.
-            count = len(inputs["input_features"])
-            longer = torch.zeros(count, 1, dtype=torch.bool, device=inputs["input_features"].device)
-            inputs = inputs | {"is_longer": longer}
+            # CLAP splits sounds longer than its window. Sounds are cut to the window here.
+            features = inputs["input_features"]
+            is_longer = torch.zeros(len(features), 1, dtype=torch.bool, device=features.device)
+            inputs = inputs | {"is_longer": is_longer}
         if self.output == "projected":
-            return projection(model, "audio", **inputs)
-        found = tower(model, "audio")(**inputs)
-        pooled = getattr(found, "pooler_output", None)
+            return project(model, "audio", **inputs)
+        result = find_tower(model, "audio")(**inputs)
+        pooled = getattr(result, "pooler_output", None)
         if self.output == "pooled" and pooled is not None:
             return pooled.flatten(1)
-        states = found.last_hidden_state
-        # CLAP has a grid of frequencies and times.
+        states = result.last_hidden_state
+        # CLAP returns a grid of frequencies and times.
         return states.flatten(2).mT if states.ndim == 4 else states
 
-    def _frames(self, sound: Sound, most: int) -> int:
-        """How many of the model's frames hold sound."""
-        if self.waves:
-            return min(self._after_convolutions(len(sound.values)), most)
+    def _count_frames(self, item: AudioInput, max_frames: int) -> int:
+        """Return the number of model frames that contain sound."""
+        if self._reads_waveform:
+            return min(self._convolved_length(len(item.values)), max_frames)
         if getattr(self._extractor, "padding", "") == "repeatpad":
-            return most
-        return min(max(1, -(-most * sound.samples // (self.seconds * self.rate))), most)
+            return max_frames
+        window = self.seconds * self.rate
+        return min(max(1, -(-max_frames * item.samples // window)), max_frames)
 
-    def _after_convolutions(self, samples: int) -> int:
+    def _convolved_length(self, samples: int) -> int:
         for kernel, stride in zip(self._config.conv_kernel, self._config.conv_stride, strict=True):
             samples = (samples - kernel) // stride + 1
         return samples
 
-    def _least(self) -> int:
-        """Samples that give one frame."""
+    def _min_samples(self) -> int:
+        """Return the number of samples of one frame."""
         samples = 1
         for kernel, stride in zip(
             self._config.conv_kernel[::-1], self._config.conv_stride[::-1], strict=True
@@ -160,26 +163,27 @@ class HfAudio(HfEncoder):
         return samples
 
 
-def _window(title: str, extractor: Any) -> int:
-    """Seconds that a model of spectrograms sees.
+def _window_seconds(title: str, extractor: Any) -> int:
+    """Return the window of a spectrogram model in seconds.
 
     Raises:
-        MmfeatError: a model that has no window.
+        MmfeatError: the feature extractor has no window.
     """
     for name in ("chunk_length", "max_length_s"):
         if seconds := getattr(extractor, name, None):
             return int(seconds)
     raise MmfeatError(
-        f"{title}: the sounds of such a model cannot be made ready", got=type(extractor).__name__
+        f"{title} must have a feature extractor with chunk_length or max_length_s",
+        got=type(extractor).__name__,
     )
 
 
-def _stacked(batch: Sequence[Sound]) -> Tensor:
+def _stack(batch: Sequence[AudioInput]) -> Tensor:
     return torch.from_numpy(np.stack([item.values for item in batch]))
 
 
-def _padded(batch: Sequence[Sound]) -> dict[str, Tensor]:
-    """Samples of shape [batch, longest], and a mask of the same shape, 1 = a sample."""
+def _pad(batch: Sequence[AudioInput]) -> dict[str, Tensor]:
+    """Return samples of shape [batch, longest], and a mask of the same shape, 1 = sample."""
     longest = max(len(item.values) for item in batch)
     values = np.zeros((len(batch), longest), np.float32)
     mask = np.zeros((len(batch), longest), np.int64)
@@ -189,8 +193,8 @@ def _padded(batch: Sequence[Sound]) -> dict[str, Tensor]:
     return {"input_values": torch.from_numpy(values), "attention_mask": torch.from_numpy(mask)}
 
 
-def _shortened(rows: Tensor, most: int) -> np.ndarray:
-    """Averages of neighbours, at most so many: shape (tokens, dim)."""
-    if len(rows) > most:
-        rows = nn.functional.adaptive_avg_pool1d(rows.mT.unsqueeze(0), most)[0].mT
+def _limit_frames(rows: Tensor, max_tokens: int) -> np.ndarray:
+    """Average neighbours until there are at most `max_tokens`: shape (tokens, dim)."""
+    if len(rows) > max_tokens:
+        rows = nn.functional.adaptive_avg_pool1d(rows.mT.unsqueeze(0), max_tokens)[0].mT
     return rows.contiguous().numpy()

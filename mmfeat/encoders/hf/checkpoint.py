@@ -1,4 +1,4 @@
-"""A checkpoint of transformers: its weights, none of them pickled, and none of them made up."""
+"""Checkpoints of transformers. All weights come from safetensors, none are random."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,26 +9,29 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from mmfeat.encoders.loading import one_line
-from mmfeat.encoders.options import require
-from mmfeat.encoders.runtime import weights_digest
+from mmfeat.encoders.loading import (
+    hash_weights,
+    import_optional,
+    loading_errors,
+    split_revision,
+)
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError
-from mmfeat.store.directory import digest
+from mmfeat.store.directory import json_digest
 
 PROJECTIONS = {
     "image": "get_image_features",
     "text": "get_text_features",
     "audio": "get_audio_features",
 }
-"""What models of two towers call the way into their common space."""
+"""Modality → method of two-tower models that projects into the shared space."""
 
 TOWERS = {
     "image": ("vision_", "visual_"),
     "text": ("text_",),
     "audio": ("audio_",),
 }
-"""How the names of a tower's parts begin."""
+"""Modality → prefixes of the names of a tower's submodules."""
 
 _INPUTS = {
     "pixel_values": "image",
@@ -36,20 +39,21 @@ _INPUTS = {
     "input_values": "audio",
     "input_features": "audio",
 }
-"""What other models call their input."""
+"""Main input of a one-tower model → modality."""
 
-_UNTELLING = ("transformers_version", "dtype", "torch_dtype")
+_IRRELEVANT = ("transformers_version", "dtype", "torch_dtype")
+"""Entries of a config.json that do not change feature values."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model with its weights, cut down to what one modality needs.
+    """A model with its weights, reduced to one modality.
 
     Attributes:
-        title: `hf:NAME`, for messages.
+        title: `hf:NAME`, for error messages.
         model: in the type its weights are stored in.
-        projected: whether it has a space in common with another modality.
-        facts: its share of an encoder's identity: two copies of a checkpoint have the same.
+        projected: True if the model has a space shared with another modality.
+        facts: first part of an encoder's identity. Copies of a checkpoint have the same facts.
     """
 
     title: str
@@ -61,23 +65,23 @@ class Checkpoint:
     _arguments: dict[str, Any]
 
     @classmethod
-    def open(cls, name: str, modality: str, settings: Settings) -> Self:
-        """Load the weights, from safetensors only.
+    def load(cls, name: str, modality: str, settings: Settings) -> Self:
+        """Load a model from safetensors files.
 
         Raises:
-            MmfeatError: no such checkpoint, weights missing, or not of this modality.
+            MmfeatError: no such checkpoint, missing weights, or not a model of this modality.
         """
-        transformers = require("transformers", "hf")
-        source, revision = _split(name)
+        transformers = import_optional("transformers", "hf")
         title = f"hf:{name}"
+        source, revision = split_revision("hf", name)
         arguments: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
         origin: dict[str, Any] = {}
         if not Path(source).is_dir():
-            with one_line(title):
-                arguments["revision"] = _commit(transformers, source, revision)
+            with loading_errors(title):
+                arguments["revision"] = _resolve_commit(transformers, source, revision or "main")
             origin = {"name": source, "revision": arguments["revision"]}
         dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
-        with quiet(transformers), one_line(title):
+        with _silence(transformers), loading_errors(title):
             model, report = transformers.AutoModel.from_pretrained(
                 source,
                 use_safetensors=True,
@@ -86,83 +90,74 @@ class Checkpoint:
                 **arguments,
             )
         _check_modality(title, model, modality)
-        made_up = _made_up(title, model, report)
+        random_weights = _find_random_weights(title, model, report)
         projected = hasattr(model, PROJECTIONS[modality])
         if projected:
             _drop_other_towers(model, modality)
         elif getattr(model.config, "is_encoder_decoder", False):
             model = model.get_encoder()
-        _settle_made_up(title, model, made_up)
+        _drop_random_weights(title, model, random_weights)
         facts = {
             "scheme": "hf",
             **origin,
-            "weights": weights_digest(model),
-            "config": digest(_telling(model.config.to_dict())),
+            "weights": hash_weights(model),
+            "config": json_digest(_relevant_values(model.config.to_dict())),
         }
         return cls(title, model, projected, facts, transformers, source, arguments)
 
-    def part(self, kind: str) -> Any:
-        """The checkpoint's tokenizer, image processor or feature extractor.
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Values of the option `output`, the default first."""
+        return (*(("projected",) if self.projected else ()), "pooled", "tokens")
+
+    def load_processor(self, auto_class: str) -> Any:
+        """Load the tokenizer, image processor or feature extractor of the checkpoint.
 
         Args:
-            kind: a class of transformers: `AutoTokenizer`.
+            auto_class: a class of transformers, such as `AutoTokenizer`.
         """
-        with quiet(self._transformers):
-            found = getattr(self._transformers, kind)
-            return found.from_pretrained(self._source, **self._arguments)
+        with _silence(self._transformers):
+            loader = getattr(self._transformers, auto_class)
+            return loader.from_pretrained(self._source, **self._arguments)
 
 
 @contextmanager
-def quiet(transformers: ModuleType) -> Iterator[None]:
-    """No bars and no reports of weights that are left aside: what matters is raised."""
+def _silence(transformers: ModuleType) -> Iterator[None]:
+    """Hide progress bars and reports of unused weights. Errors are raised all the same."""
     log = transformers.utils.logging
-    before, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    verbosity, has_bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity(log.CRITICAL)
     log.disable_progress_bar()
     try:
         yield
     finally:
-        log.set_verbosity(before)
-        if bars:
+        log.set_verbosity(verbosity)
+        if has_bars:
             log.enable_progress_bar()
 
 
-def _split(name: str) -> tuple[str, str]:
-    """Name and revision; a directory may have an @ in its path.
-
-    Raises:
-        MmfeatError: what can only be a directory is none.
-    """
-    if Path(name).is_dir():
-        return name, ""
-    source, _, revision = name.partition("@")
-    if source.startswith((".", "/", "~")) or source.count("/") > 1:
-        raise MmfeatError("hf: must name a checkpoint on the hub or a directory", got=name)
-    return source, revision
-
-
-def _commit(transformers: ModuleType, source: str, revision: str) -> str:
-    """The commit a revision stands for: all parts of a checkpoint are to be of the same one."""
-    file = transformers.utils.cached_file(source, "config.json", revision=revision or "main")
+def _resolve_commit(transformers: ModuleType, source: str, revision: str) -> str:
+    """Return the commit of a revision, so that all files of a checkpoint are of the same one."""
+    file = transformers.utils.cached_file(source, "config.json", revision=revision)
     parts = Path(file).parts  # …/models--OWNER--NAME/snapshots/COMMIT/config.json
     return parts[parts.index("snapshots") + 1]
 
 
 def _check_modality(title: str, model: Any, modality: str) -> None:
-    reads = [name for name, method in PROJECTIONS.items() if hasattr(model, method)]
-    reads = reads or [_INPUTS.get(model.main_input_name, model.main_input_name)]
-    if modality not in reads:
-        raise MmfeatError(f"{title} encodes {' and '.join(reads)}", got=modality)
+    modalities = [name for name, method in PROJECTIONS.items() if hasattr(model, method)]
+    modalities = modalities or [_INPUTS.get(model.main_input_name, model.main_input_name)]
+    if modality not in modalities:
+        raise MmfeatError(f"{title} encodes {' and '.join(modalities)}", got=modality)
 
 
-def _telling(config: Any) -> Any:
-    """What of a config.json may change values: not where it lies, or who wrote it."""
+def _relevant_values(config: Any) -> Any:
+    """Keep the entries of a config.json that can change feature values."""
     if not isinstance(config, dict):
         return config if isinstance(config, bool | int | float | str | None) else str(config)
     return {
-        str(name): _telling(value)
+        str(name): _relevant_values(value)
         for name, value in config.items()
-        if not str(name).startswith("_") and name not in _UNTELLING
+        if not str(name).startswith("_") and name not in _IRRELEVANT
     }
 
 
@@ -173,12 +168,12 @@ def _drop_other_towers(model: nn.Module, modality: str) -> None:
             delattr(model, name)
 
 
-def _made_up(title: str, model: Any, report: dict[str, Any]) -> dict[str, Tensor]:
-    """Weights that the checkpoint lacks, by name; the library has filled them at random."""
+def _find_random_weights(title: str, model: Any, report: dict[str, Any]) -> dict[str, Tensor]:
+    """Return by name the weights that the checkpoint lacks: transformers initializes them."""
     if report.get("mismatched_keys"):
-        raise MmfeatError(f"{title} has weights of another shape than its config.json says")
+        raise MmfeatError(f"{title} has weights whose shape differs from its config.json")
     values = model.state_dict(keep_vars=True)
-    # Before transformers 5 they are named as in a model with a head: vit.pooler.dense.weight.
+    # Before transformers 5, names have the prefix of a model with a head: vit.pooler.dense.weight.
     names = [name.removeprefix(f"{model.base_model_prefix}.") for name in report["missing_keys"]]
     for name in names:
         if name not in values:
@@ -186,16 +181,19 @@ def _made_up(title: str, model: Any, report: dict[str, Any]) -> dict[str, Tensor
     return {name: values[name] for name in names}
 
 
-def _settle_made_up(title: str, model: Any, made_up: dict[str, Tensor]) -> None:
-    """See to it that nothing random reaches a feature.
+def _drop_random_weights(title: str, model: Any, random_weights: dict[str, Tensor]) -> None:
+    """Ensure that no random weight reaches a feature.
 
-    Checkpoints of classifiers lack a pooler, which is taken away; the mask of wav2vec2 is used in
-    training only.
+    Two cases are harmless: checkpoints of classifiers lack a pooler, which is removed, and
+    wav2vec2 uses its mask only in training.
+
+    Raises:
+        MmfeatError: the checkpoint lacks a weight that features depend on.
     """
-    if any(name.startswith("pooler.") for name in made_up):
+    if any(name.startswith("pooler.") for name in random_weights):
         model.pooler = None
     used = {id(value) for value in model.state_dict(keep_vars=True).values()}
-    for name, value in made_up.items():
+    for name, value in random_weights.items():
         if "masked_spec_embed" in name:
             value.data.zero_()
         elif id(value) in used:

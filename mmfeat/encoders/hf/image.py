@@ -1,191 +1,161 @@
-"""Pictures through a vision model of transformers: ViTs and CNNs, alone or with a text tower.
+"""Encoders of images by transformers: ViTs and CNNs, alone or with a text tower.
 
-The picture is prepared by `Picture`, filled from the checkpoint's own settings; at loading both are
-compared, so a processor that does anything else is refused.
+An `ImageTransform` takes the place of the checkpoint's image processor. Loading compares both on
+test images, and rejects a processor that does anything else.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mmfeat.encoders.hf.base import HfEncoder, projection, tower
 from mmfeat.encoders.hf.checkpoint import Checkpoint
-from mmfeat.encoders.options import Options
-from mmfeat.encoders.preprocessing import Picture
-from mmfeat.encoders.settings import Settings
+from mmfeat.encoders.hf.encoder import find_tower, project
+from mmfeat.encoders.image_encoder import ImageEncoder, limit_grid_tokens
+from mmfeat.encoders.loading import package_versions
+from mmfeat.encoders.preprocessing import ImageTransform, per_channel
+from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.settings import EncoderOptions, Settings
 from mmfeat.errors import MmfeatError
 
 _TOLERANCE = 0.02
-"""Mean difference of normalised pixels: Pillow and torchvision filter not quite alike."""
+"""Maximum mean difference of pixels: the filters of Pillow and torchvision differ slightly."""
 
-_FURTHER_STEPS = ("rescale_offset", "include_top", "pad_size")
-"""Steps of some processors that are not called do_…."""
+_SUPPORTED_STEPS = {
+    "do_resize",
+    "do_center_crop",
+    "do_rescale",
+    "do_normalize",
+    "do_convert_rgb",
+}
+
+_UNSUPPORTED_STEPS = ("rescale_offset", "include_top", "pad_size")
+"""Steps of some processors whose names do not start with `do_`."""
 
 
-class HfImage(HfEncoder):
-    """A picture's vector, or those of its patches.
+class HfImage(ImageEncoder):
+    """One vector per image, or one per patch.
 
-    Outputs: `projected`; `pooled`, the model's pooled state or else the vector of its first token;
-    `tokens`, the rows of the last hidden state. Where there are more than `max_tokens`, the square
-    of patches is averaged to a smaller one and tokens that stand for the whole picture are kept.
+    Outputs: `projected`; `pooled`, the pooled state of the model, or the vector of the first token
+    if the model has no pooler; `tokens`, the last hidden state, with neighbouring patches averaged
+    if there are more than `max_tokens`.
     """
 
-    modality = "image"
-
-    def __init__(self, checkpoint: Checkpoint, options: Options, settings: Settings) -> None:
-        super().__init__(checkpoint, options, settings)
-        processor = checkpoint.part("AutoImageProcessor")
-        self.picture = picture_of(checkpoint.title, processor, settings.reduced_decoding)
-        self.dim = self.measure(np.zeros((3, self.picture.size, self.picture.size), np.uint8))
-        steps = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self.picture).items()
-        }
-        self._identity = self.facts(settings, preprocessing=steps)
+    def __init__(self, checkpoint: Checkpoint, options: EncoderOptions, settings: Settings) -> None:
+        output, max_tokens = options.get_output(checkpoint.outputs)
+        processor = checkpoint.load_processor("AutoImageProcessor")
+        super().__init__(
+            checkpoint.title,
+            image_transform(checkpoint.title, processor, settings),
+            Runtime(checkpoint.model, settings, partial(_forward, output, max_tokens)),
+            checkpoint.facts,
+            settings,
+            output,
+            max_tokens,
+        )
 
     def identity(self) -> dict[str, Any]:
-        return self._identity
-
-    def decode(self, data: bytes) -> np.ndarray:
-        """uint8, shape (3, size, size)."""
-        return self.picture.decode(data)
-
-    def encode(self, batch: Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
-        features = self.runtime.run({"pixel_values": self.picture.batch(batch)}).numpy()
-        return list(features) if self.max_tokens else features
-
-    def forward(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        if self.output == "projected":
-            return projection(model, "image", **inputs)
-        found = tower(model, "image")(**inputs)
-        states = found.last_hidden_state
-        if self.output == "tokens":
-            return _tokens(states, self.max_tokens)
-        pooled = getattr(found, "pooler_output", None)
-        if pooled is None:
-            pooled = states.mean(dim=(2, 3)) if states.ndim == 4 else states[:, 0]
-        return pooled.flatten(1)
+        return {**super().identity(), "versions": package_versions("transformers")}
 
 
-def _tokens(states: Tensor, most: int) -> Tensor:
-    """At most so many tokens a picture.
-
-    Args:
-        states: shape [batch, tokens, dim], those of the whole picture first, or of a CNN
-            [batch, dim, height, width].
-        most: bound on the tokens.
-    """
-    if states.ndim == 4:
-        whole, patches = states.new_empty(len(states), 0, states.shape[1]), states
-    else:
-        side = math.isqrt(states.shape[1])
-        whole, rows = states.split([states.shape[1] - side**2, side**2], dim=1)
-        patches = rows.mT.unflatten(2, (side, side))
-    whole = whole[:, :most]
-    side = math.isqrt(most - whole.shape[1])
-    if patches.shape[2] * patches.shape[3] > most - whole.shape[1]:
-        if not side:
-            return whole
-        patches = nn.functional.adaptive_avg_pool2d(patches.float(), side)
-    return torch.cat([whole.float(), patches.flatten(2).mT.float()], dim=1)
+def _forward(output: str, max_tokens: int, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    pixels = inputs["pixels"]
+    if output == "projected":
+        return project(model, "image", pixel_values=pixels)
+    result = find_tower(model, "image")(pixel_values=pixels)
+    states = result.last_hidden_state
+    if output == "tokens":
+        return limit_grid_tokens(states, max_tokens)
+    pooled = getattr(result, "pooler_output", None)
+    if pooled is None:
+        pooled = states.mean(dim=(2, 3)) if states.ndim == 4 else states[:, 0]
+    return pooled.flatten(1)
 
 
-def picture_of(title: str, processor: Any, reduced: bool) -> Picture:
-    """The steps of an image processor.
+def image_transform(title: str, processor: Any, settings: Settings) -> ImageTransform:
+    """Return the preprocessing that an image processor does.
 
     Raises:
-        MmfeatError: one of its settings asks for a step that there is not.
+        MmfeatError: the processor has a step that is not supported.
     """
-    own = dict(processor.to_dict())
-    steps = {name for name, value in own.items() if name.startswith("do_") and value}
-    known = {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}
-    steps |= {name for name in _FURTHER_STEPS if own.get(name)}
-    for step in sorted(steps - known):
-        raise _refusal(title, step, own[step])
+    config = dict(processor.to_dict())
+    steps = {name for name, value in config.items() if name.startswith("do_") and value}
+    steps |= {name for name in _UNSUPPORTED_STEPS if config.get(name)}
+    for step in sorted(steps - _SUPPORTED_STEPS):
+        raise _unsupported(title, step, config[step])
     if "do_resize" not in steps:
-        raise _refusal(title, "do_resize", own.get("do_resize"))
-    mode, resize, size = _resizing(title, own)
+        raise _unsupported(title, "do_resize", config.get("do_resize"))
+    mode, resize, size = _resize_rule(title, config)
     if "do_center_crop" in steps:
-        size = _side(title, "crop_size", own)
-    elif mode == "shorter" and not own.get("crop_pct"):
-        raise _refusal(title, "do_center_crop", False)
-    scale = own.get("rescale_factor", 1 / 255) if "do_rescale" in steps else 1
-    normalize = "do_normalize" in steps
-    mean, std = (own["image_mean"], own["image_std"]) if normalize else ([0] * 3, [1] * 3)
+        size = _square_side(title, "crop_size", config)
+    elif mode == "shorter" and not config.get("crop_pct"):
+        raise _unsupported(title, "do_center_crop", False)
+    mean, std = ([0] * 3, [1] * 3)
+    if "do_normalize" in steps:
+        mean, std = config["image_mean"], config["image_std"]
     if len(mean) != 3:
-        raise _refusal(title, "image_mean", mean)
-    picture = Picture(
+        raise _unsupported(title, "image_mean", mean)
+    # The processor normalizes values from 0 to 255 times `scale`, ImageTransform from 0 to 1.
+    scale = 255 * (config.get("rescale_factor", 1 / 255) if "do_rescale" in steps else 1)
+    transform = ImageTransform(
         size=size,
         resize=resize,
         mode=mode,
-        interpolation=Image.Resampling(int(own.get("resample", 2))).name.lower(),
-        # Values run from 0 to 1 here, and from 0 to 255 times `scale` there.
-        mean=_scaled(mean, 255 * scale),
-        std=_scaled(std, 255 * scale),
-        reduced=reduced,
+        interpolation=Image.Resampling(int(config.get("resample", 2))).name.lower(),
+        mean=per_channel([float(value) / scale for value in mean]),
+        std=per_channel([float(value) / scale for value in std]),
+        reduced=settings.reduced_decoding,
         corner="truncated",
     )
-    _check(title, processor, picture)
-    return picture
+    _compare(title, processor, transform)
+    return transform
 
 
-def _scaled(values: Sequence[float], factor: float) -> tuple[float, float, float]:
-    red, green, blue = (float(value) / factor for value in values)
-    return red, green, blue
-
-
-def _resizing(title: str, own: Mapping[str, Any]) -> tuple[Any, int, int]:
-    """How, to which length, and what is left of it in the end."""
-    size = own["size"]
+def _resize_rule(title: str, config: Mapping[str, Any]) -> tuple[Any, int, int]:
+    """Return the mode, the length to resize to, and the side of the result."""
+    size = config["size"]
     shortest = size if isinstance(size, int) else size.get("shortest_edge")
-    if shortest is None or (isinstance(size, int) and own.get("default_to_square", True)):
-        side = _side(title, "size", own)
+    if shortest is None or (isinstance(size, int) and config.get("default_to_square", True)):
+        side = _square_side(title, "size", config)
         return "squash", side, side
     if not isinstance(size, int) and size.get("longest_edge"):
-        raise _refusal(title, "size", dict(size))
-    if crop := own.get("crop_pct"):
-        # ConvNeXt's processor, ResNet's too: large pictures are not cropped but squashed.
+        raise _unsupported(title, "size", dict(size))
+    if crop := config.get("crop_pct"):
+        # The processor of ConvNeXt and ResNet squashes large images instead of cropping them.
         if shortest >= 384:
             return "squash", shortest, shortest
         return "shorter", int(shortest / crop), shortest
     return "shorter", shortest, shortest
 
 
-def _side(title: str, name: str, own: Mapping[str, Any]) -> int:
-    """The length of a square's sides."""
-    value = own[name]
-    height, width = (
-        (value, value)
-        if isinstance(value, int)
-        else (value.get(side) for side in ("height", "width"))
-    )
+def _square_side(title: str, name: str, config: Mapping[str, Any]) -> int:
+    """Return the side of a square size."""
+    value = config[name]
+    if isinstance(value, int):
+        return value
+    height, width = value.get("height"), value.get("width")
     if not isinstance(height, int) or height != width:
-        raise _refusal(title, name, value)
+        raise _unsupported(title, name, value)
     return height
 
 
-def _check(title: str, processor: Any, picture: Picture) -> None:
-    """Refuse a processor that makes something else of two made-up pictures."""
-    for width, height in ((2 * picture.resize, 3 * picture.resize), (picture.resize, 67)):
+def _compare(title: str, processor: Any, transform: ImageTransform) -> None:
+    """Reject a processor whose result differs from that of the transform on two test images."""
+    for width, height in ((2 * transform.resize, 3 * transform.resize), (transform.resize, 67)):
         rows, columns = np.mgrid[:height, :width] / (height + width)
         pixels = np.stack([np.sin(9 * rows), np.sin(7 * columns), np.sin(5 * rows * columns)], 2)
         image = Image.fromarray((127.5 + 127.5 * pixels).astype(np.uint8))
-        theirs = np.asarray(processor(images=image, return_tensors="np")["pixel_values"])
-        ours = picture.batch([picture.pixels(image)]).numpy()
-        if theirs.shape != ours.shape or np.abs(theirs - ours).mean() > _TOLERANCE / min(
-            picture.std
-        ):
-            raise _refusal(title, "image_processor_type", type(processor).__name__)
+        expected = np.asarray(processor(images=image, return_tensors="np")["pixel_values"])
+        actual = transform.to_tensor([transform.resize_and_crop(image)]).numpy()
+        tolerance = _TOLERANCE / min(transform.std)
+        if expected.shape != actual.shape or np.abs(expected - actual).mean() > tolerance:
+            raise _unsupported(title, "image_processor_type", type(processor).__name__)
 
 
-def _refusal(title: str, setting: str, value: object) -> MmfeatError:
+def _unsupported(title: str, setting: str, value: object) -> MmfeatError:
     return MmfeatError(
-        f"{title}: its preprocessor_config.json asks for what cannot be done here: {setting}",
-        got=value,
+        f"{title}: its preprocessor_config.json has an unsupported setting: {setting}", got=value
     )

@@ -1,24 +1,23 @@
-"""The scheme `hf:`: checkpoints of transformers, from the hub or from a directory."""
+"""The scheme `hf:`: checkpoints of transformers, from the hub or a directory."""
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.hf.checkpoint import Checkpoint
-from mmfeat.encoders.loading import one_line
-from mmfeat.encoders.options import Options
-from mmfeat.encoders.settings import Settings
+from mmfeat.encoders.loading import loading_errors
+from mmfeat.encoders.settings import EncoderOptions, Settings
 
 
-def load(name: str, modality: str, options: Options, settings: Settings) -> Encoder:
-    """`hf:NAME` or `hf:NAME@REVISION`; NAME is a name on the hub or a directory.
+def load(name: str, modality: str, options: EncoderOptions, settings: Settings) -> Encoder:
+    """Load `hf:NAME` or `hf:NAME@REVISION`. NAME is a name on the hub or a directory.
 
-    Options: `output` is `projected` (into the space that pictures or sounds share with texts; the
-    default where there is one), `pooled` (one vector, before any projection) or `tokens` (at most
-    `max_tokens` vectors); texts that are pooled also have `pooling`.
+    Options: `output` is `projected` (in the space shared with another modality; the default if the
+    model has one), `pooled` (one vector before the projection) or `tokens` (at most `max_tokens`
+    vectors). Pooled texts also have `pooling`.
 
     Raises:
-        MmfeatError: no such checkpoint, not one of this modality, no such output.
+        MmfeatError: no such checkpoint or output, or not a checkpoint of this modality.
     """
-    checkpoint = Checkpoint.open(name, modality, settings)
-    with one_line(checkpoint.title):
+    checkpoint = Checkpoint.load(name, modality, settings)
+    with loading_errors(checkpoint.title):
         if modality == "image":
             from mmfeat.encoders.hf.image import HfImage
 

@@ -1,8 +1,7 @@
-"""The text half of a CLIP model of open_clip."""
+"""The text tower of a CLIP model."""
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,27 +9,33 @@ import numpy as np
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.loading import one_line, tokens_a_batch
-from mmfeat.encoders.preprocessing import padded, ragged, text_of
-from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.loading import loading_errors
+from mmfeat.encoders.runtime import Forward, Runtime
 from mmfeat.encoders.settings import Settings
+from mmfeat.encoders.tokens import (
+    decode_text,
+    one_thread_at_a_time,
+    pad_token_ids,
+    tokens_per_batch,
+    unpad_tokens,
+)
 from mmfeat.errors import MmfeatError
 
 
-class ClipText(Encoder):
-    """A text's vector, or those of its tokens.
+class OpenClipText(Encoder):
+    """One vector per text, or one per token.
 
-    A causal tower that reads its vector off the end token sees nothing of what follows it, so a
-    text ends there and a batch is as long as its longest text; other towers get the whole length.
+    A causal tower that pools the end token ignores everything after it. A text therefore ends
+    there, and a batch is as long as its longest text. Other towers read the full context length.
 
     Args:
-        title: the encoder as the user wrote it, for messages.
-        tower: what `cut_tower` gave.
-        tokenizer: of open_clip.
-        facts: identity, without the share of this modality.
-        settings: how it runs.
+        title: the encoder as the user wrote it, for error messages.
+        tower: result of `extract_text_tower`.
+        tokenizer: a tokenizer of open_clip.
+        facts: first part of the identity.
+        settings: settings of the command.
         output: `projected`, `pooled` or `tokens`.
-        max_tokens: 0, or the most vectors a text has.
+        max_tokens: maximum number of vectors per text. 0 = exactly one vector.
     """
 
     modality = "text"
@@ -47,29 +52,30 @@ class ClipText(Encoder):
         max_tokens: int,
     ) -> None:
         self.max_tokens = max_tokens
-        self._tokens = _tokenizing(tokenizer)
-        self._end = _end_of(tower)
-        self._runtime = Runtime(tower, settings, _forward(tower, output))
-        self.on_gpu = self._runtime.devices[0].type != "cpu"
-        self.budget = tokens_a_batch(on_gpu=self.on_gpu)
+        # A fast tokenizer of transformers fails in a second thread: "Already borrowed".
+        self._tokenize = one_thread_at_a_time(lambda text: tokenizer([text])[0].tolist())
+        self._find_end = _end_finder(tower)
+        self._runtime = Runtime(tower, settings, _text_forward(tower, output))
+        self.on_gpu = self._runtime.on_gpu
+        self.budget = tokens_per_batch(on_gpu=self.on_gpu)
         self._identity = {
             **facts,
             "modality": "text",
             "output": output,
             "max_tokens": max_tokens,
             "precision": settings.precision,
-            "preprocessing": _rules(tokenizer),
+            "preprocessing": _tokenizer_facts(tokenizer),
         }
-        with one_line(title):
+        with loading_errors(title):
             self.dim = int(self.encode([self.decode(b"a")])[0].shape[-1])
 
     def identity(self) -> dict[str, Any]:
         return self._identity
 
     def decode(self, data: bytes) -> list[int]:
-        """Token ids, up to the end token where the tower allows it."""
-        ids = self._tokens(text_of(data))
-        return ids if self._end is None else ids[: self._end(ids) + 1]
+        """Tokenize a text, up to the end token if the tower allows it."""
+        ids = self._tokenize(decode_text(data))
+        return ids if self._find_end is None else ids[: self._find_end(ids) + 1]
 
     def length(self, item: Any) -> int:
         return len(item)
@@ -77,28 +83,30 @@ class ClipText(Encoder):
     def encode(self, batch: Sequence[list[int]]) -> np.ndarray | list[np.ndarray]:
         if not batch:
             return [] if self.max_tokens else np.zeros((0, self.dim), np.float32)
-        ids, mask = padded(batch)
+        ids, mask = pad_token_ids(batch)
         features = self._runtime.run({"ids": ids})
-        return ragged(features, mask, self.max_tokens) if self.max_tokens else features.numpy()
+        if self.max_tokens:
+            return unpad_tokens(features, mask, self.max_tokens)
+        return features.numpy()
 
 
-def cut_tower(title: str, model: Any, output: str) -> Any:
-    """The text tower, without the picture's half.
+def extract_text_tower(title: str, model: Any, output: str) -> Any:
+    """Return the text tower of a model, prepared for an output.
 
     Raises:
-        MmfeatError: it does not give that output.
+        MmfeatError: the tower does not have that output.
     """
     tower = getattr(model, "text", model)
     if tower is model:
-        del model.visual  # its text tower lies open in the model
-    if output == "tokens" and _end_of(tower) is None:
+        del model.visual  # the layers of the text tower are attributes of the model
+    if output == "tokens" and _end_finder(tower) is None:
         raise MmfeatError(
-            f"{title} has no output tokens: only causal text towers of open_clip itself have",
-            cure="There are: projected, pooled",
+            f"{title} has no output tokens: only causal text towers of open_clip have it",
+            cure="Use output=projected or output=pooled",
         )
-    if output == "pooled" and _end_of(tower) is None:
+    if output == "pooled" and _end_finder(tower) is None:
         if not isinstance(getattr(tower, "proj", None), nn.Module):
-            raise MmfeatError(f"{title} has no output pooled", cure="There is: projected")
+            raise MmfeatError(f"{title} has no output pooled", cure="Use output=projected")
         tower.proj = nn.Identity()
     return tower
 
@@ -107,43 +115,48 @@ def _pool_type(tower: Any) -> str:
     return str(getattr(tower, "text_pool_type", getattr(tower, "pool_type", "")))
 
 
-def _end_of(tower: Any) -> Callable[[list[int]], int] | None:
-    """Where a text's end token stands; None for towers that must be given the whole length."""
-    causal = getattr(tower, "attn_mask", None) is not None
-    plain = getattr(tower, "cls_emb", None) is None and not getattr(tower, "use_pad_mask", False)
-    if not causal or not plain:
+def _end_token(tower: Any) -> int | None:
+    return getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
+
+
+def _end_finder(tower: Any) -> Callable[[list[int]], int] | None:
+    """Return a function that finds the end token, or None if the tower reads the full context."""
+    is_causal = getattr(tower, "attn_mask", None) is not None
+    is_plain = getattr(tower, "cls_emb", None) is None and not getattr(tower, "use_pad_mask", False)
+    if not is_causal or not is_plain:
         return None
     if _pool_type(tower) == "argmax":
         return lambda ids: ids.index(max(ids))
-    end = getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
+    end = _end_token(tower)
     if _pool_type(tower) == "eos" and end is not None:
         return lambda ids: ids.index(end) if end in ids else len(ids) - 1
     return None
 
 
-def _forward(tower: Any, output: str) -> Callable[[nn.Module, dict[str, Tensor]], Tensor]:
-    if _end_of(tower) is not None:
-        return lambda module, inputs: _short(module, inputs["ids"], output)
-    name = "encode_text" if hasattr(tower, "encode_text") else "forward"
+def _text_forward(tower: Any, output: str) -> Forward:
+    """Return a function that computes an output of the tower."""
+    if _end_finder(tower) is not None:
+        return lambda module, inputs: _causal_features(module, inputs["ids"], output)
+    method = "encode_text" if hasattr(tower, "encode_text") else "forward"
 
-    def whole(module: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        found = getattr(module, name)(inputs["ids"])
-        vectors: Tensor = found[0] if isinstance(found, tuple) else found
-        return vectors
+    def forward(module: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        result = getattr(module, method)(inputs["ids"])
+        features: Tensor = result[0] if isinstance(result, tuple) else result
+        return features
 
-    return whole
+    return forward
 
 
-def _short(tower: Any, ids: Tensor, output: str) -> Tensor:
-    """`encode_text` of a causal tower for texts shorter than its context.
+def _causal_features(tower: Any, ids: Tensor, output: str) -> Tensor:
+    """Do what `encode_text` does, for texts shorter than the context.
 
     Args:
-        tower: a `CLIP` or a `TextTransformer` of open_clip.
-        ids: shape [batch, tokens], zeros behind the end token.
-        output: which states to give.
+        tower: a `CLIP` or `TextTransformer` of open_clip.
+        ids: token ids, shape [batch, tokens], zeros after the end token.
+        output: `projected`, `pooled` or `tokens`.
 
     Returns:
-        Shape [batch, dim]; of tokens [batch, tokens, dim].
+        Shape [batch, dim], or [batch, tokens, dim] for `tokens`.
     """
     from open_clip.transformer import text_global_pool
 
@@ -154,8 +167,9 @@ def _short(tower: Any, ids: Tensor, output: str) -> Tensor:
     states = tower.ln_final(states)
     if output == "tokens":
         return states
-    end = getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
-    pooled: Tensor = text_global_pool(states, ids, _pool_type(tower), eos_token_id=end)
+    pooled: Tensor = text_global_pool(
+        states, ids, _pool_type(tower), eos_token_id=_end_token(tower)
+    )
     projection = tower.text_projection
     if output == "pooled" or projection is None:
         return pooled
@@ -165,24 +179,11 @@ def _short(tower: Any, ids: Tensor, output: str) -> Tensor:
     return pooled @ projection
 
 
-def _tokenizing(tokenizer: Any) -> Callable[[str], list[int]]:
-    """A function from a text to ids of the whole length that threads can share."""
-    lock = threading.Lock()
-
-    def tokens(text: str) -> list[int]:
-        # A fast tokenizer of transformers refuses a second thread: "Already borrowed".
-        with lock:
-            ids: list[int] = tokenizer([text])[0].tolist()
-        return ids
-
-    return tokens
-
-
-def _rules(tokenizer: Any) -> dict[str, Any]:
-    """The tokenizer as data."""
-    inner = getattr(tokenizer, "tokenizer", None)
-    words = inner.get_vocab() if inner is not None else tokenizer.encoder
-    text = json.dumps(words, sort_keys=True)
+def _tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
+    """Identify the tokenizer."""
+    backend = getattr(tokenizer, "tokenizer", None)
+    vocabulary = backend.get_vocab() if backend is not None else tokenizer.encoder
+    text = json.dumps(vocabulary, sort_keys=True)
     return {
         "tokenizer": type(tokenizer).__name__,
         "context_length": tokenizer.context_length,

@@ -1,4 +1,4 @@
-"""What is asked of every encoder, whatever it encodes."""
+"""Helpers and checks for the tests of all encoders."""
 
 import json
 import shutil
@@ -10,35 +10,33 @@ from typing import Any
 
 import numpy as np
 
-from mmfeat.encoders import Encoder
-from mmfeat.encoders.options import Options
-from mmfeat.encoders.settings import Settings
+from mmfeat.encoders import Encoder, EncoderOptions, Settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-def load_by(
+def load_encoder(
     scheme: Any, name: object, modality: str, precision: Any = "float32", **values: str
 ) -> Encoder:
-    """The encoder that the module of a scheme loads, on the CPU; an option left over is refused."""
-    options = Options(str(name), values)
+    """Load an encoder with the module of a scheme, on the CPU. Unknown options are an error."""
+    options = EncoderOptions(str(name), values)
     encoder = scheme.load(str(name), modality, options, Settings("cpu", precision))
-    options.done()
+    options.reject_unknown()
     return encoder
 
 
-def features(encoder: Encoder, members: Iterable[bytes]) -> list[np.ndarray]:
-    """What the encoder makes of all of them together."""
+def encode_all(encoder: Encoder, members: Iterable[bytes]) -> list[np.ndarray]:
+    """Decode members and encode them in one batch."""
     return list(encoder.encode([encoder.decode(member) for member in members]))
 
 
-def assert_alone_as_together(
+def assert_batch_independent(
     encoder: Encoder, members: Sequence[bytes], atol: float = 1e-5
 ) -> list[np.ndarray]:
-    """A record's feature does not depend on its neighbours, and is in the encoder's shape."""
-    together = features(encoder, members)
+    """Check that features have the right shape and do not depend on the batch, and return them."""
+    together = encode_all(encoder, members)
     for member, feature in zip(members, together, strict=True):
-        (alone,) = features(encoder, [member])
+        (alone,) = encode_all(encoder, [member])
         assert feature.dtype == np.float32
         assert feature.shape[-1] == encoder.dim
         assert feature.ndim == (2 if encoder.max_tokens else 1)
@@ -46,14 +44,14 @@ def assert_alone_as_together(
     return together
 
 
-def assert_they_differ(one: np.ndarray, other: np.ndarray, by: float = 1e-4) -> None:
-    """Features of two records, vectors or tokens, are not the same."""
+def assert_features_differ(one: np.ndarray, other: np.ndarray, by: float = 1e-4) -> None:
+    """Check that the features of two records, vectors or tokens, differ."""
     one, other = np.atleast_2d(one).mean(0), np.atleast_2d(other).mean(0)
     assert np.abs(one - other).max() > by
 
 
-def assert_usable(vector: np.ndarray, dim: int) -> None:
-    """A vector of the builtin encoders: of numbers up to 1, which float16 holds."""
+def assert_valid_vector(vector: np.ndarray, dim: int) -> None:
+    """Check a vector of a built-in encoder: values of at most 1 that float16 can store."""
     assert vector.shape == (dim,)
     assert vector.dtype == np.float32
     assert np.isfinite(vector.astype(np.float16)).all()
@@ -61,12 +59,12 @@ def assert_usable(vector: np.ndarray, dim: int) -> None:
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """Of the angle between two vectors."""
+    """Return the cosine similarity of two vectors."""
     return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
 
 
-def changed_copy(source: Path, target: Path, file: str = "", **values: object) -> Path:
-    """A copy of a checkpoint's directory, with some values of one of its JSON files replaced."""
+def copy_checkpoint(source: Path, target: Path, file: str = "", **values: object) -> Path:
+    """Copy the directory of a checkpoint, and replace values in one of its JSON files."""
     shutil.copytree(source, target)
     if file:
         path = target / file
@@ -74,8 +72,8 @@ def changed_copy(source: Path, target: Path, file: str = "", **values: object) -
     return target
 
 
-def heavy_imports_of(module: str) -> str:
-    """What of the heavy packages a process of its own has loaded once the module is imported."""
+def heavy_imports(module: str) -> str:
+    """Return the heavy packages that importing a module loads, in a new process."""
     code = (
         f"import sys, {module} as _\n"
         "print(sorted({'torch', 'scipy', 'sklearn', 'apache_beam'} & sys.modules.keys()))"
@@ -86,8 +84,8 @@ def heavy_imports_of(module: str) -> str:
     return run.stdout.strip()
 
 
-class Rogue:
-    """A pickle that would run code: where it does, a ZeroDivisionError tells so."""
+class MaliciousPickle:
+    """A pickle that runs code: reading it raises a ZeroDivisionError."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return eval, ("1/0",)

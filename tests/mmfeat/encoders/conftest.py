@@ -1,4 +1,4 @@
-"""What holds for the tests of all encoders."""
+"""Fixtures for the tests of all encoders."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,9 @@ from threadpoolctl import threadpool_limits
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other on busy cores make tiny models twenty times slower."""
-    before = torch.get_num_threads()
+    """Use one thread: on busy cores, several make tiny models twenty times slower."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with threadpool_limits(1):
         yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Weights laid out once give what torch's own layers give."""
+"""Packed weights give the same values as the layers of torch."""
 
 import copy
 
@@ -6,43 +6,47 @@ import pytest
 import torch
 from torch import nn
 
-from mmfeat.encoders import packing
-from mmfeat.encoders.packing import PackedAttention, PackedLinear, pack
-from mmfeat.encoders.runtime import Runtime, weights_digest
+from mmfeat.encoders.loading import hash_weights
+from mmfeat.encoders.packing import (
+    PackedAttention,
+    PackedLinear,
+    pack_weights,
+    packing_supported,
+)
+from mmfeat.encoders.runtime import Runtime
 from mmfeat.encoders.settings import Settings
 
 pytestmark = pytest.mark.skipif(
-    not torch.backends.mkldnn.is_available() or not packing._supported(),
-    reason="this CPU has no instructions for bfloat16",
+    not packing_supported(), reason="this CPU has no instructions for bfloat16"
 )
 
 
 class Block(nn.Module):
-    """An attention and a linear layer, as towers have them."""
+    """Attention and linear layers, as in a transformer."""
 
     def __init__(self, bias=True):
         super().__init__()
         self.attention = nn.MultiheadAttention(32, 4, batch_first=True, bias=bias)
-        self.rest = nn.Sequential(nn.Linear(32, 48, bias=bias), nn.GELU(), nn.Linear(48, 8))
+        self.mlp = nn.Sequential(nn.Linear(32, 48, bias=bias), nn.GELU(), nn.Linear(48, 8))
 
     def forward(self, x, **options):
-        return self.rest(self.attention(x, x, x, need_weights=False, **options)[0])
+        return self.mlp(self.attention(x, x, x, need_weights=False, **options)[0])
 
 
-def _pair(**options):
+def packed_pair(**options):
     torch.manual_seed(0)
     plain = Block(**options).eval().requires_grad_(False).bfloat16()
     packed = copy.deepcopy(plain)
-    pack(packed)
+    pack_weights(packed)
     assert type(packed.attention) is PackedAttention
-    assert [type(layer) for layer in packed.rest] == [PackedLinear, nn.GELU, PackedLinear]
+    assert [type(layer) for layer in packed.mlp] == [PackedLinear, nn.GELU, PackedLinear]
     return plain, packed
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(3, 5, 32), (1, 1, 32), (40, 7, 32)])
-def test_the_values_are_those_of_torch(bias, shape):
-    plain, packed = _pair(bias=bias)
+def test_values_equal_torch(bias, shape):
+    plain, packed = packed_pair(bias=bias)
     x = torch.randn(shape).bfloat16()
     length = shape[1]
     future = torch.ones(length, length, dtype=torch.bool).triu(1)
@@ -54,8 +58,8 @@ def test_the_values_are_those_of_torch(bias, shape):
             )
 
 
-def test_what_is_not_packed_goes_the_usual_way():
-    plain, packed = _pair()
+def test_unsupported_calls_run_the_code_of_torch():
+    plain, packed = packed_pair()
     x, other = torch.randn(2, 3, 32).bfloat16(), torch.randn(2, 6, 32).bfloat16()
     hidden = torch.tensor([[False, False, True], [False, True, True]])
     with torch.inference_mode():
@@ -64,30 +68,30 @@ def test_what_is_not_packed_goes_the_usual_way():
             ((x, x, x), {}),
             ((x, x, x), {"need_weights": False, "key_padding_mask": hidden}),
         ):
-            found = packed.attention(*arguments, **options)
-            wanted = plain.attention(*arguments, **options)
-            torch.testing.assert_close(found[0], wanted[0], atol=0.02, rtol=0.02)
-            assert (found[1] is None) == (wanted[1] is None)
-        assert packed.rest(x[:0]).shape == (0, 3, 8)
+            actual = packed.attention(*arguments, **options)
+            expected = plain.attention(*arguments, **options)
+            torch.testing.assert_close(actual[0], expected[0], atol=0.02, rtol=0.02)
+            assert (actual[1] is None) == (expected[1] is None)
+        assert packed.mlp(x[:0]).shape == (0, 3, 8)
 
 
-def test_weights_and_their_digest_stay():
-    plain, packed = _pair()
-    assert weights_digest(packed) == weights_digest(plain)
-    assert packed.rest[0].weight.dtype == torch.bfloat16
+def test_original_weights_and_their_hash_stay():
+    plain, packed = packed_pair()
+    assert hash_weights(packed) == hash_weights(plain)
+    assert packed.mlp[0].weight.dtype == torch.bfloat16
 
 
-def test_float32_is_left_alone():
+def test_float32_is_not_packed():
     model = Block()
-    pack(model)
+    pack_weights(model)
     assert type(model.attention) is nn.MultiheadAttention
-    assert type(model.rest[0]) is nn.Linear
+    assert type(model.mlp[0]) is nn.Linear
 
 
-def test_a_record_s_feature_does_not_depend_on_its_batch():
+def test_features_do_not_depend_on_the_batch():
     runtime = Runtime(Block(), Settings("cpu", "bfloat16"))
     x = torch.randn(9, 5, 32)
     together = runtime.run({"x": x})
     alone = torch.cat([runtime.run({"x": x[i : i + 1]}) for i in range(9)])
     torch.testing.assert_close(alone, together, atol=0.02, rtol=0.02)
-    assert type(runtime._modules[0].rest[0]) is PackedLinear
+    assert type(runtime.modules[0].mlp[0]) is PackedLinear

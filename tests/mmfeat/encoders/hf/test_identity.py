@@ -1,4 +1,4 @@
-"""What an encoder by `hf:` depends on is in its identity: weights, settings, the hub's revision."""
+"""The identity of `hf:` encoders: weights, settings, and the revision on the hub."""
 
 import json
 import shutil
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mmfeat.encoders import EncoderSpec, Settings, fingerprint
-from tests.mmfeat.encoders.checks import cosine, features
+from tests.mmfeat.encoders.checks import cosine, encode_all
 from tests.mmfeat.encoders.hf.checkpoints import transformers
-from tests.mmfeat.refusals import told_in_one_line
+from tests.mmfeat.errors import assert_one_line_error
 from tests.mmfeat.samples import drawing, image_bytes
 
 
@@ -27,7 +27,7 @@ from tests.mmfeat.samples import drawing, image_bytes
         ("hubert", "audio"),
     ],
 )
-def test_a_copy_has_the_same_identity_and_other_weights_another(
+def test_copy_has_the_same_identity_other_weights_do_not(
     load: Callable[..., Any],
     models: Callable[[str], Path],
     copied: Callable[..., Path],
@@ -42,13 +42,13 @@ def test_a_copy_has_the_same_identity_and_other_weights_another(
     assert fingerprint(load(path, modality).identity()) == fingerprint(identity)
     weights = path / "model.safetensors"
     data = bytearray(weights.read_bytes())
-    for place in range(8 + int.from_bytes(data[:8], "little"), len(data), 400):
-        data[place] ^= 1
+    for offset in range(8 + int.from_bytes(data[:8], "little"), len(data), 400):
+        data[offset] ^= 1
     weights.write_bytes(data)
     assert fingerprint(load(path, modality).identity()) != fingerprint(identity)
 
 
-def test_whatever_changes_values_changes_the_identity(load: Callable[..., Any]) -> None:
+def test_identity_depends_on_what_changes_values(load: Callable[..., Any]) -> None:
     encoders = [
         load("clip", "image"),
         load("clip", "text"),
@@ -63,31 +63,31 @@ def test_whatever_changes_values_changes_the_identity(load: Callable[..., Any]) 
     assert len({fingerprint(encoder.identity()) for encoder in encoders}) == len(encoders)
 
 
-def test_another_config_with_the_same_weights_is_another_encoder(
+def test_identity_depends_on_the_config(
     load: Callable[..., Any], copied: Callable[..., Path]
 ) -> None:
     other = load(copied("vit", "config.json", num_attention_heads=4), "image")
     assert fingerprint(other.identity()) != fingerprint(load("vit", "image").identity())
 
 
-def test_half_precision_stays_near(load: Callable[..., Any]) -> None:
-    whole, half = (load("clip", "image", precision=p) for p in ("float32", "bfloat16"))
-    (one,), (other,) = (features(encoder, [image_bytes(drawing())]) for encoder in (whole, half))
+def test_bfloat16_is_close(load: Callable[..., Any]) -> None:
+    exact, half = (load("clip", "image", precision=p) for p in ("float32", "bfloat16"))
+    (one,), (other,) = (encode_all(encoder, [image_bytes(drawing())]) for encoder in (exact, half))
     assert other.dtype == np.float32
     assert cosine(one, other) > 0.99
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, Path], str]:
-    """Puts a checkpoint into the hub's cache, with no hub to ask; gives its commit."""
+    """Return a function that adds a checkpoint to the offline cache and returns its commit."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    hub = transformers.utils.hub  # where transformers 4 keeps the folder
+    hub = transformers.utils.hub  # transformers 4 has its own constant
     monkeypatch.setattr(hub, "TRANSFORMERS_CACHE", str(tmp_path / "cache"), raising=False)
 
-    def put(name: str, path: Path) -> str:
+    def add(name: str, path: Path) -> str:
         folder = tmp_path / "cache" / f"models--{name.replace('/', '--')}"
         commit = "0123456789" * 4
         shutil.copytree(path, folder / "snapshots" / commit)
@@ -96,10 +96,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, Path]
             (folder / "refs" / reference).write_text(commit)
         return commit
 
-    return put
+    return add
 
 
-def test_a_name_on_the_hub_and_its_revision(
+def test_name_and_revision_on_the_hub(
     models: Callable[[str], Path], hub: Callable[[str, Path], str]
 ) -> None:
     commit = hub("some/model", models("clip"))
@@ -108,5 +108,5 @@ def test_a_name_on_the_hub_and_its_revision(
         identity = spec.load(Settings(device="cpu")).identity()
         assert (identity["name"], identity["revision"]) == ("some/model", commit)
     for missing in ("some/model@v2", "some/other", "some/model@../x", "not a name"):
-        with told_in_one_line("cannot be loaded"):
+        with assert_one_line_error("cannot be loaded"):
             EncoderSpec.parse(f"image=hf:{missing}").load()

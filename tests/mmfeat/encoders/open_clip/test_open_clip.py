@@ -1,4 +1,4 @@
-"""`open_clip:` gives what the library gives, on tiny models of random weights."""
+"""`open_clip:` equals open_clip, on tiny models with random weights."""
 
 import io
 import json
@@ -13,12 +13,17 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from mmfeat.encoders import Encoder
-from mmfeat.encoders.open_clip import image as scheme
-from mmfeat.encoders.open_clip.image import _picture
+from mmfeat.encoders.open_clip import load as scheme
+from mmfeat.encoders.open_clip.image import image_transform
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError, RecordError
-from tests.mmfeat.encoders.checks import Rogue, assert_alone_as_together, features, load_by
-from tests.mmfeat.refusals import told_in_one_line
+from tests.mmfeat.encoders.checks import (
+    MaliciousPickle,
+    assert_batch_independent,
+    encode_all,
+    load_encoder,
+)
+from tests.mmfeat.errors import assert_one_line_error
 from tests.mmfeat.samples import image_bytes, photo
 
 open_clip = pytest.importorskip("open_clip")
@@ -55,30 +60,30 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of each architecture its configuration and weights."""
+    """Return a directory with the config and weights of each architecture."""
     folder = tmp_path_factory.mktemp("clip")
     for name, config in CONFIGS.items():
         (folder / f"{name}.json").write_text(json.dumps(config))
         open_clip.add_model_config(folder / f"{name}.json")
-        save_file(whole_model(name).state_dict(), folder / f"{name}.safetensors")
+        save_file(create_model(name).state_dict(), folder / f"{name}.safetensors")
     return folder
 
 
-def whole_model(name: str, seed: int = 0) -> Any:
+def create_model(name: str, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     model = open_clip.create_model(name).eval()
     if getattr(model, "text_projection", None) is not None:
-        # As it is made up, positions hardly count.
+        # Initial positions are so small that they hardly change a feature.
         model.positional_embedding.data.mul_(20)
     return model
 
 
 def load(folder: Path, name: str, modality: str, **values: str) -> Encoder:
-    return named(f"{name}/{folder}/{name}.safetensors", modality, **values)
+    return load_name(f"{name}/{folder}/{name}.safetensors", modality, **values)
 
 
-def named(name: str, modality: str, **values: str) -> Encoder:
-    return load_by(scheme, name, modality, **values)
+def load_name(name: str, modality: str, **values: str) -> Encoder:
+    return load_encoder(scheme, name, modality, **values)
 
 
 FILES = [image_bytes(photo(*size)) for size in ((300, 200), (32, 32), (90, 201))]
@@ -86,7 +91,7 @@ MEMBERS = {"image": FILES, "text": [text.encode() for text in TEXTS]}
 
 
 def texts(encoder: Encoder) -> np.ndarray:
-    return np.stack(features(encoder, MEMBERS["text"]))
+    return np.stack(encode_all(encoder, MEMBERS["text"]))
 
 
 def transformed(model: Any) -> torch.Tensor:
@@ -98,19 +103,19 @@ def transformed(model: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_vectors_are_those_of_the_library(folder: Path, name: str) -> None:
-    model = whole_model(name)
+def test_vectors_equal_the_library(folder: Path, name: str) -> None:
+    model = create_model(name)
     with torch.inference_mode():
         images = model.encode_image(transformed(model)).numpy()
         words = model.encode_text(open_clip.get_tokenizer(name)(TEXTS)).numpy()
-    ours = load(folder, name, "image")
-    np.testing.assert_allclose(np.stack(features(ours, FILES)), images, atol=1e-5)
-    assert ours.dim == 24
+    encoder = load(folder, name, "image")
+    np.testing.assert_allclose(np.stack(encode_all(encoder, FILES)), images, atol=1e-5)
+    assert encoder.dim == 24
     np.testing.assert_allclose(texts(load(folder, name, "text")), words, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["tiny", "tinycustom", "tinyeos", "tinywhole"])
-def test_only_causal_texts_end_at_their_end(folder: Path, name: str) -> None:
+def test_causal_texts_end_at_the_end_token(folder: Path, name: str) -> None:
     encoder = load(folder, name, "text")
     lengths = [encoder.length(encoder.decode(member)) for member in MEMBERS["text"]]
     assert max(lengths) == 77
@@ -119,44 +124,42 @@ def test_only_causal_texts_end_at_their_end(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["tiny", "tinywhole"])
 @pytest.mark.parametrize("modality", ["image", "text"])
-def test_a_vector_does_not_depend_on_its_batch(folder: Path, name: str, modality: str) -> None:
+def test_vectors_do_not_depend_on_the_batch(folder: Path, name: str, modality: str) -> None:
     encoder = load(folder, name, modality)
-    assert_alone_as_together(encoder, MEMBERS[modality])
+    assert_batch_independent(encoder, MEMBERS[modality])
     assert np.shape(encoder.encode([])) == (0, 24)
 
 
 @pytest.mark.parametrize("name", ["tiny", "tinycustom"])
-def test_pooled_is_what_is_projected(folder: Path, name: str) -> None:
-    model = whole_model(name)
+def test_pooled_is_the_input_of_the_projection(folder: Path, name: str) -> None:
+    model = create_model(name)
     state = model.state_dict()
     for modality, key in (("image", "visual.proj"), ("text", "text_projection")):
         members = MEMBERS[modality]
-        pooled = np.stack(features(load(folder, name, modality, output="pooled"), members))
-        matrix = next(value for found, value in state.items() if found.endswith(key)).numpy()
-        projected = np.stack(features(load(folder, name, modality), members))
+        pooled = np.stack(encode_all(load(folder, name, modality, output="pooled"), members))
+        matrix = next(value for weight, value in state.items() if weight.endswith(key)).numpy()
+        projected = np.stack(encode_all(load(folder, name, modality), members))
         np.testing.assert_allclose(pooled @ matrix, projected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["tiny", "tinycustom", "tinyeos"])
-def test_tokens_of_a_text_end_with_the_one_that_is_pooled(folder: Path, name: str) -> None:
+def test_last_text_token_is_the_pooled_one(folder: Path, name: str) -> None:
     members = MEMBERS["text"]
     encoder = load(folder, name, "text", output="tokens", max_tokens="77")
-    pooled = features(load(folder, name, "text", output="pooled"), members)
-    for member, tokens, vector in zip(members, features(encoder, members), pooled, strict=True):
+    pooled = encode_all(load(folder, name, "text", output="pooled"), members)
+    for member, tokens, vector in zip(members, encode_all(encoder, members), pooled, strict=True):
         assert tokens.shape == (encoder.length(encoder.decode(member)), 32)
         np.testing.assert_allclose(tokens[-1], vector, atol=1e-5)
     few = load(folder, name, "text", output="tokens", max_tokens="2")
-    assert {len(tokens) for tokens in features(few, members)} == {2}
+    assert {len(tokens) for tokens in encode_all(few, members)} == {2}
 
 
 @pytest.mark.parametrize(("name", "tokens", "dim"), [("tiny", 16, 64), ("tinytimm", 101, 64)])
-def test_tokens_of_a_picture_are_its_patches(
-    folder: Path, name: str, tokens: int, dim: int
-) -> None:
+def test_image_tokens_are_patches(folder: Path, name: str, tokens: int, dim: int) -> None:
     encoder = load(folder, name, "image", output="tokens", max_tokens="128")
-    assert {vectors.shape for vectors in features(encoder, FILES)} == {(tokens, dim)}
+    assert {vectors.shape for vectors in encode_all(encoder, FILES)} == {(tokens, dim)}
     few = load(folder, name, "image", output="tokens", max_tokens="5")
-    assert {len(vectors) for vectors in features(few, FILES)} == {4 + tokens % 2}
+    assert {len(vectors) for vectors in encode_all(few, FILES)} == {4 + tokens % 2}
 
 
 @pytest.mark.parametrize(
@@ -168,9 +171,7 @@ def test_tokens_of_a_picture_are_its_patches(
         ("tinywhole", "text", "pooled"),
     ],
 )
-def test_an_output_that_there_is_not_is_refused(
-    folder: Path, name: str, modality: str, output: str
-) -> None:
+def test_missing_output_is_an_error(folder: Path, name: str, modality: str, output: str) -> None:
     with pytest.raises(MmfeatError, match=f"has no output {output}"):
         load(folder, name, modality, output=output)
 
@@ -178,81 +179,79 @@ def test_an_output_that_there_is_not_is_refused(
 @pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("size", [(300, 200), (201, 347), (57, 33), (64, 64)])
-def test_pictures_are_prepared_as_the_library_does(
+def test_preprocessing_equals_the_library(
     mode: str, interpolation: str, size: tuple[int, int]
 ) -> None:
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     config = PreprocessCfg(size=64, resize_mode=mode, interpolation=interpolation, fill_color=9)
     image = photo(*size)
-    theirs = image_transform_v2(config, is_train=False)(image).numpy()
-    picture = _picture("open_clip:x", vars(config), Settings())
-    ours = picture.batch([picture.decode(image_bytes(image))])[0].numpy()
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    expected = image_transform_v2(config, is_train=False)(image).numpy()
+    transform = image_transform("open_clip:x", vars(config), Settings())
+    actual = transform.to_tensor([transform.decode(image_bytes(image))])[0].numpy()
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
-def test_a_directory_brings_weights_and_configuration(folder: Path, tmp_path: Path) -> None:
+def test_directory_has_weights_and_config(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "tiny.safetensors", tmp_path / "open_clip_model.safetensors")
     config = {"model_cfg": TINY, "preprocess_cfg": {"resize_mode": "squash", "size": 32}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
     np.testing.assert_allclose(
-        texts(named(f"local-dir:{tmp_path}", "text")), texts(load(folder, "tiny", "text"))
+        texts(load_name(f"local-dir:{tmp_path}", "text")), texts(load(folder, "tiny", "text"))
     )
-    image = named(f"local-dir:{tmp_path}", "image").identity()
+    image = load_name(f"local-dir:{tmp_path}", "image").identity()
     assert image["preprocessing"]["mode"] == "squash"
     (tmp_path / "open_clip_model.safetensors").unlink()
     with pytest.raises(MmfeatError, match="cannot be loaded"):
-        named(f"local-dir:{tmp_path}", "image")
+        load_name(f"local-dir:{tmp_path}", "image")
 
 
-def test_a_configuration_of_ones_own_is_read(folder: Path, tmp_path: Path) -> None:
+def test_config_option_adds_an_architecture(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text(json.dumps(TINY))
     name = f"mine/{folder}/tiny.safetensors"
-    own = named(name, "text", config=str(tmp_path / "mine.json"))
+    own = load_name(name, "text", config=str(tmp_path / "mine.json"))
     np.testing.assert_array_equal(texts(own), texts(load(folder, "tiny", "text")))
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
-def test_the_same_weights_elsewhere_have_the_same_identity(
-    folder: Path, tmp_path: Path, modality: str
-) -> None:
+def test_copy_has_the_same_identity(folder: Path, tmp_path: Path, modality: str) -> None:
     one = load(folder, "tiny", modality).identity()
-    torch.save({"state_dict": whole_model("tiny").state_dict()}, tmp_path / "copy.pt")
-    assert named(f"tiny/{tmp_path}/copy.pt", modality).identity() == one
+    torch.save({"state_dict": create_model("tiny").state_dict()}, tmp_path / "copy.pt")
+    assert load_name(f"tiny/{tmp_path}/copy.pt", modality).identity() == one
     assert str(folder) not in json.dumps(one)
     others = [
         load(folder, "tiny", modality, output="tokens").identity(),
         load(folder, "tiny", modality, precision="bfloat16").identity(),
-        # the same weights under another activation
-        named(f"tinylegacy/{folder}/tiny.safetensors", modality).identity(),
+        # same weights, another activation
+        load_name(f"tinylegacy/{folder}/tiny.safetensors", modality).identity(),
     ]
     assert one not in others
-    torch.save(whole_model("tiny", seed=1).state_dict(), tmp_path / "copy.pt")
-    assert named(f"tiny/{tmp_path}/copy.pt", modality).identity() != one
+    torch.save(create_model("tiny", seed=1).state_dict(), tmp_path / "copy.pt")
+    assert load_name(f"tiny/{tmp_path}/copy.pt", modality).identity() != one
 
 
-def test_what_cannot_be_loaded_is_told_in_one_line(folder: Path, tmp_path: Path) -> None:
-    torch.save({"x": Rogue()}, tmp_path / "rogue.pt")
-    wrong = {
+def test_loading_error_is_one_line(folder: Path, tmp_path: Path) -> None:
+    torch.save({"x": MaliciousPickle()}, tmp_path / "malicious.pt")
+    messages = {
         "ViT-B-32/": "must name weights.*laion2b",
         "ViT-B/32": "must name weights",
         "ViT-B-32/nowhere.pt": "must name weights",
-        "tiny/": "There is no tag",
+        "tiny/": "It has no tags",
         "no-such-arch/openai": "an architecture",
-        f"tiny/{tmp_path}/rogue.pt": "cannot be loaded",
+        f"tiny/{tmp_path}/malicious.pt": "cannot be loaded",
         f"tiny/{folder}/tinyresnet.safetensors": "cannot be loaded",
         f"local-dir:{tmp_path}/nowhere": "cannot be loaded",
     }
-    for name, message in wrong.items():
-        with told_in_one_line(message) as caught:
-            named(name, "image")
+    for name, message in messages.items():
+        with assert_one_line_error(message) as caught:
+            load_name(name, "image")
         assert "ZeroDivisionError" not in str(caught.value)
 
 
-def test_what_cannot_be_used_is_refused(folder: Path) -> None:
+def test_unusable_input_is_an_error(folder: Path) -> None:
     with pytest.raises(MmfeatError, match="encodes image and text"):
         load(folder, "tiny", "audio")
     with pytest.raises(RecordError, match="empty"):
         load(folder, "tiny", "text").decode(b" \n")
     with pytest.raises(RecordError, match="undecodable"):
-        load(folder, "tiny", "image").decode(b"no picture")
+        load(folder, "tiny", "image").decode(b"no image")

@@ -1,4 +1,4 @@
-"""Texts by `hf:`: tokenised as by the checkpoint's tokenizer, encoded as by its model."""
+"""Texts by `hf:` equal the checkpoint's tokenizer and model."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +10,12 @@ import pytest
 import torch
 
 from mmfeat.errors import RecordError
-from tests.mmfeat.encoders.checks import assert_alone_as_together, assert_they_differ, features
-from tests.mmfeat.encoders.hf.checkpoints import projected, transformers
+from tests.mmfeat.encoders.checks import (
+    assert_batch_independent,
+    assert_features_differ,
+    encode_all,
+)
+from tests.mmfeat.encoders.hf.checkpoints import projection, transformers
 
 TEXTS = ["a cat", "the dog runs and runs " * 5, "blue", "a red apple on the table"]
 MEMBERS = [text.encode() for text in TEXTS]
@@ -25,65 +29,65 @@ MEMBERS = [text.encode() for text in TEXTS]
         "siglip?output=tokens", "clap",
     ],
 )  # fmt: skip
-def test_a_text_gets_its_feature(load: Callable[..., Any], name: str) -> None:
+def test_features_do_not_depend_on_batch(load: Callable[..., Any], name: str) -> None:
     encoder = load(name, "text")
-    found = assert_alone_as_together(encoder, MEMBERS)
-    assert_they_differ(*found[:2])
+    features = assert_batch_independent(encoder, MEMBERS)
+    assert_features_differ(*features[:2])
     if "tokens" in name:
         lengths = [len(encoder.decode(member)) for member in MEMBERS]
-        assert [len(f) for f in found] == [min(n, encoder.max_tokens) for n in lengths]
+        assert [len(feature) for feature in features] == [
+            min(n, encoder.max_tokens) for n in lengths
+        ]
 
 
-def test_outputs_of_texts_are_those_of_the_model(
-    load: Callable[..., Any], models: Callable[[str], Path]
-) -> None:
-    words = transformers.AutoTokenizer.from_pretrained(models("bert"))
+def test_outputs_equal_the_model(load: Callable[..., Any], models: Callable[[str], Path]) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(models("bert"))
     model = transformers.AutoModel.from_pretrained(models("bert")).eval()
-    inputs = words(TEXTS[3], return_tensors="pt")
+    inputs = tokenizer(TEXTS[3], return_tensors="pt")
     with torch.no_grad():
-        found = model(input_ids=inputs["input_ids"])
+        result = model(input_ids=inputs["input_ids"])
     expected = {
-        "mean": found.last_hidden_state.mean(1),
-        "cls": found.last_hidden_state[:, 0],
-        "pooler": found.pooler_output,
+        "mean": result.last_hidden_state.mean(1),
+        "cls": result.last_hidden_state[:, 0],
+        "pooler": result.pooler_output,
     }
     for pooling, values in expected.items():
         encoder = load(f"bert?pooling={pooling}", "text")
-        np.testing.assert_allclose(features(encoder, MEMBERS)[3:], values, atol=1e-5)
+        np.testing.assert_allclose(encode_all(encoder, MEMBERS)[3:], values, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip"])
-def test_a_text_tower_gives_what_full_padding_gives(
+def test_text_towers_equal_full_padding(
     load: Callable[..., Any], models: Callable[[str], Path], name: str
 ) -> None:
-    words = transformers.AutoTokenizer.from_pretrained(models(name))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(models(name))
     model = transformers.AutoModel.from_pretrained(models(name)).eval()
-    inputs = words(TEXTS, padding="max_length", truncation=True, return_tensors="pt")
+    inputs = tokenizer(TEXTS, padding="max_length", truncation=True, return_tensors="pt")
     assert inputs["input_ids"].shape[1] == (77 if name == "clip" else 64)
     mask = {"attention_mask": inputs["attention_mask"]} if name == "clip" else {}
     with torch.no_grad():
-        found = model.get_text_features(input_ids=inputs["input_ids"], **mask)
-    expected = projected(found)
-    np.testing.assert_allclose(features(load(name, "text"), MEMBERS), expected, atol=1e-5)
+        result = model.get_text_features(input_ids=inputs["input_ids"], **mask)
+    expected = projection(result)
+    np.testing.assert_allclose(encode_all(load(name, "text"), MEMBERS), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["bert", "clip", "siglip", "roberta"])
-def test_texts_are_tokenised_as_by_the_tokenizer_in_many_threads(
+def test_tokenizer_is_thread_safe(
     load: Callable[..., Any], models: Callable[[str], Path], name: str
 ) -> None:
     encoder = load(name, "text")
     texts = [f"{text} {'dog ' * (number % 40)}" for number in range(200) for text in TEXTS]
     with ThreadPoolExecutor(4) as pool:
         items = list(pool.map(encoder.decode, [text.encode() for text in texts]))
-    words = transformers.AutoTokenizer.from_pretrained(models(name))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(models(name))
     limit = encoder.limit
     assert limit == {"bert": 24, "clip": 77, "siglip": 64, "roberta": 19}[name]
-    expected = [words(text, truncation=True, max_length=limit)["input_ids"] for text in texts]
+    expected = [tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in texts]
     assert items == expected
     assert encoder.length(items[0]) == (64 if name == "siglip" else len(items[0]))
 
 
-def test_a_text_of_a_megabyte_or_of_nothing(load: Callable[..., Any]) -> None:
+def test_very_long_and_blank_texts(load: Callable[..., Any]) -> None:
     encoder = load("bert", "text")
     assert len(encoder.decode(b"cat " * 250_000)) == 24
     with pytest.raises(RecordError, match="blank"):

@@ -3,41 +3,39 @@
 from difflib import get_close_matches
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.options import Options
-from mmfeat.encoders.settings import Settings
+from mmfeat.encoders.settings import EncoderOptions, Settings
 from mmfeat.errors import MmfeatError
 
 BUILTIN = ("image", "audio", "text")
 """Modalities with a built-in encoder."""
 
 
-def load(name: str, modality: str, options: Options, settings: Settings) -> Encoder:
-    """`builtin:image`, `builtin:audio`, `builtin:text`.
+def load(name: str, modality: str, options: EncoderOptions, settings: Settings) -> Encoder:
+    """Load `builtin:image`, `builtin:audio` or `builtin:text`.
 
     Raises:
-        MmfeatError: no such encoder, or one of another modality.
+        MmfeatError: no such encoder, or an encoder of another modality.
     """
     encoder: Encoder
     if name == "image":
         from mmfeat.encoders.builtin.image import ImageDescriptor
 
-        encoder = ImageDescriptor(directions=options.number("directions", 12, 4, 36))
+        encoder = ImageDescriptor(directions=options.get_int("directions", 12, 4, 36))
     elif name == "text":
         from mmfeat.encoders.builtin.text import TextNgrams
 
-        encoder = TextNgrams(dim=options.number("dim", 4096, 64, 1 << 20))
+        encoder = TextNgrams(dim=options.get_int("dim", 4096, 64, 1 << 20))
     elif name == "audio":
         from mmfeat.encoders.builtin.audio import LogMelStatistics
 
         encoder = LogMelStatistics()
     else:
         close = get_close_matches(name, BUILTIN, n=1, cutoff=0.4)
+        known = ", ".join(f"builtin:{name}" for name in BUILTIN)
         raise MmfeatError(
-            "there is no built-in encoder of that name",
+            "--encoder must name a known built-in encoder",
             got=f"builtin:{name}",
-            cure=f"Did you mean builtin:{close[0]}?"
-            if close
-            else f"There are: {', '.join(BUILTIN)}",
+            cure=f"Did you mean builtin:{close[0]}?" if close else f"Encoders: {known}",
         )
     if encoder.modality != modality:
         raise MmfeatError(f"builtin:{name} encodes {encoder.modality}", got=modality)

@@ -1,4 +1,4 @@
-"""What `hf:` refuses: mistakes, broken checkpoints, and code that a checkpoint brings along."""
+"""Errors of `hf:`: wrong flags, broken checkpoints, and code in a checkpoint."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from mmfeat.encoders import EncoderSpec
 from mmfeat.errors import MmfeatError
 from tests.mmfeat.encoders.hf.checkpoints import transformers
-from tests.mmfeat.refusals import told_in_one_line
+from tests.mmfeat.errors import assert_one_line_error
 
 
 @pytest.mark.parametrize(
@@ -28,14 +28,14 @@ from tests.mmfeat.refusals import told_in_one_line
         ("clip?max_tokens=5", "image", "no such option"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(
+def test_wrong_flag_is_one_line(
     load: Callable[..., Any], name: str, modality: str, message: str
 ) -> None:
-    with told_in_one_line(message):
+    with assert_one_line_error(message):
         load(name, modality)
 
 
-def broken(path: Path) -> Iterator[tuple[str, Callable[[], object]]]:
+def damages(path: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "cannot be loaded", (path / "model.safetensors").unlink
     yield "cannot be loaded", lambda: (path / "model.safetensors").write_bytes(b"\x09garbage")
     yield "cannot be loaded", (path / "config.json").unlink
@@ -43,13 +43,13 @@ def broken(path: Path) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_broken_checkpoint_is_told_in_one_line(
+def test_broken_checkpoint_is_one_line(
     load: Callable[..., Any], copied: Callable[..., Path], number: int
 ) -> None:
     path = copied("dino")
-    message, damage = list(broken(path))[number]
+    message, damage = list(damages(path))[number]
     damage()
-    with told_in_one_line(message):
+    with assert_one_line_error(message):
         load(path, "image")
 
 
@@ -57,25 +57,25 @@ def test_a_broken_checkpoint_is_told_in_one_line(
     ("name", "part"),
     [("dino", "mlp.fc1.weight"), ("vit", "attention"), ("clip", "vision_model.encoder")],
 )
-def test_weights_that_are_missing_are_not_made_up(
+def test_missing_weights_are_an_error(
     load: Callable[..., Any], copied: Callable[..., Path], name: str, part: str
 ) -> None:
     path = copied(name)
     weights = load_file(path / "model.safetensors")
-    lost = next(name for name in weights if part in name)
-    del weights[lost]
+    missing = next(name for name in weights if part in name)
+    del weights[missing]
     save_file(weights, path / "model.safetensors", {"format": "pt"})
     with pytest.raises(MmfeatError, match="lacks weights"):
         load(path, "image")
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./none", "a/b/c"])
-def test_a_folder_that_is_not_there_is_told(name: str) -> None:
+def test_missing_folder_is_an_error(name: str) -> None:
     with pytest.raises(MmfeatError, match="on the hub or a directory"):
         EncoderSpec.parse(f"image=hf:{name}").load()
 
 
-def test_pickled_weights_are_not_read(
+def test_pickled_weights_are_an_error(
     load: Callable[..., Any], copied: Callable[..., Path]
 ) -> None:
     path = copied("dino")
@@ -86,7 +86,7 @@ def test_pickled_weights_are_not_read(
         load(path, "image")
 
 
-def test_code_of_a_checkpoint_does_not_run_unasked(
+def test_code_of_a_checkpoint_does_not_run(
     load: Callable[..., Any], copied: Callable[..., Path], tmp_path: Path
 ) -> None:
     changed = {"model_type": "own", "auto_map": {"AutoConfig": "c.C", "AutoModel": "c.M"}}

@@ -1,13 +1,13 @@
-"""The scheme `rnn:`: a recurrent encoder of texts, a GRU or LSTM over embedded words.
+"""The scheme `rnn:`: a GRU or LSTM over embedded words.
 
     DIR/config.json         {"kind": "gru", "embedding": 100, "hidden": 128, "layers": 1,
                              "bidirectional": true, "pooling": "last"}
-    DIR/vocabulary.txt      one word a line; `<unk>` for words that are not there
-    DIR/model.safetensors   embedding.weight, and rnn.* as torch.nn.GRU and LSTM name theirs
+    DIR/vocabulary.txt      one word per line; `<unk>` for unknown words
+    DIR/model.safetensors   embedding.weight, and rnn.* as in torch.nn.GRU and torch.nn.LSTM
 
-GRU after Cho et al. 2014 (arXiv:1406.1078), LSTM after Hochreiter & Schmidhuber 1997. `pooling` is
-the `last` state of each direction, or the `mean` or `max` over the words. `save` writes such a
-directory.
+`pooling` is the `last` state of each direction, or the `mean` or `max` over the words. `save`
+writes such a directory. GRU: Cho et al. 2014 (arXiv:1406.1078). LSTM: Hochreiter & Schmidhuber
+1997.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.loading import one_line
-from mmfeat.encoders.options import Options
-from mmfeat.encoders.preprocessing import padded, text_of
-from mmfeat.encoders.runtime import Runtime, versions, weights_digest
-from mmfeat.encoders.settings import Settings
-from mmfeat.encoders.words import read_vocabulary
+from mmfeat.encoders.loading import hash_weights, loading_errors, package_versions
+from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.settings import EncoderOptions, Settings
+from mmfeat.encoders.tokens import decode_text, pad_token_ids
+from mmfeat.encoders.words.vocabulary import read_vocabulary
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
 
@@ -32,12 +31,12 @@ KINDS = {"gru": nn.GRU, "lstm": nn.LSTM}
 POOLINGS = ("last", "mean", "max")
 
 
-class RecurrentText(nn.Module):
-    """Embeds words, runs the network over them, and pools its states.
+class RecurrentModel(nn.Module):
+    """Embeds words, runs a recurrent network, and pools its states.
 
     Args:
-        words: length of the vocabulary.
-        config: as config.json holds it.
+        words: size of the vocabulary.
+        config: content of config.json.
     """
 
     def __init__(self, words: int, config: dict[str, Any]) -> None:
@@ -52,8 +51,21 @@ class RecurrentText(nn.Module):
             batch_first=True,
         )
 
+    @property
+    def directions(self) -> int:
+        """1, or 2 for a bidirectional network."""
+        return 2 if self.rnn.bidirectional else 1
+
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Shapes [batch, words] twice, the mask 1 where a word is → [batch, dim]."""
+        """Encode texts.
+
+        Args:
+            ids: word ids, shape [batch, words].
+            mask: shape [batch, words], 1 = word.
+
+        Returns:
+            Shape [batch, dim].
+        """
         lengths = mask.sum(dim=1).cpu()
         packed = nn.utils.rnn.pack_padded_sequence(
             self.embedding(ids), lengths, batch_first=True, enforce_sorted=False
@@ -61,32 +73,31 @@ class RecurrentText(nn.Module):
         packed, state = self.rnn(packed)
         if self.pooling == "last":
             last = state[0] if isinstance(state, tuple) else state
-            directions = 2 if self.rnn.bidirectional else 1
-            return last[-directions:].transpose(0, 1).flatten(1)
+            return last[-self.directions :].transpose(0, 1).flatten(1)
         states, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
-        there = mask[:, : states.shape[1]].unsqueeze(-1).bool()
+        is_word = mask[:, : states.shape[1]].unsqueeze(-1).bool()
         if self.pooling == "max":
-            return states.masked_fill(~there, torch.finfo(states.dtype).min).amax(dim=1)
-        return states.masked_fill(~there, 0).sum(dim=1) / there.sum(dim=1)
+            return states.masked_fill(~is_word, torch.finfo(states.dtype).min).amax(dim=1)
+        return states.masked_fill(~is_word, 0).sum(dim=1) / is_word.sum(dim=1)
 
 
-def load(name: str, modality: str, options: Options, settings: Settings) -> Encoder:
-    """`rnn:DIR`.
+def load(name: str, modality: str, options: EncoderOptions, settings: Settings) -> Encoder:
+    """Load `rnn:DIR`.
 
     Raises:
-        MmfeatError: a file is missing, or they do not go together.
+        MmfeatError: a file is missing, or the files do not fit together.
     """
     title = f"rnn:{name}"
     if modality != "text":
         raise MmfeatError(f"{title} encodes text", got=modality)
     config = files.read_json(files.join(name, "config.json"))
-    fits = (
+    is_valid = (
         isinstance(config, dict)
         and config.get("kind") in KINDS
         and config.get("pooling") in POOLINGS
         and {"embedding", "hidden"} <= config.keys()
     )
-    if not fits:
+    if not is_valid:
         raise MmfeatError(
             f"{title} needs a config.json with kind ({', '.join(KINDS)}), embedding, hidden and "
             f"pooling ({', '.join(POOLINGS)})",
@@ -96,13 +107,13 @@ def load(name: str, modality: str, options: Options, settings: Settings) -> Enco
 
 
 class RecurrentEncoder(Encoder):
-    """The vector that a recurrent network has of a text.
+    """One vector per text, from a recurrent network.
 
     Args:
-        title: `rnn:DIR`, for messages.
-        folder: of its files.
-        config: its config.json.
-        settings: how it runs.
+        title: `rnn:DIR`, for error messages.
+        folder: the directory of its files.
+        config: content of config.json.
+        settings: settings of the command.
     """
 
     modality = "text"
@@ -111,47 +122,46 @@ class RecurrentEncoder(Encoder):
 
     def __init__(self, title: str, folder: str, config: dict[str, Any], settings: Settings) -> None:
         self._vocabulary = read_vocabulary(files.join(folder, "vocabulary.txt"))
-        with one_line(title):
-            model = RecurrentText(len(self._vocabulary), config)
+        with loading_errors(title):
+            model = RecurrentModel(len(self._vocabulary), config)
             with files.open_input(files.join(folder, "model.safetensors")) as file:
                 model.load_state_dict(safetensors.torch.load(file.read()))
-        directions = 2 if model.rnn.bidirectional else 1
-        self.dim = config["hidden"] * directions
+        self.dim = config["hidden"] * model.directions
         self._identity = {
             "scheme": "rnn",
             "name": "rnn",
-            "weights": weights_digest(model),
-            "vocabulary": self._vocabulary.digest(),
+            "weights": hash_weights(model),
+            "vocabulary": self._vocabulary.sha256(),
             "config": config,
             "precision": settings.precision,
-            "versions": versions(),
+            "versions": package_versions(),
         }
         self._runtime = Runtime(model, settings)
-        self.on_gpu = self._runtime.devices[0].type != "cpu"
+        self.on_gpu = self._runtime.on_gpu
 
     def identity(self) -> dict[str, Any]:
         return self._identity
 
     def decode(self, data: bytes) -> list[int]:
-        """Numbers of the text's words."""
-        return self._vocabulary.numbers(text_of(data))
+        """Convert a text to word ids."""
+        return self._vocabulary.word_ids(decode_text(data))
 
     def length(self, item: Any) -> int:
         return len(item)
 
     def encode(self, batch: Sequence[list[int]]) -> np.ndarray:
-        ids, mask = padded(batch)
+        ids, mask = pad_token_ids(batch)
         return self._runtime.run({"ids": ids, "mask": mask}).numpy()
 
 
-def save(folder: str, model: RecurrentText, config: dict[str, Any], words: Sequence[str]) -> None:
-    """Write what `rnn:DIR` reads.
+def save(folder: str, model: RecurrentModel, config: dict[str, Any], words: Sequence[str]) -> None:
+    """Write the directory that `rnn:DIR` reads.
 
     Args:
         folder: the directory.
         model: the network.
-        config: what it was made of.
-        words: its vocabulary.
+        config: the configuration of the network.
+        words: the vocabulary.
     """
     files.write_json(files.join(folder, "config.json"), config)
     with files.create(files.join(folder, "vocabulary.txt")) as output:

@@ -1,7 +1,8 @@
-"""The scheme `embedding:`: word vectors, such as GloVe's or fastText's, averaged over a text.
+"""The scheme `embedding:`: word vectors, such as GloVe or fastText, averaged over a text.
 
-The file has a word and its numbers a line, with or without a first line of counts (Pennington et
-al. 2014, GloVe; Mikolov et al. 2013, word2vec's text form; fastText's .vec), also gzipped.
+Each line of the file has a word and its numbers. A first line of counts is optional, and the file
+may be gzipped (GloVe: Pennington et al. 2014; word2vec text format: Mikolov et al. 2013; fastText
+`.vec`).
 """
 
 import hashlib
@@ -12,41 +13,40 @@ import fsspec
 import numpy as np
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.options import Options
-from mmfeat.encoders.preprocessing import text_of
-from mmfeat.encoders.settings import Settings
-from mmfeat.encoders.words import Vocabulary
+from mmfeat.encoders.settings import EncoderOptions, Settings
+from mmfeat.encoders.tokens import decode_text
+from mmfeat.encoders.words.vocabulary import Vocabulary
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
 
 
-def load(name: str, modality: str, options: Options, settings: Settings) -> Encoder:
-    """`embedding:PATH`; `?words=N` reads the first N words alone, the most frequent ones.
+def load(name: str, modality: str, options: EncoderOptions, settings: Settings) -> Encoder:
+    """Load `embedding:PATH`. `?words=N` reads only the first N words, the most frequent ones.
 
     Raises:
-        MmfeatError: no such file, or a line that is no word and its numbers.
+        MmfeatError: no such file, or a line without a word and its numbers.
     """
     if modality != "text":
         raise MmfeatError(f"embedding:{name} encodes text", got=modality)
-    return WordVectors(name, options.number("words", 400_000, 1, 10_000_000))
+    return WordVectors(name, options.get_int("words", 400_000, 1, 10_000_000))
 
 
 class WordVectors(Encoder):
-    """The mean of the vectors of a text's words, each brought to length 1 before.
+    """The mean of the word vectors of a text, each scaled to length 1.
 
     Args:
-        path: of the vectors.
-        most: words read at most.
+        path: file of word vectors.
+        max_words: maximum number of words to read.
     """
 
     modality = "text"
 
-    def __init__(self, path: str, most: int) -> None:
+    def __init__(self, path: str, max_words: int) -> None:
         if files.size(path) is None:
             raise MmfeatError("no such file of word vectors", got=path)
         words: dict[str, int] = {}
         rows: list[np.ndarray] = []
-        for word, vector in _lines(path):
+        for word, vector in _read_vectors(path):
             if word in words:
                 continue
             if rows and len(vector) != len(rows[0]):
@@ -56,10 +56,10 @@ class WordVectors(Encoder):
                 )
             words[word] = len(rows)
             rows.append(vector / max(float(np.linalg.norm(vector)), 1e-12))
-            if len(rows) == most:
+            if len(rows) == max_words:
                 break
         if not rows or not len(rows[0]):
-            raise MmfeatError(f"{path} must hold a word and its numbers a line", got="none")
+            raise MmfeatError(f"{path} must contain lines of a word and its numbers", got="none")
         self._vocabulary = Vocabulary(words)
         self._vectors = np.stack(rows).astype(np.float32)
         self.dim = self._vectors.shape[1]
@@ -69,26 +69,26 @@ class WordVectors(Encoder):
             "name": "embedding",
             "version": 1,
             "vectors": hashlib.sha256(self._vectors.tobytes()).hexdigest(),
-            "vocabulary": self._vocabulary.digest(),
+            "vocabulary": self._vocabulary.sha256(),
         }
 
     def decode(self, data: bytes) -> list[int]:
-        """Numbers of the text's words."""
-        return self._vocabulary.numbers(text_of(data))
+        """Convert a text to word ids."""
+        return self._vocabulary.word_ids(decode_text(data))
 
     def encode(self, batch: Sequence[list[int]]) -> np.ndarray:
-        return np.stack([self._vectors[numbers].mean(axis=0) for numbers in batch])
+        return np.stack([self._vectors[ids].mean(axis=0) for ids in batch])
 
 
-def _lines(path: str) -> Iterator[tuple[str, np.ndarray]]:
+def _read_vectors(path: str) -> Iterator[tuple[str, np.ndarray]]:
     with fsspec.open(path, "rb", compression="infer").open() as file:
         for number, line in enumerate(file):
             fields = line.rstrip().split(b" ")
             if number == 0 and len(fields) == 2:
-                continue  # counts of words and of numbers
+                continue  # number of words and dimension
             try:
                 yield fields[0].decode(), np.array(fields[1:], dtype=np.float32)
             except ValueError as error:
                 raise MmfeatError(
-                    f"{path}, line {number + 1}: a word and its numbers must stand there: {error}"
+                    f"{path}, line {number + 1} must be a word and its numbers: {error}"
                 ) from error

@@ -1,4 +1,4 @@
-"""How a record or a setting that cannot be used is refused."""
+"""Checks of errors: records that cannot be used, and mistakes of the user."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ import pytest
 from mmfeat.errors import MmfeatError, RecordError
 
 
-def reason(use: Callable[[bytes], object], data: bytes) -> str:
-    """Why a record is refused; the error says more than that."""
+def record_error_reason(use: Callable[[bytes], object], data: bytes) -> str:
+    """Check that a record is rejected with some detail, and return the reason."""
     with pytest.raises(RecordError) as caught:
         use(data)
     assert caught.value.detail
@@ -17,7 +17,7 @@ def reason(use: Callable[[bytes], object], data: bytes) -> str:
 
 
 def outcome(use: Callable[[bytes], object], data: bytes) -> str:
-    """Why a record is refused, or `fine`; any other error is let through."""
+    """Return the reason a record is rejected, or `fine`. Other errors are raised."""
     try:
         use(data)
     except RecordError as error:
@@ -26,8 +26,8 @@ def outcome(use: Callable[[bytes], object], data: bytes) -> str:
 
 
 @contextmanager
-def told_in_one_line(match: str = "") -> Iterator[pytest.ExceptionInfo[MmfeatError]]:
-    """What is done within is refused in one line of words that match."""
+def assert_one_line_error(match: str = "") -> Iterator[pytest.ExceptionInfo[MmfeatError]]:
+    """Check that the block raises an `MmfeatError` of one line that matches."""
     with pytest.raises(MmfeatError, match=match or None) as caught:
         yield caught
     assert "\n" not in str(caught.value)
