@@ -29,7 +29,7 @@ from mmfeat.sharding.planning import (
 from mmfeat.sharding.retry import Retry
 from mmfeat.sharding.sample_reader import read_samples
 from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
-from mmfeat.shards.samples_table import SamplesTable, metadata_columns
+from mmfeat.shards.shard_table import ShardTable, metadata_columns
 from mmfeat.shards.tar_writer import TarWriter
 from mmfeat.sources.base import Source
 from mmfeat.store import files
@@ -137,7 +137,7 @@ class Sharding(Stage):
         """Read the samples of one shard; write its tar, its table and its receipt."""
         started = time.monotonic()
         records = read_planned_records(self.output, task.shard)
-        table = SamplesTable(self.slots, self._kinds)
+        table = ShardTable(self.slots, self._kinds)
         bytes_read = 0
         tar_name, table_name = f"{task.shard}.tar", f"{task.shard}.parquet"
         with files.create(files.join(self.output, tar_name)) as tar_file:

@@ -13,7 +13,7 @@ from mmfeat.records.media_ref import TarMemberRef
 from mmfeat.records.record import REASONS, Record, Sample
 from mmfeat.sharding.sample_reader import SampleReader
 from mmfeat.sharding.shard_plan import ShardLayout, read_planned_records, write_plan
-from mmfeat.shards.samples_table import SamplesTable
+from mmfeat.shards.shard_table import ShardTable
 from mmfeat.shards.tar_writer import TarWriter
 from mmfeat.sources.base import InputOptions
 from mmfeat.sources.registry import open_source
@@ -36,7 +36,7 @@ def write_tar(path, members, **links):
 
 def write_store(folder, samples, name="00000", kinds=None):
     """Shard of a store as the sharding stage writes it; samples with a problem have no members."""
-    rows = SamplesTable(("image", "text"), kinds or {"n": "int64"})
+    rows = ShardTable(("image", "text"), kinds or {"n": "int64"})
     with files.create(f"{folder}/{name}.tar") as output:
         tar = TarWriter(output)
         for sample in samples:

@@ -1,4 +1,4 @@
-"""The samples table of a shard: one row per input record with its status."""
+"""The table of a shard: one row per input record with its status."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,7 +46,7 @@ def _standard_columns(slots: Iterable[str]) -> dict[str, pa.DataType]:
     return columns
 
 
-class SamplesTable:
+class ShardTable:
     """Collects the rows of one shard and counts its records.
 
     Args:
