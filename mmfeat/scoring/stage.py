@@ -194,7 +194,7 @@ def _make_table(
         "__key__": keys,
         "status": pa.array(["ok" if ok else "failed" for ok in scorable], pa.string()),
         "reason": pa.array(reasons, pa.string()),
-        **model.task.prediction_columns(predictions.scores, thresholds, scorable),
+        **model.task.to_columns(predictions.scores, thresholds, scorable),
         **predictions.weight_columns(model.column_names),
     }
     return pa.table(columns)
