@@ -1,56 +1,66 @@
-"""One shard made, however often it takes. Beam stays out: worker processes load this alone."""
+"""Make one shard, with retries. Worker processes load this module, so it does not import Beam."""
 
 import errno
+import logging
 from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from mmfeat.store.directory import clear_failure, write_failure
+from mmfeat.store.receipts import clear_failure, write_failure
 from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
 from mmfeat.system import console
 
 ATTEMPTS = 3
-"""Tries at a shard whose storage fails, with growing pauses between them."""
+"""Attempts at a shard when storage fails, with growing pauses between them."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-"""Trouble that every further shard would meet as well."""
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Errors that all further shards would have, too."""
+
+_log = logging.getLogger("mmfeat")
 
 
 def process_shard(stage: Stage, task: ShardTask, loaded: Any) -> bool:
-    """Make one shard; returns whether it was made. One bad shard never ends a run.
+    """Make one shard and return whether it was made.
 
-    A `RunStoppedError` tells of no bad shard: the caller is to leave the rest alone.
+    Errors of storage are retried. Any other error, or the last one, is recorded in the store, and
+    the run continues with the next shard. The next run makes the failed shard.
 
-    Trouble with storage is tried again; what remains is written down in a failure receipt, and
-    the next run makes just that shard. A full disk stops the run.
+    Args:
+        stage: the stage.
+        task: the shard.
+        loaded: what `stage.load` returned.
+
+    Raises:
+        RunStoppedError: no further shard must be started, for example because the disk is full.
     """
-    attempts = Retrying(
+    retrying = Retrying(
         stop=stop_after_attempt(ATTEMPTS),
         wait=wait_exponential(multiplier=0.5, max=10),
-        retry=retry_if_exception(_may_pass),
+        retry=retry_if_exception(_is_temporary),
         reraise=True,
     )
     try:
-        attempts(stage.process, task, loaded)
-        attempts(clear_failure, stage.output, task.shard)
+        retrying(stage.process, task, loaded)
+        retrying(clear_failure, stage.output, task.shard)
     except RunStoppedError as error:
-        _tell(stage, task, str(error))
+        _record_failure(stage, task, str(error))
         raise
     except Exception as error:
-        _tell(stage, task, f"{type(error).__name__}: {error}")
-        if isinstance(error, OSError) and error.errno in _FULL:
+        _record_failure(stage, task, f"{type(error).__name__}: {error}")
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise RunStoppedError(str(error)) from error
         return False
     return True
 
 
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno not in _FULL | {errno.EFBIG}
+def _is_temporary(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno not in _DISK_ERRORS | {errno.EFBIG}
 
 
-def _tell(stage: Stage, task: ShardTask, error: str) -> None:
-    """Write down why a shard failed; where not even that is possible, say it."""
+def _record_failure(stage: Stage, task: ShardTask, error: str) -> None:
+    """Log the current exception and write its message to the store, or else print it."""
+    _log.debug("%s: shard %s failed", stage.name, task.shard, exc_info=True)
     try:
         write_failure(stage.output, task.shard, error)
     except OSError:
-        console.note(f"{stage.name}: shard {task.shard}: {error}")
+        console.print_err(f"{stage.name}: shard {task.shard}: {error}")

@@ -1,4 +1,4 @@
-"""Beam's own flags: what a stage does not know goes here."""
+"""Options of Apache Beam, from the flags that a stage does not know."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,40 +9,18 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from mmfeat.errors import MmfeatError
 
-LOCAL = "FnApiRunner"
-"""The default runner: this machine, in this process."""
+LOCAL_RUNNER = "FnApiRunner"
+"""The default runner. It runs the pipeline in this process."""
 
-_SAME_AS_LOCAL = ("DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
-_REFUSED = {"DaskRunner": "it computes only the last transform of a pipeline"}
-
-
-def beam_options(flags: Sequence[str]) -> PipelineOptions:
-    """Beam's options from the flags a stage did not know.
-
-    `DirectRunner` means FnApiRunner: the other ways it may take download a binary first.
-
-    Raises:
-        MmfeatError: a flag that Beam does not know either, or a runner that does not work.
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--runner", default=LOCAL)
-    known, rest = parser.parse_known_args(list(flags))
-    if known.runner in _REFUSED:
-        raise MmfeatError(
-            f"--runner {known.runner} cannot be used: {_REFUSED[known.runner]}",
-            cure=f"Use {LOCAL}, DataflowRunner, FlinkRunner, SparkRunner or PortableRunner",
-        )
-    runner = LOCAL if known.runner in _SAME_AS_LOCAL else known.runner
-    if runner == LOCAL:
-        _refuse_unknown(rest)
-    return PipelineOptions([f"--runner={runner}", *rest])
+_LOCAL_ALIASES = ("DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
+_REFUSED_RUNNERS = {"DaskRunner": "it computes only the last transform of a pipeline"}
 
 
 def make_pipeline(flags: Sequence[str]) -> beam.Pipeline:
-    """An empty pipeline for the runner that the flags name.
+    """Return an empty pipeline for the runner that the flags name.
 
     Raises:
-        MmfeatError: as `beam_options`, or because the runner refuses its flags.
+        MmfeatError: as in `beam_options`, or the runner refuses its flags.
     """
     options = beam_options(flags)
     try:
@@ -52,13 +30,35 @@ def make_pipeline(flags: Sequence[str]) -> beam.Pipeline:
         raise MmfeatError(f"Apache Beam refuses its flags: {' '.join(lines)}") from error
 
 
+def beam_options(flags: Sequence[str]) -> PipelineOptions:
+    """Parse the options of Beam.
+
+    `DirectRunner` means FnApiRunner, since the runners it may select first download a binary.
+
+    Raises:
+        MmfeatError: a flag is unknown, or the runner cannot be used.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner", default=LOCAL_RUNNER)
+    known, rest = parser.parse_known_args(list(flags))
+    if known.runner in _REFUSED_RUNNERS:
+        raise MmfeatError(
+            f"--runner {known.runner} cannot be used: {_REFUSED_RUNNERS[known.runner]}",
+            cure=f"Use {LOCAL_RUNNER}, DataflowRunner, FlinkRunner, SparkRunner or PortableRunner",
+        )
+    runner = LOCAL_RUNNER if known.runner in _LOCAL_ALIASES else known.runner
+    if runner == LOCAL_RUNNER:
+        _refuse_unknown_flags(rest)
+    return PipelineOptions([f"--runner={runner}", *rest])
+
+
 def is_local(pipeline: beam.Pipeline) -> bool:
-    """Whether the pipeline runs in this process."""
-    return bool(pipeline.options.view_as(StandardOptions).runner == LOCAL)
+    """Return whether the pipeline runs in this process."""
+    return bool(pipeline.options.view_as(StandardOptions).runner == LOCAL_RUNNER)
 
 
-def _refuse_unknown(flags: Sequence[str]) -> None:
-    """A mistyped flag must not vanish; other runners may bring flags of their own."""
+def _refuse_unknown_flags(flags: Sequence[str]) -> None:
+    """Refuse mistyped flags, which Beam ignores. Other runners may define flags of their own."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
     for options in _subclasses(PipelineOptions):
         if add_arguments := vars(options).get("_add_argparse_args"):
@@ -68,7 +68,7 @@ def _refuse_unknown(flags: Sequence[str]) -> None:
         names = [name for action in parser._actions for name in action.option_strings]
         close = get_close_matches(unknown[0].split("=")[0], names, n=1)
         raise MmfeatError(
-            "a flag must be one of this command's (see --help) or one of Apache Beam's",
+            "a flag must be one of this command (see --help) or of Apache Beam",
             got=unknown[0],
             cure=f"Did you mean {close[0]}?" if close else "",
         )
@@ -76,4 +76,4 @@ def _refuse_unknown(flags: Sequence[str]) -> None:
 
 def _subclasses(kind: type) -> list[type]:
     direct: list[type] = kind.__subclasses__()
-    return direct + [sub for each in direct for sub in _subclasses(each)]
+    return direct + [indirect for each in direct for indirect in _subclasses(each)]

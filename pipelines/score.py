@@ -1,19 +1,20 @@
-"""`mmfeat score`: model + features → predictions."""
+"""The command `mmfeat score`: model + features → predictions."""
 
 import sys
 from collections.abc import Sequence
 
-from mmfeat.config.flags import parse_known
+from mmfeat.config.flags import parse_known_args
 from mmfeat.scoring.stage import ScoreConfig, Scoring
 from mmfeat.system.entry import run_main
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the command line and run the stage."""
-    config, beam_flags = parse_known(ScoreConfig, arguments, prog="mmfeat score")
-    from pipelines.run import run  # Beam loads slowly; help and mistakes answer at once
+    config, beam_flags = parse_known_args(ScoreConfig, arguments, prog="mmfeat score")
+    # Beam loads slowly. --help and a mistyped flag do not wait for it.
+    from pipelines.run_stage import run_stage
 
-    run(Scoring(config), beam_flags)
+    run_stage(Scoring(config), beam_flags)
 
 
 if __name__ == "__main__":

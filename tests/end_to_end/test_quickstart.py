@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from mmfeat.store.directory import read_manifest
+from mmfeat.store.manifest import read_manifest
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the tests of stores look at: their rows, their samples, all that must not change."""
+"""Fixtures for tests of stages: the content of stores, and faults."""
 
 import json
 import os
@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from tenacity import wait_none
 
-from tests.faults import Flaky, Pictures
+from tests.faults import FlakyFileSystem, PictureServer
 
 
 @pytest.fixture
-def rows_of() -> Callable[[Path], list[dict[str, Any]]]:
-    """Gives the rows of a store's tables, in its order."""
+def read_rows() -> Callable[[Path], list[dict[str, Any]]]:
+    """Reads the rows of a store's tables, in order."""
 
     def rows(folder: Path) -> list[dict[str, Any]]:
         tables = sorted(folder.glob("*.parquet"))
@@ -30,82 +30,82 @@ def rows_of() -> Callable[[Path], list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def samples_of() -> Callable[[Path], dict[str, dict[str, bytes]]]:
-    """Gives the samples of a store: key → extension → content."""
+def read_samples() -> Callable[[Path], dict[str, dict[str, bytes]]]:
+    """Reads the samples of a store: key → extension → content."""
 
     def samples(folder: Path) -> dict[str, dict[str, bytes]]:
-        found: dict[str, dict[str, bytes]] = {}
+        contents: dict[str, dict[str, bytes]] = {}
         for path in sorted(folder.glob("*.tar")):
             with tarfile.open(path, encoding="utf-8") as tar:
                 for member in tar:
                     stem, _, extension = member.name.rpartition("/")[2].partition(".")
                     key = member.name.removesuffix(f".{extension}")
                     assert key.endswith(stem)
-                    assert extension not in found.setdefault(key, {}), member.name
-                    found[key][extension] = tar.extractfile(member).read()
-        return found
+                    assert extension not in contents.setdefault(key, {}), member.name
+                    contents[key][extension] = tar.extractfile(member).read()
+        return contents
 
     return samples
 
 
 @pytest.fixture
-def whole_of() -> Callable[[Path], dict[str, Any]]:
-    """Gives all files of a store, whatever their names, without the times that runs took."""
+def snapshot() -> Callable[[Path], dict[str, Any]]:
+    """Reads all files of a store, without the seconds in receipts."""
 
-    def whole(folder: Path) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def read(folder: Path) -> dict[str, Any]:
+        contents: dict[str, Any] = {}
         for path in sorted(folder.rglob("*")):
             name = str(path.relative_to(folder))
             if path.is_dir():
-                found[name] = "a folder"
+                contents[name] = "a folder"
             elif path.suffix == ".json":
-                found[name] = json.loads(path.read_bytes())
-                found[name].pop("seconds", None)
+                contents[name] = json.loads(path.read_bytes())
+                contents[name].pop("seconds", None)
             else:
-                found[name] = path.read_bytes()
-        return found
+                contents[name] = path.read_bytes()
+        return contents
 
-    return whole
+    return read
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[str], bool]]]:
-    """A disk of its own and a function that changes how it is mounted; skips where forbidden."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    """A small disk, and a function that changes its mount options. Needs the right to mount."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
 
     def mount(options: str) -> bool:
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     if os.geteuid() or not mount("size=200k"):
-        pytest.skip("a disk of its own needs root and the right to mount")
-    yield place, mount
-    subprocess.run(["umount", "--lazy", str(place)], check=False)
+        pytest.skip("needs root and the right to mount")
+    yield disk, mount
+    subprocess.run(["umount", "--lazy", str(disk)], check=False)
 
 
 @pytest.fixture
-def web_pictures(picture: Callable[..., bytes]) -> Iterator[Pictures]:
-    """A web server for pictures that can be told to stop answering."""
-    with Pictures(picture()) as server:
+def picture_server(picture: Callable[..., bytes]) -> Iterator[PictureServer]:
+    """A running web server of pictures that a test can pause."""
+    with PictureServer(picture()) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server
-        server.free.set()
+        server.released.set()
         server.shutdown()
         thread.join()
 
 
 @pytest.fixture
-def flaky(monkeypatch: pytest.MonkeyPatch) -> type[Flaky]:
-    """The store that fails, not failing yet, and empty."""
-    fsspec.register_implementation("flaky", Flaky, clobber=True)
-    monkeypatch.setattr(Flaky, "store", {})
-    monkeypatch.setattr(Flaky, "pseudo_dirs", [""])
-    monkeypatch.setattr(Flaky, "chance", random.Random(11))
-    monkeypatch.setattr(Flaky, "part", 0.0)
-    monkeypatch.setattr(Flaky, "failed", 0)
-    monkeypatch.setattr(Flaky, "read_only", False)
-    monkeypatch.setattr("pipelines.attempts.wait_exponential", lambda **words: wait_none())
+def flaky(monkeypatch: pytest.MonkeyPatch) -> type[FlakyFileSystem]:
+    """The flaky file system, empty and without errors at first."""
+    fsspec.register_implementation("flaky", FlakyFileSystem, clobber=True)
+    monkeypatch.setattr(FlakyFileSystem, "store", {})
+    monkeypatch.setattr(FlakyFileSystem, "pseudo_dirs", [""])
+    monkeypatch.setattr(FlakyFileSystem, "rng", random.Random(11))
+    monkeypatch.setattr(FlakyFileSystem, "error_rate", 0.0)
+    monkeypatch.setattr(FlakyFileSystem, "errors", 0)
+    monkeypatch.setattr(FlakyFileSystem, "read_only", False)
+    monkeypatch.setattr("pipelines.attempts.wait_exponential", lambda **options: wait_none())
     monkeypatch.setattr("mmfeat.media.fetch.RETRY_PAUSE", 0)
-    return Flaky
+    return FlakyFileSystem

@@ -2,50 +2,50 @@ import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 
 from mmfeat.errors import MmfeatError
-from pipelines.beam_options import LOCAL, beam_options, make_pipeline
+from pipelines.beam_options import LOCAL_RUNNER, beam_options, make_pipeline
 
 
 def runner(*flags):
     return beam_options(flags).view_as(StandardOptions).runner
 
 
-def test_this_machine_is_the_default_runner():
-    assert runner() == LOCAL
-    assert runner("--runner=DirectRunner") == LOCAL
+def test_the_default_runner_is_local():
+    assert runner() == LOCAL_RUNNER
+    assert runner("--runner=DirectRunner") == LOCAL_RUNNER
 
 
-def test_flags_of_beam_reach_beam():
+def test_flags_of_beam_are_passed_on():
     flags = ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"]
     options = beam_options(flags).get_all_options()
     assert options["job_endpoint"] == "embed"
     assert options["environment_type"] == "LOOPBACK"
 
 
-def test_a_mistyped_flag_is_refused_and_not_lost():
+def test_a_mistyped_flag_is_refused():
     with pytest.raises(MmfeatError, match=r"got '--direct_num_worker=2'.*--direct_num_workers"):
         beam_options(["--direct_num_worker=2"])
 
 
-def test_a_runner_that_computes_half_a_pipeline_is_refused():
+def test_the_dask_runner_is_refused():
     with pytest.raises(MmfeatError, match="DaskRunner cannot be used"):
         beam_options(["--runner", "DaskRunner"])
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
         (["--runner=NoSuchRunner"], "Unexpected pipeline runner: NoSuchRunner"),
         (["--runner=DataflowRunner", "--project=P"], "Invalid Project ID .P."),
         (["--runner=DataflowRunner"], "Missing required option: project"),
     ],
 )
-def test_flags_that_a_runner_refuses_are_one_line(flags, says):
-    with pytest.raises(MmfeatError, match=f"Beam refuses its flags: .*{says}") as caught:
+def test_flags_that_a_runner_refuses_are_one_error_line(flags, message):
+    with pytest.raises(MmfeatError, match=f"Beam refuses its flags: .*{message}") as caught:
         make_pipeline(flags)
     assert "\n" not in str(caught.value)
 
 
-def test_nothing_is_written_where_a_runner_refuses_its_flags(mmfeat, toy_table, tmp_path):
+def test_nothing_is_written_if_a_runner_refuses_its_flags(mmfeat, toy_table, tmp_path):
     result = mmfeat("shard", toy_table, tmp_path / "out", "--runner=DataflowRunner")
     assert result.returncode == 1
     assert "mmfeat: error: Apache Beam refuses its flags" in result.stderr

@@ -5,8 +5,8 @@ import pytest
 PORTABLE = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK")
 
 
-def data_of(folder):
-    """All bytes of a store but for timings and the paths it was made from."""
+def data_files(folder):
+    """Files of a store that do not depend on where it was made."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(Path(folder).rglob("*"))
@@ -15,9 +15,7 @@ def data_of(folder):
 
 
 @pytest.mark.slow
-def test_a_portable_runner_makes_the_same_stores_as_this_process_and_goes_on_with_them(
-    mmfeat, toy_table, tmp_path
-):
+def test_a_portable_runner_makes_and_resumes_the_same_stores(mmfeat, toy_table, tmp_path):
     local, portable = tmp_path / "local", tmp_path / "portable"
     for folder, flags in ((local, ()), (portable, PORTABLE)):
         for arguments in (
@@ -35,5 +33,5 @@ def test_a_portable_runner_makes_the_same_stores_as_this_process_and_goes_on_wit
     for folder, flags in ((local, ()), (portable, PORTABLE)):
         result = mmfeat("score", model, folder / "features", folder / "predictions", *flags)
         assert result.returncode == 0, result.stderr
-    assert len(data_of(local)) == 3 * 2 + 3 * 3 + 3
-    assert data_of(local) == data_of(portable)
+    assert len(data_files(local)) == 3 * 2 + 3 * 3 + 3
+    assert data_files(local) == data_files(portable)

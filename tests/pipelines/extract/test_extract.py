@@ -1,6 +1,4 @@
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.features.store import FeatureStore
-from mmfeat.store.directory import MANIFEST, read_failures
+from mmfeat.store.manifest import MANIFEST_FILE
+from mmfeat.store.receipts import read_failures
+from tests.faults import kill, wait_for
 
 
-def data_of(folder):
+def data_files(folder):
     files = [*Path(folder).rglob("*.arrow"), *Path(folder).rglob("*.parquet")]
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files)}
 
@@ -20,10 +20,9 @@ def data_of(folder):
 def shards(mmfeat, toy_table, tmp_path):
     (toy_table.parent / "p007.png").write_bytes((toy_table.parent / "p007.png").read_bytes()[:50])
     (toy_table.parent / "p008.png").unlink()
-    assert (
-        mmfeat("shard", toy_table, tmp_path / "shards", "--samples-per-shard", "25").returncode == 0
-    )
-    return tmp_path / "shards"
+    out = tmp_path / "shards"
+    assert mmfeat("shard", toy_table, out, "--samples-per-shard", "25").returncode == 0
+    return out
 
 
 @pytest.fixture
@@ -33,35 +32,33 @@ def features(mmfeat, shards, tmp_path):
     return tmp_path / "features"
 
 
-def test_every_modality_gets_its_built_in_encoder_and_every_record_a_row(features):
-    store_ = FeatureStore(str(features))
-    assert set(store_.columns) == {"image", "text"}
-    assert store_.shards == {"00000": 25, "00001": 25, "00002": 10}
-    outcome = {}
-    for shard in store_.shards:
-        keys = store_.read_samples(shard)["__key__"].to_pylist()
-        image, text = store_.read_column("image", shard), store_.read_column("text", shard)
+def test_every_modality_has_a_column_and_every_record_a_row(features):
+    store = FeatureStore(str(features))
+    assert set(store.columns) == {"image", "text"}
+    assert store.shards == {"00000": 25, "00001": 25, "00002": 10}
+    image_reasons = {}
+    for shard in store.shards:
+        keys = store.read_samples(shard)["__key__"].to_pylist()
+        image, text = store.read_column("image", shard), store.read_column("text", shard)
         assert len(keys) == len(image.features) == len(text.features)
-        outcome |= dict(zip(keys, image.reasons.to_pylist(), strict=True))
+        image_reasons |= dict(zip(keys, image.reasons.to_pylist(), strict=True))
         assert text.present.all()
         assert np.isfinite(image.features).all()
-    assert {key: reason for key, reason in outcome.items() if reason} == {
+    assert {key: reason for key, reason in image_reasons.items() if reason} == {
         "p007": "undecodable",
         "p008": "not_found",
     }
-    totals = store_.manifest["totals"]
+    totals = store.manifest["totals"]
     assert totals["columns"]["image"]["out"] == 58
     assert totals["columns"]["image"]["rejected"] == {"not_found": 1, "undecodable": 1}
 
 
-def test_samples_hold_the_metadata_of_the_input(features):
+def test_the_samples_table_has_the_metadata(features):
     table = pq.read_table(features / "samples" / "00000.parquet")
     assert {"__key__", "status", "reason", "error", "label", "split"} <= set(table.schema.names)
 
 
-def test_a_second_run_does_nothing_and_another_column_computes_that_column_only(
-    mmfeat, shards, features, tmp_path
-):
+def test_only_missing_columns_are_computed(mmfeat, shards, features, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in features.rglob("*") if p.is_file()}
     again = mmfeat("extract", shards, features)
     assert "nothing to do" in again.stdout
@@ -70,14 +67,14 @@ def test_a_second_run_does_nothing_and_another_column_computes_that_column_only(
     assert added.returncode == 0, added.stderr
     assert set(FeatureStore(str(features)).columns) == {"image", "text", "caption"}
     for path, modified in before.items():
-        if path.name != MANIFEST:
+        if path.name != MANIFEST_FILE:
             assert path.stat().st_mtime_ns == modified
     assert (features / "caption/00000.arrow").read_bytes() == (
         features / "text/00000.arrow"
     ).read_bytes()
 
 
-def test_a_changed_encoder_under_an_old_column_name_is_refused(mmfeat, shards, features):
+def test_another_encoder_for_an_existing_column_is_refused(mmfeat, shards, features):
     result = mmfeat("extract", shards, features, "--encoder", "image:text=builtin:text")
     assert result.returncode == 1
     assert "fingerprint" in result.stderr
@@ -92,7 +89,7 @@ def test_features_of_other_shards_are_refused(mmfeat, shards, features, make_tab
     assert "was made with another configuration" in result.stderr
 
 
-def test_a_shard_whose_bytes_changed_is_refused_and_not_mixed_in(mmfeat, shards, features):
+def test_a_changed_shard_is_refused(mmfeat, shards, features):
     receipt = shards / "manifest.json"
     receipt.write_text(receipt.read_text().replace('"sha256": "', '"sha256": "0'))
     result = mmfeat("extract", shards, features)
@@ -100,20 +97,20 @@ def test_a_shard_whose_bytes_changed_is_refused_and_not_mixed_in(mmfeat, shards,
     assert "was made from other bytes" in result.stderr
 
 
-def test_a_damaged_tar_costs_its_own_records_and_no_others(mmfeat, shards, tmp_path):
+def test_a_damaged_tar_loses_only_its_own_records(mmfeat, shards, tmp_path):
     tar = shards / "00001.tar"
     whole = tar.read_bytes()
     tar.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
     result = mmfeat("extract", shards, tmp_path / "out")
     assert result.returncode == 0, result.stderr
-    store_ = FeatureStore(str(tmp_path / "out"))
-    assert store_.records == 60
-    text = store_.manifest["totals"]["columns"]["text"]
+    store = FeatureStore(str(tmp_path / "out"))
+    assert store.records == 60
+    text = store.manifest["totals"]["columns"]["text"]
     assert text["out"] + text["rejected"]["damaged_shard"] == 60
     assert 5 < text["rejected"]["damaged_shard"] < 20
 
 
-def test_the_features_do_not_depend_on_batches_and_threads(mmfeat, shards, features, tmp_path):
+def test_features_do_not_depend_on_batches_and_threads(mmfeat, shards, features, tmp_path):
     options = ("--batch-size", "7", "--threads", "1")
     mmfeat("extract", shards, tmp_path / "other", *options)
     for shard in ("00000", "00001", "00002"):
@@ -134,16 +131,14 @@ def test_the_features_do_not_depend_on_batches_and_threads(mmfeat, shards, featu
         ("text=builtin:text?nonsense=1", "has no such option; got 'nonsense'"),
     ],
 )
-def test_an_encoder_that_does_not_exist_is_one_clear_error(
-    mmfeat, shards, tmp_path, encoder, message
-):
+def test_a_wrong_encoder_is_one_error_line(mmfeat, shards, tmp_path, encoder, message):
     result = mmfeat("extract", shards, tmp_path / "out", "--encoder", encoder)
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_a_modality_the_shards_lack_is_refused(mmfeat, make_table, tmp_path):
+def test_a_modality_missing_in_the_shards_is_refused(mmfeat, make_table, tmp_path):
     mmfeat("shard", make_table([{"text": "only words"}]), tmp_path / "shards")
     result = mmfeat(
         "extract", tmp_path / "shards", tmp_path / "out", "--encoder", "i=builtin:image"
@@ -151,9 +146,7 @@ def test_a_modality_the_shards_lack_is_refused(mmfeat, make_table, tmp_path):
     assert "column i needs image" in result.stderr
 
 
-def test_a_shard_that_failed_is_told_with_its_reason_and_forgotten_once_made(
-    mmfeat, shards, tmp_path, monkeypatch
-):
+def test_a_failed_shard_is_reported_and_retried(mmfeat, shards, tmp_path, monkeypatch):
     from mmfeat.extraction.stage import Extraction
 
     def broken(self, task, loaded):
@@ -169,7 +162,7 @@ def test_a_shard_that_failed_is_told_with_its_reason_and_forgotten_once_made(
     assert read_failures(str(tmp_path / "out")) == {}
 
 
-def test_no_feature_at_all_is_an_error(mmfeat, make_table, tmp_path):
+def test_a_storewithout_features_is_an_error(mmfeat, make_table, tmp_path):
     table = make_table([{"file_name": "x.png"}])
     (table.parent / "x.png").write_bytes((table.parent / "x.png").read_bytes()[:50])
     mmfeat("shard", table, tmp_path / "shards")
@@ -179,19 +172,14 @@ def test_no_feature_at_all_is_an_error(mmfeat, make_table, tmp_path):
     assert "undecodable 1" in result.stderr
 
 
-def test_killed_and_run_again_the_features_are_the_same(
-    mmfeat, mmfeat_process, make_table, tmp_path
-):
+def test_a_killed_run_resumes_to_the_same_features(mmfeat, mmfeat_process, make_table, tmp_path):
     table = make_table([{"file_name": f"{i:04}.png", "text": f"t{i}"} for i in range(300)])
     mmfeat("shard", table, tmp_path / "shards", "--samples-per-shard", "10")
     mmfeat("extract", tmp_path / "shards", tmp_path / "whole")
     for receipts in (1, 9):
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         process = mmfeat_process("extract", tmp_path / "shards", tmp_path / "out")
-        wanted = tmp_path / "out" / "image" / f"{receipts:05}_stats.json"
-        while process.poll() is None and not wanted.exists():
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        wait_for(process, (tmp_path / "out" / "image" / f"{receipts:05}_stats.json").exists)
+        kill(process)
         assert mmfeat("extract", tmp_path / "shards", tmp_path / "out").returncode == 0
-        assert data_of(tmp_path / "out") == data_of(tmp_path / "whole")
+        assert data_files(tmp_path / "out") == data_files(tmp_path / "whole")

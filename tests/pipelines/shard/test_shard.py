@@ -6,23 +6,23 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from mmfeat.store.directory import read_manifest
+from mmfeat.store.manifest import read_manifest
 from tests.faults import kill, wait_for
 
 
-def rows_of(folder):
+def rows_by_key(folder):
     tables = sorted(Path(folder).glob("*.parquet"))
     return {row["__key__"]: row for table in tables for row in pq.read_table(table).to_pylist()}
 
 
-def data_of(folder):
-    """The bytes of a store that must not depend on how it was made."""
+def data_files(folder):
+    """Files of a store that do not depend on how it was made."""
     return {p.name: p.read_bytes() for p in sorted(Path(folder).glob("0*")) if p.suffix != ".json"}
 
 
 @pytest.fixture
 def damaged_table(make_table, tmp_path):
-    """Records of every fate: whole, partial, failed."""
+    """A table with ok, partial and failed records."""
     table = make_table(
         [
             {"file_name": "whole.png", "text": "words", "label": "a", "status": "new"},
@@ -38,10 +38,10 @@ def damaged_table(make_table, tmp_path):
     return table
 
 
-def test_every_record_has_a_row_that_says_what_became_of_it(mmfeat, damaged_table, tmp_path):
+def test_every_record_has_a_row_with_its_status(mmfeat, damaged_table, tmp_path):
     result = mmfeat("shard", damaged_table, tmp_path / "out")
     assert result.returncode == 0, result.stderr
-    rows = rows_of(tmp_path / "out")
+    rows = rows_by_key(tmp_path / "out")
     assert {key: (row["status"], row["reason"]) for key, row in rows.items()} == {
         "whole~0": ("ok", None),
         "row~1": ("partial", "image:missing"),
@@ -61,11 +61,11 @@ def test_every_record_has_a_row_that_says_what_became_of_it(mmfeat, damaged_tabl
     assert "image:outside, text:missing" in result.stdout
 
 
-def test_samples_of_the_tar_are_the_rows_that_did_not_fail(mmfeat, damaged_table, tmp_path):
+def test_the_tar_has_the_rows_that_did_not_fail(mmfeat, damaged_table, tmp_path):
     mmfeat("shard", damaged_table, tmp_path / "out")
     url = str(tmp_path / "out" / "00000.tar")
     samples = {s["__key__"]: s for s in webdataset.WebDataset(url, shardshuffle=False)}
-    rows = rows_of(tmp_path / "out")
+    rows = rows_by_key(tmp_path / "out")
     assert list(samples) == [key for key, row in rows.items() if row["status"] != "failed"]
     assert samples["row~1"]["txt"] == b"text alone"
     assert json.loads(samples["whole~0"]["json"])["status"] == "new"
@@ -73,14 +73,13 @@ def test_samples_of_the_tar_are_the_rows_that_did_not_fail(mmfeat, damaged_table
 
 
 def test_require_rejects_partial_records(mmfeat, damaged_table, tmp_path):
-    assert (
-        mmfeat("shard", damaged_table, tmp_path / "out", "--require", "image,text").returncode == 0
-    )
-    statuses = [row["status"] for row in rows_of(tmp_path / "out").values()]
+    flags = ("--require", "image,text")
+    assert mmfeat("shard", damaged_table, tmp_path / "out", *flags).returncode == 0
+    statuses = [row["status"] for row in rows_by_key(tmp_path / "out").values()]
     assert sorted(statuses) == ["failed"] * 5 + ["ok"] * 2
 
 
-def test_a_second_run_does_nothing_and_says_so(mmfeat, toy_table, tmp_path):
+def test_a_second_run_does_nothing(mmfeat, toy_table, tmp_path):
     mmfeat("shard", toy_table, tmp_path / "out")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()}
     result = mmfeat("shard", toy_table, tmp_path / "out")
@@ -89,71 +88,72 @@ def test_a_second_run_does_nothing_and_says_so(mmfeat, toy_table, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").iterdir()} == before
 
 
-def test_another_configuration_on_the_directory_is_refused(mmfeat, toy_table, tmp_path):
+def test_another_configuration_is_refused(mmfeat, toy_table, tmp_path):
     mmfeat("shard", toy_table, tmp_path / "out")
     result = mmfeat("shard", toy_table, tmp_path / "out", "--samples-per-shard", "7")
     assert result.returncode == 1
-    assert "samples_per_shard: 1000 there, 7 now" in result.stderr
+    assert "samples_per_shard was 1000, is 7 now" in result.stderr
     toy_table.write_text(toy_table.read_text() + "p000.png,one more,cat,train\n")
     assert "source.sha256" in mmfeat("shard", toy_table, tmp_path / "out").stderr
 
 
-def test_a_lost_shard_alone_is_made_again(mmfeat, toy_table, tmp_path):
+def test_only_a_lost_shard_is_made_again(mmfeat, toy_table, tmp_path):
     mmfeat("shard", toy_table, tmp_path / "out", "--samples-per-shard", "20")
-    before = data_of(tmp_path / "out")
+    before = data_files(tmp_path / "out")
     (tmp_path / "out" / "00001.tar").unlink()
     result = mmfeat("shard", toy_table, tmp_path / "out", "--samples-per-shard", "20")
-    assert "2 of 3 shards there" in result.stdout
-    assert data_of(tmp_path / "out") == before
+    assert "2 of 3 shards are done" in result.stdout
+    assert data_files(tmp_path / "out") == before
 
 
 def test_the_store_does_not_depend_on_threads(mmfeat, toy_table, tmp_path):
     for threads in (1, 8):
         mmfeat("shard", toy_table, tmp_path / str(threads), "--threads", threads)
-    assert data_of(tmp_path / "1") == data_of(tmp_path / "8")
+    assert data_files(tmp_path / "1") == data_files(tmp_path / "8")
 
 
-def test_a_disturbed_shard_is_reported_and_made_by_the_next_run(
-    mmfeat, toy_table, tmp_path, monkeypatch
-):
+def test_a_failed_shard_is_reported_and_retried(mmfeat, toy_table, tmp_path, monkeypatch, caplog):
     from mmfeat.sharding.stage import Sharding
 
-    real = Sharding.process
+    caplog.set_level("DEBUG", "mmfeat")
+    process = Sharding.process
 
     def broken(self, task, loaded):
         if task.shard == "00001":
             raise RuntimeError("a bad moment")
-        return real(self, task, loaded)
+        return process(self, task, loaded)
 
     monkeypatch.setattr(Sharding, "process", broken)
     result = mmfeat("shard", toy_table, tmp_path / "out", "--samples-per-shard", "20")
     assert result.returncode == 1
     assert "1 of 3 shards" in result.stderr
     assert "a bad moment" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "shard 00001 failed\nTraceback" in caplog.text
     assert (tmp_path / "out" / "00002_stats.json").exists()
     assert not (tmp_path / "out" / "manifest.json").exists()
-    monkeypatch.setattr(Sharding, "process", real)
+    monkeypatch.setattr(Sharding, "process", process)
     assert mmfeat("shard", toy_table, tmp_path / "out", "--samples-per-shard", "20").returncode == 0
     assert not list((tmp_path / "out").glob("*_failed.json"))
 
 
-def test_storage_that_fails_now_and_then_is_tried_again(mmfeat, toy_table, tmp_path, monkeypatch):
+def test_storage_errors_are_retried(mmfeat, toy_table, tmp_path, monkeypatch):
     from mmfeat.sharding.stage import Sharding
 
-    real, calls = Sharding.process, []
+    process, calls = Sharding.process, []
 
     def flaky(self, task, loaded):
         calls.append(task.shard)
         if len(calls) < 3:
             raise OSError("connection reset")
-        return real(self, task, loaded)
+        return process(self, task, loaded)
 
     monkeypatch.setattr(Sharding, "process", flaky)
     assert mmfeat("shard", toy_table, tmp_path / "out").returncode == 0
     assert calls == ["00000"] * 3
 
 
-def test_no_usable_record_is_an_error_that_counts_the_reasons(mmfeat, make_table, tmp_path):
+def test_no_usable_record_is_an_error_with_the_reasons(mmfeat, make_table, tmp_path):
     table = make_table([{"file_name": f"{i}.png"} for i in range(3)], pictures=False)
     result = mmfeat("shard", table, tmp_path / "out")
     assert result.returncode == 1
@@ -162,43 +162,43 @@ def test_no_usable_record_is_an_error_that_counts_the_reasons(mmfeat, make_table
     assert "Traceback" not in result.stderr
 
 
-def test_a_table_with_a_header_alone_is_an_error(mmfeat, tmp_path):
+def test_a_table_without_rows_is_an_error(mmfeat, tmp_path):
     (tmp_path / "t.csv").write_text("file_name,text\n")
     result = mmfeat("shard", tmp_path / "t.csv", tmp_path / "out")
     assert (result.returncode, "holds no records" in result.stderr) == (1, True)
 
 
-def test_keys_of_a_key_column_must_be_unique_unless_asked(mmfeat, make_table, tmp_path):
+def test_duplicate_keys_are_an_error_or_get_a_suffix(mmfeat, make_table, tmp_path):
     table = make_table([{"file_name": f"{i}.png", "id": "same"} for i in range(2)])
     result = mmfeat("shard", table, tmp_path / "out", "--key-column", "id")
     assert result.returncode == 1
     assert "rows 0 and 1" in result.stderr
     arguments = ("--key-column", "id", "--duplicate-keys", "suffix")
     assert mmfeat("shard", table, tmp_path / "out2", *arguments).returncode == 0
-    assert set(rows_of(tmp_path / "out2")) == {"same~0", "same~1"}
+    assert set(rows_by_key(tmp_path / "out2")) == {"same~0", "same~1"}
 
 
 @pytest.mark.parametrize("after", [50, 200, 399])
-def test_killed_and_run_again_the_store_is_the_same(
-    mmfeat, mmfeat_process, make_table, web_pictures, tmp_path, after
+def test_a_killed_run_resumes_to_the_same_store(
+    mmfeat, mmfeat_process, make_table, picture_server, tmp_path, after
 ):
-    rows = [{"url": web_pictures.url(f"{i:04}.png"), "text": f"t{i}"} for i in range(400)]
+    rows = [{"url": picture_server.url(f"{i:04}.png"), "text": f"t{i}"} for i in range(400)]
     table = make_table(rows, pictures=False)
     arguments = (table, tmp_path / "out", "--samples-per-shard", "10")
     mmfeat("shard", table, tmp_path / "whole", "--samples-per-shard", "10")
-    web_pictures.hold_after(after)
+    picture_server.pause_after(after)
     process = mmfeat_process("shard", *arguments)
-    assert wait_for(process, lambda: web_pictures.answered == after)
+    assert wait_for(process, lambda: picture_server.answered == after)
     assert kill(process)
-    web_pictures.free.set()
+    picture_server.released.set()
     assert not (tmp_path / "out" / "manifest.json").exists()
     assert mmfeat("shard", *arguments).returncode == 0
-    assert data_of(tmp_path / "out") == data_of(tmp_path / "whole")
+    assert data_files(tmp_path / "out") == data_files(tmp_path / "whole")
     assert not list((tmp_path / "out").glob(".*"))
     assert not (tmp_path / "out" / "_plan").exists()
 
 
-def test_a_kill_at_the_very_end_leaves_no_plan_behind(mmfeat, toy_table, tmp_path, monkeypatch):
+def test_a_kill_before_the_manifest_leaves_no_plan(mmfeat, toy_table, tmp_path, monkeypatch):
     from mmfeat.sharding import stage
 
     def killed(*arguments, **facts):
@@ -213,7 +213,7 @@ def test_a_kill_at_the_very_end_leaves_no_plan_behind(mmfeat, toy_table, tmp_pat
     assert (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_a_tar_is_plain_for_everyone(mmfeat, toy_table, tmp_path):
+def test_tar_members_have_no_owner_and_no_time(mmfeat, toy_table, tmp_path):
     mmfeat("shard", toy_table, tmp_path / "out")
     with tarfile.open(tmp_path / "out" / "00000.tar") as tar:
         members = tar.getmembers()

@@ -7,38 +7,38 @@ from pathlib import Path
 
 import pytest
 
-from mmfeat.store.directory import read_receipt
-from tests.faults import contents, kill, noisy_table, one_line_of, wait_for
+from mmfeat.store.receipts import read_receipt
+from tests.faults import assert_one_error_line, flaky_files, kill, wait_for, write_noise_table
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 FLAGS = ("--samples-per-shard", 20)
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Six hundred records."""
-    return noisy_table(tmp_path_factory.mktemp("raw"), 600, 24)
+    """A table of six hundred records."""
+    return write_noise_table(tmp_path_factory.mktemp("raw"), 600, 24)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "times"), [(1, 20), (2, 10)])
-def test_killed_twenty_times_at_any_moment_the_store_is_that_of_an_undisturbed_run(
-    mmfeat, mmfeat_process, pictures, tmp_path, whole_of, processes, times
+def test_a_run_killed_many_times_gives_the_same_store(
+    mmfeat, mmfeat_process, pictures, tmp_path, snapshot, processes, times
 ):
     assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
-    whole = whole_of(tmp_path / "whole")
-    chance = random.Random(20 + processes)
+    whole = snapshot(tmp_path / "whole")
+    rng = random.Random(20 + processes)
     out, kills, rounds = tmp_path / "0", 0, 0
     arguments = (*FLAGS, "--processes", processes)
     while kills < times:
         process = mmfeat_process("shard", pictures, out, *arguments)
-        receipts = len(list(out.glob("*_stats.json"))) + chance.randint(0, 2)
-        moment = chance.choice(["time", "plan", "receipts", "receipts", "temporary"])
+        receipts = len(list(out.glob("*_stats.json"))) + rng.randint(0, 2)
+        moment = rng.choice(["time", "plan", "receipts", "receipts", "temporary"])
         if moment == "time":
-            time.sleep(chance.uniform(0.3, 2.5))
+            time.sleep(rng.uniform(0.3, 2.5))
         elif moment == "plan":
             wait_for(process, (out / "_plan").exists)
-            time.sleep(chance.uniform(0, 0.05))
+            time.sleep(rng.uniform(0, 0.05))
         elif moment == "receipts":
             wait_for(process, lambda o=out, n=receipts: len(list(o.glob("*_stats.json"))) > n)
         else:
@@ -46,25 +46,25 @@ def test_killed_twenty_times_at_any_moment_the_store_is_that_of_an_undisturbed_r
         kills += kill(process)
         if (out / "manifest.json").exists():
             assert mmfeat("shard", pictures, out, *arguments).returncode == 0
-            assert whole_of(out) == whole
+            assert snapshot(out) == whole
             rounds += 1
             out = tmp_path / str(rounds)
     result = mmfeat("shard", pictures, out, *arguments)
     assert result.returncode == 0, result.stderr
-    assert whole_of(out) == whole
+    assert snapshot(out) == whole
 
 
-def test_a_full_disk_is_one_line_and_with_more_room_the_run_goes_on(
-    mmfeat, pictures, tmp_path, whole_of, small_disk
+def test_a_full_disk_is_one_error_line_and_the_run_resumes(
+    mmfeat, pictures, tmp_path, snapshot, small_disk
 ):
-    place, mount = small_disk
+    disk, mount = small_disk
     assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
-    out = place / "out"
+    out = disk / "out"
     for size in ("200k", "500k", "1m"):
         assert mount(f"remount,size={size}")
         result = mmfeat("shard", pictures, out, *FLAGS)
         assert result.returncode == 1
-        one_line_of(result.stderr)
+        assert_one_error_line(result.stderr)
         assert "No space left" in result.stderr, result.stderr
         assert not list(out.rglob(".*"))
         for receipt in out.glob("*_stats.json"):
@@ -72,12 +72,12 @@ def test_a_full_disk_is_one_line_and_with_more_room_the_run_goes_on(
     assert mount("remount,size=50m")
     result = mmfeat("shard", pictures, out, *FLAGS)
     assert result.returncode == 0, result.stderr
-    assert whole_of(out) == whole_of(tmp_path / "whole")
+    assert snapshot(out) == snapshot(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("limit", [3_000, 60_000])
-def test_a_file_that_may_not_grow_is_one_line_and_without_the_limit_the_run_goes_on(
-    mmfeat, pictures, tmp_path, whole_of, limit
+def test_a_file_size_limit_is_one_error_line_and_the_run_resumes(
+    mmfeat, pictures, tmp_path, snapshot, limit
 ):
     out = tmp_path / "out"
     command = ["-m", "mmfeat", "shard", pictures, out, "--samples-per-shard", "40"]
@@ -90,30 +90,30 @@ def test_a_file_that_may_not_grow_is_one_line_and_without_the_limit_the_run_goes
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
     assert result.returncode == 1, result.stderr
-    assert "File too large" in one_line_of(result.stderr)
+    assert "File too large" in assert_one_error_line(result.stderr)
     assert not list(out.rglob(".*"))
     assert not list(out.glob("*.tar"))
     flags = ("--samples-per-shard", 40)
     assert mmfeat("shard", pictures, out, *flags).returncode == 0
     assert mmfeat("shard", pictures, tmp_path / "whole", *flags).returncode == 0
-    assert whole_of(out) == whole_of(tmp_path / "whole")
+    assert snapshot(out) == snapshot(tmp_path / "whole")
 
 
-def test_a_read_only_disk_is_one_line(mmfeat, toy_table, small_disk):
-    place, mount = small_disk
+def test_a_read_only_disk_is_one_error_line(mmfeat, toy_table, small_disk):
+    disk, mount = small_disk
     assert mount("remount,size=50m")
-    assert mmfeat("shard", toy_table, place / "done").returncode == 0
+    assert mmfeat("shard", toy_table, disk / "done").returncode == 0
     assert mount("remount,ro")
-    result = mmfeat("shard", toy_table, place / "out")
+    result = mmfeat("shard", toy_table, disk / "out")
     assert result.returncode == 1
-    assert "Read-only" in one_line_of(result.stderr)
-    result = mmfeat("shard", toy_table, place / "done")
+    assert "Read-only" in assert_one_error_line(result.stderr)
+    result = mmfeat("shard", toy_table, disk / "done")
     assert (result.returncode, "nothing to do" in result.stdout) == (0, True)
 
 
-@pytest.mark.parametrize("part", [0.03, 0.05])
-def test_a_store_that_fails_now_and_then_comes_out_the_same(
-    mmfeat, toy_table, picture, flaky, part
+@pytest.mark.parametrize("error_rate", [0.03, 0.05])
+def test_random_storage_errors_do_not_change_the_store(
+    mmfeat, toy_table, picture, flaky, error_rate
 ):
     fs = flaky()
     for path in toy_table.parent.iterdir():
@@ -123,19 +123,19 @@ def test_a_store_that_fails_now_and_then_comes_out_the_same(
     arguments = ("shard", "flaky://in/table.csv")
     flags = ("--samples-per-shard", 13, "--threads", 1)
     assert mmfeat(*arguments, "flaky://whole", *flags).returncode == 0
-    flaky.part = part
+    flaky.error_rate = error_rate
     for _ in range(200):
         result = mmfeat(*arguments, "flaky://out", *flags)
         if result.returncode == 0:
             break
-        one_line_of(result.stderr)
-    flaky.part = 0.0
+        assert_one_error_line(result.stderr)
+    flaky.error_rate = 0.0
     assert result.returncode == 0, result.stderr
-    assert flaky.failed
-    assert contents("/out") == contents("/whole")
+    assert flaky.errors
+    assert flaky_files("/out") == flaky_files("/whole")
 
 
-def test_a_folder_in_a_store_that_fails_comes_out_the_same(mmfeat, picture, flaky):
+def test_random_errors_of_an_input_folder_do_not_change_the_store(mmfeat, picture, flaky):
     fs = flaky()
     for n in range(30):
         fs.pipe_file(f"/in/cats/{n}.png", picture((n, n, n)))
@@ -143,82 +143,82 @@ def test_a_folder_in_a_store_that_fails_comes_out_the_same(mmfeat, picture, flak
         fs.pipe_file(f"/in/cats/{n}.json", b'{"n": %d}' % n)
     arguments = ("shard", "flaky://in")
     assert mmfeat(*arguments, "flaky://whole", "--threads", 1).returncode == 0
-    flaky.part = 0.01
+    flaky.error_rate = 0.01
     for _ in range(200):
         result = mmfeat(*arguments, "flaky://out", "--threads", 1)
         if result.returncode == 0:
             break
-        one_line_of(result.stderr)
-    flaky.part = 0.0
+        assert_one_error_line(result.stderr)
+    flaky.error_rate = 0.0
     assert result.returncode == 0, result.stderr
-    assert contents("/out") == contents("/whole")
+    assert flaky_files("/out") == flaky_files("/whole")
 
 
-def test_a_store_that_may_not_be_written_is_one_line(mmfeat, toy_table, flaky):
+def test_a_read_only_store_is_one_error_line(mmfeat, toy_table, flaky):
     flaky.read_only = True
     result = mmfeat("shard", toy_table, "flaky://out")
     assert result.returncode == 1
-    assert "Permission denied" in one_line_of(result.stderr)
-    assert not contents("/out")
+    assert "Permission denied" in assert_one_error_line(result.stderr)
+    assert not flaky_files("/out")
 
 
 @pytest.fixture
-def web_table(make_table, web_pictures):
-    rows = [{"url": web_pictures.url(f"{n:03}.png"), "text": f"t{n}"} for n in range(100)]
+def web_table(make_table, picture_server):
+    rows = [{"url": picture_server.url(f"{n:03}.png"), "text": f"t{n}"} for n in range(100)]
     return make_table(rows, pictures=False)
 
 
-def test_a_second_run_on_the_same_directory_is_refused_and_the_first_is_unharmed(
-    mmfeat, mmfeat_process, web_table, web_pictures, tmp_path, whole_of
+def test_a_second_run_on_a_directory_is_refused(
+    mmfeat, mmfeat_process, web_table, picture_server, tmp_path, snapshot
 ):
     out = tmp_path / "out"
-    web_pictures.hold_after(50)
+    picture_server.pause_after(50)
     first = mmfeat_process("shard", web_table, out, *FLAGS)
     assert wait_for(first, lambda: any(out.glob("*_stats.json")))
     second = mmfeat("shard", web_table, out, *FLAGS)
     assert second.returncode == 1
-    assert "one run at a time" in one_line_of(second.stderr)
+    assert "one run at a time" in assert_one_error_line(second.stderr)
     other = mmfeat("shard", web_table, out, "--samples-per-shard", 7)
-    assert "one run at a time" in one_line_of(other.stderr)
-    web_pictures.free.set()
+    assert "one run at a time" in assert_one_error_line(other.stderr)
+    picture_server.released.set()
     assert first.wait(60) == 0
     assert mmfeat("shard", web_table, tmp_path / "whole", *FLAGS).returncode == 0
-    assert whole_of(out) == whole_of(tmp_path / "whole")
+    assert snapshot(out) == snapshot(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_kill_sets_the_directory_free(
-    mmfeat, mmfeat_process, web_table, web_pictures, tmp_path, processes
+def test_a_kill_releases_the_directory(
+    mmfeat, mmfeat_process, web_table, picture_server, tmp_path, processes
 ):
     out = tmp_path / "out"
-    web_pictures.hold_after(80)
+    picture_server.pause_after(80)
     first = mmfeat_process("shard", web_table, out, *FLAGS, "--processes", processes)
     assert wait_for(first, lambda: any(out.glob("*_stats.json")))
     assert kill(first)
-    web_pictures.free.set()
+    picture_server.released.set()
     result = mmfeat("shard", web_table, out, *FLAGS)
     assert result.returncode == 0, result.stderr
     assert not list(out.glob(".*"))
 
 
-def test_runs_that_start_together_do_no_harm(mmfeat, mmfeat_process, pictures, tmp_path, whole_of):
+def test_concurrent_runs_give_the_same_store(mmfeat, mmfeat_process, pictures, tmp_path, snapshot):
     out = tmp_path / "out"
-    started = [mmfeat_process("shard", pictures, out, *FLAGS) for _ in range(3)]
+    processes = [mmfeat_process("shard", pictures, out, *FLAGS) for _ in range(3)]
     codes = []
-    for process in started:
-        told = process.communicate(timeout=60)[0].decode()
+    for process in processes:
+        output = process.communicate(timeout=60)[0].decode()
         codes.append(process.returncode)
         if process.returncode:
-            assert "one run at a time" in one_line_of(told)
+            assert "one run at a time" in assert_one_error_line(output)
     assert 0 in codes
     assert mmfeat("shard", pictures, out, *FLAGS).returncode == 0
     assert mmfeat("shard", pictures, tmp_path / "whole", *FLAGS).returncode == 0
-    assert whole_of(out) == whole_of(tmp_path / "whole")
+    assert snapshot(out) == snapshot(tmp_path / "whole")
 
 
-def test_too_many_rejected_records_stop_several_processes_too(mmfeat, pictures, tmp_path):
+def test_too_many_rejected_records_stop_parallel_processes(mmfeat, pictures, tmp_path):
     flags = (*FLAGS, "--processes", 2, "--max-reject-rate", "0.001", "--require", "image,text")
     result = mmfeat("shard", pictures, tmp_path / "out", *flags)
     assert result.returncode == 1
-    assert "--max-reject-rate is 0.001" in one_line_of(result.stderr)
+    assert "--max-reject-rate is 0.001" in assert_one_error_line(result.stderr)
     assert not (tmp_path / "out" / "manifest.json").exists()

@@ -1,30 +1,31 @@
-"""Shards made side by side by several processes."""
-
 import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from mmfeat.store.stage import ShardTask
-from pipelines.worker_pool import WORTH_IT, processes_for
+from pipelines.shard_workers import MIN_RECORDS, choose_processes
 from tests.faults import wait_for
 
 
-class Wanted:
+class StageWithProcesses:
     def __init__(self, processes: int) -> None:
         self.processes = processes
 
 
-def data_of(folder: Path) -> dict[str, bytes]:
-    """The bytes of a store that must not depend on how it was made."""
+def data_files(folder: Path) -> dict[str, bytes]:
+    """Files of a store that do not depend on how it was made."""
     return {p.name: p.read_bytes() for p in sorted(folder.glob("0*")) if p.suffix != ".json"}
 
 
 def workers_of(run: int) -> list[psutil.Process]:
-    """The processes that make the shards of a run."""
-    below = psutil.Process(run).children(recursive=True)
-    return [process for process in below if process.ppid() != run]
+    """The worker processes of a run: children of the fork server."""
+    descendants = psutil.Process(run).children(recursive=True)
+    return [process for process in descendants if process.ppid() != run]
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ def table(make_table):
 
 
 @pytest.fixture
-def web_table(make_table, web_pictures):
-    rows = [{"url": web_pictures.url(f"{i:04}.png"), "text": f"t{i}"} for i in range(200)]
+def web_table(make_table, picture_server):
+    rows = [{"url": picture_server.url(f"{i:04}.png"), "text": f"t{i}"} for i in range(200)]
     return make_table(rows, pictures=False)
 
 
@@ -45,7 +46,7 @@ def test_the_store_does_not_depend_on_the_number_of_processes(mmfeat, table, tmp
             "--processes", processes,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
-    assert data_of(tmp_path / "1") == data_of(tmp_path / "3")
+    assert data_files(tmp_path / "1") == data_files(tmp_path / "3")
     assert "largest worker" in result.stdout
 
 
@@ -63,28 +64,28 @@ def test_too_many_rejected_records_stop_all_processes(mmfeat, make_table, tmp_pa
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_a_killed_run_leaves_no_process_behind_and_goes_on(
-    mmfeat, mmfeat_process, web_table, web_pictures, tmp_path
+def test_a_killed_run_leaves_no_process_and_resumes(
+    mmfeat, mmfeat_process, web_table, picture_server, tmp_path
 ):
     arguments = (web_table, tmp_path / "out", "--samples-per-shard", 5, "--processes", 2)
-    web_pictures.hold_after(100)
+    picture_server.pause_after(100)
     run = mmfeat_process("shard", *arguments)
     assert wait_for(run, (tmp_path / "out" / "00001_stats.json").exists)
     workers = workers_of(run.pid)
     assert len(workers) == 2
-    run.kill()  # and nobody asks for its exit code yet
+    run.kill()  # its exit code is not read yet
     assert not psutil.wait_procs(workers, timeout=30)[1]
-    web_pictures.free.set()
+    picture_server.released.set()
     assert mmfeat("shard", *arguments).returncode == 0
     mmfeat("shard", web_table, tmp_path / "whole", "--samples-per-shard", 5)
-    assert data_of(tmp_path / "out") == data_of(tmp_path / "whole")
+    assert data_files(tmp_path / "out") == data_files(tmp_path / "whole")
 
 
-def test_a_killed_worker_is_told_and_the_next_run_makes_its_shard(
-    mmfeat, mmfeat_process, web_table, web_pictures, tmp_path
+def test_a_killed_worker_is_reported_and_its_shard_retried(
+    mmfeat, mmfeat_process, web_table, picture_server, tmp_path
 ):
     arguments = (web_table, tmp_path / "out", "--samples-per-shard", 2, "--processes", 2)
-    web_pictures.hold_after(100)
+    picture_server.pause_after(100)
     run = mmfeat_process("shard", *arguments)
     assert wait_for(run, (tmp_path / "out" / "00001_stats.json").exists)
     for worker in workers_of(run.pid):
@@ -94,23 +95,37 @@ def test_a_killed_worker_is_told_and_the_next_run_makes_its_shard(
     assert run.returncode == 1, output
     assert "was killed (out of memory?)" in output
     assert "Traceback" not in output
-    web_pictures.free.set()
+    picture_server.released.set()
     assert mmfeat("shard", *arguments).returncode == 0
     mmfeat("shard", web_table, tmp_path / "whole", "--samples-per-shard", 2)
-    assert data_of(tmp_path / "out") == data_of(tmp_path / "whole")
+    assert data_files(tmp_path / "out") == data_files(tmp_path / "whole")
+
+
+def test_a_worker_logs_the_traceback_of_a_failed_shard_at_debug(table, tmp_path):
+    arguments = (table, tmp_path / "out", "--samples-per-shard", 100, "--processes", 2)
+    result = subprocess.run(
+        [sys.executable, "-m", "mmfeat", "shard", *map(str, arguments)],
+        env={**os.environ, "MMFEAT_LOG": "debug"},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+    )
+    assert result.returncode == 1
+    assert "shard: shard 00000 failed\nTraceback" in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("wanted", "records", "local", "expected"),
+    ("requested", "records", "local", "expected"),
     [
-        (0, WORTH_IT, True, min(2, os.cpu_count() or 1)),
-        (0, WORTH_IT - 2, True, 1),
-        (0, WORTH_IT, False, 1),
-        (1, WORTH_IT, True, 1),
+        (0, MIN_RECORDS, True, min(2, os.cpu_count() or 1)),
+        (0, MIN_RECORDS - 2, True, 1),
+        (0, MIN_RECORDS, False, 1),
+        (1, MIN_RECORDS, True, 1),
         (2, 2, True, 2),
         (8, 2, True, 2),
     ],
 )
-def test_processes_are_started_where_they_pay_or_are_asked_for(wanted, records, local, expected):
+def test_processes_start_if_they_pay_or_are_requested(requested, records, local, expected):
     todo = [ShardTask(name, records // 2) for name in ("00000", "00001")]
-    assert processes_for(Wanted(wanted), todo, local=local) == expected
+    assert choose_processes(StageWithProcesses(requested), todo, local=local) == expected

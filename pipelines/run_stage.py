@@ -1,0 +1,134 @@
+"""Run a stage: plan, pipeline, progress, summary."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import apache_beam as beam
+
+from mmfeat.errors import MmfeatError
+from mmfeat.store.directory import lock_directory
+from mmfeat.store.stage import ShardTask, Stage
+from mmfeat.system import console, progress
+from mmfeat.system.processes import peak_memory_mb
+from pipelines.beam_options import is_local, make_pipeline
+from pipelines.shard_workers import choose_processes
+from pipelines.transforms import FinishStore, ProcessShards
+
+_log = logging.getLogger("mmfeat")
+
+
+def run_stage(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
+    """Make the missing shards of a stage and its manifest, and print a summary.
+
+    Args:
+        stage: the stage.
+        beam_flags: flags of Apache Beam.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        MmfeatError: Beam refuses its flags (before anything is written), the input cannot be used,
+            no record is usable, or shards failed.
+    """
+    pipeline = make_pipeline(beam_flags)
+    with lock_directory(stage.output):
+        return _run_locked(stage, pipeline)
+
+
+def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
+    tasks = stage.plan()
+    todo = [task for task in tasks if not task.done]
+    manifest = stage.finished_manifest()
+    if manifest and not todo:
+        console.print_out(f"{stage.name}: nothing to do, {stage.output} is finished")
+        _print_summary(stage, manifest, {})
+        return manifest
+    done = len(tasks) - len(todo)
+    if done:
+        console.print_out(
+            f"{stage.name}: continues in {stage.output}, {done} of {len(tasks)} shards are done"
+        )
+    start = time.monotonic()
+    if todo:
+        _run_pipeline(pipeline, stage, tasks, todo)
+    seconds = time.monotonic() - start
+    shards = [task.shard for task in tasks]
+    manifest = stage.finish(shards)
+    stage.clean_up(shards)
+    records = sum(task.records for task in todo)
+    share = len(todo) / max(len(tasks), 1)
+    megabytes = manifest["totals"]["bytes_read"] * share / 1e6
+    speed = {
+        "time": f"{seconds:.1f} s",
+        "speed": f"{records / seconds:,.0f} samples/s, {megabytes / seconds:,.1f} MB/s read",
+        "peak memory": _format_peak_memory(),
+    }
+    _print_summary(stage, manifest, speed)
+    return manifest
+
+
+def _run_pipeline(
+    pipeline: beam.Pipeline, stage: Stage, tasks: Sequence[ShardTask], todo: Sequence[ShardTask]
+) -> None:
+    stage.processes = choose_processes(stage, todo, local=is_local(pipeline))
+    finished_shards = (
+        pipeline
+        | "Tasks" >> beam.Create(list(todo))
+        | "Shards" >> ProcessShards(stage, stage.processes)
+    )
+    _ = finished_shards | "Manifest" >> FinishStore(stage, [task.shard for task in tasks])
+    with _progress_bar(stage.name, sum(task.records for task in todo)):
+        try:
+            pipeline.run().wait_until_finish()
+        except Exception as error:
+            _log.debug("the pipeline failed", exc_info=True)
+            last_line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise MmfeatError(
+                f"the {stage.name} pipeline failed: {last_line}",
+                cure="Finished shards are kept; run the same command again",
+            ) from error
+
+
+@contextmanager
+def _progress_bar(label: str, records: int) -> Iterator[None]:
+    """Show how many records are done while the block runs."""
+    start, stop = progress.RECORDS_DONE.value, threading.Event()
+
+    def show() -> None:
+        with progress.ProgressBar(label, records, "records") as bar:
+            while not stop.wait(0.2):
+                bar.update(int(progress.RECORDS_DONE.value - start))
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _format_peak_memory() -> str:
+    peak = progress.WORKER_PEAK_MB.value
+    workers = f", {peak:,.0f} MB (largest worker)" if peak else ""
+    return f"{peak_memory_mb():,.0f} MB (this process){workers}"
+
+
+def _print_summary(stage: Stage, manifest: dict[str, Any], speed: dict[str, Any]) -> None:
+    totals = manifest["totals"]
+    facts: dict[str, Any] = {"in": totals["records"], "out": totals["out"]}
+    partial = Counter(totals["problems"]) - Counter(totals["rejected"])
+    facts["partial (out, but lack a part)"] = partial.total()
+    facts |= {f"  {reason}": number for reason, number in partial.items()}
+    facts["rejected"] = totals["records"] - totals["out"]
+    # The space keeps these names apart from equal reasons of partial records.
+    facts |= {f"  {reason} ": number for reason, number in totals["rejected"].items()}
+    facts["shards"] = len(manifest["shards"])
+    facts |= stage.summary(manifest)
+    console.show_summary(f"{stage.name} → {stage.output}", {**facts, **speed})

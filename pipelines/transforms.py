@@ -1,0 +1,129 @@
+"""The Beam transforms of every stage: shard tasks in, names of finished shards out.
+
+    Create(tasks) → Reshuffle → ParDo(process one shard) → write the manifest once
+
+Only tasks and names pass between the transforms. The data of a shard stays in one worker.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.shared import Shared
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from mmfeat.errors import MmfeatError
+from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
+from pipelines.attempts import process_shard
+from pipelines.shard_workers import ShardWorkers
+
+_log = logging.getLogger("mmfeat")
+
+
+@dataclass
+class ProcessShards(beam.PTransform):
+    """Makes the shards of a stage. Tasks in, names of finished shards out.
+
+    Args:
+        stage: the stage.
+        processes: processes on this machine; 1 = process shards in the workers of the runner.
+    """
+
+    stage: Stage
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, tasks: beam.PCollection) -> beam.PCollection:
+        """Spread the tasks over the workers and process them."""
+        do_fn: beam.DoFn = _ProcessShard(self.stage, Shared())
+        if self.processes > 1:
+            do_fn = _ProcessShardsInParallel(self.stage, self.processes)
+        return tasks | "Spread" >> beam.Reshuffle() | "ProcessShard" >> beam.ParDo(do_fn)
+
+
+class _ProcessShard(beam.DoFn):
+    """Makes one shard per element."""
+
+    def __init__(self, stage: Stage, shared: Shared) -> None:
+        self._stage, self._shared = stage, shared
+
+    def setup(self) -> None:
+        self._state = self._shared.acquire(lambda: _ProcessState(self._stage.load()))
+
+    def process(self, task: ShardTask) -> Iterable[str]:
+        if self._state.stopped:
+            return
+        try:
+            if process_shard(self._stage, task, self._state.loaded):
+                yield task.shard
+        except RunStoppedError:
+            self._state.stopped = True
+
+
+@dataclass
+class _ProcessState:
+    """What the tasks of a process share. `Shared` needs an object that allows weak references."""
+
+    loaded: Any
+    stopped: bool = False
+
+
+class _ProcessShardsInParallel(beam.DoFn):
+    """Makes the shards of a bundle in several processes."""
+
+    def __init__(self, stage: Stage, processes: int) -> None:
+        self._stage, self._processes = stage, processes
+
+    def start_bundle(self) -> None:
+        self._workers = ShardWorkers(self._stage, self._processes)
+
+    def process(self, task: ShardTask) -> None:
+        self._workers.submit(task)
+
+    def finish_bundle(self) -> Iterable[WindowedValue]:
+        try:
+            for shard in self._workers.finished_shards():
+                yield WindowedValue(shard, MIN_TIMESTAMP, [GlobalWindow()])
+        finally:
+            self._workers.close()
+
+
+@dataclass
+class FinishStore(beam.PTransform):
+    """Writes the manifest once, after all shards. Names of shards in, their number out.
+
+    If shards are missing, it writes no manifest. `run_stage` then reports the missing shards.
+
+    Args:
+        stage: the stage.
+        shards: names of all shards of the store.
+    """
+
+    stage: Stage
+    shards: list[str]
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def expand(self, finished_shards: beam.PCollection) -> beam.PCollection:
+        """Process one element, which has all finished shards as its side input."""
+        return (
+            finished_shards.pipeline
+            | "Once" >> beam.Create([self.shards])
+            | "WriteManifest" >> beam.Map(_finish, self.stage, beam.pvalue.AsList(finished_shards))
+        )
+
+
+def _finish(shards: list[str], stage: Stage, finished_shards: list[str]) -> int:
+    try:
+        stage.finish(shards)
+    except (MmfeatError, OSError):  # `run_stage` gets the same error again and reports it
+        _log.debug("%s: no manifest", stage.name, exc_info=True)
+        return 0
+    return len(finished_shards)
