@@ -19,8 +19,8 @@ from benchmarks.clip_work import Work
 from benchmarks.folder import work_folder
 from benchmarks.photos import Photos
 from benchmarks.runs import EncodingRun
-from mmfeat.config.flags import RepeatedFlag, parse
-from mmfeat.system.console import note
+from mmfeat.config.flags import RepeatedFlag, parse_args
+from mmfeat.system.console import print_err
 
 
 @dataclass
@@ -77,17 +77,17 @@ class Options:
 
 def main(arguments: Sequence[str]) -> None:
     """Make everything, run everything, print the table and the JSON."""
-    options = parse(Options, arguments, prog="python -m benchmarks.extract")
+    options = parse_args(Options, arguments, prog="python -m benchmarks.extract")
     with work_folder(options.folder) as folder:
         photos = Photos(folder, options.pictures, options.seed)
         work = Work(folder, photos, options.columns, options.cores)
-        note(f"extract: making {options.pictures:,} pictures, shards and weights in {folder}")
+        print_err(f"extract: making {options.pictures:,} pictures, shards and weights in {folder}")
         work.prepare()
         runs, absent = _run_all(work, options)
-        note("extract: full decoding, to compare")
+        print_err("extract: full decoding, to compare")
         flags = ("--precision=float32", "--full-decoding", "--batch-size=16")
         alike = likeness(runs, work.extract(work.few, "full", *flags))
-        note("extract: decoding, tokenising and the forward alone")
+        print_err("extract: decoding, tokenising and the forward alone")
         limit = measure_limit(work)
     figures = Figures(work, options.repeat, runs, absent, limit)
     figures.show()
@@ -110,13 +110,13 @@ def _run_all(work: Work, options: Options) -> tuple[dict[str, EncodingRun], str]
     best: dict[str, EncodingRun] = {}
     for turn in range(options.repeat):
         for name, action in list(todo.items()):
-            note(f"extract: run {turn + 1} of {options.repeat}: {name}")
+            print_err(f"extract: run {turn + 1} of {options.repeat}: {name}")
             try:
                 run = action()
             except (RuntimeError, OSError) as error:
                 if name != "clip_retrieval":
                     sys.exit(f"extract: {name}: {error}")
-                note(f"extract: clip-retrieval is left out: {error}")
+                print_err(f"extract: clip-retrieval is left out: {error}")
                 absent = f"failed: {str(error).strip().splitlines()[-1]}"
                 del todo[name]
                 continue

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from mmfeat.features.column_format import OK, FeatureShape, column_schema, make_column_batch
 from mmfeat.store import files
-from mmfeat.store.directory import FORMAT, shard_name
+from mmfeat.store.directory import STORE_FORMAT, shard_name
 
 COLUMNS = {"image": 512, "text": 384}
 """Column → length of its float16 vectors."""
@@ -63,7 +63,7 @@ def write_store(folder: Path, rows: int) -> str:
 
 def _manifest(sizes: list[int]) -> dict[str, object]:
     return {
-        "format": FORMAT,
+        "format": STORE_FORMAT,
         "kind": "features",
         "config": {},
         "config_hash": "0" * 64,

@@ -16,8 +16,8 @@ from benchmarks import measure
 from benchmarks.contenders import REPOSITORY
 from benchmarks.folder import work_folder
 from benchmarks.measure import Usage
-from mmfeat.config.flags import parse
-from mmfeat.system.console import note, show_table
+from mmfeat.config.flags import parse_args
+from mmfeat.system.console import print_err, show_table
 
 READ_CSV = "import csv, sys; print(sum(1 for _ in csv.reader(open(sys.argv[1], newline=''))))"
 _WORDS = "red green blue small large old new round square bright lamp boat house tree road".split()
@@ -41,18 +41,18 @@ class Options:
 
 def main(arguments: Sequence[str]) -> None:
     """Make the table, run both, print the table of figures and the JSON."""
-    options = parse(Options, arguments, prog="python -m benchmarks.plan")
+    options = parse_args(Options, arguments, prog="python -m benchmarks.plan")
     with work_folder(options.folder) as folder:
-        note(f"plan: {options.rows:,} rows in {folder}")
+        print_err(f"plan: {options.rows:,} rows in {folder}")
         table, output = folder / f"{options.rows}.csv", folder / "output"
         if not table.exists():
             make_table(table, options.rows)
         size = table.stat().st_size
-        note("plan: the csv module")
+        print_err("plan: the csv module")
         limit = _run([sys.executable, "-c", READ_CSV, str(table)], folder, output)
         places = {"python": sys.executable, "table": str(table), "output": str(output)}
         command = [word.format(**places) for word in shlex.split(options.command)]
-        note(f"plan: {shlex.join(command)}")
+        print_err(f"plan: {shlex.join(command)}")
         ours = _run(command, folder, output)
     show_table(
         f"{options.rows:,} rows, {size / 1e6:,.0f} MB",

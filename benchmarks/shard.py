@@ -18,8 +18,8 @@ from benchmarks.contenders import REPOSITORY, Contender
 from benchmarks.folder import work_folder
 from benchmarks.measure import Usage
 from benchmarks.pictures import Part, Pictures
-from mmfeat.config.flags import RepeatedFlag, parse
-from mmfeat.system.console import note, show_table
+from mmfeat.config.flags import RepeatedFlag, parse_args
+from mmfeat.system.console import print_err, show_table
 
 TIMES = {
     "": "seconds",
@@ -102,11 +102,11 @@ class Figures:
 
 def main(arguments: Sequence[str]) -> None:
     """Make the pictures, run everything, print the table and the JSON."""
-    options = parse(Options, arguments, prog="python -m benchmarks.shard")
+    options = parse_args(Options, arguments, prog="python -m benchmarks.shard")
     processes = options.img2dataset_processes or contenders.cores()
     programs = contenders.everyone(options.img2dataset, processes, options.skip)
     with work_folder(options.folder) as folder:
-        note(f"shard: {options.pictures:,} pictures in {folder}")
+        print_err(f"shard: {options.pictures:,} pictures in {folder}")
         pictures = Pictures(folder, options.pictures, options.seed)
         pictures.make()
         runs = _run_all(programs, pictures, options)
@@ -150,7 +150,7 @@ def _run_all(
             pictures.warm()
             for one in programs:
                 if not runs[one.name].absent:
-                    note(f"shard: run {turn + 1} of {options.repeat}: {one.title}")
+                    print_err(f"shard: run {turn + 1} of {options.repeat}: {one.title}")
                     _run_both(one, pictures.folder, parts, runs[one.name])
     return runs
 
@@ -161,7 +161,7 @@ def _run_both(program: Contender, folder: Path, parts: Sequence[Part], runs: Run
     except RuntimeError as error:
         if not program.optional:
             sys.exit(f"shard: {program.title}: {error}")
-        note(f"shard: {program.title} is left out: {error}")
+        print_err(f"shard: {program.title} is left out: {error}")
         runs.absent = "failed"
         return
     runs.few.append(few)

