@@ -1,4 +1,4 @@
-"""The docs are tests: commands shown in them run, and their tables say what the code says."""
+"""The docs are tests: their commands run, and their tables and paths agree with the code."""
 
 import re
 import shlex
@@ -12,7 +12,9 @@ from mmfeat.records.record import REASONS
 from tests.inputs import make_inputs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+README = REPOSITORY / "README.md"
+CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
+PAGES = [README, CONTRIBUTING, *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -21,13 +23,15 @@ def blocks(page, language):
 
 
 def commands_of(page):
-    """Those of console blocks, and those that stand in the tables, in their order."""
+    """The commands of console blocks and of tables, in order."""
     text = page.read_text("utf-8")
-    found = [(m.start(), m[1]) for m in re.finditer(r"\| `(mmfeat [^`]+)` \|$", text, re.MULTILINE)]
+    commands = [
+        (m.start(), m[1]) for m in re.finditer(r"\| `(mmfeat [^`]+)` \|$", text, re.MULTILINE)
+    ]
     for match in FENCE.finditer(text):
         if match[1] == "console":
-            found += [(match.start(), command) for command in console_commands(match[2])]
-    return [command for _, command in sorted(found, key=lambda item: item[0])]
+            commands += [(match.start(), command) for command in console_commands(match[2])]
+    return [command for _, command in sorted(commands, key=lambda item: item[0])]
 
 
 def console_commands(block):
@@ -37,7 +41,7 @@ def console_commands(block):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_and_code_shown_run_in_their_order(page, mmfeat, tmp_path, monkeypatch):
+def test_commands_and_code_run_in_order(page, mmfeat, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = make_toyset(tmp_path / "quickstart" / "raw", records=240)
     make_inputs(table, tmp_path / "inputs")
@@ -55,11 +59,10 @@ def test_commands_and_code_shown_run_in_their_order(page, mmfeat, tmp_path, monk
 
 
 def test_the_readme_shows_every_command():
-    shown = {command.split()[1] for command in commands_of(REPOSITORY / "README.md")}
-    text = (REPOSITORY / "README.md").read_text("utf-8")
-    assert {
-        name for name in COMMANDS if name not in shown and f"mmfeat {name}" not in text
-    } == set()
+    shown = {command.split()[1] for command in commands_of(README)}
+    text = README.read_text("utf-8")
+    missing = {name for name in COMMANDS if name not in shown and f"mmfeat {name}" not in text}
+    assert missing == set()
 
 
 def test_the_table_of_reasons_is_the_vocabulary():
@@ -69,13 +72,20 @@ def test_the_table_of_reasons_is_the_vocabulary():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page):
+def test_links_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
 
 
-def test_the_annotated_tree_of_the_readme_names_what_is_there():
-    tree = next(b for b in blocks(REPOSITORY / "README.md", "text") if "pipelines/" in b)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_of_source_files_exist(page):
+    pattern = r"`((?:mmfeat|pipelines|training|tests|docs)/[\w/.]*)`"
+    for path in re.findall(pattern, page.read_text("utf-8")):
+        assert (REPOSITORY / path).exists(), path
+
+
+def test_the_tree_of_the_readme_exists():
+    tree = next(block for block in blocks(README, "text") if "pipelines/" in block)
     folder = ""
     for line in filter(str.strip, tree.splitlines()):
         name = line.split()[0]
