@@ -38,7 +38,7 @@ def make_table(flag: str, layers: dict[str, type[nn.Module]], fields: tuple[str,
 
 
 def make_page(page: str) -> str:
-    """Return the page with the tables written anew."""
+    """Return the page with current tables."""
     pooled = {name: fusion for name, fusion in FUSIONS.items() if not fusion.takes_tokens}
     tokens = {name: fusion for name, fusion in FUSIONS.items() if fusion.takes_tokens}
     for heading, table in (
