@@ -13,7 +13,7 @@ REASONS = {
     "unreadable": "the file cannot be read, or the server refuses it",
     "empty": "the file has no bytes, or the text is blank",
     "too_large": "more bytes than --max-file-bytes, or more pixels or samples than the limit",
-    "undecodable": "the bytes are not a picture, a sound or UTF-8 text",
+    "undecodable": "the bytes are not an image, audio or UTF-8 text",
     "malformed_row": "the row of the table cannot be parsed",
     "duplicate": "an earlier record has the same bytes, or the tar has this member twice",
     "unsafe": "a link, device, sparse file or pickle in a tar",
