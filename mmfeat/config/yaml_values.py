@@ -20,7 +20,8 @@ def convert_value(value: Any, hint: TypeHint) -> Any:
     Raises:
         TypeError: the value does not fit the type.
     """
-    origin, inner = get_origin(hint), get_args(hint)
+    origin: Any = get_origin(hint)
+    inner = get_args(hint)
     if hint is None or hint is types.NoneType:
         return _require(value is None, value)
     if origin in (Union, types.UnionType):

@@ -90,7 +90,7 @@ def open_run(folder: str, kind: str, config: Mapping[str, Any]) -> str:
     Raises:
         MmfeatError: the directory contains other files or a run with another configuration.
     """
-    new = {
+    new: dict[str, Any] = {
         "format": STORE_FORMAT,
         "kind": kind,
         "config": dict(config),
