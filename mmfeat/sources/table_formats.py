@@ -18,7 +18,6 @@ import fsspec
 import ijson
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
@@ -41,7 +40,7 @@ class UnreadBytes:
     path: str | None = None
 
 
-_COMPRESSED_BLOCK_BYTES = 1 << 14
+_BUFFER_BYTES = 1 << 16
 
 _MAX_CELL_CHARACTERS = 512 << 20
 """Limit of a CSV cell: an unclosed quote must not use all memory."""
@@ -65,9 +64,7 @@ def read_column_names(path: str) -> list[str]:
         raise MmfeatError(
             f"no such file: {path}", cure="Name a table or a folder of images"
         ) from None
-    except (
-        pa.ArrowException, OSError, csv.Error, EOFError, zlib.error, zstandard.ZstdError
-    ) as error:  # fmt: skip
+    except (pa.ArrowException, OSError, csv.Error, EOFError, zlib.error) as error:
         raise MmfeatError(f"{path} cannot be read as a table: {error}") from error
     if not columns:
         raise MmfeatError(f"{path} is empty: no header and no row")
@@ -88,7 +85,7 @@ def read_rows(path: str) -> Iterator[Row]:
         for row in _find_reader(path)(path)[1]:
             yield row
             number += 1
-    except (pa.ArrowException, OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
         raise MmfeatError(
             f"{path} breaks off after {number} rows: {error}",
             cure="Repair the file or download it again",
@@ -108,40 +105,11 @@ def _find_reader(path: str) -> TableReader:
 def open_decompressed(path: str) -> IO[bytes]:
     """Open a file for reading; `.gz` and `.zst` are decompressed."""
     if path.lower().endswith(".zst"):
-        return io.BufferedReader(_ZstdFile(files.open_input(path)), 1 << 16)
+        # Arrow reads all frames and raises an error if the file is truncated.
+        stream: Any = pa.CompressedInputStream(files.open_input(path), "zstd")
+        return io.BufferedReader(stream, _BUFFER_BYTES)
     file: IO[bytes] = fsspec.open(path, "rb", compression="infer").open()
     return file
-
-
-class _ZstdFile(io.RawIOBase):
-    """Reads all frames of a file. zstandard's reader accepts a truncated file silently."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._compressed = self._decompressed = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._decompressed:
-            compressed = self._compressed or self._file.read(_COMPRESSED_BLOCK_BYTES)
-            if not compressed and self._frame:
-                raise EOFError("the compressed file is cut off")
-            if not compressed:
-                return 0
-            self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
-            self._decompressed, self._compressed = self._frame.decompress(compressed), b""
-            if self._frame.eof:
-                self._compressed, self._frame = self._frame.unused_data, None
-        size = min(len(buffer), len(self._decompressed))
-        buffer[:size], self._decompressed = self._decompressed[:size], self._decompressed[size:]
-        return size
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _delimited_reader(separator: str) -> TableReader:
