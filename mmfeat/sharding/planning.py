@@ -52,29 +52,24 @@ def make_layout(config: ShardConfig, source: Source, first_index: int = 0) -> Sh
     )
 
 
-def plan_input(config: ShardConfig, source: Source, config_hash: str) -> Plan:
-    """Plan all selected records, or return the plan that an earlier run committed."""
+def plan_input(
+    config: ShardConfig, source: Source, config_hash: str, retry: Retry | None = None
+) -> Plan:
+    """Plan all selected records, or return the plan that an earlier run committed.
+
+    Args:
+        config: options of the run.
+        source: the input.
+        config_hash: hash of the configuration.
+        retry: plans only the failed records of a finished store, for its retry shards.
+    """
     plan = read_plan(config.output, config_hash)
     if plan is None:
-        plan = _write_plan(config, source, config.output, with_sizes=bool(config.max_shard_bytes))
-        if config.dedup == "exact":
+        with_sizes = bool(config.max_shard_bytes)
+        plan = _write_plan(config, source, config.output, retry, with_sizes=with_sizes)
+        if config.dedup == "exact" and not retry:
             threads = config.threads or default_threads()
             mark_duplicates(config.output, make_fetcher(config), threads=threads)
-        commit_plan(plan, config.output, config_hash)
-    return plan
-
-
-def plan_retry(config: ShardConfig, source: Source, retry: Retry, config_hash: str) -> Plan:
-    """Plan retry shards for the failed records of a finished store."""
-    plan = read_plan(config.output, config_hash)
-    if plan is None:
-        plan = write_plan(
-            _read_records(source, with_sizes=bool(config.max_shard_bytes)),
-            config.output,
-            make_layout(config, source, retry.first_index),
-            slots=source.slots,
-            record_filter=retry.filter(),
-        )
         commit_plan(plan, config.output, config_hash)
     return plan
 
@@ -109,14 +104,22 @@ def summarize_absent_keys(selection: dict[str, int]) -> dict[str, int]:
     return {"keys of --keys not found": absent} if absent else {}
 
 
-def _write_plan(config: ShardConfig, source: Source, folder: str, *, with_sizes: bool) -> Plan:
+def _write_plan(
+    config: ShardConfig,
+    source: Source,
+    folder: str,
+    retry: Retry | None = None,
+    *,
+    with_sizes: bool,
+) -> Plan:
+    where_and_keys = (config.where, config.keys, config.keys_column)
     return write_plan(
         _read_records(source, with_sizes=with_sizes),
         folder,
-        make_layout(config, source),
+        make_layout(config, source, retry.first_index if retry else 0),
         slots=source.slots,
-        record_filter=make_filter(config.where, config.keys, config.keys_column),
-        refuse_duplicate_keys=config.refuse_duplicate_keys,
+        record_filter=retry.filter() if retry else make_filter(*where_and_keys),
+        refuse_duplicate_keys=config.refuse_duplicate_keys and not retry,
     )
 
 

@@ -37,12 +37,6 @@ def make_fetcher(config: ShardConfig, processes: int = 1) -> MediaFetcher:
     return MediaFetcher(config.max_file_bytes, http)
 
 
-def make_sample_reader(config: ShardConfig, slots: Sequence[str], processes: int) -> "SampleReader":
-    """Return a reader for one of several processes."""
-    fetcher = make_fetcher(config, processes)
-    return SampleReader(slots, fetcher, config.validate, config.image_resizer)
-
-
 def read_samples(
     records: Sequence[Record], config: ShardConfig, slots: Sequence[str], processes: int
 ) -> Iterator[Sample]:
@@ -57,7 +51,8 @@ def read_samples(
         slots: slots that every record is expected to have.
         processes: processes that make shards in parallel.
     """
-    reader = make_sample_reader(config, slots, processes)
+    fetcher = make_fetcher(config, processes)
+    reader = SampleReader(slots, fetcher, config.validate, config.image_resizer)
     resolved = resolve_parquet_media(records)
     remote = any(is_remote(ref) for record in records for ref in record.media.values())
     if processes > 1 and not remote and not config.threads:

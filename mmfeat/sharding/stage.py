@@ -23,7 +23,6 @@ from mmfeat.sharding.planning import (
     make_layout,
     open_input,
     plan_input,
-    plan_retry,
     summarize_absent_keys,
 )
 from mmfeat.sharding.retry import Retry
@@ -111,7 +110,7 @@ class Sharding(Stage):
         if not self._retry.has_failed_records():
             return tasks
         config_hash = self._retry.config_hash(self.config_hash)
-        plan = plan_retry(self.config, source, self._retry, config_hash)
+        plan = plan_input(self.config, source, config_hash, self._retry)
         return tasks + [self._task(name, shard.records) for name, shard in plan.shards.items()]
 
     def _task(self, shard: str, records: int, config_hash: str = "") -> ShardTask:

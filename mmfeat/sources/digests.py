@@ -1,19 +1,17 @@
 """Digests that identify input files."""
 
 import hashlib
+from typing import Any, cast
 
 from mmfeat.store import files
 
-_BLOCK_BYTES = 1 << 20
+_END_BYTES = 1 << 20
 
 
 def file_sha256(path: str) -> str:
     """Return the sha256 of the bytes of a file."""
-    digest = hashlib.sha256()
     with files.open_input(path) as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 
 def file_ends_sha256(path: str) -> str:
@@ -24,7 +22,7 @@ def file_ends_sha256(path: str) -> str:
     size = files.size(path) or 0
     digest = hashlib.sha256(f"{size}\n".encode())
     with files.open_input(path) as file:
-        digest.update(file.read(_BLOCK_BYTES))
-        file.seek(max(0, size - _BLOCK_BYTES))
-        digest.update(file.read(_BLOCK_BYTES))
+        digest.update(file.read(_END_BYTES))
+        file.seek(max(0, size - _END_BYTES))
+        digest.update(file.read(_END_BYTES))
     return digest.hexdigest()

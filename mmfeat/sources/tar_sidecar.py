@@ -5,9 +5,8 @@ Such a table also lists the records that are not in the tar, each with its reaso
 
 import json
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -78,49 +77,32 @@ def _find_detail(error: str, label: str) -> str:
     return next(details, "").removeprefix(f"{label}: ")
 
 
-@dataclass(frozen=True)
 class TarStore:
-    """What the manifest of a store of mmfeat says about the tars of a folder.
+    """What the manifest of a store of mmfeat, if there is one, says about the tars of a folder.
 
     Attributes:
-        folder: the folder.
-        columns: table column → name and kind of its metadata; None if the folder is no store.
         retry_shards: shards that `--retry-failed` added.
+        retried_keys: keys in these shards.
     """
 
-    folder: str
-    columns: dict[str, tuple[str, str]] | None = None
-    retry_shards: list[str] = field(default_factory=list)
-
-    @classmethod
-    def open(cls, folder: str) -> "TarStore":
-        """Read the manifest of a folder, if it has one."""
+    def __init__(self, folder: str) -> None:
         manifest = files.read_json(files.join(folder, "manifest.json"))
         if not isinstance(manifest, dict) or manifest.get("kind") != "shards":
-            return cls(folder)
-        columns = None
-        if "kinds" in manifest:
-            columns = dict(zip(manifest["columns"], manifest["kinds"].items(), strict=True))
-        return cls(folder, columns, retry_shards(manifest))
+            manifest = {}
+        self.retry_shards = retry_shards(manifest) if manifest else []
+        tables = (files.join(folder, f"{shard}.parquet") for shard in self.retry_shards)
+        self.retried_keys = frozenset(key for table in tables for key in read_sidecar(table))
+        self._columns: Mapping[str, str] = manifest.get("columns", {})
+        self._kinds: Mapping[str, str] | None = manifest.get("kinds")
 
     def metadata(self, row: Row) -> dict[str, Any] | None:
-        """Return the original metadata of a row; None if the folder is no store."""
-        if self.columns is None:
+        """Return the original metadata of a row; None without a manifest."""
+        if self._kinds is None:
             return None
         return {
             name: to_json_value(_original_value(row.get(column), kind))
-            for column, (name, kind) in self.columns.items()
+            for column, (name, kind) in zip(self._columns, self._kinds.items(), strict=True)
         }
-
-    def retried_keys(self, shard: str) -> frozenset[str]:
-        """Return keys of records that may have failed in this shard and have been retried."""
-        if shard in self.retry_shards:
-            return frozenset()
-        return frozenset(self._read_retried_keys())
-
-    def _read_retried_keys(self) -> Iterator[str]:
-        for shard in self.retry_shards:
-            yield from read_sidecar(files.join(self.folder, f"{shard}.parquet"))
 
 
 def _original_value(value: Any, kind: str) -> Any:

@@ -92,7 +92,7 @@ class TarSource(Source):
     def records(self) -> Iterator[Record]:
         """Yield tar by tar: its samples, then the records of its table that the tar lacks."""
         row = 0
-        open_store = cache(TarStore.open)
+        open_store = cache(TarStore)
         for path in self._paths:
             for record in _read_tar(path, open_store(posixpath.dirname(path)), row):
                 yield record
@@ -117,9 +117,9 @@ def _read_tar(path: str, store: TarStore, row: int) -> Iterator[Record]:
             row += 1
     except RecordError as error:
         damage = error
-    retried = store.retried_keys(posixpath.splitext(name)[0])
+    is_retry_shard = posixpath.splitext(name)[0] in store.retry_shards
     for key, values in table.items():
-        if key not in retried:
+        if is_retry_shard or key not in store.retried_keys:
             yield _absent_record(row, key, values, damage, store)
             row += 1
     if damage and not table:
