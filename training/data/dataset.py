@@ -1,4 +1,4 @@
-"""What is trained on: the rows of each split, their targets in memory, their features at hand."""
+"""The training dataset: rows of each split, targets in memory, features in memory or on disk."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -12,21 +12,28 @@ from mmfeat.features.store import FeatureStore
 from mmfeat.records.split_names import SPLIT_NAMES
 from training.data.exclusions import DroppedRecords
 from training.data.feature_reader import (
+    ColumnBuilder,
     FeatureReader,
-    MemoryRows,
     available_memory,
-    mapped_rows,
+    memory_reader,
     size_in_memory,
+    store_reader,
 )
 from training.data.leakage import Leakage, find_leakage, row_hashes
-from training.data.sample_rows import USED, Rows, check_metadata, count, read_rows
-from training.data.split_rule import SPLITS, TRAIN, VAL, SplitRule, fraction, stratified_cuts
-from training.objectives import Objective
+from training.data.sample_rows import (
+    USED,
+    SampleRows,
+    check_sample_columns,
+    count_reasons,
+    read_sample_rows,
+)
+from training.data.split_rule import SPLITS, TRAIN, VAL, SplitRule, hash_fraction, stratified_cuts
+from training.objectives.base import Objective
 
 MEMORY, BLOCKS = "memory", "blocks"
 
-_SHARE = 0.5
-"""Part of the available memory that features may take; beyond, they are read from the store."""
+_MAX_MEMORY_FRACTION = 0.5
+"""Maximum fraction of the available memory for features. Larger features stay in the store."""
 
 
 @dataclass(frozen=True)
@@ -34,37 +41,37 @@ class Dataset:
     """All records of a feature store, and the rows of each split.
 
     Attributes:
-        features: the rows' features.
+        features: reader of the features.
         present: column → bool, shape (records,).
-        targets: in the objective's numbers; first axis: records.
-        parts: `train`, `val`, `test` → int64 indices, ascending, of the rows that can be used.
-        objective: what is learned.
-        rule: the split rule that was applied.
-        left_out: reason → rows that stay out.
-        leakage: what stands in two splits.
-        dropped: what training shall not see, where that was asked for.
+        targets: targets in the form of the objective; first axis: records.
+        split_rows: `train`, `val`, `test` → int64, ascending: the usable rows of the split.
+        objective: the objective, fitted to the training rows.
+        rule: the applied split rule.
+        left_out: reason → number of excluded rows.
+        leakage: rows whose features occur in two splits.
+        dropped: records that --drop-misaligned excludes from training.
     """
 
     features: FeatureReader
     present: dict[str, np.ndarray]
     targets: np.ndarray
-    parts: dict[str, np.ndarray]
+    split_rows: dict[str, np.ndarray]
     objective: Objective
     rule: SplitRule
     left_out: dict[str, int]
     leakage: Leakage
     dropped: DroppedRecords | None = None
 
-    def only(self, names: Collection[str]) -> Self:
-        """The same rows, splits and targets, with some of the columns."""
-        present = {name: there for name, there in self.present.items() if name in names}
-        return replace(self, features=self.features.only(names), present=present)
+    def select_columns(self, names: Collection[str]) -> Self:
+        """Return the same rows with some of the columns."""
+        present = {name: mask for name, mask in self.present.items() if name in names}
+        return replace(self, features=self.features.select_columns(names), present=present)
 
     @property
-    def has_gaps(self) -> bool:
+    def has_missing_features(self) -> bool:
         """Whether a training row lacks one of the features."""
-        rows = self.parts[TRAIN]
-        return not all(present[rows].all() for present in self.present.values())
+        rows = self.split_rows[TRAIN]
+        return not all(mask[rows].all() for mask in self.present.values())
 
 
 def load_dataset(
@@ -77,111 +84,117 @@ def load_dataset(
     access: str = "auto",
     dropped: DroppedRecords | None = None,
 ) -> Dataset:
-    """Read targets and splits, and the features into memory where they fit.
+    """Read targets and splits, and the features if they fit into memory.
 
     Args:
         store: the features.
-        columns: the columns to train on.
-        objective: what is to be learned; settled by this.
-        rule: how to split.
-        stratify: whether every split shall have a like part of each label.
-        access: `memory`, `blocks`, or `auto` for what the available memory allows.
-        dropped: records that training shall not see.
+        columns: feature columns to train on.
+        objective: the objective. This function fits it to the training rows.
+        rule: the split rule.
+        stratify: whether to split each label 80/10/10.
+        access: `memory`, `blocks`, or `auto` = memory if the features take at most half of it.
+        dropped: records to exclude from training.
 
     Raises:
-        MmfeatError: no such column, nothing to learn, no row to train on or none to choose by, or
-            a feature that is not a finite number.
+        MmfeatError: a column is missing, there is nothing to learn, train or val has no rows, or a
+            feature is not finite.
     """
-    check_metadata(store, objective, rule)
+    check_sample_columns(store, objective, rule)
     if stratify:
-        rule = _stratified(store, objective, rule)
+        rule = _stratify(store, objective, rule)
     if access == "auto":
-        fits = size_in_memory(store, columns) <= _SHARE * available_memory()
+        fits = size_in_memory(store, columns) <= _MAX_MEMORY_FRACTION * available_memory()
         access = MEMORY if fits else BLOCKS
-    memory = MemoryRows(columns, store.records) if access == MEMORY else None
-    shards: list[Rows] = []
+    builders = {c.name: ColumnBuilder(c, store.records) for c in columns if access == MEMORY}
+    shards: list[SampleRows] = []
     hashes: dict[str, list[np.ndarray]] = {c.name: [] for c in columns if not c.max_tokens}
-    for shard, parts in store.read([column.name for column in columns]):
-        rows = read_rows(store, shard, objective, rule, parts)
-        misaligned = dropped.among(rows.keys) if dropped else np.zeros(len(rows.keys), bool)
+    for shard, features in store.read([column.name for column in columns]):
+        rows = read_sample_rows(store, shard, objective, rule, features)
+        count = len(rows.keys)
+        misaligned = dropped.contains(rows.keys) if dropped else np.zeros(count, bool)
         shards.append(replace(rows, keys=[], misaligned=misaligned))
-        for name, part in parts.items():
-            there = part.features if part.offsets is not None else part.features[part.present]
-            if not np.isfinite(there).all():
+        for name, column in features.items():
+            is_pooled = column.offsets is None
+            vectors = column.features[column.present] if is_pooled else column.features
+            if not np.isfinite(vectors).all():
                 raise MmfeatError(
                     f"every feature must be a finite number: column {name!r}, shard {shard}",
-                    cure="Extract that column again; its encoder gave infinity or NaN",
+                    cure="Extract that column again; its encoder returned infinity or NaN",
                 )
-            if name in hashes:
-                hashes[name].append(row_hashes(part.features, part.present))
-        if memory:
-            memory.add(parts)
-    features = memory.rows() if memory else mapped_rows(store, columns)
-    dataset = _settle(store, shards, features, objective, rule, hashes)
+            if is_pooled:
+                hashes[name].append(row_hashes(column.features, column.present))
+            if builders:
+                builders[name].append(column, slice(0, count))
+    if builders:
+        built = {name: builder.build() for name, builder in builders.items()}
+        reader = memory_reader(columns, built)
+    else:
+        reader = store_reader(store, columns)
+    dataset = _make_dataset(store, shards, reader, objective, rule, hashes)
     return replace(dataset, dropped=dropped)
 
 
-def _settle(
+def _make_dataset(
     store: FeatureStore,
-    shards: Sequence[Rows],
+    shards: Sequence[SampleRows],
     features: FeatureReader,
     objective: Objective,
     rule: SplitRule,
     hashes: dict[str, list[np.ndarray]],
 ) -> Dataset:
-    """Splits and task of rows that are read."""
-    rows = Rows(
+    """Assign the rows to splits and fit the objective."""
+    rows = SampleRows(
         keys=[],
         targets=objective.concatenate_targets([shard.targets for shard in shards]),
-        known=np.concatenate([shard.known for shard in shards]),
+        has_target=np.concatenate([shard.has_target for shard in shards]),
         splits=np.concatenate([shard.splits for shard in shards]),
         present=np.concatenate([shard.present for shard in shards]),
-        superseded=np.concatenate([shard.superseded for shard in shards]),
-        least=objective.min_modalities,
+        retried=np.concatenate([shard.retried for shard in shards]),
+        min_modalities=objective.min_modalities,
         misaligned=np.concatenate([shard.misaligned for shard in shards]),
     )
-    if not rule.carve and not (rows.of(VAL) & (rows.reasons() == USED)).any():
+    if not rule.carve and not (rows.in_split(VAL) & (rows.reasons() == USED)).any():
         rule = replace(rule, carve=True)
-        rows = replace(rows, splits=_resplit(store, objective, rule))
+        rows = replace(rows, splits=_read_splits(store, objective, rule))
     reasons = rows.reasons()
-    parts = {split: np.flatnonzero(rows.of(split) & (reasons == USED)) for split in SPLITS}
-    left_out = count(reasons)
+    split_rows = {s: np.flatnonzero(rows.in_split(s) & (reasons == USED)) for s in SPLITS}
+    left_out = count_reasons(reasons)
     for split, cure in ((TRAIN, "Check --target and the split column"), (VAL, "Add records")):
-        if not len(parts[split]):
+        if not len(split_rows[split]):
+            names = f"names of splits: {', '.join(SPLIT_NAMES)}" if rule.column else ""
             raise MmfeatError(
                 f"there must be rows to {'train on' if split == TRAIN else 'validate on'} "
-                f"(split: {rule}; left out: {left_out or 'none'}; "
-                f"{'splits: ' + ', '.join(SPLIT_NAMES) if rule.column else 'no split column'})",
+                f"(split: {rule}; left out: {left_out or 'none'}; {names or 'no split column'})",
                 got=0,
                 cure=cure,
             )
     return Dataset(
         features=features,
         present={c.name: rows.present[:, m].copy() for m, c in enumerate(features.columns)},
-        targets=objective.fit_targets(rows.targets, parts[TRAIN]),
-        parts=parts,
+        targets=objective.fit_targets(rows.targets, split_rows[TRAIN]),
+        split_rows=split_rows,
         objective=objective,
         rule=rule,
         left_out=left_out,
         leakage=find_leakage(
-            {name: np.concatenate(values) for name, values in hashes.items()}, parts
+            {name: np.concatenate(values) for name, values in hashes.items()}, split_rows
         ),
     )
 
 
-def _resplit(store: FeatureStore, objective: Objective, rule: SplitRule) -> np.ndarray:
-    """The splits of all rows by another rule; nothing but samples is read."""
+def _read_splits(store: FeatureStore, objective: Objective, rule: SplitRule) -> np.ndarray:
+    """Return the split codes of all rows by another rule; reads the samples table only."""
     return np.concatenate(
-        [read_rows(store, shard, objective, rule, {}).splits for shard in store.shards]
+        [read_sample_rows(store, shard, objective, rule, {}).splits for shard in store.shards]
     )
 
 
-def _stratified(store: FeatureStore, objective: Objective, rule: SplitRule) -> SplitRule:
-    """The rule with cuts that give every split a like part of each label."""
+def _stratify(store: FeatureStore, objective: Objective, rule: SplitRule) -> SplitRule:
+    """Return the rule with cuts that split each label 80/10/10."""
     labels: list[object] = []
     fractions: list[float] = []
     for shard in store.shards:
         table = store.read_samples(shard, ["__key__", *objective.target_columns])
         labels += objective.to_arrow(objective.read_targets(table)).to_pylist()
-        fractions += [fraction(key, "split") for key in table["__key__"].to_pylist()]
+        fractions += [hash_fraction(key, "split") for key in table["__key__"].to_pylist()]
     return replace(rule, cuts=stratified_cuts(labels, np.array(fractions)))

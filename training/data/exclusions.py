@@ -1,4 +1,4 @@
-"""The list of records whose modalities disagree most, as it is read for --drop-misaligned."""
+"""Read the list of misaligned records for --drop-misaligned."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -14,65 +14,65 @@ from mmfeat.store import files
 from mmfeat.store.manifest import read_manifest
 
 MISALIGNED_FILE = "misaligned.parquet"
-"""`__key__`, shard, split, misalignment, alignment, rank; the most misaligned first."""
+"""`__key__`, shard, split, misalignment, alignment, rank; the most misaligned record first."""
 
 DEFAULT_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
 class DroppedRecords:
-    """Records that training shall not see.
+    """Records excluded from training.
 
     Attributes:
-        hashes: uint64, ascending; of their keys.
-        facts: what config.json holds of them.
+        hashes: uint64, ascending: hashes of the keys.
+        settings: entry of config.json.
     """
 
     hashes: np.ndarray
-    facts: dict[str, Any]
+    settings: dict[str, Any]
 
-    def among(self, keys: Sequence[str]) -> np.ndarray:
-        """Which of the keys are such records, bool, shape (keys,)."""
-        return np.isin(_hashes(keys), self.hashes)
+    def contains(self, keys: Sequence[str]) -> np.ndarray:
+        """Return which keys are dropped: bool, shape (keys,)."""
+        return np.isin(_hash_keys(keys), self.hashes)
 
 
-def read_dropped(asked: str) -> DroppedRecords | None:
-    """The first records of a list.
+def read_dropped(option: str) -> DroppedRecords | None:
+    """Read the first records of a ranking.
 
     Args:
-        asked: PATH or PATH:FRACTION, of all that the list holds; empty = none.
+        option: value of --drop-misaligned, PATH or PATH:FRACTION. Empty = no ranking.
 
     Raises:
-        MmfeatError: no list there, or no such fraction.
+        MmfeatError: the path has no ranking, or the fraction is not in (0, 1).
     """
-    if not asked:
+    if not option:
         return None
-    path, fraction = _parse(asked)
-    manifest = read_manifest(path, "ranking")
-    # Of all records that were ranked, also where --most cut the list.
-    count = min(round(fraction * manifest["totals"]["ranked"]), manifest["totals"]["listed"])
+    path, fraction = _parse(option)
+    totals = read_manifest(path, "ranking")["totals"]
+    # The fraction counts all ranked records, even if --most shortened the list.
+    count = min(round(fraction * totals["ranked"]), totals["listed"])
     digest = hashlib.sha256()
-    parts = [np.empty(0, np.uint64)]
+    hashes = [np.empty(0, np.uint64)]
     for keys in _first_keys(path, count):
         for key in keys:
             digest.update(key.encode() + b"\n")
-        parts.append(_hashes(keys))
+        hashes.append(_hash_keys(keys))
     return DroppedRecords(
-        np.sort(np.concatenate(parts)),
+        np.sort(np.concatenate(hashes)),
         {"path": path, "fraction": fraction, "records": count, "keys_sha256": digest.hexdigest()},
     )
 
 
-def _parse(asked: str) -> tuple[str, float]:
-    path, _, last = asked.rpartition(":")
+def _parse(option: str) -> tuple[str, float]:
+    path, _, last = option.rpartition(":")
     try:
         fraction = float(last)
     except ValueError:
-        return asked, DEFAULT_FRACTION
+        return option, DEFAULT_FRACTION
     if not path:
-        return asked, DEFAULT_FRACTION
+        return option, DEFAULT_FRACTION
     if not 0 < fraction < 1:
-        raise MmfeatError("the fraction of --drop-misaligned must lie in (0, 1)", got=last)
+        raise MmfeatError("the fraction of --drop-misaligned must be in (0, 1)", got=last)
     return path, fraction
 
 
@@ -88,5 +88,5 @@ def _first_keys(path: str, count: int) -> Iterator[list[str]]:
             count -= len(batch)
 
 
-def _hashes(keys: Sequence[str]) -> np.ndarray:
+def _hash_keys(keys: Sequence[str]) -> np.ndarray:
     return np.array([int(key_hash(key), 16) for key in keys], np.uint64)

@@ -1,8 +1,8 @@
-"""Feature rows by number: from memory where they fit, from memory maps of the shards elsewhere."""
+"""Read feature rows by number, from memory or from the memory-mapped shards of a store."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import Self, TypeAlias
 
 import numpy as np
 import psutil
@@ -11,45 +11,34 @@ from mmfeat.features.column_format import Column
 from mmfeat.features.column_reader import ColumnShard
 from mmfeat.features.store import FeatureStore
 
-Shard = Mapping[str, ColumnShard]
-"""The columns of one shard, by name."""
+ShardColumns: TypeAlias = Mapping[str, ColumnShard]
+"""Column name → the same rows of that column."""
 
-PART = 8192
-"""Rows that are in memory at a time where rows are read one after another."""
+PaddedFeatures: TypeAlias = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+"""features, column → shape (n, dim), or (n, max_tokens, dim) of a token column; and a bool mask of
+the present vectors, column → shape (n,), or (n, max_tokens)."""
 
-_OPEN = 8
-"""Shards that stay open: those that a shuffled buffer draws from."""
+PART_ROWS = 8192
+"""Rows in memory at a time in a sequential pass."""
 
-
-class Vectors(NamedTuple):
-    """Features of some rows in one column, without padding.
-
-    Attributes:
-        features: float16 or float32, shape (rows, dim); of tokens shape (all tokens, dim).
-        present: bool, shape (rows,).
-        offsets: int64, shape (rows + 1,): where each row's tokens begin; None of a pooled column.
-    """
-
-    features: np.ndarray
-    present: np.ndarray
-    offsets: np.ndarray | None
+_MAX_OPEN_SHARDS = 8
 
 
-class FeatureRows:
-    """Rows of several feature columns, numbered through all shards.
+class FeatureReader:
+    """Rows of several feature columns, numbered across all shards.
 
     Args:
         columns: the columns, in the model's order.
-        bounds: int64; where each shard starts, and the number of rows at the end.
-        load: opens a shard by its number.
-        in_memory: whether a row costs the same wherever it stands.
+        bounds: int64, shape (shards + 1,): first row of each shard, then the number of rows.
+        load: opens a shard, given its number. At most 8 shards stay open.
+        in_memory: whether all rows are in memory as one shard.
     """
 
     def __init__(
         self,
         columns: Sequence[Column],
         bounds: np.ndarray,
-        load: Callable[[int], Shard],
+        load: Callable[[int], ShardColumns],
         *,
         in_memory: bool,
     ) -> None:
@@ -57,212 +46,145 @@ class FeatureRows:
         self.in_memory = in_memory
         self._bounds = bounds
         self._load = load
-        self._open: OrderedDict[int, Shard] = OrderedDict()
+        self._open_shards: OrderedDict[int, ShardColumns] = OrderedDict()
 
-    def only(self, names: Collection[str]) -> Self:
-        """The same rows with some of the columns."""
+    def select_columns(self, names: Collection[str]) -> Self:
+        """Return a reader of the same rows with some of the columns."""
         columns = [column for column in self.columns if column.name in names]
         return type(self)(columns, self._bounds, self._load, in_memory=self.in_memory)
 
-    def take(self, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Some rows, in the order asked for.
+    def take(self, rows: np.ndarray) -> PaddedFeatures:
+        """Return some rows in the form a model reads, in the requested order.
 
         Args:
-            rows: int64, shape (n,); ascending rows are read shard by shard.
-
-        Returns:
-            features, column → shape (n, dim), or (n, max_tokens, dim) of tokens; and what is
-            there, column → bool, shape (n,), or (n, max_tokens).
+            rows: int64, shape (n,). Each shard is opened once if they are ascending.
         """
-        where = np.searchsorted(self._bounds, rows, side="right") - 1
-        cuts = np.flatnonzero(np.diff(where)) + 1
-        parts = [
-            self._of_shard(int(where[part[0]]), rows[part])
-            for part in np.split(np.arange(len(rows)), cuts)
-            if len(part)
-        ] or [self._of_shard(0, rows)]
+        parts = [self._pad(shard, local) for shard, local in self._runs(rows)]
+        parts = parts or [self._pad(self._shard(0), rows)]
         if len(parts) == 1:
             return parts[0]
-        return (
-            {c.name: np.concatenate([part[0][c.name] for part in parts]) for c in self.columns},
-            {c.name: np.concatenate([part[1][c.name] for part in parts]) for c in self.columns},
+        features, present = (
+            {c.name: np.concatenate([part[i][c.name] for part in parts]) for c in self.columns}
+            for i in (0, 1)
         )
+        return features, present
 
-    def all(self) -> dict[str, Vectors]:
-        """All rows, by column, not copied; only where they are in memory."""
-        assert self.in_memory
-        shard = self._shard(0)
-        parts = {column.name: shard[column.name] for column in self.columns}
-        return {n: Vectors(p.features, p.present, p.offsets) for n, p in parts.items()}
-
-    def gather(self, rows: np.ndarray) -> dict[str, Vectors]:
-        """A copy of some rows, by column.
+    def gather(self, rows: np.ndarray) -> dict[str, ColumnShard]:
+        """Return a copy of some rows, without padding.
 
         Args:
-            rows: int64, shape (n,); ascending rows are read shard by shard.
+            rows: int64, shape (n,). Each shard is opened once if they are ascending.
         """
-        copies: dict[str, _Pooled | _Tokens] = {
-            c.name: (_Tokens if c.max_tokens else _Pooled)(c, rows) for c in self.columns
-        }
-        where = np.searchsorted(self._bounds, rows, side="right") - 1
-        starts = np.flatnonzero(np.diff(where, prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
-            number = int(where[start])
-            shard = self._shard(number)
-            local = _consecutive(rows[start:end] - self._bounds[number])
-            for name, copy in copies.items():
-                copy.add(shard[name], local, slice(start, end))
-        return {name: copy.vectors() for name, copy in copies.items()}
+        builders = {column.name: ColumnBuilder(column, len(rows)) for column in self.columns}
+        for shard, local in self._runs(rows):
+            selection = _as_slice(local)
+            for name, builder in builders.items():
+                builder.append(shard[name], selection)
+        return {name: builder.build() for name, builder in builders.items()}
 
-    def in_parts(
-        self, rows: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]]:
-        """The rows a bounded part at a time: their numbers, features and what is there."""
-        for start in range(0, len(rows), PART):
-            part = rows[start : start + PART]
-            yield (part, *self.take(part))
+    def all_rows(self) -> dict[str, ColumnShard]:
+        """Return all rows without a copy. Requires `in_memory`."""
+        assert self.in_memory
+        shard = self._shard(0)
+        return {column.name: shard[column.name] for column in self.columns}
 
-    def _of_shard(
-        self, number: int, rows: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        shard = self._shard(number)
-        taken = {
-            column.name: shard[column.name].take(rows - self._bounds[number], column.max_tokens)
-            for column in self.columns
-        }
-        return {n: values for n, (values, _) in taken.items()}, {
-            n: present for n, (_, present) in taken.items()
-        }
+    def iterate_parts(self, rows: np.ndarray) -> Iterator[PaddedFeatures]:
+        """Yield the rows in parts of `PART_ROWS`, each as `take` returns it."""
+        for start in range(0, len(rows), PART_ROWS):
+            yield self.take(rows[start : start + PART_ROWS])
 
-    def _shard(self, number: int) -> Shard:
-        if number not in self._open:
-            self._open[number] = self._load(number)
-            if len(self._open) > _OPEN:
-                self._open.popitem(last=False)
-        self._open.move_to_end(number)
-        return self._open[number]
+    def _runs(self, rows: np.ndarray) -> Iterator[tuple[ShardColumns, np.ndarray]]:
+        """Yield each run of rows of one shard: the shard and the row numbers inside it."""
+        numbers = np.searchsorted(self._bounds, rows, side="right") - 1
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+        for start, end in zip(starts, [*starts[1:], len(rows)], strict=False):
+            number = int(numbers[start])
+            yield self._shard(number), rows[start:end] - self._bounds[number]
+
+    def _pad(self, shard: ShardColumns, rows: np.ndarray) -> PaddedFeatures:
+        taken = {c.name: shard[c.name].take(rows, c.max_tokens) for c in self.columns}
+        features = {name: values for name, (values, _) in taken.items()}
+        return features, {name: mask for name, (_, mask) in taken.items()}
+
+    def _shard(self, number: int) -> ShardColumns:
+        if number not in self._open_shards:
+            self._open_shards[number] = self._load(number)
+            if len(self._open_shards) > _MAX_OPEN_SHARDS:
+                self._open_shards.popitem(last=False)
+        self._open_shards.move_to_end(number)
+        return self._open_shards[number]
 
 
-def _consecutive(rows: np.ndarray) -> np.ndarray | slice:
-    """The rows as a slice where one follows the other: numpy then copies them in one go."""
+class ColumnBuilder:
+    """Collects rows of one column from several shards into one `ColumnShard`.
+
+    Args:
+        column: the column.
+        rows: number of rows to collect.
+    """
+
+    def __init__(self, column: Column, rows: int) -> None:
+        self._vectors = np.empty((0 if column.max_tokens else rows, column.dim), column.dtype)
+        self._tokens = [self._vectors]
+        self._present = np.empty(rows, bool)
+        self._offsets = np.zeros(rows + 1, np.int64) if column.max_tokens else None
+        self._filled = 0
+
+    def append(self, shard: ColumnShard, rows: np.ndarray | slice) -> None:
+        """Copy some rows of a shard behind the rows collected so far."""
+        present = shard.present[rows]
+        target = slice(self._filled, self._filled + len(present))
+        self._filled = target.stop
+        self._present[target] = present
+        if shard.offsets is None or self._offsets is None:
+            if isinstance(rows, slice):
+                self._vectors[target] = shard.features[rows]
+            else:  # in any other mode NumPy copies the rows twice
+                np.take(shard.features, rows, axis=0, out=self._vectors[target], mode="clip")
+            return
+        starts, counts = shard.offsets[:-1][rows], np.diff(shard.offsets)[rows]
+        self._offsets[1:][target] = counts
+        if isinstance(rows, slice):
+            first, last = shard.offsets[rows.start], shard.offsets[rows.stop]
+            self._tokens.append(np.array(shard.features[first:last]))
+        else:
+            shifts = starts - (np.cumsum(counts) - counts)
+            self._tokens.append(shard.features[np.arange(counts.sum()) + np.repeat(shifts, counts)])
+
+    def build(self) -> ColumnShard:
+        """Return the collected rows. The builder must not be used again."""
+        if self._offsets is None:
+            return ColumnShard(self._vectors, self._present, None)
+        tokens, self._tokens = np.concatenate(self._tokens), []
+        return ColumnShard(tokens, self._present, None, np.cumsum(self._offsets))
+
+
+def _as_slice(rows: np.ndarray) -> np.ndarray | slice:
+    """Return consecutive rows as a slice: NumPy copies a slice in one step."""
     if (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows
 
 
-class _Pooled:
-    """Collects rows of one vector each."""
-
-    def __init__(self, column: Column, rows: np.ndarray) -> None:
-        self._features = np.empty((len(rows), column.dim), column.dtype)
-        self._present = np.empty(len(rows), bool)
-
-    def add(self, part: ColumnShard, local: np.ndarray | slice, there: slice) -> None:
-        self._present[there] = part.present[local]
-        if isinstance(local, slice):
-            self._features[there] = part.features[local]
-        else:  # with another mode numpy would build the rows elsewhere first
-            np.take(part.features, local, axis=0, out=self._features[there], mode="clip")
-
-    def vectors(self) -> Vectors:
-        return Vectors(self._features, self._present, None)
+def memory_reader(columns: Sequence[Column], features: ShardColumns) -> FeatureReader:
+    """Return a reader of rows that are in memory."""
+    rows = len(features[columns[0].name].present)
+    return FeatureReader(columns, np.array([0, rows]), lambda number: features, in_memory=True)
 
 
-class _Tokens:
-    """Collects rows of any number of vectors each."""
-
-    def __init__(self, column: Column, rows: np.ndarray) -> None:
-        self._parts = [np.empty((0, column.dim), column.dtype)]
-        self._present = np.empty(len(rows), bool)
-        self._offsets = np.zeros(len(rows) + 1, np.int64)
-
-    def add(self, part: ColumnShard, local: np.ndarray | slice, there: slice) -> None:
-        assert part.offsets is not None
-        starts, ends = part.offsets[:-1][local], part.offsets[1:][local]
-        self._present[there] = part.present[local]
-        self._offsets[1:][there] = ends - starts
-        if isinstance(local, slice):
-            self._parts.append(np.array(part.features[starts[0] : ends[-1]]))
-            return
-        counts = ends - starts
-        first = np.cumsum(counts) - counts
-        tokens = np.arange(counts.sum()) + np.repeat(starts - first, counts)
-        self._parts.append(part.features[tokens])
-
-    def vectors(self) -> Vectors:
-        return Vectors(np.concatenate(self._parts), self._present, np.cumsum(self._offsets))
-
-
-def mapped_rows(store: FeatureStore, columns: Sequence[Column]) -> FeatureRows:
-    """Rows read from the store when they are asked for; local shards by memory map."""
+def store_reader(store: FeatureStore, columns: Sequence[Column]) -> FeatureReader:
+    """Return a reader that opens shards on demand. Local shards are memory-mapped."""
     names = list(store.shards)
     bounds = np.cumsum([0, *store.shards.values()])
 
-    def load(number: int) -> Shard:
+    def load(number: int) -> ShardColumns:
         return {column.name: store.read_column(column.name, names[number]) for column in columns}
 
-    return FeatureRows(columns, bounds, load, in_memory=False)
-
-
-class MemoryRows:
-    """Collects shards into one array a column.
-
-    Args:
-        columns: the columns to collect.
-        rows: rows of all shards.
-    """
-
-    def __init__(self, columns: Sequence[Column], rows: int) -> None:
-        self._columns = columns
-        self._rows = rows
-        self._start = 0
-        self._present = {column.name: np.zeros(rows, bool) for column in columns}
-        self._pooled = {
-            column.name: np.zeros((rows, column.dim), column.dtype)
-            for column in columns
-            if not column.max_tokens
-        }
-        self._tokens: dict[str, list[np.ndarray]] = {c.name: [] for c in columns if c.max_tokens}
-        self._counts: dict[str, list[np.ndarray]] = {c.name: [] for c in columns if c.max_tokens}
-
-    def add(self, shard: Shard) -> None:
-        """Take the next shard in."""
-        for name, part in shard.items():
-            there = slice(self._start, self._start + len(part.present))
-            self._present[name][there] = part.present
-            if part.offsets is None:
-                self._pooled[name][there][part.present] = part.features[part.present]
-            else:
-                self._tokens[name].append(np.array(part.features))
-                self._counts[name].append(np.diff(part.offsets))
-        self._start = there.stop
-
-    def rows(self) -> FeatureRows:
-        """All that was taken in."""
-        shard = {
-            column.name: ColumnShard(
-                self._joined(column), self._present[column.name], None, self._offsets(column)
-            )
-            for column in self._columns
-        }
-        bounds = np.array([0, self._rows])
-        return FeatureRows(self._columns, bounds, lambda number: shard, in_memory=True)
-
-    def _joined(self, column: Column) -> np.ndarray:
-        if not column.max_tokens:
-            return self._pooled[column.name]
-        parts = self._tokens.pop(column.name)
-        return np.concatenate([np.empty((0, column.dim), column.dtype), *parts])
-
-    def _offsets(self, column: Column) -> np.ndarray | None:
-        if not column.max_tokens:
-            return None
-        counts = np.concatenate([[0], *self._counts[column.name]])
-        return np.cumsum(counts).astype(np.int64)
+    return FeatureReader(columns, bounds, load, in_memory=False)
 
 
 def size_in_memory(store: FeatureStore, columns: Sequence[Column]) -> int:
-    """Bytes of the columns' vectors; of tokens at most."""
+    """Return the size of the columns in bytes; an upper bound for token columns."""
     return sum(
         store.records * max(1, column.max_tokens) * column.dim * np.dtype(column.dtype).itemsize
         for column in columns
@@ -270,5 +192,5 @@ def size_in_memory(store: FeatureStore, columns: Sequence[Column]) -> int:
 
 
 def available_memory() -> int:
-    """Bytes of memory that can be taken, cached files included."""
+    """Return the available memory in bytes, including cached files."""
     return int(psutil.virtual_memory().available)

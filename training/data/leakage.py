@@ -1,23 +1,21 @@
-"""Records that stand in two splits: identical features on both sides flatter the verdict."""
+"""Find records whose features occur in two splits. Such records inflate the metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.splits import TRAIN
-
-_WORDS = np.uint16
+from training.data.split_rule import TRAIN
 
 
 def row_hashes(features: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """A 64-bit number for each row's vector, equal for equal vectors; 0 where there is none.
+    """Return a 64-bit hash of each row's vector; 0 for an absent vector.
 
     Args:
         features: float16 or float32, shape (rows, dim).
         present: bool, shape (rows,).
     """
-    words = np.ascontiguousarray(features).view(_WORDS)
+    words = np.ascontiguousarray(features).view(np.uint16)
     factors = np.random.default_rng(0).integers(1, 2**63, words.shape[1], np.uint64) * 2 + 1
     hashes = np.zeros(len(words), np.uint64)
     for number, factor in enumerate(factors):
@@ -27,7 +25,7 @@ def row_hashes(features: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Leakage:
-    """How many rows of a split have features that a training row has too.
+    """Number of rows in each split whose features equal those of a training row.
 
     Attributes:
         rows: split → column, or `all columns` → rows.
@@ -36,8 +34,8 @@ class Leakage:
     rows: dict[str, dict[str, int]]
 
     @property
-    def worst(self) -> str:
-        """What to tell a person; empty text where nothing is amiss."""
+    def summary(self) -> str:
+        """The leaks in words; empty text if there is none."""
         return "; ".join(
             f"{count:,} {split} rows have the same {name} as a training row"
             for split, columns in self.rows.items()
@@ -46,24 +44,27 @@ class Leakage:
         )
 
 
-def find_leakage(hashes: Mapping[str, np.ndarray], parts: Mapping[str, np.ndarray]) -> Leakage:
-    """Compare the splits.
+def find_leakage(hashes: Mapping[str, np.ndarray], split_rows: Mapping[str, np.ndarray]) -> Leakage:
+    """Compare the features of val and test with those of train.
 
     Args:
-        hashes: column → as `row_hashes` gives them, shape (records,).
-        parts: split → int64 indices.
+        hashes: column → result of `row_hashes` for all records.
+        split_rows: split → int64 row numbers.
     """
-    views = dict(hashes)
-    if len(views) > 1:
-        joined = np.zeros(len(next(iter(views.values()))), np.uint64)
+    compared = dict(hashes)
+    if len(compared) > 1:
+        combined = np.zeros(len(next(iter(compared.values()))), np.uint64)
         for values in hashes.values():
-            joined = joined * np.uint64(0x9E3779B97F4A7C15) + values
-        views["all columns"] = joined
-    found: dict[str, dict[str, int]] = {}
-    for split, rows in parts.items():
-        if split != TRAIN:
-            found[split] = {
-                name: int((np.isin(values[rows], values[parts[TRAIN]]) & (values[rows] != 0)).sum())
-                for name, values in views.items()
+            combined = combined * np.uint64(0x9E3779B97F4A7C15) + values
+        compared["all columns"] = combined
+    training = split_rows[TRAIN]
+    return Leakage(
+        {
+            split: {
+                name: int((np.isin(values[rows], values[training]) & (values[rows] != 0)).sum())
+                for name, values in compared.items()
             }
-    return Leakage(found)
+            for split, rows in split_rows.items()
+            if split != TRAIN
+        }
+    )

@@ -1,118 +1,95 @@
-"""Rows in memory, of the machine or of a GPU, from which batches are picked."""
+"""Features in the memory of a CPU or GPU, from which batches are selected."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.feature_reader import Vectors
+from mmfeat.features.column_reader import ColumnShard
 
 
 class Batch(NamedTuple):
-    """Rows as `Model.forward` and the loss take them."""
+    """Rows in the form `Model.forward` and the loss read."""
 
     features: dict[str, Tensor]
     present: dict[str, Tensor]
     targets: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """The same rows on a device."""
+        """Return the batch on a device."""
         return Batch(
             {name: values.to(device, non_blocking=True) for name, values in self.features.items()},
-            {name: there.to(device, non_blocking=True) for name, there in self.present.items()},
+            {name: mask.to(device, non_blocking=True) for name, mask in self.present.items()},
             self.targets.to(device, non_blocking=True),
         )
 
     @classmethod
-    def joined(cls, parts: "list[Batch]") -> "Batch":
-        """The rows of several, one after the other."""
+    def concatenate(cls, parts: "list[Batch]") -> "Batch":
+        """Return the rows of several batches as one batch."""
         if len(parts) == 1:
             return parts[0]
-        first = parts[0]
+        names = parts[0].features
         return cls(
-            {name: torch.cat([part.features[name] for part in parts]) for name in first.features},
-            {name: torch.cat([part.present[name] for part in parts]) for name in first.present},
+            {name: torch.cat([part.features[name] for part in parts]) for name in names},
+            {name: torch.cat([part.present[name] for part in parts]) for name in names},
             torch.cat([part.targets for part in parts]),
         )
 
 
-class Held:
-    """Rows of all columns and their targets.
+class ResidentFeatures:
+    """Features and targets of some rows as tensors on one device.
 
     Args:
-        vectors: column → its rows.
-        max_tokens: column → most tokens of a row, 0 of a pooled column.
-        targets: of the same rows.
-        device: where they shall lie.
+        columns: column name → rows.
+        max_tokens: column name → maximum number of tokens per row; 0 = one vector per row.
+        targets: targets of the same rows.
+        device: device of the tensors.
     """
 
     def __init__(
         self,
-        vectors: Mapping[str, Vectors],
+        columns: Mapping[str, ColumnShard],
         max_tokens: Mapping[str, int],
         targets: Tensor,
         device: torch.device,
     ) -> None:
-        self._columns = {
-            name: (_Pooled.of(part) if part.offsets is None else _Tokens.of(part, max_tokens[name]))
-            for name, part in vectors.items()
-        }
-        self._columns = {name: column.to(device) for name, column in self._columns.items()}
-        self._targets = targets.to(device)
         self._device = device
+        self._max_tokens = max_tokens
+        self._targets = targets.to(device)
+        self._features: dict[str, Tensor] = {}
+        self._present: dict[str, Tensor] = {}
+        self._offsets: dict[str, Tensor] = {}
+        for name, column in columns.items():
+            self._features[name] = torch.from_numpy(column.features).to(device)
+            self._present[name] = torch.from_numpy(column.present).to(device)
+            if column.offsets is not None:
+                self._offsets[name] = torch.from_numpy(column.offsets).to(device)
 
     def select(self, rows: Tensor) -> Batch:
-        """Some rows, in float32.
+        """Return some rows as a batch of float32 features.
 
         Args:
-            rows: int64, shape [n], positions in what is held.
+            rows: int64, shape [n]: positions among the resident rows.
         """
         rows = rows.to(self._device)
-        picked = {name: column.select(rows) for name, column in self._columns.items()}
-        return Batch(
-            {name: features.float() for name, (features, _) in picked.items()},
-            {name: present for name, (_, present) in picked.items()},
-            self._targets.index_select(0, rows),
-        )
+        features, present = {}, {}
+        for name, values in self._features.items():
+            if name in self._offsets:
+                selected, present[name] = self._select_tokens(name, rows)
+            else:
+                selected = values.index_select(0, rows)
+                present[name] = self._present[name].index_select(0, rows)
+            features[name] = selected.float()
+        return Batch(features, present, self._targets.index_select(0, rows))
 
-
-class _Pooled(NamedTuple):
-    features: Tensor
-    present: Tensor
-
-    @classmethod
-    def of(cls, part: Vectors) -> Self:
-        return cls(torch.from_numpy(part.features), torch.from_numpy(part.present))
-
-    def to(self, device: torch.device) -> "_Pooled":
-        return _Pooled(*(tensor.to(device) for tensor in self))
-
-    def select(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return self.features.index_select(0, rows), self.present.index_select(0, rows)
-
-
-class _Tokens(NamedTuple):
-    features: Tensor
-    starts: Tensor
-    counts: Tensor
-    positions: Tensor
-
-    @classmethod
-    def of(cls, part: Vectors, most: int) -> Self:
-        assert part.offsets is not None
-        starts, counts = torch.from_numpy(part.offsets[:-1]), np.diff(part.offsets)
-        features = torch.from_numpy(part.features)
-        return cls(features, starts, torch.from_numpy(counts), torch.arange(most))
-
-    def to(self, device: torch.device) -> "_Tokens":
-        return _Tokens(*(tensor.to(device) for tensor in self))
-
-    def select(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        starts, counts = self.starts.index_select(0, rows), self.counts.index_select(0, rows)
-        there = self.positions < counts[:, None]
-        found = self.features.index_select(0, (starts[:, None] + self.positions)[there])
-        padded = self.features.new_zeros(*there.shape, self.features.shape[1])
-        padded[there] = found
-        return padded, there
+    def _select_tokens(self, name: str, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tokens padded with zeros, shape [n, max_tokens, dim], and their mask."""
+        values, offsets = self._features[name], self._offsets[name]
+        starts = offsets.index_select(0, rows)
+        counts = offsets.index_select(0, rows + 1) - starts
+        positions = torch.arange(self._max_tokens[name], device=self._device)
+        mask = positions < counts[:, None]
+        padded = values.new_zeros(*mask.shape, values.shape[1])
+        padded[mask] = values.index_select(0, (starts[:, None] + positions)[mask])
+        return padded, mask

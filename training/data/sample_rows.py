@@ -11,7 +11,7 @@ from mmfeat.features.store import FeatureStore
 from mmfeat.records.record import STATUS_COLUMNS
 from training.data.split_rule import SPLITS, TRAIN, UNASSIGNED, SplitRule, encode_splits
 from training.data.targets import check_target
-from training.objectives import Objective
+from training.objectives.base import Objective
 
 USED = 0
 """Code of a row that no reason excludes."""

@@ -1,7 +1,7 @@
-"""The order of the training rows in an epoch: blocks of neighbours, several shuffled together.
+"""Order of the training rows in an epoch: blocks of consecutive rows, several shuffled together.
 
-Rows that stand together in the store are read together, so that an epoch reads the store about
-once whatever its size. The order is the same wherever the features are, and so are the weights.
+Consecutive rows are read together, so an epoch reads the store about once, whatever its size. The
+order does not depend on where the features are, so neither do the weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,21 +12,21 @@ import numpy as np
 from mmfeat.features.column_format import Column
 
 BLOCK = 8192
-"""Training rows in a block."""
+"""Maximum number of training rows in a block."""
 
 BLOCKS = 4
-"""Blocks that are shuffled together."""
+"""Number of blocks that are shuffled together."""
 
-_BYTES = 1 << 28
-"""Most bytes of features in a buffer; rows of many tokens make shorter blocks."""
+_MAX_BYTES = 1 << 28
+"""Maximum size of the features shuffled together. Large rows get shorter blocks."""
 
 
-class Buffer(NamedTuple):
+class ShuffleBlock(NamedTuple):
     """Rows that are in memory together.
 
     Attributes:
-        rows: int64, ascending: numbers of the dataset's rows.
-        order: int64: positions in `rows`, in the order they are trained on.
+        rows: int64, ascending: row numbers of the dataset.
+        order: int64: positions in `rows`, in training order.
     """
 
     rows: np.ndarray
@@ -34,44 +34,44 @@ class Buffer(NamedTuple):
 
 
 def block_size(columns: Sequence[Column]) -> int:
-    """Rows in a block of these columns."""
-    row = sum(max(1, c.max_tokens) * c.dim * np.dtype(c.dtype).itemsize for c in columns)
-    return max(1, min(BLOCK, _BYTES // (BLOCKS * row)))
+    """Return the number of rows in a block of these columns."""
+    row_bytes = sum(max(1, c.max_tokens) * c.dim * np.dtype(c.dtype).itemsize for c in columns)
+    return max(1, min(BLOCK, _MAX_BYTES // (BLOCKS * row_bytes)))
 
 
-def in_order(rows: np.ndarray, block: int) -> Iterator[Buffer]:
-    """The rows as they stand."""
+def sequential_blocks(rows: np.ndarray, block: int) -> Iterator[ShuffleBlock]:
+    """Yield the rows in their own order."""
     for start in range(0, len(rows), BLOCKS * block):
         part = rows[start : start + BLOCKS * block]
-        yield Buffer(part, np.arange(len(part)))
+        yield ShuffleBlock(part, np.arange(len(part)))
 
 
-def shuffled(
+def shuffled_blocks(
     rows: np.ndarray, block: int, rng: np.random.Generator, classes: np.ndarray | None = None
-) -> Iterator[Buffer]:
-    """The rows of an epoch in an order drawn anew.
+) -> Iterator[ShuffleBlock]:
+    """Yield the rows in random order.
 
     Args:
         rows: int64, ascending.
-        block: rows in a block.
-        rng: draws the order.
-        classes: of every row of the dataset. If given, a buffer's rows are drawn with replacement,
-            each of its classes equally often; else every row comes once.
+        block: number of rows in a block.
+        rng: source of the order.
+        classes: class of every row of the dataset. If given, the rows of a shuffle block are
+            sampled with replacement, each of its classes equally often. None = every row once.
     """
     starts = rng.permutation(np.arange(0, len(rows), block))
-    for together in np.array_split(starts, -(-len(starts) // BLOCKS)):
-        held = np.concatenate([rows[start : start + block] for start in np.sort(together)])
+    for group in np.array_split(starts, -(-len(starts) // BLOCKS)):
+        block_rows = np.concatenate([rows[start : start + block] for start in np.sort(group)])
         if classes is None:
-            yield Buffer(held, rng.permutation(len(held)))
+            yield ShuffleBlock(block_rows, rng.permutation(len(block_rows)))
         else:
-            yield Buffer(held, balanced(classes[held], rng))
+            yield ShuffleBlock(block_rows, sample_balanced(classes[block_rows], rng))
 
 
-def balanced(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Positions drawn with replacement, as many as there are, each class equally often."""
+def sample_balanced(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return len(classes) positions sampled with replacement, each class equally often."""
     _, inverse, counts = np.unique(classes, return_inverse=True, return_counts=True)
     by_class = np.argsort(inverse, kind="stable")
     starts = np.cumsum(counts) - counts
     turns = np.arange(len(classes)) + rng.integers(len(counts))
-    drawn = rng.permutation(turns % len(counts))
-    return by_class[starts[drawn] + rng.integers(0, counts[drawn])]
+    sampled = rng.permutation(turns % len(counts))
+    return by_class[starts[sampled] + rng.integers(0, counts[sampled])]

@@ -1,4 +1,4 @@
-"""From a metadata column to classes, labels and numbers."""
+"""Read classes, labels and numbers from a metadata column."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,15 @@ import pyarrow.compute as pc
 from mmfeat.errors import MmfeatError
 
 MANY_CLASSES = 1000
-"""Beyond this, a column with a class for every other row is taken for free text or a key."""
+"""A column with more classes, and fewer than two rows per class, is free text or a key."""
 
 
 def check_target(target: str, available: Sequence[str]) -> None:
-    """Raise the error that names the columns there are, and the one that was likely meant."""
+    """Check that the samples table has the target.
+
+    Raises:
+        MmfeatError: it does not; the error lists its columns and suggests a similar one.
+    """
     if target not in available:
         close = get_close_matches(target, available, n=1)
         raise MmfeatError(
@@ -26,12 +30,12 @@ def check_target(target: str, available: Sequence[str]) -> None:
 
 
 def read_labels(column: pa.ChunkedArray, name: str) -> list[str | None]:
-    """The class of each row as text; None where the row says none (null, NaN or blank).
+    """Return the class of each row as text; None for null, NaN and blank values.
 
-    Numbers must be whole and lose their type: 3, 3.0 and "3" are one class.
+    The integer 3, the float 3.0 and the text "3" are the same class.
 
     Raises:
-        MmfeatError: the column holds something that is not a class.
+        MmfeatError: the column holds values that are not classes.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -41,14 +45,14 @@ def read_labels(column: pa.ChunkedArray, name: str) -> list[str | None]:
     values = column.to_pylist()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         labels = [value if value and not value.isspace() else None for value in values]
-        _refuse_lists(next(filter(None, labels), ""), name)
+        _check_is_no_list(next(filter(None, labels), ""), name)
         return labels
     if pa.types.is_boolean(kind):
         return [None if value is None else str(value).lower() for value in values]
     if pa.types.is_integer(kind):
         return [None if value is None else str(value) for value in values]
     if pa.types.is_floating(kind):
-        return [_whole(value, name) for value in values]
+        return [_to_class(value, name) for value in values]
     raise MmfeatError(
         f"the target {name!r} must hold text, whole numbers or booleans",
         got=str(kind),
@@ -56,18 +60,18 @@ def read_labels(column: pa.ChunkedArray, name: str) -> list[str | None]:
     )
 
 
-def _refuse_lists(label: str, name: str) -> None:
-    """Raise where a label is a JSON array, as `mmfeat shard` stores the lists it reads."""
-    if label.startswith('["') and isinstance(_from_json(label), list):
+def _check_is_no_list(label: str, name: str) -> None:
+    """Raise if a label is a JSON array; `mmfeat shard` stores lists as JSON."""
+    if label.startswith('["') and isinstance(_parse_json(label), list):
         raise MmfeatError(
-            f"the target {name!r} must hold text, whole numbers or booleans, and holds lists",
+            f"the target {name!r} must hold text, whole numbers or booleans, but it holds lists",
             got=label,
             cure="Learn lists of labels with --task multilabel",
         )
 
 
-def _from_json(text: str) -> Any:
-    """What a JSON text says; the text itself where it is none."""
+def _parse_json(text: str) -> Any:
+    """Return the value of a JSON text; the text itself if it is not JSON."""
     try:
         return json.loads(text)
     except ValueError:
@@ -82,19 +86,19 @@ def _is_list(kind: pa.DataType) -> bool:
 def read_label_sets(
     column: pa.ChunkedArray, name: str, separator: str = ","
 ) -> list[list[str] | None]:
-    """The labels of each row, without repeats; None where the row says nothing at all (null).
+    """Return the distinct labels of each row; None for null.
 
-    A column of lists, or of text: a JSON array, as `mmfeat shard` stores the lists it reads, or
-    labels with a separator between them. An empty list or text is a record that has none.
+    The column holds lists, JSON arrays (`mmfeat shard` stores lists as JSON), or text with a
+    separator between the labels. An empty list or text is a record without labels.
 
     Raises:
-        MmfeatError: the column holds something else.
+        MmfeatError: the column holds other values.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
         return read_label_sets(column.cast(kind.value_type), name, separator)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        rows: list[Any] = [_labels_in(text, name, separator) for text in column.to_pylist()]
+        rows: list[Any] = [_split_labels(text, name, separator) for text in column.to_pylist()]
     elif pa.types.is_null(kind):
         rows = [None] * len(column)
     elif _is_list(kind) and _can_be_label(kind.value_type):
@@ -102,11 +106,12 @@ def read_label_sets(
     else:
         raise MmfeatError(
             f"the target {name!r} of --task multilabel must hold lists of labels, or text with "
-            "--label-separator between them; or name several columns of 0 and 1, with commas",
+            "--label-separator between labels",
             got=str(kind),
+            cure="Or name several columns of 0 and 1 with --target A,B",
         )
     return [
-        None if row is None else list(dict.fromkeys(w for w in map(_word, row) if w))
+        None if row is None else list(dict.fromkeys(filter(None, map(_clean_label, row))))
         for row in rows
     ]
 
@@ -118,19 +123,19 @@ def _can_be_label(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests)
 
 
-def _labels_in(text: str | None, name: str, separator: str) -> list[Any] | None:
-    """The labels that a text says: a JSON array or string, or words with a separator."""
+def _split_labels(text: str | None, name: str, separator: str) -> list[Any] | None:
+    """Return the labels in a text: a JSON array or string, or text with a separator."""
     if text is None:
         return None
     if text.lstrip()[:1] not in ("[", '"'):
         return text.split(separator)
-    value = _from_json(text)
+    value = _parse_json(text)
     if isinstance(value, str):
         if value.lstrip().startswith("[") and value.rstrip().endswith("]"):
             raise MmfeatError(
                 f"the target {name!r} must hold lists as JSON, with double quotes",
                 got=value,
-                cure="Write them so, or as text with commas between the labels",
+                cure="Use double quotes, or text with commas between the labels",
             )
         return value.split(separator)
     if any(not isinstance(label, str | int | None) for label in value):
@@ -138,37 +143,37 @@ def _labels_in(text: str | None, name: str, separator: str) -> list[Any] | None:
     return list(value)
 
 
-def _word(label: object) -> str:
+def _clean_label(label: object) -> str:
     return "" if label is None else str(label).strip()
 
 
-def read_flags(column: pa.ChunkedArray, name: str) -> np.ndarray:
-    """uint8: 1 for yes, 0 for no, 255 where the row says nothing.
+def read_binary(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """Return 1 for yes, 0 for no, 255 for null; uint8, shape (rows,).
 
     Raises:
-        MmfeatError: the column holds something other than booleans, 0 and 1.
+        MmfeatError: the column holds values other than booleans, 0 and 1.
     """
-    numbers = _as_floats(column, name, "0, 1 or booleans")
-    there = ~np.isnan(numbers)
-    wrong = numbers[there & ~np.isin(numbers, (0, 1))]
-    if len(wrong):
-        raise MmfeatError(f"the target {name!r} must hold 0, 1 or booleans", got=float(wrong[0]))
-    return np.where(there, numbers, 255).astype(np.uint8)
+    numbers = _to_floats(column, name, "0, 1 or booleans")
+    known = ~np.isnan(numbers)
+    invalid = numbers[known & ~np.isin(numbers, (0, 1))]
+    if len(invalid):
+        raise MmfeatError(f"the target {name!r} must hold 0, 1 or booleans", got=float(invalid[0]))
+    return np.where(known, numbers, 255).astype(np.uint8)
 
 
 def read_numbers(column: pa.ChunkedArray, name: str) -> np.ndarray:
-    """float64; NaN where the row says nothing.
+    """Return the numbers as float64, shape (rows,); NaN for null.
 
     Raises:
-        MmfeatError: the column holds something other than finite numbers.
+        MmfeatError: the column holds values other than finite numbers.
     """
-    numbers = _as_floats(column, name, "numbers for --task regression")
+    numbers = _to_floats(column, name, "numbers for --task regression")
     if np.isinf(numbers).any():
         raise MmfeatError(f"the target {name!r} must hold finite numbers", got="infinity")
     return numbers
 
 
-def _as_floats(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
+def _to_floats(column: pa.ChunkedArray, name: str, allowed: str) -> np.ndarray:
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         column = pc.utf8_trim_whitespace(column)
@@ -180,37 +185,37 @@ def _as_floats(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
         or pa.types.is_decimal(kind)
         or pa.types.is_null(kind)
     ):
-        raise MmfeatError(f"the target {name!r} must hold {what}", got=str(kind))
+        raise MmfeatError(f"the target {name!r} must hold {allowed}", got=str(kind))
     if pa.types.is_boolean(kind):
         column = column.cast(pa.uint8())
     try:
         numbers = column.cast(pa.float64())
     except pa.ArrowInvalid as error:
-        raise MmfeatError(f"the target {name!r} must hold {what}", got=str(error)) from None
+        raise MmfeatError(f"the target {name!r} must hold {allowed}", got=str(error)) from None
     return np.asarray(numbers.to_numpy(), np.float64)
 
 
-def _whole(value: float | None, name: str) -> str | None:
+def _to_class(value: float | None, name: str) -> str | None:
     if value is None or np.isnan(value):
         return None
     if not float(value).is_integer():
         raise MmfeatError(
-            f"the target {name!r} must hold classes; a fraction is none",
+            f"the target {name!r} must hold classes, not fractions",
             got=value,
-            cure="Learn the number with --task regression, or bin it into a column of its own",
+            cure="Learn the number with --task regression, or bin it into another column",
         )
     return str(int(value))
 
 
 def find_classes(counts: Mapping[str, int], name: str) -> list[str]:
-    """The classes among the training rows' labels, sorted; numbers by value.
+    """Return the classes of the training rows in order; numbers are sorted by value.
 
     Args:
-        counts: label → training rows that have it.
+        counts: label → number of training rows.
         name: the target.
 
     Raises:
-        MmfeatError: fewer than two, or so many that the column is no class at all.
+        MmfeatError: there are fewer than two classes, or too many for a class column.
     """
     if len(counts) < 2:
         raise MmfeatError(
@@ -221,7 +226,7 @@ def find_classes(counts: Mapping[str, int], name: str) -> list[str]:
     if len(counts) > MANY_CLASSES and len(counts) > rows / 2:
         raise MmfeatError(
             f"the target {name!r} has {len(counts):,} classes in {rows:,} training rows: "
-            "that is free text or a key, not a class",
+            "it is free text or a key, not a class",
             cure="Name another column with --target",
         )
     if all(label.lstrip("-").isdecimal() for label in counts):

@@ -1,4 +1,4 @@
-"""Records that stand in two splits are counted, and told."""
+"""Leakage between splits is counted and reported."""
 
 import json
 from collections.abc import Callable
@@ -17,49 +17,49 @@ QUICK = ["--target", "label", "--epochs", "1", "--lr", "0.01", "--hidden", "8"]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_equal_vectors_have_equal_hashes_and_others_do_not(dtype: type) -> None:
+def test_only_equal_vectors_have_equal_hashes(dtype: type) -> None:
     rng = np.random.default_rng(0)
     x: np.ndarray = rng.normal(size=(2000, 8)).astype(dtype)
     x[1000:] = x[:1000]
     hashes = row_hashes(x, np.ones(2000, bool))
     assert (hashes[:1000] == hashes[1000:]).all()
     assert len(np.unique(hashes)) == 1000
-    # A change of the last bit of one value, or of the order, is another vector.
+    # Another last bit, or another order, is another vector.
     assert row_hashes(np.nextafter(x[:1], dtype(9)), np.ones(1, bool)) != hashes[0]
     assert row_hashes(x[:1, ::-1], np.ones(1, bool)) != hashes[0]
 
 
 @given(st.lists(st.integers(0, 3), min_size=9, max_size=9))
-def test_what_is_found_is_what_a_search_finds(values: list[int]) -> None:
+def test_find_leakage_equals_a_search(values: list[int]) -> None:
     x = np.array(values, np.float32)[:, None] + 1
-    there = np.array(values) > 0
-    found = find_leakage({"x": row_hashes(x, there)}, PARTS)
+    present = np.array(values) > 0
+    leakage = find_leakage({"x": row_hashes(x, present)}, PARTS)
     for split in ("val", "test"):
-        wanted = sum(values[row] > 0 and values[row] in values[:4] for row in PARTS[split])
-        assert found.rows[split] == {"x": wanted}
+        expected = sum(values[row] > 0 and values[row] in values[:4] for row in PARTS[split])
+        assert leakage.rows[split] == {"x": expected}
 
 
-def test_the_same_text_beside_another_picture_is_not_the_same_record() -> None:
+def test_equal_text_beside_another_image_is_not_the_same_record() -> None:
     image = np.arange(9, dtype=np.float32)[:, None] + 1
     text = np.ones((9, 1), np.float32)
     image[8] = image[0]
-    there = np.ones(9, bool)
-    found = find_leakage(
-        {"image": row_hashes(image, there), "text": row_hashes(text, there)}, PARTS
+    present = np.ones(9, bool)
+    leakage = find_leakage(
+        {"image": row_hashes(image, present), "text": row_hashes(text, present)}, PARTS
     )
-    assert found.rows["test"] == {"image": 1, "text": 3, "all columns": 1}
-    assert found.rows["val"] == {"image": 0, "text": 2, "all columns": 0}
+    assert leakage.rows["test"] == {"image": 1, "text": 3, "all columns": 1}
+    assert leakage.rows["val"] == {"image": 0, "text": 2, "all columns": 0}
 
 
-def test_a_missing_modality_is_not_the_same_as_another_missing_one() -> None:
+def test_missing_modalities_are_not_equal() -> None:
     x = np.zeros((9, 2), np.float32)
-    there = np.zeros(9, bool)
-    assert find_leakage({"x": row_hashes(x, there)}, PARTS).rows["test"] == {"x": 0}
+    present = np.zeros(9, bool)
+    assert find_leakage({"x": row_hashes(x, present)}, PARTS).rows["test"] == {"x": 0}
 
 
-def test_where_nothing_leaks_nothing_is_told() -> None:
-    assert Leakage({"test": {"x": 0}}).worst == ""
-    assert Leakage({"test": {"x": 1200}}).worst == (
+def test_the_summary_names_leaks_only() -> None:
+    assert Leakage({"test": {"x": 0}}).summary == ""
+    assert Leakage({"test": {"x": 1200}}).summary == (
         "1,200 test rows have the same x as a training row"
     )
 
@@ -89,7 +89,7 @@ def test_training_counts_and_warns(
     }
 
 
-def test_clean_splits_are_not_warned_about(
+def test_no_warning_without_leakage(
     gap_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train([gap_store, str(tmp_path / "model"), *QUICK])

@@ -1,4 +1,4 @@
-"""From a metadata column to classes."""
+"""Classes, labels and numbers of a metadata column."""
 
 import pyarrow as pa
 import pytest
@@ -7,13 +7,13 @@ from mmfeat.errors import MmfeatError
 from training.data.targets import (
     check_target,
     find_classes,
-    read_flags,
+    read_binary,
     read_label_sets,
     read_labels,
 )
 
 
-def labels_of(values: list[object], kind: pa.DataType | None = None) -> list[str | None]:
+def read_column(values: list[object], kind: pa.DataType | None = None) -> list[str | None]:
     return read_labels(pa.chunked_array([pa.array(values, kind)]), "label")
 
 
@@ -27,10 +27,10 @@ def labels_of(values: list[object], kind: pa.DataType | None = None) -> list[str
         ([None, None], [None, None]),
     ],
 )
-def test_labels_become_text_and_blanks_become_none(
+def test_labels_are_text_and_blanks_are_none(
     values: list[object], labels: list[str | None]
 ) -> None:
-    assert labels_of(values) == labels
+    assert read_column(values) == labels
 
 
 def test_dictionary_encoded_text_reads_like_text() -> None:
@@ -39,27 +39,27 @@ def test_dictionary_encoded_text_reads_like_text() -> None:
 
 
 def test_a_fraction_is_not_a_class() -> None:
-    with pytest.raises(MmfeatError, match=r"'label' must hold classes.*got 2\.5"):
-        labels_of([1.0, 2.5])
+    with pytest.raises(MmfeatError, match=r"must hold classes, not fractions; got 2\.5"):
+        read_column([1.0, 2.5])
 
 
 def test_infinity_is_not_a_class() -> None:
     with pytest.raises(MmfeatError, match=r"must hold classes.*got inf"):
-        labels_of([1.0, float("inf")])
+        read_column([1.0, float("inf")])
 
 
 def test_a_list_is_not_a_class() -> None:
     with pytest.raises(MmfeatError, match="must hold text, whole numbers or booleans"):
-        labels_of([["a"], ["b"]])
+        read_column([["a"], ["b"]])
 
 
-def test_a_list_as_json_text_is_not_a_class_and_a_bracket_is_no_list() -> None:
-    with pytest.raises(MmfeatError, match=r"holds lists.*--task multilabel"):
-        labels_of([None, '["a", "b"]'])
-    assert labels_of(['["', "[x]"]) == ['["', "[x]"]
+def test_a_json_list_is_not_a_class() -> None:
+    with pytest.raises(MmfeatError, match=r"it holds lists.*--task multilabel"):
+        read_column([None, '["a", "b"]'])
+    assert read_column(['["', "[x]"]) == ['["', "[x]"]
 
 
-def test_an_unknown_target_names_the_columns_and_the_likely_one() -> None:
+def test_an_unknown_target_suggests_a_column() -> None:
     with pytest.raises(MmfeatError) as caught:
         check_target("lable", ["label", "split"])
     assert str(caught.value) == (
@@ -82,11 +82,11 @@ def test_a_key_column_is_refused_as_target() -> None:
         find_classes({f"id-{number}": 1 for number in range(1200)}, "label")
 
 
-def sets_of(values: list[object], kind: pa.DataType | None = None) -> list[list[str] | None]:
+def read_sets(values: list[object], kind: pa.DataType | None = None) -> list[list[str] | None]:
     return read_label_sets(pa.chunked_array([pa.array(values, kind)]), "tags")
 
 
-def test_another_separator_may_stand_between_labels() -> None:
+def test_label_separator() -> None:
     column = pa.chunked_array([pa.array(["sun, moon | a|", "b", ""])])
     assert read_label_sets(column, "tags", "|") == [["sun, moon", "a"], ["b"], []]
 
@@ -104,10 +104,10 @@ def test_another_separator_may_stand_between_labels() -> None:
         ([None, None], [None, None]),
     ],
 )  # fmt: skip
-def test_label_sets_are_read_from_lists_commas_and_json(
+def test_label_sets_from_lists_commas_and_json(
     values: list[object], sets: list[list[str] | None]
 ) -> None:
-    assert sets_of(values) == sets
+    assert read_sets(values) == sets
 
 
 @pytest.mark.parametrize(
@@ -120,12 +120,12 @@ def test_label_sets_are_read_from_lists_commas_and_json(
     ],
     ids=str,
 )
-def test_all_kinds_of_lists_are_lists(kind: pa.DataType) -> None:
-    assert sets_of([["a", "b"], None], kind) == [["a", "b"], None]
+def test_label_sets_from_all_arrow_lists(kind: pa.DataType) -> None:
+    assert read_sets([["a", "b"], None], kind) == [["a", "b"], None]
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         (["['a', 'b']"], "must hold lists as JSON, with double quotes"),
         (['[{"name": "a"}]'], "must hold lists of labels"),
@@ -133,15 +133,15 @@ def test_all_kinds_of_lists_are_lists(kind: pa.DataType) -> None:
         ([[1.5]], "must hold lists of labels, or text with --label-separator"),
     ],
 )
-def test_what_is_no_set_of_labels_is_refused(values: list[object], says: str) -> None:
+def test_other_values_are_no_label_sets(values: list[object], message: str) -> None:
     with pytest.raises(MmfeatError) as caught:
-        sets_of(values)
-    assert says in str(caught.value)
+        read_sets(values)
+    assert message in str(caught.value)
 
 
-def test_flags_are_read_from_numbers_booleans_and_text() -> None:
+def test_binary_labels_from_numbers_booleans_and_text() -> None:
     for values in ([1, 0, None], [True, False, None], ["1", " 0 ", " "], [1.0, 0.0, None]):
         column = pa.chunked_array([pa.array(values)])
-        assert read_flags(column, "joy").tolist() == [1, 0, 255]
+        assert read_binary(column, "joy").tolist() == [1, 0, 255]
     with pytest.raises(MmfeatError, match=r"'joy' must hold 0, 1 or booleans; got 2\.0"):
-        read_flags(pa.chunked_array([pa.array([1, 2])]), "joy")
+        read_binary(pa.chunked_array([pa.array([1, 2])]), "joy")

@@ -1,4 +1,4 @@
-"""Which rows train, choose and judge."""
+"""Split rules, from training to evaluation."""
 
 import json
 from collections import Counter
@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
-from training.data.splits import (
-    NOWHERE,
+from training.data.split_rule import (
     TEST,
     TRAIN,
+    UNASSIGNED,
     VAL,
     SplitRule,
-    decode,
-    encode,
-    fraction,
+    decode_split,
+    encode_splits,
+    hash_fraction,
     stratified_cuts,
 )
 from training.evaluate import main as evaluate
 from training.train import main as train
 
-PROBE = ["--target", "label", "--fusion", "logistic", "--inverse-penalty", "1"]
+LOGISTIC = ["--target", "label", "--fusion", "logistic", "--inverse-penalty", "1"]
 
 FIRST_TWELVE = "train val train train train train test train val train val train".split()
 
@@ -37,7 +37,7 @@ KEYS = [f"key-{number}" for number in range(5000)]
 
 
 @pytest.mark.parametrize(
-    ("says", "means"),
+    ("value", "split"),
     [
         ("train", TRAIN),
         ("Training ", TRAIN),
@@ -46,13 +46,13 @@ KEYS = [f"key-{number}" for number in range(5000)]
         ("validation", VAL),
         ("dev", VAL),
         ("Test", TEST),
-        ("holdout", NOWHERE),
-        (None, NOWHERE),
-        (3, NOWHERE),
+        ("holdout", UNASSIGNED),
+        (None, UNASSIGNED),
+        (3, UNASSIGNED),
     ],
 )
-def test_a_split_column_is_read_by_meaning(says: object, means: str) -> None:
-    assert SplitRule("split").assign(["a"], [says]).tolist() == [means]
+def test_names_in_a_split_column(value: object, split: str) -> None:
+    assert SplitRule("split").assign(["a"], [value]).tolist() == [split]
 
 
 def test_the_hash_split_is_80_10_10() -> None:
@@ -62,16 +62,16 @@ def test_the_hash_split_is_80_10_10() -> None:
     assert parts[TEST] / 5000 == pytest.approx(0.1, abs=0.02)
 
 
-def test_the_hash_split_never_moves_a_record() -> None:
-    # Written down once: another version of mmfeat must not train on what this one tested on.
+def test_the_hash_split_is_stable() -> None:
+    # A later version of mmfeat must not train on the test records of this one.
     assert SplitRule().assign(KEYS[:12], []).tolist() == FIRST_TWELVE
     shuffled = KEYS[::-1]
     assert SplitRule().assign(shuffled, [])[::-1].tolist() == SplitRule().assign(KEYS, []).tolist()
 
 
-def test_carving_takes_a_tenth_of_the_training_rows_and_no_other() -> None:
-    says = [TRAIN if number % 2 else TEST for number in range(5000)]
-    carved = SplitRule("split", carve=True).assign(KEYS, says)
+def test_carving_takes_a_tenth_of_the_training_rows() -> None:
+    column = [TRAIN if number % 2 else TEST for number in range(5000)]
+    carved = SplitRule("split", carve=True).assign(KEYS, column)
     parts = Counter(carved.tolist())
     assert parts[TEST] == 2500
     assert parts[VAL] / 2500 == pytest.approx(0.1, abs=0.02)
@@ -82,29 +82,27 @@ values = st.one_of(st.none(), st.integers(0, 30), st.text(max_size=3))
 
 
 @given(st.lists(values, min_size=1, max_size=200))
-def test_no_group_stands_in_two_splits(groups: list[int | str | None]) -> None:
+def test_a_group_is_in_one_split(groups: list[int | str | None]) -> None:
     rule = SplitRule(group="author")
-    splits = rule.assign(rule.hashed(KEYS[: len(groups)], groups)).tolist()
-    found: dict[str, set[str]] = {}
+    splits = rule.assign(rule.hash_inputs(KEYS[: len(groups)], groups)).tolist()
+    splits_by_group: dict[str, set[str]] = {}
     for group, split in zip(groups, splits, strict=True):
         if group is not None:
-            found.setdefault(str(group), set()).add(split)
-    assert all(len(where) == 1 for where in found.values())
-    # A record without a group is one by itself.
-    alone = [split for group, split in zip(groups, splits, strict=True) if group is None]
+            splits_by_group.setdefault(str(group), set()).add(split)
+    assert all(len(splits) == 1 for splits in splits_by_group.values())
+    # A record without a group is a group of its own.
+    ungrouped = [split for group, split in zip(groups, splits, strict=True) if group is None]
     keys = [key for key, group in zip(KEYS, groups, strict=False) if group is None]
-    assert alone == SplitRule().assign(keys).tolist()
+    assert ungrouped == SplitRule().assign(keys).tolist()
 
 
 @given(
     st.lists(st.sampled_from(["a", "b", "c", None]), min_size=10, max_size=300),
     st.integers(0, 1000),
 )
-def test_stratified_each_label_is_cut_80_10_10_within_a_row(
-    labels: list[str | None], salt: int
-) -> None:
+def test_stratified_splits_are_80_10_10_per_label(labels: list[str | None], salt: int) -> None:
     keys = [f"{salt}-{number}" for number in range(len(labels))]
-    cuts = stratified_cuts(labels, np.array([fraction(key, "split") for key in keys]))
+    cuts = stratified_cuts(labels, np.array([hash_fraction(key, "split") for key in keys]))
     rule = SplitRule(cuts=cuts)
     splits = rule.assign(keys, (), labels)
     for label, rows in Counter(label for label in labels if label).items():
@@ -114,16 +112,16 @@ def test_stratified_each_label_is_cut_80_10_10_within_a_row(
                 assert abs(parts[split] - part * rows) <= 1
         else:
             assert label not in cuts
-    # As it comes back from a model's config.json.
-    kept = SplitRule(**json.loads(json.dumps(asdict(rule))))
-    assert kept == rule
-    assert (kept.assign(keys, (), labels) == splits).all()
+    # The rule survives config.json.
+    reloaded = SplitRule(**json.loads(json.dumps(asdict(rule))))
+    assert reloaded == rule
+    assert (reloaded.assign(keys, (), labels) == splits).all()
 
 
-def test_splits_as_numbers_come_back_as_names() -> None:
-    names = np.array([TRAIN, NOWHERE, TEST, VAL])
-    assert encode(names).dtype == np.int8
-    assert [decode(code) for code in encode(names)] == names.tolist()
+def test_split_codes_round_trip() -> None:
+    names = np.array([TRAIN, UNASSIGNED, TEST, VAL])
+    assert encode_splits(names).dtype == np.int8
+    assert [decode_split(code) for code in encode_splits(names)] == names.tolist()
 
 
 def grouped_store(make_store: Callable[..., str]) -> str:
@@ -142,19 +140,19 @@ def predictions(model: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def test_groups_stay_together_from_training_to_evaluation(
+def test_training_and_evaluation_keep_groups_together(
     make_store: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store, model = grouped_store(make_store), tmp_path / "model"
-    train([store, str(model), *PROBE, "--group-column", "author"])
+    train([store, str(model), *LOGISTIC, "--group-column", "author"])
     assert "80/10/10 by a hash of column 'author'" in capsys.readouterr().out
-    found: dict[int, set[str]] = {}
+    splits_by_author: dict[int, set[str]] = {}
     for row in predictions(model):
-        found.setdefault(int(row["__key__"][4:]) // 3, set()).add(row["split"])
-    assert all(len(where) == 1 for where in found.values())
-    # All three of an author are there, none was trained on.
-    assert len(predictions(model)) == 3 * len(found)
-    assert_evaluated_alike(model, store, capsys)
+        splits_by_author.setdefault(int(row["__key__"][4:]) // 3, set()).add(row["split"])
+    assert all(len(splits) == 1 for splits in splits_by_author.values())
+    # No author of a validation or test record is in the training split.
+    assert len(predictions(model)) == 3 * len(splits_by_author)
+    assert_evaluate_finds_the_same_rows(model, store, capsys)
 
 
 @pytest.mark.parametrize(
@@ -169,23 +167,25 @@ def test_stratified_splits_are_the_same_in_evaluation(
     target: str,
 ) -> None:
     store, model = grouped_store(make_store), tmp_path / "model"
-    train([store, str(model), *PROBE, *flags, "--target", target, "--stratify"])
-    assert "each label alike" in capsys.readouterr().out
+    train([store, str(model), *LOGISTIC, *flags, "--target", target, "--stratify"])
+    assert "stratified by label" in capsys.readouterr().out
     samples = FeatureStore(store)
-    everyone = Counter(
+    record_counts = Counter(
         str(label) if isinstance(label, str) else str(sorted(label))
         for shard in samples.shards
         for label in samples.read_samples(shard)[target].to_pylist()
     )
     tested = Counter(str(r["target"]) for r in predictions(model) if r["split"] == "test")
-    assert set(tested) == set(everyone)
-    for label, rows in everyone.items():
+    assert set(tested) == set(record_counts)
+    for label, rows in record_counts.items():
         assert abs(tested[label] - rows / 10) <= 1
-    assert_evaluated_alike(model, store, capsys)
+    assert_evaluate_finds_the_same_rows(model, store, capsys)
 
 
-def assert_evaluated_alike(model: Path, store: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`evaluate` finds the rows of each split that training found."""
+def assert_evaluate_finds_the_same_rows(
+    model: Path, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Assert that `mmfeat evaluate` finds the same rows in each split as training."""
     rows = json.loads((model / "metrics.json").read_text())["rows"]
     for split, name in (("train", None), ("val", "validation"), ("test", "test")):
         capsys.readouterr()
@@ -198,7 +198,7 @@ def assert_evaluated_alike(model: Path, store: str, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
         (["--group-column", "author", "--stratify"], "got '--group-column, --stratify'"),
         (["--split-column", "split", "--stratify"], "got '--split-column, --stratify'"),
@@ -206,14 +206,14 @@ def assert_evaluated_alike(model: Path, store: str, capsys: pytest.CaptureFixtur
             ["--split-column", "split", "--group-column", "author"],
             "got '--split-column, --group-column'",
         ),
-        (["--stratify", "--task", "regression"], "a like part of each class, and a number has"),
+        (["--stratify", "--task", "regression"], "--stratify needs classes or labels"),
         (["--stratify", "--task", "align", "--target", ""], "takes no --stratify"),
         (["--group-column", "autor"], "no column 'autor' (--group-column)"),
     ],
 )
-def test_flags_that_do_not_go_together_are_refused(
-    make_store: Callable[..., str], tmp_path: Path, flags: list[str], says: str
+def test_conflicting_flags_are_refused(
+    make_store: Callable[..., str], tmp_path: Path, flags: list[str], message: str
 ) -> None:
     with pytest.raises(MmfeatError) as caught:
-        train([grouped_store(make_store), str(tmp_path / "model"), *PROBE, *flags])
-    assert says in str(caught.value)
+        train([grouped_store(make_store), str(tmp_path / "model"), *LOGISTIC, *flags])
+    assert message in str(caught.value)
