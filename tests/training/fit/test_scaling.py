@@ -1,4 +1,4 @@
-"""How linear models scale their inputs."""
+"""Scaling of the inputs of linear models."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tests.training.stores import load
-from training.fit.scaling import dense_columns, find_scaling
+from training.fit.linear import dense_columns, find_scaling
 
 
 @pytest.fixture
 def store(make_store: Callable[..., str]) -> str:
-    """A dense column, one value of which never changes, and one of mostly zeros; gaps in both."""
+    """A dense column with a constant value, and a sparse column; both with gaps."""
     rng = np.random.default_rng(0)
     dense = rng.normal(3, [1, 10, 0], (90, 3))
     sparse = rng.random((90, 3)) * (rng.random((90, 3)) < 0.2)
@@ -26,24 +26,24 @@ def store(make_store: Callable[..., str]) -> str:
     )
 
 
-def test_means_and_deviations_are_those_of_the_training_rows_that_have_it(store: str) -> None:
+def test_scaling_uses_the_present_training_rows(store: str) -> None:
     dataset = load(store)
-    features, present = dataset.features.take(dataset.parts["train"])
-    found = find_scaling(dataset, standardised=True)
-    for name, scaling in found.items():
+    features, present = dataset.features.take(dataset.split_rows["train"])
+    scalings = find_scaling(dataset, standardised=True)
+    for name, scaling in scalings.items():
         x = features[name][present[name]].astype(np.float64)
         np.testing.assert_allclose(scaling.mean, x.mean(axis=0), rtol=1e-5)
     x = features["dense"][present["dense"]].astype(np.float64)
-    np.testing.assert_allclose(found["dense"].scale[:2], 1 / x.std(axis=0)[:2], rtol=1e-5)
-    assert found["dense"].scale[2] == 0
+    np.testing.assert_allclose(scalings["dense"].scale[:2], 1 / x.std(axis=0)[:2], rtol=1e-5)
+    assert scalings["dense"].scale[2] == 0
 
 
-def test_a_column_of_mostly_zeros_is_never_divided(store: str) -> None:
+def test_a_sparse_column_is_not_divided(store: str) -> None:
     dataset = load(store)
     assert dense_columns(dataset) == {"dense"}
     assert torch.equal(find_scaling(dataset, standardised=True)["sparse"].scale, torch.ones(3))
 
 
-def test_nothing_is_divided_where_it_is_not_asked_for(store: str) -> None:
+def test_nothing_is_divided_by_default(store: str) -> None:
     for scaling in find_scaling(load(store), standardised=False).values():
         assert torch.equal(scaling.scale, torch.ones(3))
