@@ -1,4 +1,1 @@
-"""Training on cached features: the options, the data in memory, the recipe, the metrics.
-
-Start at `train.py`; it reads like the diagram of the stage.
-"""
+"""Training on extracted features. Start at `fit/train_model.py`."""

@@ -1,4 +1,4 @@
-"""The options of `mmfeat train` and `mmfeat evaluate`: their fields are the flags."""
+"""Options of `mmfeat train` and `mmfeat evaluate`. Each field is a flag."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,111 +13,113 @@ from training.objectives.imbalance import Imbalance
 TaskName = Literal["multiclass", "multilabel", "regression", "align"]
 
 FLAT = tyro.conf.arg(name="")
-"""A group's fields are flags without the group's name before them."""
+"""Flags of a group do not have the group's name as a prefix."""
 
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """Which rows train, which choose, which judge."""
+    """Splits: training, validation and test records."""
 
     split_column: str = ""
-    """Column that says train, val or test; empty = 'split' where there is one, or 80/10/10 by a
-    hash of the key."""
+    """Column with the values train, val and test. Empty = the column 'split' if it exists, else
+    80/10/10 by a hash of the key."""
     group_column: str = ""
-    """Column whose value is hashed in place of the key, so that records of one product, author or
-    day never stand in two splits."""
+    """Column to hash instead of the key, for example the product, author or day. Records with the
+    same value are in the same split."""
     stratify: bool = False
-    """Give every split a like part of each class. Only where a hash of the key splits."""
+    """Split each class 80/10/10, by a hash of the key."""
     drop_misaligned: str = ""
-    """PATH[:FRACTION]: leave out of training the records that `mmfeat align-report` lists first in
-    its directory PATH: this part of all it lists, 0.05 where not given. Validation and test stay
-    whole."""
+    """PATH[:FRACTION]: exclude the most misaligned records from training. PATH is the output of
+    `mmfeat align-report`, FRACTION the fraction of its records, 0.05 by default. Validation and
+    test keep all records."""
 
     def __post_init__(self) -> None:
-        asked = [
+        given = [
             flag
-            for flag, given in (
+            for flag, value in (
                 ("--split-column", self.split_column),
                 ("--group-column", self.group_column),
                 ("--stratify", self.stratify),
             )
-            if given
+            if value
         ]
-        if len(asked) > 1:
-            raise MmfeatError("only one way to split can be asked for", got=", ".join(asked))
+        if len(given) > 1:
+            raise MmfeatError("only one of the split options can be given", got=", ".join(given))
 
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """The layers, but for how the modalities meet."""
+    """Layers that all fusions share."""
 
     hidden: int = 256
-    """Length every modality is projected to."""
+    """Length of each projected modality."""
     dropout: float = 0.2
-    """Part of a feature's values set to 0 in training."""
+    """Fraction of a feature's values set to 0 in training."""
     modality_dropout: float | None = None
-    """Chance that a modality is hidden in training; None = 0.1, or 0.3 where records lack one."""
+    """Probability to hide a modality in training. None = 0.1, or 0.3 if training records lack a
+    modality."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "hidden")
+        check_at_least_one(self, "hidden")
         for name in ("dropout", "modality_dropout"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
-                raise MmfeatError(f"--{name.replace('_', '-')} must lie in [0, 1)", got=value)
+                raise MmfeatError(f"--{name.replace('_', '-')} must be in [0, 1)", got=value)
 
 
 @dataclass(frozen=True)
 class ModelOptions(LayerOptions):
-    """The layers."""
+    """Layers."""
 
     fusion: str = ""
-    """How the modalities meet (see docs/fusion.md). Of one vector a modality: sum, concat,
-    hadamard, align_hadamard, concat_had, cross, seed_literal, seed_sigmoid, mod_scalar, gmu, film,
-    mlb, mfb, lmf, tfn, fusion_transformer; of tokens: co_attention, resampler; of the verdicts on
-    each modality: late, late_stacked; of one modality: single. On the features themselves, without
-    layers: logistic, ridge. Empty = gmu; for one modality alone logistic, or ridge to learn a
-    number."""
+    """How the modalities are combined (see docs/fusion.md). Fusions of one vector per modality:
+    sum, concat, hadamard, align_hadamard, concat_had, cross, seed_literal, seed_sigmoid,
+    mod_scalar, gmu, film, mlb, mfb, lmf, tfn, fusion_transformer. Of tokens: co_attention,
+    resampler. Of the logits of each modality: late, late_stacked. One modality: single. Linear
+    models on the features: logistic, ridge. Empty = gmu; for one modality logistic, or ridge for
+    regression."""
     combination: str = "mlp"
-    """What follows the fusion: linear (shows what the fusion itself can do), mlp, add, bilinear."""
+    """Layer after the fusion: linear (no hidden layer), mlp, add, bilinear."""
 
 
 @dataclass(frozen=True)
 class RecipeOptions:
-    """How the layers learn."""
+    """Training settings."""
 
     metric: str = ""
-    """What early stopping and all choices go by, on validation: accuracy, balanced_accuracy,
-    macro_f1; map, macro_f1, micro_f1, auroc, subset_accuracy of labels; mae, rmse, pearson, r2 of
-    numbers; recall_at_1, recall_at_5, recall_at_10, median_rank of align. Empty = the first of the
-    task's."""
+    """Validation metric for early stopping and all choices. multiclass: accuracy,
+    balanced_accuracy, macro_f1. multilabel: map, macro_f1, micro_f1, auroc, subset_accuracy.
+    regression: mae, rmse, pearson, r2. align: recall_at_1, recall_at_5, recall_at_10, median_rank.
+    Empty = the first metric of the task."""
     align_loss: Literal["infonce", "siglip"] = "infonce"
-    """Loss of the task align: infonce, a softmax over the batch, or siglip, each pair by itself."""
+    """Loss of the task align: infonce, a softmax over the batch, or siglip, a sigmoid per pair."""
     imbalance: Annotated[Imbalance, tyro.conf.arg(metavar="NAME")] = "auto"
-    """What is done against unbalanced classes: none, logit_adjustment, class_weights,
-    balanced_sampling, focal; of labels none, pos_weight, focal. auto = logit_adjustment, or
-    pos_weight of labels, where they are far apart and the metric weighs them evenly."""
+    """Treatment of imbalanced classes: none, logit_adjustment, class_weights, balanced_sampling,
+    focal. multilabel: none, pos_weight, focal. auto = logit_adjustment or pos_weight, if the
+    classes are very imbalanced and the metric weights them equally."""
     lr: float | None = None
-    """Learning rate; None = the best on validation of 1e-4, 3e-4, 1e-3 and 3e-3."""
+    """Learning rate. None = the best of 1e-4, 3e-4, 1e-3 and 3e-3 on validation."""
     inverse_penalty: float | None = None
-    """C of logistic and ridge, larger for weaker; None = the best on validation of several."""
+    """C of logistic and ridge; a larger value means a weaker penalty. None = the best of several
+    values on validation."""
     standardised: bool | None = None
-    """Whether logistic and ridge divide each value of a dense column by its deviation; None = the
-    better on validation."""
+    """Whether logistic and ridge divide each value of a dense column by its standard deviation.
+    None = the better choice on validation."""
     weight_decay: float = 0.01
     """Weight decay of AdamW."""
     auxiliary: float = 0.0
-    """Weight of the losses that each modality has alone, beside the fused one's, so that none is
-    left unlearned where another is learned faster; late, logistic, ridge and align have none."""
+    """Weight of the auxiliary losses, one per modality. They keep all modalities learning if one
+    is learned faster. late, logistic, ridge and align have none."""
     batch_size: int | None = None
-    """Rows a step; None = a 50th of the training rows, at least 32 and at most 1024; of align a
-    fifth, at least 64."""
+    """Rows per step. None = a 50th of the training rows, between 32 and 1024; for align a fifth,
+    between 64 and 1024."""
     epochs: int = 50
-    """Most passes over the training rows."""
+    """Maximum number of epochs."""
     patience: int = 10
-    """Passes without a better validation metric after which training stops."""
+    """Number of epochs without a better validation metric after which training stops."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "epochs", "patience", "batch_size")
+        check_at_least_one(self, "epochs", "patience", "batch_size")
         if self.lr is not None and self.lr <= 0:
             raise MmfeatError("--lr must be above 0", got=self.lr)
         if self.inverse_penalty is not None and self.inverse_penalty <= 0:
@@ -130,60 +132,62 @@ class RecipeOptions:
 
 @dataclass(frozen=True)
 class AccessOptions:
-    """Where rows come from."""
+    """Access to the features."""
 
     access: Literal["auto", "memory", "blocks"] = "auto"
-    """Where training rows come from: memory, or blocks of shards that are shuffled together, so
-    that a store larger than memory trains too; auto = memory where half of what is available
-    holds the features."""
+    """Where training rows are read from. memory: all features in memory. blocks: blocks of the
+    store, shuffled together; the store can be larger than memory. auto = memory if the features
+    take at most half of the available memory."""
 
 
 @dataclass(frozen=True)
 class RunOptions(AccessOptions):
-    """How the machine is used."""
+    """Hardware and logging."""
 
     threads: int = 1
-    """Threads of a matrix product. More help where the machine has nothing else to do; beside one
-    other busy process, two threads on two cores were 15 to 40 times slower than one."""
+    """Threads of a matrix product. Use more only on an idle machine: beside another busy process,
+    two threads on two cores were 15 to 40 times slower than one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the layers learn; auto = a GPU where there is one. Features stay on it if they fit."""
+    """Device of the training. auto = a GPU if available. Features stay in its memory if they
+    fit."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the forward in training; all else is float32. auto = bfloat16 where, with 50,000 training
-    rows or more, a measurement finds it at least 1.25 times faster here."""
+    """Precision of the forward pass in training; everything else is float32. auto = bfloat16 if
+    there are at least 50,000 training rows and bfloat16 is measured to be at least 1.25 times
+    faster."""
     tensorboard: bool = False
-    """Write the numbers of each epoch for TensorBoard too, into OUTPUT/tensorboard. Needs the
-    extra mmfeat[tensorboard]."""
+    """Also write the metrics of each epoch for TensorBoard, to OUTPUT/tensorboard. Needs the extra
+    mmfeat[tensorboard]."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "threads")
+        check_at_least_one(self, "threads")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train a fusion and a head on cached features.
+    """Train a fusion model on extracted features.
 
     The same features, options and seed give the same weights, byte for byte (on one machine, with
-    one number of threads). Run again, a finished model is left alone and a killed run goes on.
+    one number of threads). A second run leaves a finished model as it is and resumes a killed run.
     """
 
     features: FeaturesPath
-    """Directory that `mmfeat extract` wrote."""
+    """Output directory of `mmfeat extract`."""
     output: OutputPath
     """Directory of the model: config.json, model.safetensors, metrics.json, report.html."""
     target: str = ""
-    """Column of the samples table to learn; of multilabel also several columns of 0 and 1; of
-    align none."""
+    """Column of the samples table to learn. multilabel: also several columns of 0 and 1, separated
+    by commas. align: no target."""
     task: TaskName = "multiclass"
-    """multiclass: one class out of several; multilabel: any number of labels, a column of lists
-    or of text with commas; regression: a number; align: no target, but which modalities belong
-    together."""
+    """multiclass: one of several classes. multilabel: any number of labels, from a column of lists
+    or of text with commas. regression: a number. align: no target; the model learns which features
+    belong to the same record."""
     label_separator: str = ","
-    """What stands between the labels where --task multilabel finds text."""
+    """Separator between the labels in a text column. --task multilabel only."""
     modalities: str = ""
-    """Feature columns to use, as image,text; empty = all. One alone needs no fusion
-    (a name other than logistic or ridge then means single)."""
+    """Feature columns to use, for example image,text. Empty = all. One column has no fusion: any
+    fusion name except logistic and ridge then means single."""
     seed: int = 0
-    """Fixes the first weights, the order of rows, and dropout."""
+    """Seed of the initial weights, the order of the rows, and dropout."""
     split: Annotated[SplitOptions, FLAT] = field(default_factory=SplitOptions)
     model: Annotated[ModelOptions, FLAT] = field(default_factory=ModelOptions)
     recipe: Annotated[RecipeOptions, FLAT] = field(default_factory=RecipeOptions)
@@ -194,58 +198,57 @@ class TrainConfig:
             raise MmfeatError("--seed must not be negative", got=self.seed)
         if self.task == "regression" and self.split.stratify:
             raise MmfeatError(
-                "--stratify gives every split a like part of each class, and a number has none",
+                "--stratify needs classes or labels",
                 got="--task regression",
                 cure="Leave it out: a hash of the key splits 80/10/10",
             )
         if self.task == "align":
             self._check_align()
         elif self.model.fusion == "align":
-            raise MmfeatError(
-                "the fusion 'align' is that of the task align alone", cure="Add --task align"
-            )
+            raise MmfeatError("the fusion 'align' requires the task align", cure="Add --task align")
         elif not self.target:
             raise MmfeatError(
-                f"the task {self.task!r} learns a column of the samples table, and none is named",
-                cure="Name it with --target, or learn which modalities belong together: "
-                "--task align",
+                f"the task {self.task!r} requires a target",
+                cure="Name a column of the samples table with --target, or use --task align",
             )
 
     def _check_align(self) -> None:
-        """Check that nothing is asked for that an alignment has not."""
-        for flag, given in (
+        """Check that the options fit the task align."""
+        for flag, value in (
             ("--target", self.target),
             ("--stratify", self.split.stratify),
             ("--fusion", self.model.fusion not in ("", "align") and self.model.fusion),
             ("--modality-dropout", self.model.modality_dropout),
         ):
-            if given:
-                raise MmfeatError(
-                    f"the task 'align' learns from pairs alone and takes no {flag}", got=given
-                )
+            if value:
+                raise MmfeatError(f"the task 'align' takes no {flag}", got=value)
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Measure a model on a split of a feature store."""
+    """Evaluate a model on a split of a feature store."""
 
     model: ModelPath
-    """Directory that `mmfeat train` wrote."""
+    """Output directory of `mmfeat train`."""
     features: FeaturesPath
-    """Directory that `mmfeat extract` wrote, with the columns the model was trained on."""
+    """Output directory of `mmfeat extract`, with the columns the model was trained on."""
     split: Literal["train", "val", "test", "all"] = "test"
-    """Rows to measure on, by the rule the model was trained with; all = every row with a target."""
+    """Split to evaluate, by the model's split rule. all = every row with a target."""
     json: bool = False
     """Print one JSON object and nothing else."""
     threads: int = 1
     """Threads of a matrix product."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "threads")
+        check_at_least_one(self, "threads")
 
 
-def at_least_one(options: Any, *names: str) -> None:
-    """Check that whole numbers are 1 or more, or not given."""
+def check_at_least_one(options: Any, *names: str) -> None:
+    """Check that options are at least 1 or None.
+
+    Raises:
+        MmfeatError: an option is below 1.
+    """
     for name in names:
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -253,7 +256,11 @@ def at_least_one(options: Any, *names: str) -> None:
 
 
 def check_metric(metric: str, known: Iterable[str], task: str) -> None:
-    """Raise the error that lists what a model of the task can be chosen by."""
+    """Check that the task has the metric.
+
+    Raises:
+        MmfeatError: it does not; the error lists the task's metrics.
+    """
     if metric not in known:
         raise MmfeatError(
             f"--metric of the task {task!r} must be one of: {', '.join(known)}", got=metric

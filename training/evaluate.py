@@ -1,18 +1,18 @@
-"""The command `mmfeat evaluate`: quality of a model on a split."""
+"""The command `mmfeat evaluate`: evaluate a model on a split."""
 
 import sys
 from collections.abc import Sequence
 
-from mmfeat.config.flags import parse
+from mmfeat.config.flags import parse_args
 from mmfeat.system.entry import run_main
 from training.config import EvaluateConfig
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the stage."""
-    config = parse(EvaluateConfig, arguments, prog="mmfeat evaluate")
-    # Here and not above: --help and a mistyped flag shall not wait for torch and scikit-learn.
-    from training.evaluation.evaluation import evaluate
+    """Run the command."""
+    config = parse_args(EvaluateConfig, arguments, prog="mmfeat evaluate")
+    # Imported late: --help and flag errors must not wait for torch and scikit-learn.
+    from training.evaluation.evaluate_model import evaluate
 
     evaluate(config)
 

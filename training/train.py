@@ -1,20 +1,20 @@
-"""The command `mmfeat train`: features → model."""
+"""The command `mmfeat train`: train a model on features."""
 
 import sys
 from collections.abc import Sequence
 
-from mmfeat.config.flags import parse
+from mmfeat.config.flags import parse_args
 from mmfeat.system.entry import run_main
 from training.config import TrainConfig
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the stage."""
-    config = parse(TrainConfig, arguments, prog="mmfeat train")
-    # Here and not above: --help and a mistyped flag shall not wait for torch and scikit-learn.
-    from training.fit.train_model import make_model
+    """Run the command."""
+    config = parse_args(TrainConfig, arguments, prog="mmfeat train")
+    # Imported late: --help and flag errors must not wait for torch and scikit-learn.
+    from training.fit.train_model import train_model
 
-    make_model(config)
+    train_model(config)
 
 
 if __name__ == "__main__":

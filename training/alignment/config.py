@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mmfeat.config.flags import FeaturesPath, ModelPath, OutputPath
-from training.config import at_least_one
+from training.config import check_at_least_one
 
 
 @dataclass(frozen=True)
@@ -30,4 +30,4 @@ class AlignReportConfig:
     """Threads per matrix product."""
 
     def __post_init__(self) -> None:
-        at_least_one(self, "most", "threads")
+        check_at_least_one(self, "most", "threads")

@@ -12,7 +12,7 @@ from training.config import (
     RecipeOptions,
     SplitOptions,
     TaskName,
-    at_least_one,
+    check_at_least_one,
 )
 
 
@@ -58,7 +58,7 @@ class CompareConfig:
     data: Annotated[AccessOptions, FLAT] = field(default_factory=AccessOptions)
 
     def __post_init__(self) -> None:
-        at_least_one(self, "seeds", "workers", "emap_rows")
+        check_at_least_one(self, "seeds", "workers", "emap_rows")
         if self.task == "align":
             raise MmfeatError(
                 "compare needs a task with a target",

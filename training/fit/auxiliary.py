@@ -1,4 +1,4 @@
-"""What an optimizer changes: a model, and what helps it learn and is left behind."""
+"""Auxiliary losses: one classifier head per modality, used in training only."""
 
 import copy
 
@@ -8,56 +8,57 @@ from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.fusion import FUSIONS
 from mmfeat.models.fusion_model import FusionModel
-from training.data.batches import Batch
-from training.fit.device import Machine
+from training.data.resident import Batch
+from training.fit.device import DeviceConfig
 from training.objectives.base import LossFunction
 
 
-def learns_each(architecture: Architecture) -> bool:
-    """Whether modalities can have losses of their own: two or more of them that are fused."""
+def supports_auxiliary_losses(architecture: Architecture) -> bool:
+    """Whether the model fuses two or more modalities."""
     return architecture.fusion in FUSIONS and len(architecture.dims) > 1
 
 
-class Learner(nn.Module):
-    """A model with a linear head for each modality alone.
+class ModelWithAuxiliaryLosses(nn.Module):
+    """A model with a linear head for each modality.
 
-    Fused losses are soon satisfied by the modality that is learned fastest, and the others stay
-    raw. A loss of its own keeps each of them learning (auxiliary losses, as in Wang et al. 2020,
-    "What makes training multi-modal classification networks hard?"). The heads are no part of the
-    model.
+    The modality that is learned fastest can satisfy a fused loss before the others are learned. A
+    loss per modality keeps all of them learning (Wang et al. 2020, "What makes training multi-modal
+    classification networks hard?"). The heads are not saved with the model.
 
     Args:
-        model: what is to be trained.
-        auxiliary: weight of the mean of the modalities' own losses beside the fused one's; 0 for
-            all models but those that `learns_each` names.
+        model: the model to train.
+        auxiliary: weight of the mean auxiliary loss. Must be 0 unless
+            `supports_auxiliary_losses`.
     """
 
     def __init__(self, model: Model, auxiliary: float) -> None:
         super().__init__()
         self.model = model
         self.auxiliary = auxiliary
-        a = model.architecture
-        alone = len(a.dims) if auxiliary else 0
-        self.heads = nn.ModuleList(nn.Linear(a.hidden, a.outputs) for _ in range(alone))
+        architecture = model.architecture
+        count = len(architecture.dims) if auxiliary else 0
+        self.heads = nn.ModuleList(
+            nn.Linear(architecture.hidden, architecture.outputs) for _ in range(count)
+        )
 
-    def loss(self, batch: Batch, loss: LossFunction, machine: Machine) -> Tensor:
-        """What is to fall, shape []: the loss of the logits, and of each modality's own."""
+    def loss(self, batch: Batch, loss: LossFunction, device: DeviceConfig) -> Tensor:
+        """Return the training loss, shape []: the fused loss plus the auxiliary losses."""
         if not self.heads:
-            with machine.forward():
+            with device.autocast():
                 logits = self.model(batch.features, batch.present)[0]
             return loss(logits.float(), batch.targets)
         assert isinstance(self.model, FusionModel)
-        with machine.forward():
-            parts = self.model.parts(batch.features, batch.present)
-            own = [head(parts.h[:, m]) for m, head in enumerate(self.heads)]
-        total = loss(parts.logits.float(), batch.targets)
-        for m, logits in enumerate(own):
-            rows = parts.shown[:, m]
+        with device.autocast():
+            output = self.model.forward_all(batch.features, batch.present)
+            head_logits = [head(output.h[:, m]) for m, head in enumerate(self.heads)]
+        total = loss(output.logits.float(), batch.targets)
+        for m, logits in enumerate(head_logits):
+            rows = output.mask[:, m]
             if rows.any():
-                alone = loss(logits[rows].float(), batch.targets[rows])
-                total = total + self.auxiliary / len(own) * alone
+                modality_loss = loss(logits[rows].float(), batch.targets[rows])
+                total = total + self.auxiliary / len(head_logits) * modality_loss
         return total
 
-    def trained(self) -> Model:
-        """A copy of the model as it is now, on the CPU."""
+    def copy_model(self) -> Model:
+        """Return a copy of the model on the CPU, without the heads."""
         return copy.deepcopy(self.model).cpu()

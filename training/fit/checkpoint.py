@@ -1,53 +1,54 @@
-"""What a killed training run goes on from: OUTPUT/checkpoint/, there until the model is finished.
+"""Checkpoints of a training run, in OUTPUT/checkpoint/. A finished run removes the folder.
 
-    settled.json                  what the run is bound to, and what it settled by measuring
-    candidate-0.json              where a candidate stands; written after the tensors it names
-    candidate-0-7.safetensors     the tensors: weights, optimizer, random state
+    settled.json                  the run's binding and its measured settings
+    candidate-0.json              log and state of a candidate, written after its tensors
+    candidate-0-7.safetensors     weights, optimizer state and random state
 
-A checkpoint of another configuration, another version of torch or another device counts as none.
+A checkpoint is ignored if the configuration, the version of torch or the device differs.
 """
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmfeat.models.base import Model
 from mmfeat.store import files
-from mmfeat.store.directory import digest
-from training.fit.auxiliary import Learner
+from mmfeat.store.directory import json_digest
 
 FOLDER = "checkpoint"
 
-_SETTLED = "settled.json"
+SAVE_INTERVAL = 40
+"""Minimum time between two saves, in multiples of the time a save takes: saves cost at most 2.5 %
+of a run."""
 
-_SHARE = 40
-"""Times as long as its writing took a checkpoint is good for: it costs 2.5 % at most."""
+_SETTINGS_FILE = "settled.json"
 
 
-class Saved(NamedTuple):
-    """A candidate as it was saved.
+class SavedState(NamedTuple):
+    """The saved state of a candidate.
 
     Attributes:
-        tensors: by name.
-        facts: ready for JSON.
+        tensors: tensors by name.
+        facts: values ready for JSON.
     """
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
 
 
-class Slot:
-    """The checkpoint of one candidate: each save takes the place of the one before.
+class CheckpointSlot:
+    """The checkpoint of one candidate. Each save replaces the previous one.
 
     Args:
-        folder: of the checkpoint.
-        name: of the candidate.
-        binding: digest of what the run is bound to.
+        folder: the checkpoint folder.
+        name: name of the candidate.
+        binding: digest of everything the weights depend on.
     """
 
     def __init__(self, folder: str, name: str, binding: str) -> None:
@@ -55,15 +56,15 @@ class Slot:
         self._name = name
         self._binding = binding
         self._saves = 0
-        self._due = 0.0
+        self._next_save = 0.0
 
     @property
     def due(self) -> bool:
-        """Whether enough was trained since the last save that another one costs little."""
-        return time.monotonic() >= self._due
+        """Whether the last save is old enough for another one."""
+        return time.monotonic() >= self._next_save
 
-    def load(self) -> Saved | None:
-        """What was saved last; None where there is nothing, or nothing that can be used."""
+    def load(self) -> SavedState | None:
+        """Return the last saved state; None if there is none, or it is unusable."""
         state = files.read_json(self._path(f"{self._name}.json"))
         if not isinstance(state, dict) or state.get("binding") != self._binding:
             return None
@@ -74,17 +75,17 @@ class Slot:
         except (FileNotFoundError, safetensors.SafetensorError):
             return None
         self._saves = state["saves"]
-        return Saved(tensors, state["facts"])
+        return SavedState(tensors, state["facts"])
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Save, whole or not at all.
+        """Save a state atomically.
 
         Args:
-            tensors: no two of which share memory.
-            facts: ready for JSON.
+            tensors: tensors by name; no two share memory.
+            facts: values ready for JSON.
         """
-        began = time.monotonic()
-        before, self._saves = self._saves, self._saves + 1
+        start = time.monotonic()
+        previous, self._saves = self._saves, self._saves + 1
         with files.create(self._path(self._file(self._saves))) as output:
             output.write(safetensors.torch.save({n: t.contiguous() for n, t in tensors.items()}))
         state = {
@@ -94,9 +95,9 @@ class Slot:
             "facts": dict(facts),
         }
         files.write_json(self._path(f"{self._name}.json"), state)
-        files.remove(self._path(self._file(before)))
-        now = time.monotonic()
-        self._due = now + _SHARE * (now - began)
+        files.remove(self._path(self._file(previous)))
+        end = time.monotonic()
+        self._next_save = end + SAVE_INTERVAL * (end - start)
 
     def _file(self, number: int) -> str:
         return f"{self._name}-{number}.safetensors"
@@ -106,94 +107,89 @@ class Slot:
 
 
 class Checkpoint:
-    """The checkpoint of a run; one that is bound to something else is removed.
+    """The checkpoint of a run. A checkpoint with another binding is removed.
 
     Args:
-        output: the model's directory.
-        binding: ready for JSON: all that the weights depend on.
+        output: output directory of the run.
+        binding: everything the weights depend on, ready for JSON.
     """
 
     def __init__(self, output: str, binding: Mapping[str, Any]) -> None:
         self._folder = files.join(output, FOLDER)
-        self._binding = digest(binding)
+        self._binding = json_digest(binding)
         files.remove_temporaries(self._folder)
         state = files.read_json(self._path)
         if isinstance(state, dict) and state.get("binding") == self._binding:
-            self._settled: dict[str, Any] = state["settled"]
+            self._settings: dict[str, Any] = state["settled"]
         else:
             files.remove(self._folder)
-            self._settled = {}
+            self._settings = {}
 
-    def settle(self, name: str, measure: Callable[[], Any]) -> Any:
-        """What a measurement gave in this run, or in the killed one that this goes on with."""
-        if name not in self._settled:
-            self._settled[name] = measure()
-            files.write_json(self._path, {"binding": self._binding, "settled": self._settled})
-        return self._settled[name]
+    def measure_once(self, name: str, measure: Callable[[], Any]) -> Any:
+        """Return a measured setting. A resumed run gets the value of the first measurement."""
+        if name not in self._settings:
+            self._settings[name] = measure()
+            files.write_json(self._path, {"binding": self._binding, "settled": self._settings})
+        return self._settings[name]
 
-    def slot(self, candidate: int) -> Slot:
-        """Where a candidate is kept."""
-        return Slot(self._folder, f"candidate-{candidate}", self._binding)
+    def slot(self, candidate: int) -> CheckpointSlot:
+        """Return the checkpoint of a candidate."""
+        return CheckpointSlot(self._folder, f"candidate-{candidate}", self._binding)
 
     @property
     def _path(self) -> str:
-        return files.join(self._folder, _SETTLED)
+        return files.join(self._folder, _SETTINGS_FILE)
 
 
 def remove_checkpoint(output: str) -> None:
-    """Remove what a finished model no longer needs."""
+    """Remove the checkpoint of a finished run."""
     files.remove(files.join(output, FOLDER))
 
 
-class Stand(NamedTuple):
-    """All that a step changes.
+@dataclass
+class TrainState:
+    """Everything a training step changes.
 
     Attributes:
-        learner: the model in training, and what helps it.
-        best: a copy of it at its best epoch.
-        optimizer: of the learner; its state is a few tensors for each weight.
+        module: the module in training.
+        best: copy of the model at its best epoch.
+        optimizer: optimizer of the module.
+        device: device of the module.
     """
 
-    learner: Learner
+    module: nn.Module
     best: Model
     optimizer: torch.optim.Optimizer
+    device: torch.device
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return the state, and torch's random state, as tensors on the CPU."""
+        tensors = {f"learner.{name}": value for name, value in self.module.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.state_dict().items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return {name: value.cpu() for name, value in tensors.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load the result of `to_tensors` into the modules, the optimizer and torch."""
+        self.best.load_state_dict(_with_prefix(tensors, "best"))
+        self.module.load_state_dict(_with_prefix(tensors, "learner"))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _with_prefix(tensors, "optimizer").items():
+            number, _, key = name.partition(".")
+            state.setdefault(int(number), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
 
 
-def tensors_of(stand: Stand, device: torch.device) -> dict[str, Tensor]:
-    """The stand and torch's random state as named tensors."""
-    tensors = {f"learner.{name}": value for name, value in stand.learner.state_dict().items()}
-    tensors |= {f"best.{name}": value for name, value in stand.best.state_dict().items()}
-    for number, state in stand.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-    tensors["random.cpu"] = torch.get_rng_state()
-    if device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
-    return {name: value.cpu() for name, value in tensors.items()}
-
-
-def restore(
-    tensors: Mapping[str, Tensor],
-    learner: Learner,
-    optimizer: torch.optim.Optimizer,
-    device: torch.device,
-) -> Stand:
-    """Bring a new learner and its optimizer, and torch's random state, to where they stood."""
-    best = learner.trained()
-    best.load_state_dict(_below(tensors, "best"))
-    learner.load_state_dict(_below(tensors, "learner"))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in _below(tensors, "optimizer").items():
-        number, _, key = name.partition(".")
-        state.setdefault(int(number), {})[key] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-    torch.set_rng_state(tensors["random.cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random.cuda"], device)
-    return Stand(learner, best, optimizer)
-
-
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors below a prefix, without it."""
     return {
         name.removeprefix(f"{prefix}."): value
         for name, value in tensors.items()

@@ -1,4 +1,4 @@
-"""What the machine gives to training: a device, and a precision that is measured to pay."""
+"""Device and precision of training, and the measurement behind --precision auto."""
 
 import statistics
 import time
@@ -11,11 +11,11 @@ import torch
 CPU = torch.device("cpu")
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
-LEAST_ROWS = 50_000
-"""Training rows below which auto does not look for a faster precision: seconds are at stake, and a
-measurement may come out otherwise the next time."""
+MIN_MEASURED_ROWS = 50_000
+"""Number of training rows from which --precision auto measures. A smaller set trains in seconds,
+and a measurement can differ between runs."""
 
-_PAYS = 1.25
+_MIN_SPEEDUP = 1.25
 """Speed-up from which bfloat16 is worth its rounding."""
 
 _ROUNDS = 5
@@ -23,13 +23,13 @@ _STEPS = 4
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Where and in what precision a model is trained.
+class DeviceConfig:
+    """Device and precision of training. Validation always runs in float32 on the CPU.
 
     Attributes:
-        device: of the training; what is validated is validated on the CPU.
-        precision: of the forward in training, float32 or bfloat16.
-        speedup: measured speed of bfloat16 over that of float32; None where it was not measured.
+        device: device of the training steps.
+        precision: precision of the forward pass in training, float32 or bfloat16.
+        speedup: measured speed of bfloat16 divided by that of float32. None = not measured.
     """
 
     device: torch.device = CPU
@@ -37,37 +37,39 @@ class Machine:
     speedup: float | None = None
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What metrics.json says of it."""
-        facts: dict[str, Any] = {"device": str(self.device), "precision": self.precision}
-        return facts if self.speedup is None else {**facts, "bfloat16_speedup": self.speedup}
+    def metrics(self) -> dict[str, Any]:
+        """Entries of metrics.json."""
+        metrics: dict[str, Any] = {"device": str(self.device), "precision": self.precision}
+        return metrics if self.speedup is None else {**metrics, "bfloat16_speedup": self.speedup}
 
-    def forward(self) -> torch.autocast:
-        """The context of a forward in training."""
-        wanted = self.precision == BFLOAT16
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted)
-
-
-ONE_CORE = Machine()
+    def autocast(self) -> torch.autocast:
+        """Return the context of a forward pass in training."""
+        enabled = self.precision == BFLOAT16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
 
-def speedup_of_bfloat16(step: Callable[[str], object]) -> float:
-    """How many times faster a step is in bfloat16; both measured in turn, the medians compared.
+CPU_FLOAT32 = DeviceConfig()
+
+
+def measure_speedup(step: Callable[[str], object]) -> float:
+    """Return the speed of a step in bfloat16 divided by its speed in float32.
+
+    The two precisions take turns; the result compares the medians.
 
     Args:
-        step: takes a step in the precision named, and waits for its end.
+        step: takes one step in the given precision and waits for its end.
     """
     seconds: dict[str, list[float]] = {FLOAT32: [], BFLOAT16: []}
     for number in range(_ROUNDS + 1):
         for precision, times in seconds.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             for _ in range(_STEPS):
                 step(precision)
             if number:  # the first round warms up
-                times.append(time.perf_counter() - began)
+                times.append(time.perf_counter() - start)
     return statistics.median(seconds[FLOAT32]) / statistics.median(seconds[BFLOAT16])
 
 
-def pays(speedup: float) -> bool:
-    """Whether bfloat16 is faster by enough."""
-    return speedup >= _PAYS
+def faster_precision(speedup: float) -> str:
+    """Return the precision for a measured speed-up of bfloat16."""
+    return BFLOAT16 if speedup >= _MIN_SPEEDUP else FLOAT32

@@ -1,68 +1,90 @@
-"""A fitted model, and the look at validation that every way of fitting shares."""
+"""The result of a fit, and the forward pass over the rows of a split."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mmfeat.models.base import Model
-from mmfeat.models.inference import run
+from mmfeat.models.inference import InferenceOutput, run_model
 from training.data.dataset import Dataset
-from training.data.splits import VAL
+from training.data.split_rule import VAL
 from training.fit.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """A fitted model at its best epoch.
 
     Attributes:
-        epoch: the best epoch, from 1.
-        log: one entry an epoch.
-        falls: whether less of the recipe's metric is better.
+        module: the model.
+        recipe: its recipe.
+        epoch: the best epoch, counted from 1.
+        log: metrics of each epoch.
+        minimized: whether a lower value of the recipe's metric is better.
     """
 
     module: Model
     recipe: Recipe
     epoch: int
     log: list[dict[str, Any]]
-    falls: bool = False
+    minimized: bool = False
 
     @property
     def score(self) -> float | None:
-        """Its metric on validation; None where validation cannot tell."""
+        """The metric on validation; None if it is undefined there."""
         value = self.log[self.epoch - 1][f"val_{self.recipe.metric}"]
         return None if value is None else float(value)
 
     @property
     def loss(self) -> float:
-        """Its loss on validation; infinite where validation has no label the model knows."""
+        """The loss on validation; infinite if no validation row has a known label."""
         loss = self.log[self.epoch - 1]["val_loss"]
         return math.inf if loss is None else float(loss)
 
     @property
-    def rank(self) -> tuple[float, float]:
-        """Larger is better: the metric, and where it ties the loss to a thousandth.
+    def sort_key(self) -> tuple[float, float]:
+        """Key of the best result under `max`: the metric, then the loss.
 
-        Without that bound a model that is right everywhere would train on for a loss of 1e-5.
+        The loss is rounded to a thousandth. Otherwise a model without errors would train on for
+        tiny improvements of its loss.
         """
         score = -math.inf if self.score is None else self.score
-        return -score if self.falls else score, -round(self.loss, 3)
+        return -score if self.minimized else score, -round(self.loss, 3)
+
+
+def best_result(results: Sequence[FitResult]) -> FitResult:
+    """Return the result that is best on validation; the first of equal ones."""
+    return max(results, key=lambda result: result.sort_key)
 
 
 def validate(module: Model, dataset: Dataset) -> dict[str, float | None]:
-    """The metrics and the loss on validation, as an epoch's log names them."""
-    rows = dataset.parts[VAL]
-    values = dataset.objective.validate(dataset.targets[rows], logits_of(module, dataset, rows))
+    """Return metrics and loss on validation, named as in an epoch's log."""
+    rows = dataset.split_rows[VAL]
+    logits = compute_logits(module, dataset, rows)
+    values = dataset.objective.validate(dataset.targets[rows], logits)
     return {f"val_{name}": value for name, value in values.items()}
 
 
-def logits_of(module: Model, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Logits of some rows, float32, shape (rows, outputs); their features a part at a time."""
-    return np.concatenate(
-        [
-            run(module, features, present).logits
-            for _, features, present in dataset.features.in_parts(rows)
-        ]
+def compute_logits(module: Model, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Return the logits of some rows, float32, shape (rows, outputs)."""
+    return run_rows(module, dataset, rows).logits
+
+
+def run_rows(module: Model, dataset: Dataset, rows: np.ndarray) -> InferenceOutput:
+    """Run the model on some rows; at least one. Features are read in parts.
+
+    Args:
+        module: the model.
+        dataset: the dataset with the model's columns.
+        rows: int64 row numbers.
+    """
+    parts = [run_model(module, *part) for part in dataset.features.iterate_parts(rows)]
+    weights = [part.weights for part in parts if part.weights is not None]
+    return InferenceOutput(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate(weights) if weights else None,
+        np.concatenate([part.present for part in parts]),
     )

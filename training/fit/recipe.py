@@ -1,50 +1,50 @@
-"""The recipe: every number of a training run, settled before it starts."""
+"""Recipes: all numbers of one fit, fixed before it starts."""
 
 import math
 from dataclasses import dataclass
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
-"""What is tried where no learning rate is given."""
+"""Learning rates to try if --lr is not given."""
 
 WARM_UP = 0.05
-"""Part of the steps in which the learning rate rises."""
+"""Fraction of the steps in which the learning rate rises."""
 
-CLIP = 1.0
-"""Longest gradient, as the norm over all weights."""
+MAX_GRADIENT_NORM = 1.0
+"""Gradients are clipped at this norm over all weights."""
 
 INVERSE_PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0)
-"""What is tried for logistic regression where no --inverse-penalty is given."""
+"""Values of C to try for logistic regression if --inverse-penalty is not given."""
 
 RIDGE_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-"""What is tried for ridge regression likewise."""
+"""Values of C to try for ridge regression if --inverse-penalty is not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How one model is fitted: what all ways of fitting share."""
+    """Settings that all ways of fitting share."""
 
     metric: str
     seed: int
     epochs: int
     imbalance: str = "none"
-    """What is done against unbalanced classes (see `imbalance.py`)."""
+    """Treatment of imbalanced classes, see `imbalance.py`."""
     prior: tuple[float, ...] = ()
-    """Part of the training rows in each class, or with each label; what that goes by."""
+    """Fraction of the training rows in each class, or with each label."""
 
     @property
     def choice(self) -> dict[str, float]:
-        """Name and value of what is chosen on validation."""
+        """The settings that validation chooses, by name."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearRecipe(Recipe):
-    """What both ways of fitting a `LinearModel` share."""
+    """Settings of a `LinearModel`."""
 
     inverse_penalty: float
     """C: the loss is the sum of the rows' losses + penalty / C."""
     standardised: bool = False
-    """Whether each value of a dense column is divided by its deviation among the training rows."""
+    """Whether to divide each value of a dense column by its standard deviation."""
 
     @property
     def choice(self) -> dict[str, float]:
@@ -53,42 +53,42 @@ class LinearRecipe(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeRecipe(LinearRecipe):
-    """Cross-entropy by L-BFGS to convergence; an epoch is 20 iterations at most."""
+class LogisticRecipe(LinearRecipe):
+    """Cross-entropy, L-BFGS to convergence. An epoch is at most 20 iterations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RidgeRecipe(LinearRecipe):
-    """Least squares in closed form; there are no epochs."""
+    """Least squares in closed form, without epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepRecipe(Recipe):
-    """AdamW on batches, stopped early."""
+class AdamWRecipe(Recipe):
+    """AdamW on batches with early stopping."""
 
     lr: float
     weight_decay: float
     batch_size: int
     patience: int
     auxiliary: float = 0.0
-    """Weight of the modalities' own losses, see `learner.py`."""
+    """Weight of the auxiliary losses, see `auxiliary.py`."""
 
     @property
     def choice(self) -> dict[str, float]:
         """See `Recipe`."""
         return {"lr": self.lr}
 
-    def lr_at(self, step: int, steps: int) -> float:
-        """Part of the learning rate at a step: a linear rise, then half a cosine down to 0."""
-        rise = max(1, round(WARM_UP * steps))
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return the factor of the learning rate at a step: linear warm-up, cosine decay to 0."""
+        warm_up = max(1, round(WARM_UP * steps))
+        if step < warm_up:
+            return (step + 1) / warm_up
+        return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
-def batch_size_for(rows: int, contrastive: bool = False) -> int:
-    """A 50th of the training rows, so that a small set still gives an epoch many steps.
+def default_batch_size(rows: int, contrastive: bool = False) -> int:
+    """Return a 50th of the training rows, so that an epoch of a small set has many steps.
 
-    A fifth where a row is told from the others of its batch: the more, the harder.
+    A contrastive loss gets a fifth: it needs many negatives in each batch.
     """
     return min(1024, max(64, rows // 5) if contrastive else max(32, rows // 50))

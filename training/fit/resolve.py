@@ -1,62 +1,72 @@
-"""From options and data to a settled run: the columns, the layers, the numbers, the claim."""
+"""Resolve options and data into a run: columns, objective, layers and recipes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mmfeat.config.flags import comma_list
+from mmfeat.config.flags import split_commas
 from mmfeat.errors import MmfeatError
 from mmfeat.features.column_format import Column
 from mmfeat.features.store import FeatureStore
 from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture
-from mmfeat.models.checkpoint import input_shapes
+from mmfeat.models.saved_model import input_shapes
 from mmfeat.models.tasks import Align
-from mmfeat.system.console import note
+from mmfeat.system.console import print_err
 from training.config import ModelOptions, TrainConfig, check_metric
 from training.data.dataset import Dataset, load_dataset
 from training.data.exclusions import read_dropped
-from training.data.splits import TRAIN, SplitRule
-from training.fit.auxiliary import learns_each
+from training.data.split_rule import TRAIN, SplitRule
+from training.fit.auxiliary import supports_auxiliary_losses
+from training.fit.linear import dense_columns
 from training.fit.recipe import (
     INVERSE_PENALTIES,
     LEARNING_RATES,
     RIDGE_PENALTIES,
+    AdamWRecipe,
     LinearRecipe,
-    ProbeRecipe,
+    LogisticRecipe,
     Recipe,
     RidgeRecipe,
-    StepRecipe,
-    batch_size_for,
+    default_batch_size,
 )
-from training.fit.scaling import dense_columns
-from training.objectives import OBJECTIVES, MultilabelObjective, Objective, imbalance
+from training.objectives import imbalance
+from training.objectives.base import Objective
+from training.objectives.multilabel import MultilabelObjective
+from training.objectives.registry import OBJECTIVES
+
+_LINEAR_MODELS: dict[str, tuple[type[LinearRecipe], Sequence[float]]] = {
+    LOGISTIC: (LogisticRecipe, INVERSE_PENALTIES),
+    RIDGE: (RidgeRecipe, RIDGE_PENALTIES),
+}
+"""Linear model → class of its recipes, and values of C to try."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A training run, settled.
+class ResolvedRun:
+    """A training run without open options.
 
     Attributes:
-        recipes: one for each learning rate, or inverse penalty, to try.
-        claim: all that determines the weights; becomes config.json.
+        architecture: the layers.
+        recipes: one recipe for each learning rate, or value of C, to try.
+        config: everything the weights depend on; written to config.json.
     """
 
     architecture: Architecture
     recipes: Sequence[Recipe]
-    claim: dict[str, Any]
+    config: dict[str, Any]
 
 
 def choose_columns(store: FeatureStore, modalities: str) -> list[Column]:
-    """The feature columns to train on, in the store's order.
+    """Return the feature columns to train on, in the store's order.
 
     Args:
         store: the features.
-        modalities: names, separated by commas; empty = all of the store.
+        modalities: column names, separated by commas. Empty = all columns.
 
     Raises:
-        MmfeatError: the store lacks one of them.
+        MmfeatError: the store lacks a column.
     """
-    names = comma_list(modalities) or list(store.columns)
+    names = split_commas(modalities) or list(store.columns)
     for name in names:
         if name not in store.columns:
             raise MmfeatError(
@@ -67,70 +77,70 @@ def choose_columns(store: FeatureStore, modalities: str) -> list[Column]:
     return [column for name, column in store.columns.items() if name in names]
 
 
-def make_objective(config: TrainConfig, columns: Sequence[Column]) -> Objective:
-    """What the options ask to learn.
+def build_objective(config: TrainConfig, columns: Sequence[Column]) -> Objective:
+    """Return the objective of the options.
 
     Raises:
-        MmfeatError: the metric is not one of the task's, or an alignment has one modality alone.
+        MmfeatError: the metric is not one of the task's, or an alignment has only one modality.
     """
     objective = OBJECTIVES[config.task](config.target)
     if isinstance(objective, MultilabelObjective):
         objective.separator = config.label_separator
     if config.task == ALIGN:
         names = [column.name for column in columns]
-        if len(names) < Align.least:
+        if len(names) < Align.min_modalities:
             raise MmfeatError(
-                f"the task 'align' takes at least {Align.least} modalities",
+                f"the task 'align' takes at least {Align.min_modalities} modalities",
                 got=names,
                 cure="Name more with --modalities, or extract another column",
             )
-        objective.know(Align(names, config.model.hidden, config.recipe.align_loss))
+        objective.bind_task(Align(names, config.model.hidden, config.recipe.align_loss))
     check_metric(config.recipe.metric or objective.metrics[0], objective.metrics, config.task)
     return objective
 
 
-def choose_rule(store: FeatureStore, config: TrainConfig) -> SplitRule:
-    """How the options split; a column called `split` counts where they ask for nothing."""
-    asked = config.split
-    found = "split" in store.samples_schema.names and config.target != "split"
-    silent = not (asked.split_column or asked.group_column or asked.stratify)
-    return SplitRule(
-        asked.split_column or ("split" if found and silent else ""), asked.group_column
-    )
+def resolve_split_rule(store: FeatureStore, config: TrainConfig) -> SplitRule:
+    """Return the split rule of the options; the default is the column `split` if it exists."""
+    options = config.split
+    has_option = options.split_column or options.group_column or options.stratify
+    has_column = "split" in store.samples_schema.names and config.target != "split"
+    default = "split" if has_column and not has_option else ""
+    return SplitRule(options.split_column or default, options.group_column)
 
 
 def open_dataset(
     config: TrainConfig, store: FeatureStore, columns: Sequence[Column], *, quiet: bool = False
 ) -> Dataset:
-    """The rows the options ask for; says so where the splits leak, unless it is to be quiet."""
+    """Load the dataset of the options. Warn if the splits leak, unless `quiet`."""
     dataset = load_dataset(
         store,
         columns,
-        make_objective(config, columns),
-        choose_rule(store, config),
+        build_objective(config, columns),
+        resolve_split_rule(store, config),
         stratify=config.split.stratify,
         access=config.run.access,
         dropped=read_dropped(config.split.drop_misaligned),
     )
-    if dataset.leakage.worst and not quiet:
-        note(f"mmfeat: warning: the splits leak: {dataset.leakage.worst}. Split by --group-column")
+    if dataset.leakage.summary and not quiet:
+        print_err(
+            f"mmfeat: warning: the splits leak: {dataset.leakage.summary}. Split by --group-column"
+        )
     return dataset
 
 
-def plan_training(
+def resolve_run(
     config: TrainConfig, store: FeatureStore, columns: Sequence[Column], dataset: Dataset
-) -> Plan:
-    """Settle what the options leave open."""
-    architecture = _architecture(config, columns, dataset)
-    recipes, treatment = _recipes(config, architecture, dataset)
-    settled = asdict(recipes[0])
+) -> ResolvedRun:
+    """Resolve the open options from the data."""
+    architecture = _resolve_architecture(config, columns, dataset)
+    recipes, method = _resolve_recipes(config, architecture, dataset)
     choices = {name: [recipe.choice[name] for recipe in recipes] for name in recipes[0].choice}
-    return Plan(
+    return ResolvedRun(
         architecture=architecture,
         recipes=recipes,
-        claim={
+        config={
             "target": config.target,
-            **dataset.objective.task.facts,
+            **dataset.objective.task.config,
             "split": asdict(dataset.rule),
             "columns": [asdict(column) for column in columns],
             "features": {
@@ -138,33 +148,36 @@ def plan_training(
                 "records": store.records,
             },
             **_without(asdict(architecture), "dims", "tokens", "outputs"),
-            **_without(settled, "prior"),
+            **_without(asdict(recipes[0]), "prior"),
             **choices,
-            "imbalance_why": treatment.why,
+            "imbalance_why": method.why,
             "precision": config.run.precision,
-            **({"drop_misaligned": dataset.dropped.facts} if dataset.dropped else {}),
+            **({"drop_misaligned": dataset.dropped.settings} if dataset.dropped else {}),
         },
     )
 
 
-def _architecture(config: TrainConfig, columns: Sequence[Column], dataset: Dataset) -> Architecture:
-    """The layers: without a fusion named, logistic regression for one column, gmu for more."""
+def _resolve_architecture(
+    config: TrainConfig, columns: Sequence[Column], dataset: Dataset
+) -> Architecture:
+    """Return the layers. The default fusion is a linear model for one column, else gmu."""
     options = config.model
-    alone = len(columns) == 1
+    is_unimodal = len(columns) == 1
     shapes = {**input_shapes(columns), "outputs": dataset.objective.task.outputs}
-    fusion = options.fusion or (_linear_for(config.task) if alone else "gmu")
+    linear_model = RIDGE if config.task == "regression" else LOGISTIC
+    fusion = options.fusion or (linear_model if is_unimodal else "gmu")
     if config.task == ALIGN:
         fusion = ALIGN
-    elif fusion in _LINEAR:
+    elif fusion in _LINEAR_MODELS:
         if fusion == LOGISTIC and config.task == "regression":
             raise MmfeatError(
-                "the fusion 'logistic' learns classes and labels, no numbers",
-                cure="Name the fusion 'ridge'",
+                "the fusion 'logistic' learns classes and labels, not numbers",
+                cure="Use --fusion ridge",
             )
         return Architecture(
             **shapes, fusion=fusion, combination="linear", dropout=0.0, modality_dropout=0.0
         )
-    elif alone:
+    elif is_unimodal:
         fusion = "single"
     return Architecture(
         **shapes,
@@ -172,73 +185,63 @@ def _architecture(config: TrainConfig, columns: Sequence[Column], dataset: Datas
         combination=options.combination,
         hidden=options.hidden,
         dropout=options.dropout,
-        modality_dropout=_modality_dropout(options, fusion, dataset),
+        modality_dropout=_resolve_modality_dropout(options, fusion, dataset),
     )
 
 
-def _modality_dropout(options: ModelOptions, fusion: str, dataset: Dataset) -> float:
-    """Hiding a modality teaches nothing where there is one alone, or where pairs are learned."""
+def _resolve_modality_dropout(options: ModelOptions, fusion: str, dataset: Dataset) -> float:
+    """Return the modality dropout; 0 for one modality and for pairs."""
     if fusion in ("single", ALIGN):
         return 0.0
     if options.modality_dropout is None:
-        return 0.3 if dataset.has_gaps else 0.1
+        return 0.3 if dataset.has_missing_features else 0.1
     return options.modality_dropout
 
 
-_LINEAR: dict[str, tuple[type[LinearRecipe], Sequence[float]]] = {
-    LOGISTIC: (ProbeRecipe, INVERSE_PENALTIES),
-    RIDGE: (RidgeRecipe, RIDGE_PENALTIES),
-}
-"""Linear model → how it is fitted, and the penalties that are tried."""
-
-
-def _linear_for(task: str) -> str:
-    return RIDGE if task == "regression" else LOGISTIC
-
-
-def _recipes(
+def _resolve_recipes(
     config: TrainConfig, architecture: Architecture, dataset: Dataset
-) -> tuple[Sequence[Recipe], imbalance.Choice]:
-    """A recipe for each value of what is chosen on validation, and what is done on imbalance."""
+) -> tuple[Sequence[Recipe], imbalance.ImbalanceMethod]:
+    """Return a recipe for each setting to try, and the treatment of imbalanced classes."""
     options, objective = config.recipe, dataset.objective
-    rows = len(dataset.parts[TRAIN])
+    training = dataset.split_rows[TRAIN]
+    rows = len(training)
     metric = options.metric or objective.metrics[0]
-    counts = objective.counts(dataset.targets[dataset.parts[TRAIN]])
-    treatment = imbalance.choose(
+    counts = objective.class_counts(dataset.targets[training])
+    method = imbalance.choose_method(
         options.imbalance, config.task, metric, counts, rows, architecture.fusion
     )
     shared: dict[str, Any] = {
         "metric": metric,
         "seed": config.seed,
         "epochs": options.epochs,
-        "imbalance": treatment.name,
+        "imbalance": method.name,
         "prior": () if counts is None else tuple((counts / rows).tolist()),
     }
-    if architecture.fusion in _LINEAR:
-        kind, penalties = _LINEAR[architecture.fusion]
+    if architecture.fusion in _LINEAR_MODELS:
+        recipe_class, penalties = _LINEAR_MODELS[architecture.fusion]
         if options.inverse_penalty is not None:
             penalties = [options.inverse_penalty]
         scalings = [False, True] if dense_columns(dataset) else [False]
         if options.standardised is not None:
             scalings = [options.standardised]
         return [
-            kind(**shared, inverse_penalty=penalty, standardised=standardised)
+            recipe_class(**shared, inverse_penalty=penalty, standardised=standardised)
             for standardised in scalings
             for penalty in penalties
-        ], treatment
+        ], method
     return [
-        StepRecipe(
+        AdamWRecipe(
             **shared,
             lr=lr,
             weight_decay=options.weight_decay,
-            batch_size=options.batch_size or batch_size_for(rows, config.task == ALIGN),
+            batch_size=options.batch_size or default_batch_size(rows, config.task == ALIGN),
             patience=options.patience,
-            auxiliary=options.auxiliary if learns_each(architecture) else 0.0,
+            auxiliary=options.auxiliary if supports_auxiliary_losses(architecture) else 0.0,
         )
         for lr in ([options.lr] if options.lr else LEARNING_RATES)
-    ], treatment
+    ], method
 
 
-def _without(facts: dict[str, Any], *names: str) -> dict[str, Any]:
-    """The facts that the claim does not already hold in another form."""
-    return {name: value for name, value in facts.items() if name not in names}
+def _without(settings: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return settings without those that the config holds in another form."""
+    return {name: value for name, value in settings.items() if name not in names}

@@ -1,105 +1,63 @@
-"""What a training run leaves: a verdict, files, and a table for the person who waits."""
+"""Calibrate, evaluate and save the best candidate, and print the closing summary."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from mmfeat.features.store import FeatureStore
-from mmfeat.models.base import Model
-from mmfeat.models.checkpoint import WEIGHTS, save_weights
-from mmfeat.models.inference import predict
+from mmfeat.models.alignment import AlignmentModel
+from mmfeat.models.inference import InferenceOutput, to_predictions
+from mmfeat.models.saved_model import WEIGHTS, save_weights
 from mmfeat.store import files
-from mmfeat.store.directory import write_manifest
-from mmfeat.system.console import peak_memory_mb, show_summary
+from mmfeat.store.manifest import write_manifest
+from mmfeat.system.console import show_summary
+from mmfeat.system.processes import peak_memory_mb
 from training.data.dataset import Dataset
-from training.data.splits import SPLITS, TEST, TRAIN, VAL
-from training.fit.fit_result import Fitted, logits_of
-from training.fit.log import LOG, line_of
-from training.report import REPORT
+from training.data.split_rule import SPLITS, TEST, TRAIN, VAL
+from training.evaluation.prediction_table import write_predictions
+from training.fit.fit_result import FitResult, best_result, run_rows
+from training.fit.metrics_log import LOG, format_line
+from training.report import REPORT, write_model_report
 
 METRICS = "metrics.json"
 
 _CHOSEN = ("lr", "inverse_penalty", "standardised")
 
 
-def judge(best: Fitted, candidates: Sequence[Fitted], dataset: Dataset) -> dict[str, Any]:
-    """Calibrate the best candidate and measure it; what metrics.json holds.
-
-    The test split is looked at here, once, and nowhere else in training.
-    """
-    metric = best.recipe.metric
-    rows = dataset.parts[VAL]
-    calibration = dataset.objective.calibrate(
-        best.module, dataset.targets[rows], logits_of(best.module, dataset, rows)
-    )
-    return {
-        "task": dataset.objective.task.name,
-        "metric": metric,
-        **best.recipe.choice,
-        "best_epoch": best.epoch,
-        "temperature": calibration or None,
-        "validation": measure_rows(best.module, dataset, VAL),
-        "test": measure_rows(best.module, dataset, TEST) if len(dataset.parts[TEST]) else None,
-        "candidates": [
-            {
-                **c.recipe.choice,
-                "epoch": c.epoch,
-                metric: c.score,
-                "loss": None if math.isinf(c.loss) else c.loss,
-            }
-            for c in candidates
-        ],
-        "parameters": sum(weight.numel() for weight in best.module.parameters()),
-        "rows": {split: len(rows) for split, rows in dataset.parts.items()},
-        "left_out": dataset.left_out,
-        "leakage": dataset.leakage.rows,
-        "speed": _speed(candidates, len(dataset.parts[TRAIN])),
-    }
-
-
-def measure_rows(module: Model, dataset: Dataset, split: str) -> dict[str, Any]:
-    """What the objective reports of a split."""
-    rows = dataset.parts[split]
-    task = dataset.objective.task
-    scores = np.concatenate(
-        [
-            predict(module, task, features, present).scores
-            for _, features, present in dataset.features.in_parts(rows)
-        ]
-    )
-    present = {name: there[rows] for name, there in dataset.present.items()}
-    return dataset.objective.measure(
-        dataset.targets[rows], scores, module.thresholds.numpy(), present
-    )
-
-
-def _speed(candidates: Sequence[Fitted], rows: int) -> dict[str, float]:
-    entries = [entry for candidate in candidates for entry in candidate.log]
-    return {
-        "train_seconds": sum(entry["seconds"] for entry in entries),
-        "train_rows_per_second": rows * len(entries) / sum(e["train_seconds"] for e in entries),
-        "peak_memory_mb": peak_memory_mb(),
-    }
-
-
-def write_model(
+def save_best(
     folder: str,
     config_hash: str,
     store: FeatureStore,
-    best: Fitted,
-    candidates: Sequence[Fitted],
-    metrics: dict[str, Any],
-) -> None:
-    """Write weights, metrics and log, and the manifest last."""
+    dataset: Dataset,
+    candidates: Sequence[FitResult],
+    device_metrics: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Save the best candidate with all files of a model; the manifest is written last.
+
+    Args:
+        folder: the model's directory, with its config.json.
+        config_hash: hash of that config.
+        store: the features.
+        dataset: the dataset of the candidates.
+        candidates: results of all recipes.
+        device_metrics: device and precision, for metrics.json.
+
+    Returns:
+        The content of metrics.json.
+    """
+    best = best_result(candidates)
+    calibration, outputs = _calibrate(best, dataset)
+    metrics = _evaluate(best, candidates, dataset, calibration, outputs)
+    metrics["speed"] |= device_metrics
+    write_predictions(folder, store, best.module, dataset, outputs)
     weights = save_weights(folder, best.module)
     files.write_json(files.join(folder, METRICS), metrics)
     with files.create(files.join(folder, LOG)) as output:
         for candidate in candidates:
-            for entry in candidate.log:
-                output.write(line_of(candidate.recipe.choice, entry).encode())
+            for epoch_metrics in candidate.log:
+                output.write(format_line(candidate.recipe.choice, epoch_metrics).encode())
     write_manifest(
         folder,
         "model",
@@ -110,10 +68,87 @@ def write_model(
         left_out=metrics["left_out"],
         torch=torch.__version__,
     )
+    write_model_report(folder)
+    return metrics
 
 
-def show_outcome(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:
-    """The closing table."""
+def _calibrate(
+    best: FitResult, dataset: Dataset
+) -> tuple[dict[str, Any], dict[str, InferenceOutput]]:
+    """Calibrate the model on validation, and run it on the rows of val and test.
+
+    This is the only use of the test split in training.
+    """
+    module, rows = best.module, dataset.split_rows
+    outputs = {VAL: run_rows(module, dataset, rows[VAL])}
+    calibration = dataset.objective.calibrate(
+        module, dataset.targets[rows[VAL]], outputs[VAL].logits
+    )
+    if isinstance(module, AlignmentModel):
+        # Its outputs depend on the references and the temperature that calibration has set.
+        outputs[VAL] = run_rows(module, dataset, rows[VAL])
+    if len(rows[TEST]):
+        outputs[TEST] = run_rows(module, dataset, rows[TEST])
+    return calibration, outputs
+
+
+def _evaluate(
+    best: FitResult,
+    candidates: Sequence[FitResult],
+    dataset: Dataset,
+    calibration: dict[str, Any],
+    outputs: Mapping[str, InferenceOutput],
+) -> dict[str, Any]:
+    """Return the content of metrics.json."""
+    metric = best.recipe.metric
+    epochs = [epoch_metrics for candidate in candidates for epoch_metrics in candidate.log]
+    train_seconds = sum(epoch_metrics["train_seconds"] for epoch_metrics in epochs)
+    quality = {
+        split: _evaluate_split(best, dataset, split, output) for split, output in outputs.items()
+    }
+    return {
+        "task": dataset.objective.task.name,
+        "metric": metric,
+        **best.recipe.choice,
+        "best_epoch": best.epoch,
+        "temperature": calibration or None,
+        "validation": quality[VAL],
+        "test": quality.get(TEST),
+        "candidates": [
+            {
+                **candidate.recipe.choice,
+                "epoch": candidate.epoch,
+                metric: candidate.score,
+                "loss": None if math.isinf(candidate.loss) else candidate.loss,
+            }
+            for candidate in candidates
+        ],
+        "parameters": sum(weight.numel() for weight in best.module.parameters()),
+        "rows": {split: len(rows) for split, rows in dataset.split_rows.items()},
+        "left_out": dataset.left_out,
+        "leakage": dataset.leakage.rows,
+        "speed": {
+            "train_seconds": sum(epoch_metrics["seconds"] for epoch_metrics in epochs),
+            "train_rows_per_second": len(dataset.split_rows[TRAIN]) * len(epochs) / train_seconds,
+            "peak_memory_mb": peak_memory_mb(),
+        },
+    }
+
+
+def _evaluate_split(
+    best: FitResult, dataset: Dataset, split: str, output: InferenceOutput
+) -> dict[str, Any]:
+    rows, objective = dataset.split_rows[split], dataset.objective
+    return objective.evaluate(
+        dataset.targets[rows],
+        to_predictions(best.module, objective.task, output).scores,
+        best.module.thresholds.numpy(),
+        {name: mask[rows] for name, mask in dataset.present.items()},
+    )
+
+
+def print_summary(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:
+    """Print the closing summary of a run."""
     metric = metrics["metric"]
     choice = {name: metrics[name] for name in _CHOSEN if name in metrics}
     facts: dict[str, Any] = {f"rows: {split}": metrics["rows"][split] for split in SPLITS}
@@ -121,8 +156,8 @@ def show_outcome(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None
     facts |= {"split by": str(dataset.rule), "task": metrics["task"]}
     if "classes" in metrics["validation"]:
         facts["classes"] = len(metrics["validation"]["classes"])
-    if dataset.leakage.worst:
-        facts["leakage"] = dataset.leakage.worst
+    if dataset.leakage.summary:
+        facts["leakage"] = dataset.leakage.summary
     for split in ("validation", "test"):
         for label, rows in (metrics[split] or {}).get("unseen_labels", {}).items():
             facts[f"{split}: label {label!r}, unseen in training"] = f"{rows:,} rows"
@@ -131,26 +166,29 @@ def show_outcome(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None
         "best epoch": metrics["best_epoch"],
         f"validation: {metric}": metrics["validation"][metric],
         f"test: {metric}": metrics["test"][metric] if metrics["test"] else "no test rows",
-        **_calibration(metrics["temperature"]),
+        **_calibration_facts(metrics["temperature"]),
         "parameters": metrics["parameters"],
-        "rows a second": round(metrics["speed"]["train_rows_per_second"]),
-        "seconds of training": metrics["speed"]["train_seconds"],
+        "training rows per second": round(metrics["speed"]["train_rows_per_second"]),
+        "training seconds": metrics["speed"]["train_seconds"],
         "peak memory": f"{metrics['speed']['peak_memory_mb']:,.0f} MB",
         "model": folder,
-        "the page about it": files.join(folder, REPORT),
+        "report": files.join(folder, REPORT),
     }
     show_summary("train", facts)
 
 
-def _calibration(found: dict[str, Any] | None) -> dict[str, Any]:
-    if not found:
+def _calibration_facts(calibration: dict[str, Any] | None) -> dict[str, Any]:
+    if not calibration:
         return {}
-    before, after = (
-        ", ".join(
-            f"{name.upper()} -" if found[key] is None else f"{name.upper()} {found[key]:.3f}"
-            for name in ("nll", "ece")
-            for key in [f"{name}_{when}"]
+
+    def describe(when: str) -> str:
+        values = {name: calibration[f"{name}_{when}"] for name in ("nll", "ece")}
+        return ", ".join(
+            f"{name.upper()} {'-' if value is None else f'{value:.3f}'}"
+            for name, value in values.items()
         )
-        for when in ("before", "after")
-    )
-    return {"temperature": found["value"], "calibration": f"{before} → {after}"}
+
+    return {
+        "temperature": calibration["value"],
+        "calibration": f"{describe('before')} → {describe('after')}",
+    }

@@ -1,4 +1,4 @@
-"""Losses of each modality alone, beside the fused one's."""
+"""Auxiliary losses."""
 
 import pytest
 import torch
@@ -7,22 +7,24 @@ from torch import nn
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.build import build_model
 from mmfeat.models.fusion import FUSIONS
-from training.data.batches import Batch
-from training.fit.auxiliary import Learner, learns_each
-from training.fit.device import ONE_CORE
+from training.data.resident import Batch
+from training.fit.auxiliary import ModelWithAuxiliaryLosses, supports_auxiliary_losses
+from training.fit.device import CPU_FLOAT32
 
 DIMS = {"image": 6, "text": 4}
 
 
-def learner(auxiliary: float, fusion: str = "gmu", dims: dict[str, int] = DIMS) -> Learner:
+def build(
+    auxiliary: float, fusion: str = "gmu", dims: dict[str, int] = DIMS
+) -> ModelWithAuxiliaryLosses:
     torch.manual_seed(0)
-    model = build_model(
-        Architecture(dims, outputs=3, fusion=fusion, combination="mlp", hidden=8, dropout=0.0)
+    architecture = Architecture(
+        dims, outputs=3, fusion=fusion, combination="mlp", hidden=8, dropout=0.0
     )
-    return Learner(model, auxiliary)
+    return ModelWithAuxiliaryLosses(build_model(architecture), auxiliary)
 
 
-def batch(rows: int = 20) -> Batch:
+def make_batch(rows: int = 20) -> Batch:
     torch.manual_seed(1)
     present = {name: torch.ones(rows, dtype=torch.bool) for name in DIMS}
     present["text"][:5] = False
@@ -30,51 +32,55 @@ def batch(rows: int = 20) -> Batch:
     return Batch(features, present, torch.randint(3, (rows,)))
 
 
-def loss_of(made: Learner) -> torch.Tensor:
-    return made.loss(batch(), nn.functional.cross_entropy, ONE_CORE)
+def loss_of(module: ModelWithAuxiliaryLosses) -> torch.Tensor:
+    return module.loss(make_batch(), nn.functional.cross_entropy, CPU_FLOAT32)
 
 
-def test_the_loss_is_the_fused_one_and_the_mean_of_those_of_the_modalities_that_rows_have():
-    made, given = learner(0.5), batch()
-    made.eval()
-    parts = made.model.parts(given.features, given.present)
+def test_the_loss_is_the_fused_loss_plus_the_mean_auxiliary_loss() -> None:
+    module, batch = build(0.5), make_batch()
+    module.eval()
+    output = module.model.forward_all(batch.features, batch.present)
     cross_entropy = nn.functional.cross_entropy
-    image = cross_entropy(made.heads[0](parts.h[:, 0]), given.targets)
-    text = cross_entropy(made.heads[1](parts.h[5:, 1]), given.targets[5:])
-    expected = cross_entropy(parts.logits, given.targets) + 0.5 * (image + text) / 2
-    torch.testing.assert_close(loss_of(made), expected)
+    image = cross_entropy(module.heads[0](output.h[:, 0]), batch.targets)
+    text = cross_entropy(module.heads[1](output.h[5:, 1]), batch.targets[5:])
+    expected = cross_entropy(output.logits, batch.targets) + 0.5 * (image + text) / 2
+    torch.testing.assert_close(loss_of(module), expected)
 
 
-def test_every_modality_learns_by_itself():
-    made = learner(1.0).eval()
-    own = torch.autograd.grad(loss_of(made), list(made.model.projections[1].parameters()))
-    alone = learner(0.0).eval()
-    fused = torch.autograd.grad(loss_of(alone), list(alone.model.projections[1].parameters()))
-    assert any(not torch.allclose(a, b) for a, b in zip(own, fused, strict=True))
+def test_auxiliary_losses_change_the_gradient_of_each_projection() -> None:
+    with_losses, without = build(1.0).eval(), build(0.0).eval()
+    for number in range(2):
+        gradients = (
+            torch.autograd.grad(loss_of(m), list(m.model.projections[number].parameters()))
+            for m in (with_losses, without)
+        )
+        assert any(not torch.allclose(a, b) for a, b in zip(*gradients, strict=True))
 
 
-@pytest.mark.parametrize(("fusion", "each"), [("gmu", True), ("late", False), ("logistic", False)])
-def test_only_what_is_fused_before_the_classifier_learns_each(fusion: str, each: bool):
-    assert learns_each(learner(0.0, fusion).model.architecture) is each
+@pytest.mark.parametrize(
+    ("fusion", "supported"), [("gmu", True), ("late", False), ("logistic", False)]
+)
+def test_only_fusions_support_auxiliary_losses(fusion: str, supported: bool) -> None:
+    assert supports_auxiliary_losses(build(0.0, fusion).model.architecture) is supported
 
 
-def test_a_modality_alone_has_no_loss_beside_its_own():
-    assert not learns_each(learner(0.0, "single", {"image": 6}).model.architecture)
-    assert not learner(0.0).heads
+def test_one_modality_has_no_auxiliary_losses() -> None:
+    assert not supports_auxiliary_losses(build(0.0, "single", {"image": 6}).model.architecture)
+    assert not build(0.0).heads
 
 
-def test_a_batch_in_which_no_row_has_a_modality_gives_a_loss():
-    made, given = learner(1.0), batch()
-    given.present["text"][:] = False
-    assert made.loss(given, nn.functional.cross_entropy, ONE_CORE).isfinite()
+def test_a_batch_without_a_modality_has_a_finite_loss() -> None:
+    module, batch = build(1.0), make_batch()
+    batch.present["text"][:] = False
+    assert module.loss(batch, nn.functional.cross_entropy, CPU_FLOAT32).isfinite()
 
 
-POOLED = sorted(name for name, fusion in FUSIONS.items() if not fusion.tokens)
+POOLED = sorted(name for name, fusion in FUSIONS.items() if not fusion.takes_tokens)
 
 
 @pytest.mark.parametrize("fusion", [name for name in POOLED if name != "single"])
-def test_what_is_trained_is_the_model_alone(fusion: str):
-    made = learner(1.0, fusion)
-    names = made.trained().state_dict().keys()
-    assert names == build_model(made.model.architecture).state_dict().keys()
-    assert len(made.heads) == 2
+def test_a_copied_model_has_no_heads(fusion: str) -> None:
+    module = build(1.0, fusion)
+    names = module.copy_model().state_dict().keys()
+    assert names == build_model(module.model.architecture).state_dict().keys()
+    assert len(module.heads) == 2

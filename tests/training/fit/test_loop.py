@@ -1,4 +1,4 @@
-"""What the training loop can and cannot teach each fusion."""
+"""The training loop: what it learns, and how it stops."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,38 +10,38 @@ import torch
 
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.build import build_model
-from mmfeat.models.checkpoint import input_shapes
 from mmfeat.models.fusion import FUSIONS
-from mmfeat.models.inference import run
+from mmfeat.models.inference import run_model
+from mmfeat.models.saved_model import input_shapes
 from tests.training.stores import load
-from training.data.batches import Batch
 from training.data.dataset import Dataset
-from training.data.splits import TEST
-from training.fit.device import CPU, Machine
-from training.fit.fit_result import Fitted
-from training.fit.loop import Trainer, choose_precision, fit
-from training.fit.recipe import StepRecipe, batch_size_for
+from training.data.resident import Batch
+from training.data.split_rule import TEST
+from training.fit.device import CPU, DeviceConfig, faster_precision
+from training.fit.fit_result import FitResult
+from training.fit.loop import Trainer, fit_adamw, measure_bfloat16
+from training.fit.recipe import AdamWRecipe, default_batch_size
 
-RECIPE = StepRecipe(
+RECIPE = AdamWRecipe(
     lr=3e-3, weight_decay=0.01, batch_size=64, epochs=40, patience=12, metric="accuracy", seed=0
 )
 
 
-def fitted(dataset: Dataset, recipe: StepRecipe = RECIPE, **layers: Any) -> Fitted:
+def fit(dataset: Dataset, recipe: AdamWRecipe = RECIPE, **layers: Any) -> FitResult:
     shapes = input_shapes(dataset.features.columns)
     layers = {"combination": "linear", "hidden": 64, **layers}
     outputs = dataset.objective.task.outputs
-    return fit(Architecture(**shapes, outputs=outputs, **layers), dataset, recipe)
+    return fit_adamw(Architecture(**shapes, outputs=outputs, **layers), dataset, recipe)
 
 
-def logits_of(best: Fitted, dataset: Dataset) -> np.ndarray:
-    return run(best.module, *dataset.features.take(dataset.parts[TEST])).logits
+def compute_logits(best: FitResult, dataset: Dataset) -> np.ndarray:
+    return run_model(best.module, *dataset.features.take(dataset.split_rows[TEST])).logits
 
 
 def test_gmu_learns_the_exclusive_or_of_two_modalities(big_xor_store: str) -> None:
     dataset = load(big_xor_store)
-    right = logits_of(fitted(dataset, fusion="gmu"), dataset).argmax(axis=1)
-    assert (right == dataset.targets[dataset.parts[TEST]]).mean() >= 0.99
+    predicted = compute_logits(fit(dataset, fusion="gmu"), dataset).argmax(axis=1)
+    assert (predicted == dataset.targets[dataset.split_rows[TEST]]).mean() >= 0.99
 
 
 @pytest.mark.parametrize(
@@ -53,56 +53,58 @@ def test_gmu_learns_the_exclusive_or_of_two_modalities(big_xor_store: str) -> No
         ("single", ["text"]),
     ],
 )
-def test_an_additive_head_stays_at_chance_on_it(
+def test_an_additive_model_stays_at_chance_on_it(
     big_xor_store: str, fusion: str, columns: list[str]
 ) -> None:
     dataset = load(big_xor_store, columns)
-    logits = logits_of(fitted(dataset, fusion=fusion), dataset)
-    # A lucky bias alone gets three cells of four right, 75 %. At the median of its scores, where
-    # half the rows go to each class, such a head stands at 50.
+    logits = compute_logits(fit(dataset, fusion=fusion), dataset)
+    # A bias alone can get three of the four sign pairs right, 75 %. A threshold at the median
+    # score, which predicts each class for half of the rows, leaves such a model at 50 %.
     score = logits[:, 1] - logits[:, 0]
-    right = (score > np.median(score)) == (dataset.targets[dataset.parts[TEST]] == 1)
-    assert right.mean() == pytest.approx(0.5, abs=0.06)
+    correct = (score > np.median(score)) == (dataset.targets[dataset.split_rows[TEST]] == 1)
+    assert correct.mean() == pytest.approx(0.5, abs=0.06)
 
 
-def test_a_missing_modality_costs_no_more_than_it_must(gap_store: str) -> None:
+def test_a_missing_modality_costs_little(gap_store: str) -> None:
     gaps = load(gap_store)
     text = load(gap_store, ["text"])
-    both = fitted(gaps, combination="mlp", modality_dropout=0.3)
-    alone = fitted(text, fusion="single", combination="mlp")
-    rows = gaps.parts[TEST][gaps.targets[gaps.parts[TEST]] >= 0]
+    both = fit(gaps, combination="mlp", modality_dropout=0.3)
+    alone = fit(text, fusion="single", combination="mlp")
+    rows = gaps.split_rows[TEST][gaps.targets[gaps.split_rows[TEST]] >= 0]
     rows = rows[gaps.present["text"][rows]]
     labels = gaps.targets[rows]
     features, present = gaps.features.take(rows)
     hidden = present | {"image": np.zeros(len(rows), bool)}
 
-    def right(best: Fitted, there: dict[str, np.ndarray]) -> float:
-        return float((run(best.module, features, there).logits.argmax(axis=1) == labels).mean())
+    def accuracy(best: FitResult, present: dict[str, np.ndarray]) -> float:
+        return float(
+            (run_model(best.module, features, present).logits.argmax(axis=1) == labels).mean()
+        )
 
-    assert right(both, hidden) >= right(alone, present) - 0.05
-    assert right(both, present) >= right(both, hidden) + 0.05
+    assert accuracy(both, hidden) >= accuracy(alone, present) - 0.05
+    assert accuracy(both, present) >= accuracy(both, hidden) + 0.05
 
 
-def test_the_best_epoch_is_kept_and_training_stops_after_it(xor_store: str) -> None:
-    best = fitted(load(xor_store), replace(RECIPE, patience=3), fusion="gmu")
+def test_early_stopping_keeps_the_best_epoch(xor_store: str) -> None:
+    best = fit(load(xor_store), replace(RECIPE, patience=3), fusion="gmu")
     scores = [entry["val_accuracy"] for entry in best.log]
     assert best.score == max(scores) == scores[best.epoch - 1]
     assert len(best.log) == best.epoch + 3 < RECIPE.epochs
 
 
-def test_the_caller_s_random_state_is_neither_used_nor_changed(xor_store: str) -> None:
+def test_the_random_state_of_the_caller_is_neither_used_nor_changed(xor_store: str) -> None:
     dataset, short = load(xor_store), replace(RECIPE, epochs=2)
     torch.manual_seed(1)
-    first = fitted(dataset, short)
+    first = fit(dataset, short)
     after = torch.rand(1)
     torch.manual_seed(1)
     assert torch.equal(after, torch.rand(1))
     torch.manual_seed(2)
-    second = fitted(dataset, short)
-    np.testing.assert_array_equal(logits_of(first, dataset), logits_of(second, dataset))
+    second = fit(dataset, short)
+    np.testing.assert_array_equal(compute_logits(first, dataset), compute_logits(second, dataset))
 
 
-def test_adjusting_and_sampling_win_back_the_rare_class(make_store: Callable[..., str]) -> None:
+def test_imbalance_methods_raise_the_recall_of_a_rare_class(make_store: Callable[..., str]) -> None:
     rng = np.random.default_rng(0)
     rare = rng.random(4000) < 0.04
     x = rng.normal(0, 1, (4000, 4))
@@ -110,32 +112,32 @@ def test_adjusting_and_sampling_win_back_the_rare_class(make_store: Callable[...
     splits = np.array(["train", "train", "val", "test"])[np.arange(4000) % 4].tolist()
     metadata = {"label": rare.astype(int).tolist(), "split": splits}
     dataset = load(make_store(features={"image": x}, metadata=metadata))
-    train = dataset.targets[dataset.parts["train"]]
+    train = dataset.targets[dataset.split_rows["train"]]
     prior = tuple((np.bincount(train) / len(train)).tolist())
     recall = []
     for imbalance in ("none", "logit_adjustment", "balanced_sampling"):
         recipe = replace(RECIPE, imbalance=imbalance, prior=prior)
-        best = fitted(dataset, recipe, fusion="single")
-        predicted = logits_of(best, dataset).argmax(axis=1)
-        recall.append(predicted[dataset.targets[dataset.parts[TEST]] == 1].mean())
+        best = fit(dataset, recipe, fusion="single")
+        predicted = compute_logits(best, dataset).argmax(axis=1)
+        recall.append(predicted[dataset.targets[dataset.split_rows[TEST]] == 1].mean())
     assert min(recall[1:]) > recall[0] + 0.3
 
 
-def test_the_weights_do_not_depend_on_where_the_rows_are(
+def test_the_weights_do_not_depend_on_the_access(
     gap_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.data.shuffle.BLOCK", 50)
     weights = [
-        fitted(load(gap_store, access=access), replace(RECIPE, epochs=3)).module.state_dict()
+        fit(load(gap_store, access=access), replace(RECIPE, epochs=3)).module.state_dict()
         for access in ("memory", "blocks")
     ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 @pytest.mark.parametrize("fusion", sorted({*FUSIONS, "late", "late_stacked"} - {"single"}))
-def test_every_fusion_learns_in_bfloat16_too(xor_store: str, fusion: str) -> None:
+def test_every_fusion_trains_in_bfloat16(xor_store: str, fusion: str) -> None:
     objective, dims = load(xor_store).objective, {"image": 8, "text": 8}
-    tokens = {"text": 5} if fusion in FUSIONS and FUSIONS[fusion].tokens else {}
+    tokens = {"text": 5} if fusion in FUSIONS and FUSIONS[fusion].takes_tokens else {}
     layers = {"fusion": fusion, "combination": "mlp", "hidden": 32, "tokens": tokens}
     architecture = Architecture(dims=dims, outputs=2, **layers)
     losses = []
@@ -147,25 +149,22 @@ def test_every_fusion_learns_in_bfloat16_too(xor_store: str, fusion: str) -> Non
             torch.randint(2, (64,)),
         )
         module = build_model(architecture)
-        trainer = Trainer(module, objective, RECIPE, 100, Machine(precision=precision))
+        trainer = Trainer(module, objective, RECIPE, 100, DeviceConfig(precision=precision))
         losses.append([float(trainer.step(batch)) for _ in range(5)])
         assert all(w.dtype == torch.float32 for w in module.parameters())
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
-def test_bfloat16_is_taken_where_it_pays(xor_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_is_used_if_it_is_faster(xor_store: str) -> None:
     dataset, shapes = load(xor_store), {"dims": {"image": 4, "text": 4}}
     architecture = Architecture(**shapes, outputs=2, fusion="gmu", combination="mlp", hidden=16)
-    precision, speedup = choose_precision(architecture, dataset, RECIPE, CPU)
-    assert precision == ("bfloat16" if speedup >= 1.25 else "float32")
-    for measured, taken in ((1.3, "bfloat16"), (1.2, "float32")):
-        monkeypatch.setattr("training.fit.loop.measure_bfloat16", lambda *_, m=measured: m)
-        assert choose_precision(architecture, dataset, RECIPE, CPU) == (taken, measured)
+    assert measure_bfloat16(architecture, dataset, RECIPE, CPU) > 0
+    assert [faster_precision(speedup) for speedup in (1.3, 1.2)] == ["bfloat16", "float32"]
 
 
-def test_the_learning_rate_rises_for_a_twentieth_and_falls_to_zero() -> None:
-    curve = [RECIPE.lr_at(step, 1000) for step in range(1001)]
+def test_learning_rate_schedule() -> None:
+    curve = [RECIPE.lr_factor(step, 1000) for step in range(1001)]
     assert np.argmax(curve) in (49, 50)
     assert max(curve) == pytest.approx(1)
     assert curve[0] == pytest.approx(0.02)
@@ -173,5 +172,5 @@ def test_the_learning_rate_rises_for_a_twentieth_and_falls_to_zero() -> None:
 
 
 @pytest.mark.parametrize(("rows", "size"), [(10, 32), (5000, 100), (10_000_000, 1024)])
-def test_a_batch_is_a_fiftieth_within_bounds(rows: int, size: int) -> None:
-    assert batch_size_for(rows) == size
+def test_default_batch_size(rows: int, size: int) -> None:
+    assert default_batch_size(rows) == size

@@ -1,4 +1,4 @@
-"""A killed training run goes on, and ends with the weights of one that was never killed."""
+"""A killed training run resumes and ends with the same weights as an uninterrupted run."""
 
 import importlib.util
 import json
@@ -15,29 +15,31 @@ import torch
 
 from mmfeat.errors import MmfeatError
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.checkpoint import input_shapes
+from mmfeat.models.saved_model import input_shapes
 from tests.faults import kill, wait_for
 from tests.training.fit.test_loop import RECIPE
 from tests.training.stores import load
 from training.data.dataset import Dataset
-from training.fit import log
-from training.fit.checkpoint import Checkpoint, Slot
-from training.fit.fit_result import Fitted
-from training.fit.loop import fit
+from training.fit import metrics_log
+from training.fit.checkpoint import Checkpoint, CheckpointSlot
+from training.fit.fit_result import FitResult
+from training.fit.loop import fit_adamw
 from training.train import main
 
 FLAGS = ["--target", "label", "--hidden", "16", "--epochs", "20", "--patience", "20"]
 
 
 class KilledError(Exception):
-    """In the place of a kill."""
+    """Stands for a kill."""
 
 
-def fitted(dataset: Dataset, slot: Slot | None = None, stop: int = 0, **changes: Any) -> Fitted:
-    """Fit 12 epochs; stop at the end of one, before it is saved."""
+def fit(
+    dataset: Dataset, slot: CheckpointSlot | None = None, stop: int = 0, **changes: Any
+) -> FitResult:
+    """Fit 12 epochs; fail at the end of epoch `stop`, before it is saved."""
 
-    def on_epoch(epoch: int) -> None:
-        if epoch == stop:
+    def on_epoch(metrics: dict[str, Any]) -> None:
+        if metrics["epoch"] == stop:
             raise KilledError
 
     recipe = replace(RECIPE, epochs=12, patience=12, **changes)
@@ -47,12 +49,12 @@ def fitted(dataset: Dataset, slot: Slot | None = None, stop: int = 0, **changes:
         outputs=dataset.objective.task.outputs,
         **layers,
     )
-    return fit(architecture, dataset, recipe, on_epoch, slot=slot)
+    return fit_adamw(architecture, dataset, recipe, on_epoch, slot=slot)
 
 
-def same_weights(one: Fitted, other: Fitted) -> bool:
-    mine, theirs = one.module.state_dict(), other.module.state_dict()
-    return all(torch.equal(mine[name], theirs[name]) for name in mine)
+def same_weights(one: FitResult, other: FitResult) -> bool:
+    weights, other_weights = one.module.state_dict(), other.module.state_dict()
+    return all(torch.equal(weights[name], other_weights[name]) for name in weights)
 
 
 def without_times(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -60,9 +62,9 @@ def without_times(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save after each epoch, however short."""
-    monkeypatch.setattr("training.fit.checkpoint._SHARE", 0)
+def save_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save after each epoch."""
+    monkeypatch.setattr("training.fit.checkpoint.SAVE_INTERVAL", 0)
 
 
 def output_files(folder: Path) -> list[str]:
@@ -70,21 +72,21 @@ def output_files(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
+def test_random_kills_do_not_change_the_result(
     xor_store: str, tmp_path: Path, mmfeat_process: Callable[..., Popen[bytes]]
 ) -> None:
     main([xor_store, str(tmp_path / "whole"), *FLAGS])
     killed, chance = tmp_path / "killed", random.Random(5)
-    kept, kills = [], 0
+    saved, kills = [], 0
     for _ in range(3):
         process = mmfeat_process("train", xor_store, killed, *FLAGS)
-        behind = len(kept)
-        # Looked at now and then, so that the run has the cores.
-        wait_for(process, lambda n=behind: time.sleep(0.03) or len(saved_epochs(killed)) > n)
+        before = len(saved)
+        # Poll rarely: the run needs the cores.
+        wait_for(process, lambda n=before: time.sleep(0.03) or len(saved_epochs(killed)) > n)
         time.sleep(chance.uniform(0, 0.3))
         kills += kill(process)
-        kept = saved_epochs(killed)
-    assert kills, "it ended each time before it was killed"
+        saved = saved_epochs(killed)
+    assert kills, "every run ended before it was killed"
     main([xor_store, str(killed), *FLAGS])
     for name in ("model.safetensors", "config.json"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -94,31 +96,31 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
-    """The lines of the log that are written in full."""
+    """Return the complete lines of the log."""
     path = folder / "log.jsonl"
     text = path.read_text() if path.exists() else ""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def saved_epochs(folder: Path) -> list[dict[str, Any]]:
-    """The log entries of all candidates in a checkpoint."""
+    """Return the log entries of all candidates in a checkpoint."""
     states = [json.loads(p.read_text()) for p in (folder / "checkpoint").glob("candidate-*.json")]
     return [entry for state in states for entry in state["facts"]["log"]]
 
 
-@pytest.mark.usefixtures("always_due")
+@pytest.mark.usefixtures("save_every_epoch")
 @pytest.mark.parametrize(
     ("access", "auxiliary"), [("memory", 0.0), ("blocks", 0.0), ("memory", 1.0)]
 )
-def test_every_epoch_is_one_to_go_on_from(
+def test_training_resumes_from_any_epoch(
     xor_store: str, tmp_path: Path, access: str, auxiliary: float
 ) -> None:
     dataset = load(xor_store, access=access)
-    whole = fitted(dataset, auxiliary=auxiliary)
+    uninterrupted = fit(dataset, auxiliary=auxiliary)
     checkpoint = Checkpoint(str(tmp_path), {})
     for stop in (2, 3, 7, 12):
         with pytest.raises(KilledError):
-            fitted(dataset, checkpoint.slot(0), stop, auxiliary=auxiliary)
+            fit(dataset, checkpoint.slot(0), stop, auxiliary=auxiliary)
         saved = checkpoint.slot(0).load()
         assert saved is not None
         assert len(saved.facts["log"]) == stop - 1
@@ -126,36 +128,35 @@ def test_every_epoch_is_one_to_go_on_from(
             f"candidate-0-{stop - 1}.safetensors",
             "candidate-0.json",
         ]
-    again = fitted(dataset, checkpoint.slot(0), auxiliary=auxiliary)
-    assert same_weights(whole, again)
-    assert without_times(whole.log) == without_times(again.log)
-    assert whole.epoch == again.epoch
+    resumed = fit(dataset, checkpoint.slot(0), auxiliary=auxiliary)
+    assert same_weights(uninterrupted, resumed)
+    assert without_times(uninterrupted.log) == without_times(resumed.log)
+    assert uninterrupted.epoch == resumed.epoch
 
 
-@pytest.mark.usefixtures("always_due")
-def test_early_stopping_goes_on_counting(xor_store: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("save_every_epoch")
+def test_a_stopped_candidate_is_not_trained_further(xor_store: str, tmp_path: Path) -> None:
     dataset = load(xor_store)
-    whole = fitted(dataset, lr=0.1)
-    patience = replace(RECIPE, epochs=40, patience=3, lr=3e-3)
-    assert whole.epoch <= 12
-    checkpoint = Checkpoint(str(tmp_path), {})
+    recipe = replace(RECIPE, epochs=40, patience=3, lr=3e-3)
+    slot = Checkpoint(str(tmp_path), {}).slot(0)
     shapes = input_shapes(dataset.features.columns)
     architecture = Architecture(**shapes, outputs=2, fusion="gmu", combination="mlp", hidden=16)
-    first = fit(architecture, dataset, patience, slot=checkpoint.slot(0))
-    # The last epoch was saved too: fitted again, not one more is trained.
-    told: list[int] = []
-    again = fit(architecture, dataset, patience, told.append, slot=checkpoint.slot(0))
-    assert told == []
+    first = fit_adamw(architecture, dataset, recipe, slot=slot)
+    assert len(first.log) == first.epoch + 3 < 40
+    # The checkpoint holds the last epoch: its log is replayed, times included.
+    epochs: list[dict[str, Any]] = []
+    again = fit_adamw(architecture, dataset, recipe, epochs.append, slot=slot)
+    assert epochs == first.log
     assert same_weights(first, again)
 
 
-@pytest.mark.usefixtures("always_due")
+@pytest.mark.usefixtures("save_every_epoch")
 @pytest.mark.parametrize("damage", ["cut", "gone", "not json"])
-def test_a_damaged_checkpoint_counts_as_none(xor_store: str, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_checkpoint_is_ignored(xor_store: str, tmp_path: Path, damage: str) -> None:
     dataset = load(xor_store)
     slot = Checkpoint(str(tmp_path), {}).slot(0)
     with pytest.raises(KilledError):
-        fitted(dataset, slot, 3)
+        fit(dataset, slot, 3)
     tensors = tmp_path / "checkpoint" / "candidate-0-2.safetensors"
     match damage:
         case "cut":
@@ -165,26 +166,24 @@ def test_a_damaged_checkpoint_counts_as_none(xor_store: str, tmp_path: Path, dam
         case "not json":
             (tmp_path / "checkpoint" / "candidate-0.json").write_text("{")
     assert slot.load() is None
-    assert same_weights(fitted(dataset), fitted(dataset, slot))
+    assert same_weights(fit(dataset), fit(dataset, slot))
 
 
-@pytest.mark.usefixtures("always_due")
-def test_another_binding_never_goes_on_from_it(xor_store: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("save_every_epoch")
+def test_a_checkpoint_with_another_binding_is_removed(xor_store: str, tmp_path: Path) -> None:
     dataset = load(xor_store)
-    mine = Checkpoint(str(tmp_path), {"config_hash": "a"})
+    first = Checkpoint(str(tmp_path), {"config_hash": "a"})
     with pytest.raises(KilledError):
-        fitted(dataset, mine.slot(0), 3)
-    assert mine.settle("precision", lambda: ["float32", 1.0]) == ["float32", 1.0]
+        fit(dataset, first.slot(0), 3)
+    assert first.measure_once("precision", lambda: ["float32", 1.0]) == ["float32", 1.0]
     same = Checkpoint(str(tmp_path), {"config_hash": "a"})
     assert same.slot(0).load() is not None
-    assert same.settle("precision", lambda: ["bfloat16", 2.0]) == ["float32", 1.0]
+    assert same.measure_once("precision", lambda: ["bfloat16", 2.0]) == ["float32", 1.0]
     assert Checkpoint(str(tmp_path), {"config_hash": "b"}).slot(0).load() is None
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_saving_waits_until_it_costs_little(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_saves_are_rare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("training.fit.checkpoint.time.monotonic", lambda: now[0])
     slot = Checkpoint(str(tmp_path), {}).slot(0)
@@ -202,51 +201,49 @@ def test_saving_waits_until_it_costs_little(
     assert slot.due
 
 
-def test_a_finished_model_keeps_no_checkpoint(xor_store: str, tmp_path: Path) -> None:
+def test_a_finished_run_removes_its_checkpoint(xor_store: str, tmp_path: Path) -> None:
     flags = [*FLAGS[:4], "--epochs", "2"]
     main([xor_store, str(tmp_path / "model"), *flags])
     assert not (tmp_path / "model/checkpoint").exists()
-    (tmp_path / "model/checkpoint").mkdir()  # as after a kill behind the manifest
+    (tmp_path / "model/checkpoint").mkdir()  # as after a kill that follows the manifest
     main([xor_store, str(tmp_path / "model"), *flags])
     assert not (tmp_path / "model/checkpoint").exists()
     speed = json.loads((tmp_path / "model/metrics.json").read_text())["speed"]
     assert (speed["device"], speed["precision"]) == ("cpu", "float32")
 
 
-def test_models_and_their_checkpoints_go_where_fsspec_goes(xor_store: str) -> None:
+def test_checkpoints_in_an_object_store(xor_store: str) -> None:
     main([xor_store, "memory://resume/model", *FLAGS[:4], "--epochs", "2"])
     from mmfeat.store import files
 
-    names = files.names_in("memory://resume/model")
+    names = files.list_names("memory://resume/model")
     assert "log.jsonl" in names
     assert "checkpoint" not in names
 
 
-def test_tensorboard_is_asked_for_by_name(
+def test_missing_tensorboard_is_an_error(
     xor_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(metrics_log.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MmfeatError, match=r"pip install 'mmfeat\[tensorboard\]'"):
         main([xor_store, str(tmp_path / "model"), *FLAGS, "--tensorboard"])
     assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs tensorboard")
-def test_tensorboard_gets_the_numbers_of_each_epoch(xor_store: str, tmp_path: Path) -> None:
+def test_tensorboard_has_the_metrics_of_each_epoch(xor_store: str, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     flags = [*FLAGS[:4], "--epochs", "3", "--lr", "0.001", "--tensorboard"]
     main([xor_store, str(tmp_path / "model"), *flags])
     events = EventAccumulator(str(tmp_path / "model/tensorboard/lr=0.001"))
     events.Reload()
-    found = [(event.step, event.value) for event in events.Scalars("val_loss")]
+    scalars = [(event.step, event.value) for event in events.Scalars("val_loss")]
     log = lines_of(tmp_path / "model")
-    assert found == [(e["epoch"], pytest.approx(e["val_loss"])) for e in log]
+    assert scalars == [(e["epoch"], pytest.approx(e["val_loss"])) for e in log]
 
 
-def test_bfloat16_trains_and_is_told_apart_by_its_checkpoint(
-    xor_store: str, tmp_path: Path
-) -> None:
+def test_bfloat16_trains_nearly_like_float32(xor_store: str, tmp_path: Path) -> None:
     flags = [*FLAGS[:4], "--epochs", "3", "--lr", "0.003"]
     main([xor_store, str(tmp_path / "half"), *flags, "--precision", "bfloat16"])
     main([xor_store, str(tmp_path / "full"), *flags])
@@ -256,8 +253,8 @@ def test_bfloat16_trains_and_is_told_apart_by_its_checkpoint(
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_an_error(xor_store: str, tmp_path: Path) -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_missing_gpu_is_an_error(xor_store: str, tmp_path: Path) -> None:
     with pytest.raises(MmfeatError, match="--device asks for a GPU"):
         main([xor_store, str(tmp_path / "model"), *FLAGS, "--device", "cuda"])
     assert not (tmp_path / "model").exists()
