@@ -1,4 +1,4 @@
-"""What several tests need: real data where it is at hand, toy records, the command line."""
+"""Fixtures of all tests: real data, toy records, the command line."""
 
 import csv
 import io
@@ -19,19 +19,21 @@ DATA = REPOSITORY.parent / "shared" / "data"
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Names bytes by how many there are: encoders write the time of day into some, and all
-    processes that share the tests must come to the same names."""
+    """Name bytes parameters by their length.
+
+    Some bytes contain the time of day, and all test processes must use the same names.
+    """
     return f"{len(val)}-bytes" if isinstance(val, bytes) else None
 
 
 @pytest.fixture
 def real_data() -> Callable[[str], Path]:
-    """Gives the folder of a real dataset; skips the test where it is absent."""
+    """Returns the folder of a real dataset; skips the test if it is missing."""
 
     def folder(name: str) -> Path:
         path = DATA / name
         if not path.is_dir():
-            pytest.skip(f"the real dataset {name} is not at hand ({path})")
+            pytest.skip(f"the real dataset {name} is missing ({path})")
         return path
 
     return folder
@@ -40,7 +42,7 @@ def real_data() -> Callable[[str], Path]:
 def picture_bytes(
     colour: tuple[int, ...] = (200, 30, 30), size: int = 24, kind: str = "PNG"
 ) -> bytes:
-    """A picture of one colour as a file's bytes."""
+    """Return an image file of one colour."""
     buffer = io.BytesIO()
     Image.new("RGB", (size, size), colour).save(buffer, kind)
     return buffer.getvalue()
@@ -48,13 +50,13 @@ def picture_bytes(
 
 @pytest.fixture
 def picture() -> Callable[..., bytes]:
-    """Makes a picture of one colour as a file's bytes."""
+    """Makes an image file of one colour."""
     return picture_bytes
 
 
 @pytest.fixture
 def make_table(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a CSV of records with their pictures; rows and columns as given."""
+    """Writes a CSV of records, and the images that its rows name."""
 
     def make(
         rows: Sequence[Mapping[str, Any]], name: str = "raw/table.csv", pictures: bool = True
@@ -77,7 +79,7 @@ def make_table(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def toy_table(make_table: Callable[..., Path]) -> Path:
-    """Sixty records of two classes that picture and text tell apart."""
+    """A table of sixty records of two classes, which image and text can both distinguish."""
     words = {"cat": "a small cat sleeps", "dog": "the big dog barks"}
     rows = []
     for number in range(60):
@@ -92,7 +94,7 @@ def toy_table(make_table: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def mmfeat(capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Runs a command in this process; gives its exit code, output and errors."""
+    """Runs a command in this process; returns its exit code, output and errors."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         capfd.readouterr()
@@ -108,7 +110,7 @@ def mmfeat(capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
 
 @pytest.fixture
 def mmfeat_process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts a command in a process of its own; those still running are killed at the end."""
+    """Starts a command in a new process, which is killed at the end of the test."""
     started = []
 
     def start(*arguments: object) -> subprocess.Popen[bytes]:

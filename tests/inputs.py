@@ -1,4 +1,4 @@
-"""The inputs that docs/shards.md names, made of the quickstart's records: every form there is."""
+"""The inputs of docs/shards.md, one of each form, made from the records of the quickstart."""
 
 import base64
 import csv
@@ -22,11 +22,11 @@ RECORDS = 60
 
 
 def make_inputs(table: Path, folder: Path) -> None:
-    """Write all of them.
+    """Write all inputs.
 
     Args:
-        table: CSV of the quickstart, whose pictures lie beside it.
-        folder: where they go.
+        table: CSV of the quickstart, in the folder of its images.
+        folder: output folder.
     """
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if (table.parent / row["file_name"]).is_file()]
@@ -99,7 +99,7 @@ def _folders(rows: list[Row], folder: Path) -> None:
 
 
 def _img2dataset(rows: list[Row], folder: Path) -> None:
-    """As img2dataset writes it: a tar of what came, a table of what was asked for."""
+    """Write the output of img2dataset: a tar of downloads, and a table of all requests."""
     place = folder / "img2dataset"
     place.mkdir()
     table = []

@@ -8,12 +8,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "apache_beam", "matplotlib", "sklearn")
 
 
-def loaded_by(statement):
+def heavy_modules_after(statement):
     code = f"{statement}; import sys; print(*sorted(m for m in {HEAVY!r} if m in sys.modules))"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
-    return done.stdout.split()
+    return result.stdout.split()
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ def loaded_by(statement):
      "mmfeat.scoring.stage", "pipelines.shard", "pipelines.extract",
      "pipelines.score", "mmfeat.cli.info"],
 )  # fmt: skip
-def test_what_everyone_imports_loads_nothing_heavy(module):
-    assert loaded_by(f"import {module}") == []
+def test_light_modules_load_nothing_heavy(module):
+    assert heavy_modules_after(f"import {module}") == []
 
 
-def test_imports_run_one_way():
+def test_imports_follow_the_layers():
     command = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run([command], cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-    assert "0 broken" in done.stdout
+    result = subprocess.run([command], cwd=REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+    assert "0 broken" in result.stdout

@@ -7,7 +7,7 @@ from mmfeat.store.manifest import read_manifest
 
 
 @pytest.mark.slow
-def test_the_quickstart_shows_that_only_both_modalities_answer(mmfeat, tmp_path):
+def test_only_both_modalities_answer_the_quickstart(mmfeat, tmp_path):
     output = tmp_path / "quickstart"
     result = mmfeat("quickstart", "--output", output)
     assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""The whole way on real records, as a user goes it."""
+"""All stages on real records, as a user runs them."""
 
 import csv
 import json
@@ -34,18 +34,18 @@ def features(mmfeat, real_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_emoji_are_told_apart_better_by_both_than_by_either(mmfeat, features, tmp_path):
+def test_both_modalities_classify_emoji_best(mmfeat, features, tmp_path):
     store = features("emoji")
     accuracy = {}
-    # One modality alone is a convex problem: every seed gives the same.
+    # One modality alone is a convex problem, which does not depend on the seed.
     for modalities, seeds in (("image", 1), ("text", 1), ("image,text", 2)):
         scores = []
         for seed in range(seeds):
             model = tmp_path / f"model-{modalities}-{seed}"
             run(mmfeat, "train", store, model, "--target", "label", "--lr", "3e-4",
                 "--modalities", modalities, "--seed", seed)  # fmt: skip
-            told = run(mmfeat, "evaluate", model, store, "--split", "test", "--json").stdout
-            scores.append(json.loads(told)["accuracy"])
+            output = run(mmfeat, "evaluate", model, store, "--split", "test", "--json").stdout
+            scores.append(json.loads(output)["accuracy"])
         accuracy[modalities] = sum(scores) / len(scores)
     run(mmfeat, "score", model, store, tmp_path / "predictions")
     assert len(predictions_of(tmp_path / "predictions")) == 1871
@@ -56,30 +56,30 @@ def test_emoji_are_told_apart_better_by_both_than_by_either(mmfeat, features, tm
 
 
 @pytest.mark.slow
-def test_products_without_a_target_stay_and_are_scored(mmfeat, features, tmp_path):
+def test_products_without_a_target_are_scored(mmfeat, features, tmp_path):
     store = features("products")
     run(mmfeat, "train", store, tmp_path / "model", "--target", "gender", "--lr", "3e-4")
     run(mmfeat, "score", tmp_path / "model", store, tmp_path / "predictions")
-    told = run(mmfeat, "evaluate", tmp_path / "model", store, "--json").stdout
-    assert json.loads(told)["accuracy"] >= 0.8
+    output = run(mmfeat, "evaluate", tmp_path / "model", store, "--json").stdout
+    assert json.loads(output)["accuracy"] >= 0.8
     rows = predictions_of(tmp_path / "predictions")
     assert len(rows) == 715
     assert {row["prediction"] for row in rows} == {"Men", "Women"}
 
 
-def test_chinese_names_and_texts_survive_byte_for_byte(mmfeat, features, real_data, tmp_path):
+def test_chinese_names_and_texts_are_kept(mmfeat, features, real_data, tmp_path):
     store = FeatureStore(str(features("recipes_zh")))
     assert store.records == 342
     with (real_data("recipes_zh") / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        wanted = {row["file_name"]: row for row in csv.DictReader(file)}
-    seen = {}
+        source_rows = {row["file_name"]: row for row in csv.DictReader(file)}
+    keys = {}
     for tar in sorted((tmp_path / "shards").glob("*.tar")):
         for sample in webdataset.WebDataset(str(tar), shardshuffle=False):
             metadata = json.loads(sample["json"])
-            row = wanted[metadata["file_name"]]
+            row = source_rows[metadata["file_name"]]
             assert sample["txt"] == row["text"].encode()
             assert sample["jpg"] == (real_data("recipes_zh") / row["file_name"]).read_bytes()
             assert metadata == {name: row[name] for name in row if name != "text"}
-            seen[metadata["file_name"]] = sample["__key__"]
-    assert seen.keys() == wanted.keys()
-    assert seen["images/aquatic/小龙虾_0.jpg"] == "小龙虾_0"
+            keys[metadata["file_name"]] = sample["__key__"]
+    assert keys.keys() == source_rows.keys()
+    assert keys["images/aquatic/小龙虾_0.jpg"] == "小龙虾_0"
