@@ -2,12 +2,13 @@
 # thing that must be there.
 
 PYTHON ?= python3
+BASE ?= HEAD
 BIN := .venv/bin
 READY := .venv/.ready
 TESTABLE := .venv/.testable
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: quickstart test lint help constraints clean
+.PHONY: quickstart test golden lint help constraints clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -28,6 +29,9 @@ quickstart: $(READY)  ## the whole way on a small generated dataset
 
 test: $(TESTABLE)  ## all tests
 	$(BIN)/python -m pytest --numprocesses 2
+
+golden: $(TESTABLE)  ## what the commands write, compared with what those of BASE=commit write
+	$(BIN)/python -m tests.golden.main --base $(BASE)
 
 lint: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

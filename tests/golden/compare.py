@@ -60,7 +60,10 @@ def _difference(base: Path, present: Path) -> str:
         return ""
     if base.suffix in (".json", ".jsonl"):
         read = _json_lines if base.suffix == ".jsonl" else json.loads
-        return ", ".join(_differing_keys(read(one), read(other), ""))
+        try:
+            return ", ".join(_differing_keys(read(one), read(other), ""))
+        except ValueError:
+            return "not both are JSON"
     if base.suffix == ".parquet":
         return _differing_columns(one, other)
     return f"bytes ({len(one):,} and {len(other):,})"

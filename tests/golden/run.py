@@ -1,17 +1,25 @@
 """Runs every stage with the code of one source tree, in a folder that holds `inputs/`.
 
+PYTHONPATH=TREE PYTHONSAFEPATH=1 python tests/golden/run.py TREE FOLDER
+
 FOLDER/shard/ extract/ train/ compare/ align/ score/   what the commands write
-FOLDER/stdout/    of commands that print JSON or YAML
-FOLDER/refused/   the error of commands that must be refused
-FOLDER/console/   what all commands say, with times in it
+FOLDER/printed/   JSON and YAML that commands print
+FOLDER/refused/   the errors of commands that must be refused
+FOLDER/console/   what else they say, with times in it
 """
 
+import atexit
+import gc
+import importlib
+import logging
 import os
+import runpy
 import shlex
 import shutil
-import subprocess
 import sys
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
 COMMANDS = """
 shard inputs/raw/records.csv shard/main --samples-per-shard 25 --validate decode
@@ -109,60 +117,89 @@ info score/gmu --json
 
 PACKAGES = ("mmfeat", "pipelines", "training")
 
-_WHERE = f"""
-import importlib.util
-for name in {PACKAGES}:
-    print(getattr(importlib.util.find_spec(name), "origin", None) or "")
-"""
+PRELOADED = (
+    "apache_beam.runners.direct.direct_runner",
+    "matplotlib.pyplot",
+    "pyarrow.dataset",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "torch._dynamo",
+    "tyro",
+)
+"""Of others, what takes long to import: the fork of a process that has it starts quickly."""
 
 
-def run(tree: Path, folder: Path) -> list[str]:
-    """Run all commands in a folder; returns those that did not end as they must.
+def run(tree: Path, folder: Path) -> int:
+    """Run all commands; returns how many did not end as they must.
 
     Args:
-        tree: the sources.
+        tree: the sources, first on the path of imports.
         folder: holds `inputs`; outputs go there.
     """
-    # One thread: more would only wait for each other. No folder here shall pass for a package.
-    settings = {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
-    environment = os.environ | settings
-    _check_sources(tree, folder, environment)
-    module = "mmfeat" if (tree / "mmfeat" / "__main__.py").is_file() else "mmfeat.cli"
-    for name in ("stdout", "refused", "console"):
-        (folder / name).mkdir()
-    failed = []
+    logging.basicConfig(level="ERROR")  # as mmfeat does before it imports anything
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.freeze()
+    os.chdir(folder)
+    for name in ("printed", "refused", "console"):
+        Path(name).mkdir()
+    failed = 0
     for number, line in enumerate(filter(None, COMMANDS.splitlines()), 1):
         if line == "mend":
-            shutil.copytree(folder / "inputs" / "mended", folder / "inputs/raw", dirs_exist_ok=True)
+            shutil.copytree("inputs/mended", "inputs/raw", dirs_exist_ok=True)
             continue
         refused = line.startswith("!")
         arguments = shlex.split(line.removeprefix("!"))
-        done = subprocess.run(
-            [sys.executable, "-m", module, *arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-        )
-        name = f"{number:02}-{arguments[0]}"
-        said = f"{line}\n{done.returncode}\n".encode() + done.stdout + done.stderr
-        (folder / "console" / f"{name}.txt").write_bytes(said)
-        if "--json" in arguments or "--print-config" in arguments:
-            suffix = ".json" if "--json" in arguments else ".yaml"
-            (folder / "stdout" / (name + suffix)).write_bytes(done.stdout)
-        if refused:
-            (folder / "refused" / f"{name}.txt").write_bytes(done.stderr)
-        if (done.returncode != 0) != refused:
-            failed.append(said.decode(errors="replace"))
+        name = f"{number:02}-{arguments[0]}.txt"
+        printed = "--json" in arguments or "--print-config" in arguments
+        out = Path("printed" if printed else "console", name)
+        if "--json" in arguments:
+            out = out.with_suffix(".json")
+        errors = Path("refused" if refused else "console", f"errors-{name}")
+        child = os.fork()
+        if not child:
+            _become(tree, arguments, out, errors)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code not in ((1, 2) if refused else (0,)):
+            failed += 1
+            print(f"ended with {code}: mmfeat {line}\n{errors.read_text()}", flush=True)
+    gc.unfreeze()
     return failed
 
 
-def _check_sources(tree: Path, folder: Path, environment: dict[str, str]) -> None:
-    """Raise RuntimeError unless all that Python finds of mmfeat is that of the tree."""
-    command = [sys.executable, "-c", _WHERE]
-    found = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
-    )
-    for name, origin in zip(PACKAGES, found.stdout.split("\n"), strict=False):
-        at_home = Path(origin).resolve().is_relative_to(tree.resolve()) if origin else True
-        if not at_home or (name == "mmfeat" and not origin):
-            raise RuntimeError(f"{name} of {tree} must be imported, not {origin or 'nothing'}")
+def _become(tree: Path, arguments: list[str], out: Path, errors: Path) -> NoReturn:
+    """Be the command `mmfeat` of a tree, as `python -m` would start it."""
+    for stream, path in ((1, out), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
+    sys.argv = ["mmfeat", *arguments]
+    module = "mmfeat" if (tree / "mmfeat" / "__main__.py").is_file() else "mmfeat.cli"
+    code: object = 99  # neither success nor a refusal
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    if strangers := _modules_outside(tree):
+        sys.stderr.write(f"not of {tree}: {strangers}\n")
+        code = 99
+    # An end without taking all modules down, which takes longer than many a command.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 1)
+
+
+def _modules_outside(tree: Path) -> list[str]:
+    """Modules of mmfeat that were imported from elsewhere than the tree."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if name.split(".")[0] in PACKAGES and path and not Path(path).is_relative_to(tree):
+            found.append(path)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(1 if run(Path(sys.argv[1]), Path(sys.argv[2])) else 0)
