@@ -75,22 +75,21 @@ def match_condition(
 
 
 def match_keys(
-    records: Iterable[Record],
+    encoded: Iterable[tuple[Record, Line]],
     record_filter: RecordFilter,
-    encode_line: Callable[[Record], Line],
     counts: InputCounts,
     run_bytes: int,
 ) -> Iterator[Line]:
-    """Yield the plan lines of the records whose key is in the filter's list, in any order.
+    """Yield the lines of the records whose key is in the filter's list, in any order.
 
     Two external sorts join records and keys, so both may be larger than memory.
     """
     if record_filter.keys is None:
-        return map(encode_line, records)
+        return (line for _, line in encoded)
     normalize = record_filter.normalize
     candidates = (
-        b"%s\t%s\t%s" % (sort_prefix(normalize(text)), _to_json(text), encode_line(record))
-        for record in records
+        b"%s\t%s\t%s" % (sort_prefix(normalize(text)), _to_json(text), line)
+        for record, line in encoded
         for text in (record_filter.lookup(record),)
     )
     keys = (

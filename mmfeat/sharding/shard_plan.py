@@ -151,7 +151,8 @@ def write_plan(
     counts = InputCounts()
     encoder = LineEncoder(slots)
     records = match_condition(records, record_filter.condition, counts)
-    lines = match_keys(records, record_filter, encoder.encode, counts, run_bytes)
+    encoded = ((record, encoder.encode(record)) for record in records)
+    lines = match_keys(encoded, record_filter, counts, run_bytes)
     lines = external_sort(lines, run_bytes)
     lines = make_keys_unique(
         lines, lambda: counts.suffix_tildes, refuse_duplicates=refuse_duplicate_keys

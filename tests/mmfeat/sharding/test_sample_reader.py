@@ -1,8 +1,8 @@
 import base64
 import io
 
+import numpy as np
 import pytest
-import soundfile
 from PIL import Image
 
 from mmfeat.media.fetch import MediaFetcher
@@ -10,19 +10,14 @@ from mmfeat.media.resize import ImageResizer
 from mmfeat.records.media_ref import Base64Ref, BytesRef, FileRef, TarMemberRef, TextRef
 from mmfeat.records.record import REASONS, Record
 from mmfeat.sharding.sample_reader import SampleReader
+from tests.mmfeat.samples import audio_bytes
+
+WAVE = np.linspace(-0.1, 0.1, 800)
 
 
 def read(media, validation="header", slots=("image", "text"), problems=None, **encoding):
     reader = SampleReader(slots, MediaFetcher(10_000), validation, ImageResizer(**encoding))
-    sample = reader.read(Record(0, "k", media, problems=problems or {}))
-    assert {reason for reason, _ in sample.problems.values()} <= REASONS.keys()
-    return sample
-
-
-def sound(format="WAV"):
-    file = io.BytesIO()
-    soundfile.write(file, [0.0, 0.1] * 400, 8000, format=format)
-    return file.getvalue()
+    return reader.read(Record(0, "k", media, problems=problems or {}))
 
 
 def reasons(sample):
@@ -33,7 +28,7 @@ def test_each_slot_becomes_a_member(picture):
     media = {
         "image": BytesRef(picture(), "a.PNG"),
         "image.left": BytesRef(picture(kind="JPEG"), "b.jpg"),
-        "audio": BytesRef(sound(), "c.wav"),
+        "audio": BytesRef(audio_bytes(WAVE), "c.wav"),
         "text": TextRef(" two words "),
         "text.alt": TextRef("other"),
     }
@@ -41,7 +36,7 @@ def test_each_slot_becomes_a_member(picture):
     assert sample.members == {
         "png": picture(),
         "left.jpg": picture(kind="JPEG"),
-        "wav": sound(),
+        "wav": audio_bytes(WAVE),
         "txt": b" two words ",
         "alt.txt": b"other",
     }
@@ -54,11 +49,12 @@ def test_each_problem_has_its_reason(picture, tmp_path):
         "page.png": (b"<html>404</html>", "undecodable"),
         "zero.png": (b"", "empty"),
         "large.png": (b"x" * 10_001, "too_large"),
-        "sound.png": (sound(), "undecodable"),
+        "sound.png": (audio_bytes(WAVE), "undecodable"),
     }
     for name, (content, reason) in cases.items():
         sample = read({"image": BytesRef(content, name), "text": TextRef("x")})
         assert reasons(sample) == {"image": reason}, name
+        assert reason in REASONS
     cut = {"image": BytesRef(picture(size=64)[:90], "cut.png")}
     assert reasons(read(cut, "decode")) == {"image": "undecodable", "text": "missing"}
     swapped = read({"audio": BytesRef(picture(), "a.wav")}, slots=("audio",))
@@ -95,7 +91,9 @@ def test_images_without_an_extension_get_one(picture, kind, extension):
 
 def test_audio_without_an_extension_gets_one():
     for format_, extension in (("WAV", "wav"), ("FLAC", "flac"), ("OGG", "ogg")):
-        sample = read({"audio": BytesRef(sound(format_), "a.bin")}, slots=("audio",))
+        sample = read(
+            {"audio": BytesRef(audio_bytes(WAVE, format=format_), "a.bin")}, slots=("audio",)
+        )
         assert list(sample.members) == [extension]
 
 

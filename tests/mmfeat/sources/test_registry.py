@@ -1,8 +1,3 @@
-import csv
-import json
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.errors import MmfeatError
@@ -11,19 +6,7 @@ from mmfeat.sources.base import InputOptions
 from mmfeat.sources.folder_source import FolderSource
 from mmfeat.sources.registry import open_source
 from mmfeat.sources.table_source import TableSource
-
-
-def write_table(path, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".csv":
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    elif path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    else:
-        pq.write_table(pa.Table.from_pylist(rows), path)
+from tests.mmfeat.sources.tables import write_table
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])

@@ -1,0 +1,59 @@
+import pytest
+
+from mmfeat.errors import MmfeatError
+from mmfeat.records.media_ref import FileRef, TextRef
+from tests.mmfeat.sources.tables import source_of, write_csv, write_json_lines, write_parquet
+
+
+def test_columns_are_found_by_conventional_names(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"Caption": "words", "Image_Path": "a.png", "n": "1"}])
+    (record,) = source_of(tmp_path / "t.csv").records()
+    assert record.media == {"image": FileRef(str(tmp_path / "a.png")), "text": TextRef("words")}
+
+
+def test_paths_give_the_modality_of_their_column(tmp_path):
+    write_csv(tmp_path / "a.csv", [{"file_name": ""}, {"file_name": "x.WAV"}])
+    assert source_of(tmp_path / "a.csv").slots == ("audio",)
+    write_csv(tmp_path / "b.csv", [{"path": "x.flac", "image": "y.png", "sentence": "z"}])
+    assert source_of(tmp_path / "b.csv").slots == ("image", "audio", "text")
+    write_csv(tmp_path / "c.csv", [{"url": "http://x/y.mp3?a=b.png"}])
+    assert source_of(tmp_path / "c.csv").slots == ("audio",)
+
+
+def test_a_record_may_have_several_images(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"image": "a.png", "l": "l.png", "x=y": "r.png", "s": "c.wav"}])
+    source = source_of(tmp_path / "t.csv", image="image left=l right=x=y")
+    (record,) = source.records()
+    assert source.slots == ("image", "image.left", "image.right")
+    assert record.media["image.left"] == FileRef(str(tmp_path / "l.png"))
+    assert record.media["image.right"] == FileRef(str(tmp_path / "r.png"))
+    assert record.metadata == {"image": "a.png", "l": "l.png", "x=y": "r.png", "s": "c.wav"}
+    with pytest.raises(MmfeatError, match="given twice"):
+        source_of(tmp_path / "t.csv", image="image l")
+
+
+def test_unknown_columns_are_refused_with_a_suggestion(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"text": "a", "title": "b", "file_name": "x.png"}])
+    (record,) = source_of(tmp_path / "t.csv", text="title").records()
+    assert record.media["text"].value == "b"
+    with pytest.raises(MmfeatError, match=r"got 'titel'.*Did you mean 'title'\?.*text, title"):
+        source_of(tmp_path / "t.csv", text="titel")
+    with pytest.raises(MmfeatError, match="--key-column must name a column"):
+        source_of(tmp_path / "t.csv", key="id")
+
+
+def test_a_table_without_media_is_refused(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"a": "1", "b": "2"}])
+    with pytest.raises(MmfeatError, match="no column of images, audio or text"):
+        source_of(tmp_path / "t.csv")
+
+
+def test_keys_come_from_the_key_column(tmp_path):
+    write_json_lines(tmp_path / "t.jsonl", [{"text": "x", "id": "v1.2"}, {"text": "y", "id": 7}])
+    assert [r.key for r in source_of(tmp_path / "t.jsonl", key="id").records()] == ["v1_2", "7"]
+
+
+def test_a_key_column_of_bytes_is_refused(tmp_path):
+    write_parquet(tmp_path / "t.parquet", [{"raw": b"z", "caption": "x"}])
+    with pytest.raises(MmfeatError, match="--key-column must hold texts or numbers; got 'raw'"):
+        source_of(tmp_path / "t.parquet", key="raw")
