@@ -19,9 +19,9 @@ from training.data.dataset import load_dataset
 from training.data.split_rule import TRAIN, VAL, SplitRule, hash_fraction
 from training.fit.fit_result import compute_logits
 from training.fit.loop import fit_adamw
-from training.fit.recipe import AdamWRecipe
 from training.fit.save_model import METRICS
 from training.objectives.registry import objective_for
+from training.recipe import AdamWRecipe
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from training.data.dataset import Dataset
 from training.data.resident import Batch, ResidentFeatures
 from training.data.shuffle import ShuffleBlock, block_size, sequential_blocks, shuffled_blocks
 from training.data.split_rule import TRAIN
-from training.fit.device import CPU
+
+_CPU = torch.device("cpu")
 
 _MAX_GPU_FRACTION = 0.5
 """Maximum fraction of a GPU's free memory for features. Larger features are copied per batch."""
@@ -40,7 +41,7 @@ class Batches:
         *,
         shuffled: bool = True,
         balanced: bool = False,
-        device: torch.device = CPU,
+        device: torch.device = _CPU,
         block: int | None = None,
     ) -> None:
         self._features = dataset.features
@@ -109,7 +110,7 @@ class Batches:
         if device.type == "cuda":
             size = sum(column.features.nbytes for column in columns.values())
             fits = size <= _MAX_GPU_FRACTION * torch.cuda.mem_get_info(device)[0]
-            device = device if fits else CPU
+            device = device if fits else _CPU
         targets = torch.from_numpy(self._targets)
         return ResidentFeatures(columns, self._max_tokens, targets, device)
 

@@ -9,7 +9,7 @@ from mmfeat.models.base import Model
 from mmfeat.models.fusion import FUSIONS
 from mmfeat.models.fusion_model import FusionModel
 from training.data.resident import Batch
-from training.fit.device import DeviceConfig
+from training.fit.device import ComputeConfig
 from training.objectives.base import LossFunction
 
 
@@ -41,14 +41,14 @@ class ModelWithAuxiliaryLosses(nn.Module):
             nn.Linear(architecture.hidden, architecture.outputs) for _ in range(count)
         )
 
-    def loss(self, batch: Batch, loss: LossFunction, device: DeviceConfig) -> Tensor:
+    def loss(self, batch: Batch, loss: LossFunction, compute: ComputeConfig) -> Tensor:
         """Return the training loss, shape []: the fused loss plus the auxiliary losses."""
         if not self.heads:
-            with device.autocast():
+            with compute.autocast():
                 logits = self.model(batch.features, batch.present)[0]
             return loss(logits.float(), batch.targets)
         assert isinstance(self.model, FusionModel)
-        with device.autocast():
+        with compute.autocast():
             output = self.model.forward_all(batch.features, batch.present)
             head_logits = [head(output.h[:, m]) for m, head in enumerate(self.heads)]
         total = loss(output.logits.float(), batch.targets)

@@ -10,11 +10,11 @@ from mmfeat.models.architecture import Architecture
 from mmfeat.models.build import build_model
 from training.data.dataset import Dataset
 from training.fit.checkpoint import Checkpoint, CheckpointSlot
-from training.fit.device import CPU_FLOAT32, DeviceConfig
+from training.fit.device import CPU_FLOAT32, ComputeConfig
 from training.fit.fit_result import FitResult
 from training.fit.linear import fit_logistic, fit_ridge
 from training.fit.loop import fit_adamw
-from training.fit.recipe import AdamWRecipe, LogisticRecipe, Recipe, RidgeRecipe
+from training.recipe import AdamWRecipe, LogisticRecipe, Recipe, RidgeRecipe
 
 
 def fit_recipes(
@@ -23,7 +23,7 @@ def fit_recipes(
     recipes: Sequence[Recipe],
     on_epoch: Callable[[int, dict[str, Any]], None] = lambda number, metrics: None,
     *,
-    device: DeviceConfig = CPU_FLOAT32,
+    compute: ComputeConfig = CPU_FLOAT32,
     checkpoint: Checkpoint | None = None,
 ) -> list[FitResult]:
     """Fit each recipe.
@@ -34,7 +34,7 @@ def fit_recipes(
         recipes: recipes of one class.
         on_epoch: called with the number of the recipe and the metrics of each epoch. Ridge
             regression has no epochs.
-        device: device and precision of AdamW. Linear models are fitted in float32 on the CPU.
+        compute: device and precision of AdamW. Linear models are fitted in float32 on the CPU.
         checkpoint: the run's checkpoint. Recipes that are finished there are not fitted again.
     """
     ridge_recipes = [recipe for recipe in recipes if isinstance(recipe, RidgeRecipe)]
@@ -54,7 +54,7 @@ def fit_recipes(
                     result = fit_logistic(architecture, dataset, recipe, callback)
                 case AdamWRecipe():
                     result = fit_adamw(
-                        architecture, dataset, recipe, callback, device=device, slot=slot
+                        architecture, dataset, recipe, callback, compute=compute, slot=slot
                     )
                 case _:
                     raise AssertionError(recipe)

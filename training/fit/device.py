@@ -23,7 +23,7 @@ _STEPS = 4
 
 
 @dataclass(frozen=True)
-class DeviceConfig:
+class ComputeConfig:
     """Device and precision of training. Validation always runs in float32 on the CPU.
 
     Attributes:
@@ -48,7 +48,7 @@ class DeviceConfig:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
 
-CPU_FLOAT32 = DeviceConfig()
+CPU_FLOAT32 = ComputeConfig()
 
 
 def measure_speedup(step: Callable[[str], object]) -> float:

@@ -11,7 +11,7 @@ from mmfeat.models.base import Model
 from mmfeat.models.inference import InferenceOutput, run_model
 from training.data.dataset import Dataset
 from training.data.split_rule import VAL
-from training.fit.recipe import Recipe
+from training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from training.data.dataset import Dataset
 from training.data.resident import Batch
 from training.data.split_rule import TRAIN
 from training.fit.fit_result import FitResult, validate
-from training.fit.recipe import LogisticRecipe, RidgeRecipe
+from training.recipe import LogisticRecipe, RidgeRecipe
 
 MAX_CACHED_BYTES = 1 << 28
 """Maximum size of the normalized rows that logistic regression keeps between passes."""

@@ -16,11 +16,11 @@ from training.data.dataset import Dataset
 from training.data.resident import Batch
 from training.fit.auxiliary import ModelWithAuxiliaryLosses
 from training.fit.checkpoint import CheckpointSlot, TrainState
-from training.fit.device import BFLOAT16, CPU_FLOAT32, FLOAT32, DeviceConfig, measure_speedup
+from training.fit.device import BFLOAT16, CPU_FLOAT32, FLOAT32, ComputeConfig, measure_speedup
 from training.fit.fit_result import FitResult, validate
-from training.fit.recipe import MAX_GRADIENT_NORM, AdamWRecipe
 from training.objectives.base import Objective
 from training.objectives.imbalance import BALANCED_SAMPLING
+from training.recipe import MAX_GRADIENT_NORM, AdamWRecipe
 
 
 def fit_adamw(
@@ -29,7 +29,7 @@ def fit_adamw(
     recipe: AdamWRecipe,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
     *,
-    device: DeviceConfig = CPU_FLOAT32,
+    compute: ComputeConfig = CPU_FLOAT32,
     slot: CheckpointSlot | None = None,
 ) -> FitResult:
     """Train until the validation metric has not improved for `patience` epochs.
@@ -41,20 +41,19 @@ def fit_adamw(
         dataset: the rows.
         recipe: the settings.
         on_epoch: called with the metrics of each epoch, also of epochs before a resumed checkpoint.
-        device: device and precision.
+        compute: device and precision.
         slot: the candidate's checkpoint. Training resumes from it.
     """
-    cuda_devices = [device.device] if device.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda_devices):
+    with torch.random.fork_rng(devices=_cuda_devices(compute.device)):
         torch.manual_seed(recipe.seed)
         batches = Batches(
             dataset,
             recipe.batch_size,
             balanced=recipe.imbalance == BALANCED_SAMPLING,
-            device=device.device,
+            device=compute.device,
         )
         steps = recipe.epochs * len(batches)
-        trainer = Trainer(build_model(architecture), dataset.objective, recipe, steps, device)
+        trainer = Trainer(build_model(architecture), dataset.objective, recipe, steps, compute)
         return _train(trainer, batches, dataset, slot, on_epoch)
 
 
@@ -66,7 +65,7 @@ class Trainer:
         objective: the objective.
         recipe: the settings.
         steps: number of steps of the whole training.
-        device: device and precision.
+        compute: device and precision.
     """
 
     def __init__(
@@ -75,15 +74,15 @@ class Trainer:
         objective: Objective,
         recipe: AdamWRecipe,
         steps: int,
-        device: DeviceConfig,
+        compute: ComputeConfig,
     ) -> None:
-        self.module = ModelWithAuxiliaryLosses(model, recipe.auxiliary).to(device.device)
+        self.module = ModelWithAuxiliaryLosses(model, recipe.auxiliary).to(compute.device)
         self.recipe = recipe
-        self.device = device
+        self.compute = compute
         self.finished_steps = 0
         self._steps = steps
         self._weights = list(self.module.parameters())
-        with device.device:  # the tensors of the loss belong there
+        with compute.device:  # the tensors of the loss belong there
             self._loss = objective.build_loss(recipe)
         self.optimizer = torch.optim.AdamW(
             self._weights, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
@@ -101,7 +100,7 @@ class Trainer:
 
     def step(self, batch: Batch) -> Tensor:
         """Train on a batch and return its loss, shape []."""
-        loss = self.module.loss(batch, self._loss, self.device)
+        loss = self.module.loss(batch, self._loss, self.compute)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self._weights, MAX_GRADIENT_NORM)
@@ -112,7 +111,7 @@ class Trainer:
 
     def state(self, best: Model) -> TrainState:
         """Return the state of the training, with the best model so far."""
-        return TrainState(self.module, best, self.optimizer, self.device.device)
+        return TrainState(self.module, best, self.optimizer, self.compute.device)
 
 
 def _train(
@@ -155,8 +154,8 @@ def _train_epoch(
     start = time.perf_counter()
     lr = trainer.lr
     trainer.module.train()
-    is_cpu = trainer.device.device.type == "cpu"
-    total = torch.zeros((), device=trainer.device.device)
+    is_cpu = trainer.compute.device.type == "cpu"
+    total = torch.zeros((), device=trainer.compute.device)
     for batch in batches:
         total += trainer.step(batch)
     loss = float(total) / len(batches)
@@ -172,7 +171,7 @@ def measure_bfloat16(
     architecture: Architecture, dataset: Dataset, recipe: AdamWRecipe, device: torch.device
 ) -> float:
     """Return the speed of a training step in bfloat16 divided by its speed in float32."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=_cuda_devices(device)):
         batch = next(iter(Batches(dataset, recipe.batch_size, shuffled=False))).to(device)
         trainers = {
             precision: Trainer(
@@ -180,8 +179,12 @@ def measure_bfloat16(
                 dataset.objective,
                 recipe,
                 1000,
-                DeviceConfig(device, precision),
+                ComputeConfig(device, precision),
             )
             for precision in (FLOAT32, BFLOAT16)
         }
         return measure_speedup(lambda precision: float(trainers[precision].step(batch)))
+
+
+def _cuda_devices(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []

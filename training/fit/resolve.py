@@ -18,7 +18,11 @@ from training.data.exclusions import read_dropped
 from training.data.split_rule import TRAIN, SplitRule
 from training.fit.auxiliary import supports_auxiliary_losses
 from training.fit.linear import dense_columns
-from training.fit.recipe import (
+from training.objectives import imbalance
+from training.objectives.base import Objective
+from training.objectives.multilabel import MultilabelObjective
+from training.objectives.registry import OBJECTIVES
+from training.recipe import (
     INVERSE_PENALTIES,
     LEARNING_RATES,
     RIDGE_PENALTIES,
@@ -29,10 +33,6 @@ from training.fit.recipe import (
     RidgeRecipe,
     default_batch_size,
 )
-from training.objectives import imbalance
-from training.objectives.base import Objective
-from training.objectives.multilabel import MultilabelObjective
-from training.objectives.registry import OBJECTIVES
 
 _LINEAR_MODELS: dict[str, tuple[type[LinearRecipe], Sequence[float]]] = {
     LOGISTIC: (LogisticRecipe, INVERSE_PENALTIES),

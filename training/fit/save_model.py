@@ -32,7 +32,7 @@ def save_best(
     store: FeatureStore,
     dataset: Dataset,
     candidates: Sequence[FitResult],
-    device_metrics: Mapping[str, Any],
+    compute_metrics: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Save the best candidate with all files of a model; the manifest is written last.
 
@@ -42,7 +42,7 @@ def save_best(
         store: the features.
         dataset: the dataset of the candidates.
         candidates: results of all recipes.
-        device_metrics: device and precision, for metrics.json.
+        compute_metrics: device and precision, for metrics.json.
 
     Returns:
         The content of metrics.json.
@@ -50,7 +50,7 @@ def save_best(
     best = best_result(candidates)
     calibration, outputs = _calibrate(best, dataset)
     metrics = _evaluate(best, candidates, dataset, calibration, outputs)
-    metrics["speed"] |= device_metrics
+    metrics["speed"] |= compute_metrics
     write_predictions(folder, store, best.module, dataset, outputs)
     weights = save_weights(folder, best.module)
     files.write_json(files.join(folder, METRICS), metrics)

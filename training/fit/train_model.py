@@ -17,13 +17,13 @@ from training.data.shuffle import BLOCK, BLOCKS
 from training.data.split_rule import TRAIN
 from training.fit.candidates import fit_recipes
 from training.fit.checkpoint import Checkpoint, remove_checkpoint
-from training.fit.device import FLOAT32, MIN_MEASURED_ROWS, DeviceConfig, faster_precision
+from training.fit.device import FLOAT32, MIN_MEASURED_ROWS, ComputeConfig, faster_precision
 from training.fit.fit_result import FitResult
 from training.fit.loop import measure_bfloat16
 from training.fit.metrics_log import MetricsLog, check_tensorboard
-from training.fit.recipe import AdamWRecipe
 from training.fit.resolve import ResolvedRun, choose_columns, open_dataset, resolve_run
 from training.fit.save_model import print_summary, save_best
+from training.recipe import AdamWRecipe
 
 
 def train_model(config: TrainConfig) -> None:
@@ -51,11 +51,9 @@ def _train_model(config: TrainConfig) -> None:
         print_out(f"{config.output} holds this model already; nothing to do")
         return
     checkpoint = Checkpoint(config.output, _binding(config, config_hash, device))
-    device_config = _choose_precision(config, resolved, dataset, device, checkpoint)
-    candidates = _fit_candidates(config, resolved, dataset, device_config, checkpoint)
-    metrics = save_best(
-        config.output, config_hash, store, dataset, candidates, device_config.metrics
-    )
+    compute = _choose_compute(config, resolved, dataset, device, checkpoint)
+    candidates = _fit_candidates(config, resolved, dataset, compute, checkpoint)
+    metrics = save_best(config.output, config_hash, store, dataset, candidates, compute.metrics)
     remove_checkpoint(config.output)
     print_summary(config.output, dataset, metrics)
 
@@ -72,34 +70,34 @@ def _binding(config: TrainConfig, config_hash: str, device: torch.device) -> dic
     }
 
 
-def _choose_precision(
+def _choose_compute(
     config: TrainConfig,
     resolved: ResolvedRun,
     dataset: Dataset,
     device: torch.device,
     checkpoint: Checkpoint,
-) -> DeviceConfig:
+) -> ComputeConfig:
     """Return device and precision; the checkpoint keeps a measured precision."""
     recipe = resolved.recipes[0]
     if not isinstance(recipe, AdamWRecipe):
-        return DeviceConfig()  # linear models are fitted in float32 on the CPU
+        return ComputeConfig()  # linear models are fitted in float32 on the CPU
     if config.run.precision != "auto":
-        return DeviceConfig(device, config.run.precision)
+        return ComputeConfig(device, config.run.precision)
     if len(dataset.split_rows[TRAIN]) < MIN_MEASURED_ROWS:
-        return DeviceConfig(device, FLOAT32)
+        return ComputeConfig(device, FLOAT32)
 
     def measure() -> tuple[str, float]:
         speedup = measure_bfloat16(resolved.architecture, dataset, recipe, device)
         return faster_precision(speedup), speedup
 
-    return DeviceConfig(device, *checkpoint.measure_once("precision", measure))
+    return ComputeConfig(device, *checkpoint.measure_once("precision", measure))
 
 
 def _fit_candidates(
     config: TrainConfig,
     resolved: ResolvedRun,
     dataset: Dataset,
-    device: DeviceConfig,
+    compute: ComputeConfig,
     checkpoint: Checkpoint,
 ) -> list[FitResult]:
     """Fit each recipe; log the metrics and show the progress of each epoch."""
@@ -118,6 +116,6 @@ def _fit_candidates(
             dataset,
             recipes,
             on_epoch,
-            device=device,
+            compute=compute,
             checkpoint=checkpoint,
         )

@@ -28,9 +28,9 @@ from training.evaluation.retrieval import (
     rank_both_directions,
     sample_rows,
 )
-from training.fit.recipe import Recipe
 from training.objectives.base import LossFunction, Objective
 from training.objectives.losses import SIGLIP, infonce_loss, siglip_loss
+from training.recipe import Recipe
 
 MAX_VALIDATION_ROWS = 5_000
 """Maximum number of validation rows for retrieval after each epoch; more are sampled."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Task
 from training.evaluation.metric_functions import METRICS, Metric
-from training.fit.recipe import Recipe
+from training.recipe import Recipe
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """(logits of shape [batch, outputs], targets from `fit_targets`) → scalar loss."""

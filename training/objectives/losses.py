@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from training.fit.recipe import Recipe
 from training.objectives import imbalance
+from training.recipe import Recipe
 
 SIGLIP = "siglip"
 

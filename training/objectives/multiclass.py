@@ -13,10 +13,10 @@ from mmfeat.models.tasks import Multiclass
 from training.data.targets import find_classes, read_labels
 from training.evaluation.calibration import ece, fit_temperature, nll
 from training.evaluation.metrics import evaluate_multiclass, multiclass_metrics
-from training.fit.recipe import Recipe
 from training.objectives.base import LossFunction
 from training.objectives.classification import ClassificationObjective
 from training.objectives.losses import MulticlassLoss
+from training.recipe import Recipe
 
 
 class MulticlassObjective(ClassificationObjective):

@@ -21,10 +21,10 @@ from training.evaluation.calibration import (
 )
 from training.evaluation.metric_functions import Metric, RowMetric
 from training.evaluation.metrics import evaluate_multilabel, multilabel_metrics
-from training.fit.recipe import Recipe
 from training.objectives.base import LossFunction
 from training.objectives.classification import ClassificationObjective
 from training.objectives.losses import MultilabelLoss
+from training.recipe import Recipe
 
 _NO_TARGET = 255
 """Value in the first column of a row without a target."""

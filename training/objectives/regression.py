@@ -13,8 +13,8 @@ from mmfeat.models.tasks import Regression
 from training.data.targets import read_numbers
 from training.evaluation.metric_functions import METRICS, Metric, RowMetric
 from training.evaluation.metrics import evaluate_regression, regression_metrics
-from training.fit.recipe import Recipe
 from training.objectives.base import LossFunction, Objective
+from training.recipe import Recipe
 
 
 class RegressionObjective(Objective):

@@ -15,7 +15,7 @@ from mmfeat.store.directory import open_run
 from mmfeat.store.manifest import write_manifest
 from tests.training.stores import Records, load, write_store
 from training.fit.candidates import fit_recipes
-from training.fit.recipe import AdamWRecipe, LogisticRecipe, Recipe, RidgeRecipe
+from training.recipe import AdamWRecipe, LogisticRecipe, Recipe, RidgeRecipe
 
 LAYERED = sorted({*FUSIONS, LATE, LATE_STACKED} - {"single"})
 MODELS = [

@@ -15,7 +15,7 @@ from training.data.split_rule import TEST, TRAIN, VAL
 from training.fit import linear
 from training.fit.fit_result import FitResult
 from training.fit.linear import fit_logistic
-from training.fit.recipe import LogisticRecipe
+from training.recipe import LogisticRecipe
 
 
 def fit(dataset: Dataset, inverse_penalty: float, standardised: bool = False) -> FitResult:

@@ -17,10 +17,10 @@ from tests.training.stores import load
 from training.data.dataset import Dataset
 from training.data.resident import Batch
 from training.data.split_rule import TEST
-from training.fit.device import CPU, DeviceConfig, faster_precision
+from training.fit.device import CPU, ComputeConfig, faster_precision
 from training.fit.fit_result import FitResult
 from training.fit.loop import Trainer, fit_adamw, measure_bfloat16
-from training.fit.recipe import AdamWRecipe, default_batch_size
+from training.recipe import AdamWRecipe, default_batch_size
 
 RECIPE = AdamWRecipe(
     lr=3e-3, weight_decay=0.01, batch_size=64, epochs=40, patience=12, metric="accuracy", seed=0
@@ -149,7 +149,7 @@ def test_every_fusion_trains_in_bfloat16(xor_store: str, fusion: str) -> None:
             torch.randint(2, (64,)),
         )
         module = build_model(architecture)
-        trainer = Trainer(module, objective, RECIPE, 100, DeviceConfig(precision=precision))
+        trainer = Trainer(module, objective, RECIPE, 100, ComputeConfig(precision=precision))
         losses.append([float(trainer.step(batch)) for _ in range(5)])
         assert all(w.dtype == torch.float32 for w in module.parameters())
     assert losses[0] != losses[1]

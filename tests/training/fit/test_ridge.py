@@ -12,7 +12,7 @@ from training.data.dataset import Dataset
 from training.data.split_rule import TEST, TRAIN
 from training.fit.fit_result import FitResult, compute_logits
 from training.fit.linear import fit_ridge
-from training.fit.recipe import RIDGE_PENALTIES, RidgeRecipe
+from training.recipe import RIDGE_PENALTIES, RidgeRecipe
 
 
 def fit(dataset: Dataset, *penalties: float, metric: str = "accuracy") -> list[FitResult]:

@@ -16,7 +16,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
 from mmfeat.models.saved_model import load_model
 from training.data.split_rule import SplitRule
-from training.fit.recipe import INVERSE_PENALTIES, LEARNING_RATES
+from training.recipe import INVERSE_PENALTIES, LEARNING_RATES
 from training.train import main
 
 QUICK = ["--target", "label", "--epochs", "3", "--hidden", "16", "--lr", "0.003", "--threads", "1"]

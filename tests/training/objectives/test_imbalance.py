@@ -16,9 +16,9 @@ from training.data.dataset import Dataset, load_dataset
 from training.data.split_rule import TEST, TRAIN, SplitRule
 from training.fit.fit_result import compute_logits
 from training.fit.loop import fit_adamw
-from training.fit.recipe import AdamWRecipe
 from training.objectives.imbalance import METHODS, choose_method
 from training.objectives.registry import OBJECTIVES
+from training.recipe import AdamWRecipe
 from training.train import main as train
 
 RECIPE = AdamWRecipe(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.fit.recipe import AdamWRecipe
 from training.objectives.imbalance import MAX_POS_WEIGHT
 from training.objectives.losses import MulticlassLoss, MultilabelLoss, infonce_loss, siglip_loss
+from training.recipe import AdamWRecipe
 
 
 def make_recipe(imbalance: str, *prior: float) -> AdamWRecipe:

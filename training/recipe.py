@@ -27,7 +27,7 @@ class Recipe:
     seed: int
     epochs: int
     imbalance: str = "none"
-    """Treatment of imbalanced classes, see `imbalance.py`."""
+    """Treatment of imbalanced classes, see `objectives/imbalance.py`."""
     prior: tuple[float, ...] = ()
     """Fraction of the training rows in each class, or with each label."""
 
@@ -71,7 +71,7 @@ class AdamWRecipe(Recipe):
     batch_size: int
     patience: int
     auxiliary: float = 0.0
-    """Weight of the auxiliary losses, see `auxiliary.py`."""
+    """Weight of the auxiliary losses, see `fit/auxiliary.py`."""
 
     @property
     def choice(self) -> dict[str, float]:
