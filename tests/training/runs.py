@@ -1,4 +1,4 @@
-"""What a run of training wrote down, read and held against what is said of it later."""
+"""Output of training runs, and its comparison with `mmfeat evaluate`."""
 
 import json
 from pathlib import Path
@@ -9,27 +9,27 @@ import pytest
 from training.evaluate import main as evaluate
 
 
-def read(path: Path) -> Any:
-    """A JSON file."""
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
     return json.loads(path.read_text())
 
 
-def weights(model: Path) -> bytes:
-    """All of them, as they are on disk."""
+def read_weights(model: Path) -> bytes:
+    """Read the bytes of a model's weights."""
     return (model / "model.safetensors").read_bytes()
 
 
-def evaluated(capsys: pytest.CaptureFixture[str], model: Path, store: str, *more: str) -> Any:
-    """What `evaluate --json` prints of a model on a store."""
+def run_evaluate(capsys: pytest.CaptureFixture[str], model: Path, store: str, *flags: str) -> Any:
+    """Run `mmfeat evaluate --json` and return its output."""
     capsys.readouterr()
-    evaluate([str(model), store, *more, "--json"])
+    evaluate([str(model), store, *flags, "--json"])
     return json.loads(capsys.readouterr().out)
 
 
 def assert_evaluate_agrees(
     capsys: pytest.CaptureFixture[str], model: Path, store: str, split: str
 ) -> None:
-    """Of a split (`test` or `val`) it says whatever the training wrote down."""
-    result = evaluated(capsys, model, store, "--split", split)
-    written = read(model / "metrics.json")[{"test": "test", "val": "validation"}[split]]
-    assert {name: result[name] for name in written} == written
+    """Assert that `mmfeat evaluate` reports the metrics of metrics.json for `val` or `test`."""
+    result = run_evaluate(capsys, model, store, "--split", split)
+    metrics = read_json(model / "metrics.json")[{"test": "test", "val": "validation"}[split]]
+    assert {name: result[name] for name in metrics} == metrics

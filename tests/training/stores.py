@@ -1,4 +1,4 @@
-"""Feature stores made up on the spot, in the format that `mmfeat extract` writes."""
+"""Synthetic feature stores in the format of `mmfeat extract`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,21 +17,22 @@ from mmfeat.features.column_format import (
 )
 from mmfeat.features.store import FeatureStore
 from mmfeat.store import files
-from mmfeat.store.directory import FORMAT, keys_digest, shard_name
+from mmfeat.store.directory import STORE_FORMAT, shard_name
+from mmfeat.store.receipts import keys_digest
 from training.data.dataset import Dataset, load_dataset
-from training.data.splits import SplitRule
-from training.objectives import OBJECTIVES
+from training.data.split_rule import SplitRule
+from training.objectives.registry import OBJECTIVES
 
 
 @dataclass
 class Records:
-    """What a made-up store holds.
+    """Content of a synthetic store.
 
     Attributes:
-        features: column → shape (records, dim), or (records, tokens, dim), of which record i keeps
-            the first 1 + i % tokens.
-        metadata: column → one value a record.
-        present: column → bool, shape (records,); all present where a column is not named.
+        features: column → shape (records, dim), or (records, tokens, dim); record i keeps the first
+            1 + i % tokens of its tokens.
+        metadata: column → one value per record.
+        present: column → bool, shape (records,). Default: all present.
     """
 
     features: dict[str, np.ndarray]
@@ -50,14 +51,14 @@ def write_store(folder: str, records: Records, shards: int = 2) -> str:
     for index, rows in enumerate(parts):
         _write_samples(folder, index, records, rows)
         for name, values in records.features.items():
-            there = records.present.get(name, np.ones(records.count, bool))[rows]
+            present = records.present.get(name, np.ones(records.count, bool))[rows]
             shape = _shape(values)
             batch = make_column_batch(
                 [
-                    _feature(vector, row) if is_there else None
-                    for row, vector, is_there in zip(rows, values[rows], there, strict=True)
+                    _feature(vector, row) if is_present else None
+                    for row, vector, is_present in zip(rows, values[rows], present, strict=True)
                 ],
-                [OK if is_there else RowStatus("missing", "missing") for is_there in there],
+                [OK if is_present else RowStatus("missing", "missing") for is_present in present],
                 shape,
             )
             path = files.join(folder, name, f"{shard_name(index)}.arrow")
@@ -103,7 +104,7 @@ def _take(values: Sequence[Any], rows: np.ndarray) -> pa.Array:
 
 def _manifest(records: Records, parts: Sequence[np.ndarray]) -> Mapping[str, Any]:
     return {
-        "format": FORMAT,
+        "format": STORE_FORMAT,
         "kind": "features",
         "config": {},
         "config_hash": "0" * 64,
@@ -114,7 +115,7 @@ def _manifest(records: Records, parts: Sequence[np.ndarray]) -> Mapping[str, Any
                 "dim": values.shape[-1],
                 "max_tokens": _shape(values).max_tokens,
                 "fingerprint": records.fingerprints.get(name, f"print-of-{name}"),
-                "encoder": {"name": "made-up"},
+                "encoder": {"name": "synthetic"},
             }
             for name, values in records.features.items()
         },
@@ -130,16 +131,13 @@ def _manifest(records: Records, parts: Sequence[np.ndarray]) -> Mapping[str, Any
     }
 
 
-def splits_of(count: int) -> list[str]:
-    """Of each five records three are to train on, one validates, one tests."""
+def make_splits(count: int) -> list[str]:
+    """Return splits: of five records three train, one validates, one tests."""
     return (["train", "train", "train", "val", "test"] * count)[:count]
 
 
 def xor_records(count: int = 1500, dim: int = 4, seed: int = 0) -> Records:
-    """The label is the exclusive or of the signs of two modalities: neither tells anything alone.
-
-    Three records in five train, one validates, one tests.
-    """
+    """Return records whose label is the exclusive or of the signs of two modalities."""
     rng = np.random.default_rng(seed)
     signs = rng.integers(0, 2, (2, count)) * 2 - 1
     noise = rng.normal(0, 0.3, (2, count, dim))
@@ -149,16 +147,16 @@ def xor_records(count: int = 1500, dim: int = 4, seed: int = 0) -> Records:
         features={"image": image, "text": text},
         metadata={
             "label": ["same" if a == b else "other" for a, b in signs.T],
-            "split": splits_of(count),
+            "split": make_splits(count),
         },
     )
 
 
-def with_gaps(count: int = 900, dim: int = 6, seed: int = 0) -> Records:
-    """Three classes that either modality tells with some noise; presence and labels have holes.
+def gap_records(count: int = 900, dim: int = 6, seed: int = 0) -> Records:
+    """Return records of three classes, each modality predictive but noisy, with gaps.
 
-    Of ten records one lacks the image, one the text, one both; of 30 one has no label, one a
-    split that no one knows, and the last ones of the test split a class of their own.
+    Of ten records one lacks the image, one the text, one both. Of 30 records one has no label and
+    one an unknown split. The last four test records have a class without training records.
     """
     rng = np.random.default_rng(seed)
     number = np.arange(count)
@@ -187,7 +185,7 @@ def with_gaps(count: int = 900, dim: int = 6, seed: int = 0) -> Records:
 def load(
     path: str, columns: Sequence[str] = (), task: str = "multiclass", access: str = "auto"
 ) -> Dataset:
-    """The dataset of a made-up store, its target in `label` and its split in `split`."""
+    """Load the dataset of a synthetic store, with the target `label` and the split `split`."""
     store = FeatureStore(path)
     chosen = [store.columns[name] for name in columns or store.columns]
     return load_dataset(store, chosen, OBJECTIVES[task]("label"), SplitRule("split"), access=access)

@@ -16,7 +16,7 @@ import pytest
 import mmfeat
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
-from tests.training.stores import with_gaps, write_store, xor_records
+from tests.training.stores import gap_records, write_store, xor_records
 from training.compare.compare_command import main
 from training.evaluation.evaluate_model import evaluate_split
 
@@ -110,7 +110,7 @@ def test_killed_comparison_keeps_finished_trials(compared: Path, tmp_path: Path)
 
 
 def test_records_with_gaps_are_scored_by_every_model(tmp_path: Path) -> None:
-    write_store(str(tmp_path / "features"), with_gaps(), shards=3)
+    write_store(str(tmp_path / "features"), gap_records(), shards=3)
     main([str(tmp_path / "features"), str(tmp_path / "out"), "--pick", "cheapest-tied", *FLAGS])
     rows = rows_of(tmp_path / "out")
     picked = next(row for row in rows.values() if row["picked"])
@@ -123,7 +123,7 @@ def test_records_with_gaps_are_scored_by_every_model(tmp_path: Path) -> None:
 
 
 def test_paths_may_be_fsspec_urls() -> None:
-    write_store("memory://compare/features", with_gaps(300))
+    write_store("memory://compare/features", gap_records(300))
     flags = ["--workers", "1", "--fusions", "concat", "--seeds", "1", "--emap-rows", "10"]
     main(["memory://compare/features", "memory://compare/out", *FLAGS, *flags])
     assert mmfeat.load_model("memory://compare/out/winner").target == "label"

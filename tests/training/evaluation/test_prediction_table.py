@@ -10,7 +10,7 @@ import pytest
 
 from mmfeat.features.store import FeatureStore
 from mmfeat.models.saved_model import load_model
-from tests.training.stores import with_gaps
+from tests.training.stores import gap_records
 from training.train import main as train
 
 QUICK = ["--target", "label", "--epochs", "2", "--lr", "0.003", "--hidden", "16"]
@@ -36,7 +36,7 @@ def test_columns(rows: pa.Table) -> None:
 
 
 def test_each_validation_and_test_record_has_one_row(rows: pa.Table, gap_store: str) -> None:
-    records = with_gaps()
+    records = gap_records()
     scorable = records.present["image"] | records.present["text"]
     expected = {
         f"key-{row:06d}": split
@@ -56,7 +56,7 @@ def test_each_validation_and_test_record_has_one_row(rows: pa.Table, gap_store: 
 
 
 def test_targets_and_presence_match_the_record(rows: pa.Table) -> None:
-    records = with_gaps()
+    records = gap_records()
     for row in rows.to_pylist():
         number = int(row["__key__"][4:])
         assert row["target"] == records.metadata["label"][number]

@@ -14,8 +14,8 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
 from mmfeat.models.saved_model import load_model
-from tests.training.runs import assert_evaluate_agrees, evaluated, read, weights
-from tests.training.stores import Records, splits_of, write_store
+from tests.training.runs import assert_evaluate_agrees, read_json, read_weights, run_evaluate
+from tests.training.stores import Records, make_splits, write_store
 from training.evaluate import main as evaluate
 from training.evaluation.calibration import fit_thresholds
 from training.evaluation.metrics import multilabel_metrics
@@ -54,7 +54,7 @@ def make_records(seed: int = 0) -> tuple[Records, np.ndarray]:
         "labels": sets,
         "commas": [None if s is None else " , ".join(s[::-1]) for s in sets],
         "json": [None if s is None else json.dumps([*s, *s[:1]]) for s in sets],
-        "split": splits_of(COUNT),
+        "split": make_splits(COUNT),
         **flags,
     }
     present = {"image": draw[0] != 0, "text": draw[1] != 0}
@@ -76,7 +76,7 @@ def model(store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_training_counts_every_record_and_learns(model: Path) -> None:
-    metrics = read(model / "metrics.json")
+    metrics = read_json(model / "metrics.json")
     assert metrics["metric"] == "map"
     assert sum(metrics["rows"].values()) + sum(metrics["left_out"].values()) == COUNT
     assert metrics["left_out"]["no target"] == 15
@@ -94,7 +94,7 @@ def test_lists_commas_and_json_give_the_same_weights(
     store: str, model: Path, tmp_path: Path, target: str
 ) -> None:
     train([store, str(tmp_path / "model"), "--target", target, *QUICK])
-    assert weights(tmp_path / "model") == weights(model)
+    assert read_weights(tmp_path / "model") == read_weights(model)
 
 
 def test_binary_columns_give_the_same_weights(
@@ -102,8 +102,8 @@ def test_binary_columns_give_the_same_weights(
 ) -> None:
     target = "dark, never,bright,cold"
     train([store, str(tmp_path / "model"), "--target", target, *QUICK])
-    assert weights(tmp_path / "model") == weights(model)
-    result = evaluated(capsys, tmp_path / "model", store)
+    assert read_weights(tmp_path / "model") == read_weights(model)
+    result = run_evaluate(capsys, tmp_path / "model", store)
     assert result["classes"] == LABELS
     assert result["unseen_labels"] == {}
 
@@ -161,7 +161,7 @@ def test_predictions_have_label_lists_and_mean_losses(model: Path) -> None:
 
 
 def test_calibration_does_not_harm_validation(model: Path) -> None:
-    figures = read(model / "metrics.json")["temperature"]
+    figures = read_json(model / "metrics.json")["temperature"]
     assert figures["nll_after"] <= figures["nll_before"]
     assert figures["macro_f1_after"] >= figures["macro_f1_before"]
     thresholds = load_model(str(model)).module.thresholds.numpy()
@@ -194,7 +194,7 @@ def test_a_single_label_is_not_two_classes(make_store: Callable[..., str], tmp_p
         features=records.features, metadata={"labels": only, "split": records.metadata["split"]}
     )
     train([features, str(tmp_path / "model"), "--target", "labels", *QUICK])
-    test = read(tmp_path / "model/metrics.json")["test"]
+    test = read_json(tmp_path / "model/metrics.json")["test"]
     rows = np.arange(COUNT) % 5 == 4
     assert test["per_class"]["dark"]["support"] == has[rows, 2].sum()
     assert test["macro_f1"] == test["micro_f1"] == test["per_class"]["dark"]["f1"]
@@ -258,7 +258,7 @@ def train_and_score(mmfeat: Any, folder: Path, target: str, task: str) -> tuple[
     table = ds.dataset(scored, format="parquet", exclude_invalid_files=True).to_table()
     predictions = {row["__key__"]: row["prediction"] for row in table.to_pylist()}
     assert len(predictions) == len(table)
-    return read(model / "metrics.json"), predictions
+    return read_json(model / "metrics.json"), predictions
 
 
 def test_a_list_column_from_table_to_scores(from_raw: Path, mmfeat: Any) -> None:

@@ -12,8 +12,8 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
 from mmfeat.models.saved_model import load_model
-from tests.training.runs import assert_evaluate_agrees, read, weights
-from tests.training.stores import Records, splits_of, write_store
+from tests.training.runs import assert_evaluate_agrees, read_json, read_weights
+from tests.training.stores import Records, make_splits, write_store
 from training.evaluate import main as evaluate
 from training.evaluation.metrics import evaluate_regression, regression_metrics, sentiment_metrics
 from training.train import main as train
@@ -45,7 +45,7 @@ def make_records(seed: int = 0) -> tuple[Records, np.ndarray]:
     metadata: dict[str, Any] = {
         "price": target,
         "words": [None if p is None or np.isnan(p) else f" {p} " for p in target],
-        "split": splits_of(COUNT),
+        "split": make_splits(COUNT),
     }
     return Records({"image": image, "text": text}, metadata, present), price
 
@@ -63,7 +63,7 @@ def model(store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_training_counts_every_record_and_learns(model: Path) -> None:
-    metrics = read(model / "metrics.json")
+    metrics = read_json(model / "metrics.json")
     assert metrics["metric"] == "mae"
     assert metrics["temperature"] is None
     assert metrics["left_out"]["no target"] == 15
@@ -73,14 +73,14 @@ def test_training_counts_every_record_and_learns(model: Path) -> None:
     assert subsets["image+text"]["rmse"] < 95
     # The text lacks one half, whose deviation is 100.
     assert subsets["text only"]["rmse"] > subsets["image+text"]["rmse"]
-    config = read(model / "config.json")["config"]
+    config = read_json(model / "config.json")["config"]
     assert config["mean"] == pytest.approx(1000, abs=30)
     assert config["deviation"] == pytest.approx(141, abs=20)
 
 
 def test_the_best_epoch_has_the_lowest_error(model: Path) -> None:
     log = [json.loads(line) for line in (model / "log.jsonl").read_text().splitlines()]
-    metrics = read(model / "metrics.json")
+    metrics = read_json(model / "metrics.json")
     assert log[metrics["best_epoch"] - 1]["val_mae"] == min(entry["val_mae"] for entry in log)
     assert metrics["validation"]["mae"] == pytest.approx(min(e["val_mae"] for e in log), rel=1e-5)
 
@@ -124,16 +124,16 @@ def test_predictions_have_the_absolute_error(model: Path) -> None:
 
 def test_numbers_as_text_give_the_same_weights(store: str, model: Path, tmp_path: Path) -> None:
     train([store, str(tmp_path / "model"), *SHALLOW, "--target", "words"])
-    assert weights(tmp_path / "model") == weights(model)
+    assert read_weights(tmp_path / "model") == read_weights(model)
 
 
 def test_one_modality_defaults_to_ridge(store: str, tmp_path: Path) -> None:
     train([store, str(tmp_path / "model"), *QUICK, "--modalities", "text"])
-    config = read(tmp_path / "model/config.json")["config"]
+    config = read_json(tmp_path / "model/config.json")["config"]
     assert (config["fusion"], config["imbalance"]) == ("ridge", "none")
     # The other half of the price has a deviation of 100, the price one of 141. A centred vector of
     # length 1 along one direction shows little more than its sign.
-    assert 100 < read(tmp_path / "model/metrics.json")["test"]["rmse"] < 135
+    assert 100 < read_json(tmp_path / "model/metrics.json")["test"]["rmse"] < 135
 
 
 @pytest.mark.parametrize(
