@@ -82,16 +82,16 @@ class EncoderSpec:
                 cure=f"Did you mean {close[0]}:?" if close else f"Schemes: {known}",
             )
         values = dict(parse_qsl(query, keep_blank_values=True))
-        common = {name: values.pop(name) for name in ("dtype", "normalize") if name in values}
-        common_options = EncoderOptions(text, common)
+        common_names = [name for name in ("dtype", "normalize") if name in values]
+        common = EncoderOptions(text, {name: values.pop(name) for name in common_names})
         return cls(
             column=column,
             modality=_modality(column, match["modality"], scheme, match["name"]),
             scheme=scheme,
             name=match["name"],
             options=tuple(values.items()),
-            dtype=common_options.get_text("dtype", "float16", ("float16", "float32")),
-            normalize=common_options.get_flag("normalize"),
+            dtype=common.get_text("dtype", "float16", ("float16", "float32")),
+            normalize=common.get_flag("normalize"),
         )
 
     def load(self, settings: Settings | None = None) -> Encoder:

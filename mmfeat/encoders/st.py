@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
@@ -19,12 +17,7 @@ from mmfeat.encoders.loading import (
 )
 from mmfeat.encoders.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings
-from mmfeat.encoders.tokens import (
-    decode_text,
-    pad_token_ids,
-    thread_safe_tokenizer,
-    tokens_per_batch,
-)
+from mmfeat.encoders.text_encoder import TextEncoder, thread_safe_tokenizer, tokens_per_batch
 from mmfeat.errors import MmfeatError
 
 _IRRELEVANT = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
@@ -60,7 +53,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
     return SentenceEncoder(title, model, facts, options, settings)
 
 
-class SentenceEncoder(Encoder):
+class SentenceEncoder(TextEncoder):
     """One vector per text, from all modules of the model: transformer, pooling, and the rest.
 
     Args:
@@ -70,9 +63,6 @@ class SentenceEncoder(Encoder):
         options: `prompt` is read here.
         settings: settings of the command.
     """
-
-    modality = "text"
-    batch_size = 1024
 
     def __init__(
         self,
@@ -84,21 +74,20 @@ class SentenceEncoder(Encoder):
     ) -> None:
         prompts = {name: text for name, text in (model.prompts or {}).items() if text}
         default = model.default_prompt_name
-        prompt = options.get_text("prompt", default if default in prompts else "", ("", *prompts))
-        self._prompt = prompts.get(prompt, "")
-        if self._prompt and any(not getattr(part, "include_prompt", True) for part in model):
+        name = options.get_text("prompt", default if default in prompts else "", ("", *prompts))
+        prompt = prompts.get(name, "")
+        if prompt and any(not getattr(part, "include_prompt", True) for part in model):
             raise MmfeatError(
                 f"{title} must include its prompt in the pooling; other models are not supported",
-                got=prompt,
+                got=name,
             )
         tokenizer = getattr(model[0], "tokenizer", None)
         if tokenizer is None or not hasattr(tokenizer, "pad_token_id"):
             raise MmfeatError(f"{title} must have a tokenizer of transformers")
-        self._padding = tokenizer.pad_token_id or 0
         length = model.max_seq_length
         limit = length if length and length < 1 << 20 else None
-        self._tokenize = thread_safe_tokenizer(tokenizer, limit)
-        self._identity = {
+        tokenize = thread_safe_tokenizer(tokenizer, limit)
+        identity = {
             **facts,
             "modality": "text",
             "output": "pooled",
@@ -107,36 +96,26 @@ class SentenceEncoder(Encoder):
             "preprocessing": {
                 "max_length": limit,
                 "tokenizer": _hash_tokenizer(tokenizer),
-                "prompt": self._prompt,
+                "prompt": prompt,
             },
             "modules": _describe_modules(model),
             "versions": package_versions("transformers", "sentence-transformers"),
         }
-        self._runtime = Runtime(model, settings, _forward)
-        self.on_gpu = self._runtime.on_gpu
-        self.budget = tokens_per_batch(on_gpu=self.on_gpu)
+        runtime = Runtime(model, settings, _forward)
         with loading_errors(title):
-            self.dim = int(self.encode([self._tokenize("a")]).shape[1])
-
-    def identity(self) -> dict[str, Any]:
-        return self._identity
-
-    def decode(self, data: bytes) -> list[int]:
-        """Tokenize a text, truncated to what the model reads."""
-        return self._tokenize(self._prompt + decode_text(data).strip())
-
-    def length(self, item: Any) -> int:
-        return len(item)
-
-    def encode(self, batch: Sequence[list[int]]) -> np.ndarray:
-        if not batch:
-            return np.zeros((0, self.dim), np.float32)
-        ids, mask = pad_token_ids(batch, self._padding)
-        return self._runtime.run({"input_ids": ids, "attention_mask": mask}).numpy()
+            super().__init__(
+                lambda text: tokenize(prompt + text.strip()),
+                runtime,
+                identity,
+                batch_size=1024,
+                budget=tokens_per_batch(on_gpu=runtime.on_gpu),
+                padding=tokenizer.pad_token_id or 0,
+            )
 
 
 def _forward(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-    features: Tensor = model(dict(inputs))["sentence_embedding"]
+    batch = {"input_ids": inputs["ids"], "attention_mask": inputs["mask"]}
+    features: Tensor = model(batch)["sentence_embedding"]
     return features
 
 

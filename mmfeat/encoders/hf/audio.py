@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmfeat.encoders.hf.checkpoint import Checkpoint
-from mmfeat.encoders.hf.encoder import HfEncoder, find_tower, project
+from mmfeat.encoders.base import Encoder
+from mmfeat.encoders.hf.checkpoint import Checkpoint, find_tower, project
+from mmfeat.encoders.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings
-from mmfeat.encoders.tokens import mean_pool
+from mmfeat.encoders.text_encoder import mean_pool
 from mmfeat.errors import MmfeatError
 from mmfeat.media.audio import load_audio
 
@@ -36,7 +37,7 @@ class AudioInput:
     samples: int
 
 
-class HfAudio(HfEncoder):
+class HfAudio(Encoder):
     """One vector per sound, or one per frame.
 
     Outputs: `projected`; `pooled`, the pooled state of the model, or the mean over the frames that
@@ -48,7 +49,9 @@ class HfAudio(HfEncoder):
     batch_size = 16
 
     def __init__(self, checkpoint: Checkpoint, options: EncoderOptions, settings: Settings) -> None:
-        super().__init__(checkpoint, options, settings)
+        self.output, self.max_tokens = options.get_output(checkpoint.outputs)
+        self._runtime = Runtime(checkpoint.model, settings, self._forward)
+        self.on_gpu = self._runtime.on_gpu
         self._extractor = checkpoint.load_processor("AutoFeatureExtractor")
         self._config = checkpoint.model.config
         self.rate = int(self._extractor.sampling_rate)
@@ -63,11 +66,15 @@ class HfAudio(HfEncoder):
         self.budget = 8 * self.seconds * self.rate
         # Group norm runs over time, so padding would change the feature of a sound.
         self._can_pad = getattr(self._config, "feat_extract_norm", "group") == "layer"
-        self.finish(
-            settings,
-            sample=self._prepare(np.zeros(self.rate, np.float32)),
-            preprocessing=self._extractor.to_dict() | {"seconds": self.seconds},
+        silence = self._prepare(np.zeros(self.rate, np.float32))
+        self.dim = int(self.encode([silence])[0].shape[-1])
+        preprocessing = self._extractor.to_dict() | {"seconds": self.seconds}
+        self._identity = checkpoint.identity(
+            "audio", self.output, self.max_tokens, settings, preprocessing=preprocessing
         )
+
+    def identity(self) -> dict[str, Any]:
+        return self._identity
 
     def decode(self, data: bytes) -> AudioInput:
         """Decode the start of a sound to the input of the model.
@@ -111,7 +118,7 @@ class HfAudio(HfEncoder):
         self, inputs: dict[str, Tensor], batch: Sequence[AudioInput]
     ) -> list[np.ndarray]:
         """Return the feature of each sound."""
-        states = self.runtime.run(inputs)
+        states = self._runtime.run(inputs)
         if states.ndim == 2:
             return list(states.numpy())
         frames = [self._count_frames(item, states.shape[1]) for item in batch]
@@ -123,7 +130,7 @@ class HfAudio(HfEncoder):
             for row, count in zip(states, frames, strict=True)
         ]
 
-    def forward(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    def _forward(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         if getattr(self._config, "model_type", "") == "clap":
             # CLAP splits sounds longer than its window. Sounds are cut to the window here.
             features = inputs["input_features"]

@@ -13,6 +13,7 @@ from mmfeat.encoders.loading import (
     hash_weights,
     import_optional,
     loading_errors,
+    package_versions,
     split_revision,
 )
 from mmfeat.encoders.settings import Settings
@@ -105,6 +106,20 @@ class Checkpoint:
         }
         return cls(title, model, projected, facts, transformers, source, arguments)
 
+    def identity(
+        self, modality: str, output: str, max_tokens: int, settings: Settings, **facts: Any
+    ) -> dict[str, Any]:
+        """Return the identity of an encoder, with the facts that only its modality has."""
+        return {
+            **self.facts,
+            "modality": modality,
+            "output": output,
+            "max_tokens": max_tokens,
+            "precision": settings.precision,
+            **facts,
+            "versions": package_versions("transformers"),
+        }
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """Values of the option `output`, the default first."""
@@ -119,6 +134,18 @@ class Checkpoint:
         with _silence(self._transformers):
             loader = getattr(self._transformers, auto_class)
             return loader.from_pretrained(self._source, **self._arguments)
+
+
+def find_tower(model: nn.Module, modality: str) -> Any:
+    """Return the part of a model that reads a modality, without projection."""
+    return getattr(model, f"{TOWERS[modality][0]}model", model)
+
+
+def project(model: nn.Module, modality: str, **inputs: Tensor) -> Tensor:
+    """Compute features in the space of two modalities, shape [batch, dim]."""
+    result = getattr(model, PROJECTIONS[modality])(**inputs)
+    # transformers 5 returns a model output, with the projection as its pooled state.
+    return result if isinstance(result, Tensor) else result.pooler_output
 
 
 @contextmanager

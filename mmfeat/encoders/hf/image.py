@@ -12,8 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor, nn
 
-from mmfeat.encoders.hf.checkpoint import Checkpoint
-from mmfeat.encoders.hf.encoder import find_tower, project
+from mmfeat.encoders.hf.checkpoint import Checkpoint, find_tower, project
 from mmfeat.encoders.image_encoder import ImageEncoder, limit_grid_tokens
 from mmfeat.encoders.loading import package_versions
 from mmfeat.encoders.preprocessing import ImageTransform, per_channel

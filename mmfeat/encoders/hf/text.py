@@ -1,21 +1,14 @@
 """Encoders of texts by transformers: BERT-like models, and the text towers of CLIP and SigLIP."""
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
-from mmfeat.encoders.hf.checkpoint import Checkpoint
-from mmfeat.encoders.hf.encoder import HfEncoder, find_tower, project
+from mmfeat.encoders.hf.checkpoint import Checkpoint, find_tower, project
+from mmfeat.encoders.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings
-from mmfeat.encoders.tokens import (
-    decode_text,
-    mean_pool,
-    pad_token_ids,
-    thread_safe_tokenizer,
-    unpad_tokens,
-)
+from mmfeat.encoders.text_encoder import TextEncoder, mean_pool, thread_safe_tokenizer
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.store.directory import json_digest
 
@@ -26,7 +19,7 @@ DEFAULT_LIMIT = 512
 """Maximum number of tokens if neither tokenizer nor model has a limit."""
 
 
-class HfText(HfEncoder):
+class HfText(TextEncoder):
     """One vector per text, or one per token.
 
     Outputs: `projected`; `pooled`, the pooled state of a text tower, else by the option `pooling`
@@ -34,71 +27,64 @@ class HfText(HfEncoder):
     `max_tokens` rows of the last hidden state.
     """
 
-    modality = "text"
-    batch_size = 256
-    budget = 16_384
-
     def __init__(self, checkpoint: Checkpoint, options: EncoderOptions, settings: Settings) -> None:
-        super().__init__(checkpoint, options, settings)
+        output, max_tokens = options.get_output(checkpoint.outputs)
         tokenizer = checkpoint.load_processor("AutoTokenizer")
         self.limit = _max_length(checkpoint.model, tokenizer)
-        self._tokenize = thread_safe_tokenizer(tokenizer, self.limit)
-        self._padding = tokenizer.pad_token_id or 0
+        tokenize = thread_safe_tokenizer(tokenizer, self.limit)
         # SigLIP has no mask. It was trained with padding to the limit, and reads the padding.
-        self._pads_to_limit = checkpoint.model.config.model_type.startswith("siglip")
-        self.pooling = "model"
-        if self.output == "pooled" and not checkpoint.projected:
-            self.pooling = options.get_text("pooling", "mean", ("mean", "cls", "pooler"))
-        if self.pooling == "pooler" and getattr(checkpoint.model, "pooler", None) is None:
+        is_siglip = checkpoint.model.config.model_type.startswith("siglip")
+        pooling = "model"
+        if output == "pooled" and not checkpoint.projected:
+            pooling = options.get_text("pooling", "mean", ("mean", "cls", "pooler"))
+        if pooling == "pooler" and getattr(checkpoint.model, "pooler", None) is None:
             raise MmfeatError(f"{checkpoint.title} has no pooler", got="pooling=pooler")
-        self.finish(
+
+        def tokenize_start(text: str) -> list[int]:
+            ids = tokenize(text[:MAX_CHARS])
+            if not ids:
+                raise RecordError("empty", "the text has no tokens")
+            return ids
+
+        identity = checkpoint.identity(
+            "text",
+            output,
+            max_tokens,
             settings,
-            sample=self._tokenize("a"),
-            pooling=self.pooling,
+            pooling=pooling,
             tokenizer=_hash_tokenizer(tokenizer),
             limit=self.limit,
             max_chars=MAX_CHARS,
         )
+        forward = partial(_forward, output, pooling, not is_siglip)
+        super().__init__(
+            tokenize_start,
+            Runtime(checkpoint.model, settings, forward),
+            identity,
+            batch_size=256,
+            budget=16_384,
+            max_tokens=max_tokens,
+            padding=tokenizer.pad_token_id or 0,
+            pad_to=self.limit if is_siglip else None,
+        )
 
-    def decode(self, data: bytes) -> list[int]:
-        """Tokenize a text, truncated to what the model reads.
 
-        Raises:
-            RecordError: `undecodable` if not UTF-8, `empty` if blank.
-        """
-        ids = self._tokenize(decode_text(data)[:MAX_CHARS])
-        if not ids:
-            raise RecordError("empty", "the text has no tokens")
-        return ids
-
-    def length(self, item: Sequence[int]) -> int:
-        """Return the number of tokens."""
-        return self.limit if self._pads_to_limit else len(item)
-
-    def encode(self, batch: Sequence[Sequence[int]]) -> np.ndarray | list[np.ndarray]:
-        ids, mask = pad_token_ids(batch, self._padding)
-        if self._pads_to_limit:
-            padding = (0, self.limit - ids.shape[1])
-            ids = nn.functional.pad(ids, padding, value=self._padding)
-            mask = nn.functional.pad(mask, padding)
-            features = self.runtime.run({"input_ids": ids})
-        else:
-            features = self.runtime.run({"input_ids": ids, "attention_mask": mask})
-        if self.max_tokens:
-            return unpad_tokens(features, mask, self.max_tokens)
-        return features.numpy()
-
-    def forward(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-        if self.output == "projected":
-            return project(model, "text", **inputs)
-        result = find_tower(model, "text")(**inputs)
-        if self.output == "tokens":
-            return result.last_hidden_state
-        if self.pooling in ("model", "pooler"):
-            return result.pooler_output
-        if self.pooling == "cls":
-            return result.last_hidden_state[:, 0]
-        return mean_pool(result.last_hidden_state, inputs["attention_mask"])
+def _forward(
+    output: str, pooling: str, has_mask: bool, model: nn.Module, inputs: dict[str, Tensor]
+) -> Tensor:
+    batch = {"input_ids": inputs["ids"]}
+    if has_mask:
+        batch["attention_mask"] = inputs["mask"]
+    if output == "projected":
+        return project(model, "text", **batch)
+    result = find_tower(model, "text")(**batch)
+    if output == "tokens":
+        return result.last_hidden_state
+    if pooling in ("model", "pooler"):
+        return result.pooler_output
+    if pooling == "cls":
+        return result.last_hidden_state[:, 0]
+    return mean_pool(result.last_hidden_state, inputs["mask"])
 
 
 def _max_length(model: Any, tokenizer: Any) -> int:

@@ -2,27 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
-from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.loading import loading_errors
 from mmfeat.encoders.runtime import Forward, Runtime
 from mmfeat.encoders.settings import Settings
-from mmfeat.encoders.tokens import (
-    decode_text,
-    one_thread_at_a_time,
-    pad_token_ids,
-    tokens_per_batch,
-    unpad_tokens,
-)
+from mmfeat.encoders.text_encoder import TextEncoder, one_thread_at_a_time, tokens_per_batch
 from mmfeat.errors import MmfeatError
 
 
-class OpenClipText(Encoder):
+class OpenClipText(TextEncoder):
     """One vector per text, or one per token.
 
     A causal tower that pools the end token ignores everything after it. A text therefore ends
@@ -38,9 +30,6 @@ class OpenClipText(Encoder):
         max_tokens: maximum number of vectors per text. 0 = exactly one vector.
     """
 
-    modality = "text"
-    batch_size = 1024
-
     def __init__(
         self,
         title: str,
@@ -51,14 +40,15 @@ class OpenClipText(Encoder):
         output: str,
         max_tokens: int,
     ) -> None:
-        self.max_tokens = max_tokens
         # A fast tokenizer of transformers fails in a second thread: "Already borrowed".
-        self._tokenize = one_thread_at_a_time(lambda text: tokenizer([text])[0].tolist())
-        self._find_end = _end_finder(tower)
-        self._runtime = Runtime(tower, settings, _text_forward(tower, output))
-        self.on_gpu = self._runtime.on_gpu
-        self.budget = tokens_per_batch(on_gpu=self.on_gpu)
-        self._identity = {
+        tokenize = one_thread_at_a_time(lambda text: tokenizer([text])[0].tolist())
+        find_end = _end_finder(tower)
+
+        def tokenize_to_end(text: str) -> list[int]:
+            ids = tokenize(text)
+            return ids if find_end is None else ids[: find_end(ids) + 1]
+
+        identity = {
             **facts,
             "modality": "text",
             "output": output,
@@ -66,28 +56,17 @@ class OpenClipText(Encoder):
             "precision": settings.precision,
             "preprocessing": _tokenizer_facts(tokenizer),
         }
+        runtime = Runtime(tower, settings, _text_forward(tower, output))
         with loading_errors(title):
-            self.dim = int(self.encode([self.decode(b"a")])[0].shape[-1])
-
-    def identity(self) -> dict[str, Any]:
-        return self._identity
-
-    def decode(self, data: bytes) -> list[int]:
-        """Tokenize a text, up to the end token if the tower allows it."""
-        ids = self._tokenize(decode_text(data))
-        return ids if self._find_end is None else ids[: self._find_end(ids) + 1]
-
-    def length(self, item: Any) -> int:
-        return len(item)
-
-    def encode(self, batch: Sequence[list[int]]) -> np.ndarray | list[np.ndarray]:
-        if not batch:
-            return [] if self.max_tokens else np.zeros((0, self.dim), np.float32)
-        ids, mask = pad_token_ids(batch)
-        features = self._runtime.run({"ids": ids})
-        if self.max_tokens:
-            return unpad_tokens(features, mask, self.max_tokens)
-        return features.numpy()
+            super().__init__(
+                tokenize_to_end,
+                runtime,
+                identity,
+                batch_size=1024,
+                budget=tokens_per_batch(on_gpu=runtime.on_gpu),
+                max_tokens=max_tokens,
+                pad_to=None if find_end else tokenizer.context_length,
+            )
 
 
 def extract_text_tower(title: str, model: Any, output: str) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.settings import EncoderOptions, Settings
-from mmfeat.encoders.tokens import decode_text
+from mmfeat.encoders.text_encoder import decode_text
 from mmfeat.encoders.words.vocabulary import Vocabulary
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files

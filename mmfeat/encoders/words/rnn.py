@@ -13,7 +13,6 @@ writes such a directory. GRU: Cho et al. 2014 (arXiv:1406.1078). LSTM: Hochreite
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.loading import hash_weights, loading_errors, package_versions
 from mmfeat.encoders.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings
-from mmfeat.encoders.tokens import decode_text, pad_token_ids
+from mmfeat.encoders.text_encoder import TextEncoder
 from mmfeat.encoders.words.vocabulary import read_vocabulary
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
@@ -51,11 +50,6 @@ class RecurrentModel(nn.Module):
             batch_first=True,
         )
 
-    @property
-    def directions(self) -> int:
-        """1, or 2 for a bidirectional network."""
-        return 2 if self.rnn.bidirectional else 1
-
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Encode texts.
 
@@ -73,7 +67,8 @@ class RecurrentModel(nn.Module):
         packed, state = self.rnn(packed)
         if self.pooling == "last":
             last = state[0] if isinstance(state, tuple) else state
-            return last[-self.directions :].transpose(0, 1).flatten(1)
+            directions = 2 if self.rnn.bidirectional else 1
+            return last[-directions:].transpose(0, 1).flatten(1)
         states, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)
         is_word = mask[:, : states.shape[1]].unsqueeze(-1).bool()
         if self.pooling == "max":
@@ -103,55 +98,22 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
             f"pooling ({', '.join(POOLINGS)})",
             got=config,
         )
-    return RecurrentEncoder(title, name, config, settings)
-
-
-class RecurrentEncoder(Encoder):
-    """One vector per text, from a recurrent network.
-
-    Args:
-        title: `rnn:DIR`, for error messages.
-        folder: the directory of its files.
-        config: content of config.json.
-        settings: settings of the command.
-    """
-
-    modality = "text"
-    batch_size = 256
-    budget = 16_384
-
-    def __init__(self, title: str, folder: str, config: dict[str, Any], settings: Settings) -> None:
-        self._vocabulary = read_vocabulary(files.join(folder, "vocabulary.txt"))
-        with loading_errors(title):
-            model = RecurrentModel(len(self._vocabulary), config)
-            with files.open_input(files.join(folder, "model.safetensors")) as file:
-                model.load_state_dict(safetensors.torch.load(file.read()))
-        self.dim = config["hidden"] * model.directions
-        self._identity = {
-            "scheme": "rnn",
-            "name": "rnn",
-            "weights": hash_weights(model),
-            "vocabulary": self._vocabulary.sha256(),
-            "config": config,
-            "precision": settings.precision,
-            "versions": package_versions(),
-        }
-        self._runtime = Runtime(model, settings)
-        self.on_gpu = self._runtime.on_gpu
-
-    def identity(self) -> dict[str, Any]:
-        return self._identity
-
-    def decode(self, data: bytes) -> list[int]:
-        """Convert a text to word ids."""
-        return self._vocabulary.word_ids(decode_text(data))
-
-    def length(self, item: Any) -> int:
-        return len(item)
-
-    def encode(self, batch: Sequence[list[int]]) -> np.ndarray:
-        ids, mask = pad_token_ids(batch)
-        return self._runtime.run({"ids": ids, "mask": mask}).numpy()
+    vocabulary = read_vocabulary(files.join(name, "vocabulary.txt"))
+    with loading_errors(title):
+        model = RecurrentModel(len(vocabulary), config)
+        with files.open_input(files.join(name, "model.safetensors")) as file:
+            model.load_state_dict(safetensors.torch.load(file.read()))
+    identity = {
+        "scheme": "rnn",
+        "name": "rnn",
+        "weights": hash_weights(model),
+        "vocabulary": vocabulary.sha256(),
+        "config": config,
+        "precision": settings.precision,
+        "versions": package_versions(),
+    }
+    runtime = Runtime(model, settings)
+    return TextEncoder(vocabulary.word_ids, runtime, identity, batch_size=256, budget=16_384)
 
 
 def save(folder: str, model: RecurrentModel, config: dict[str, Any], words: Sequence[str]) -> None:
