@@ -38,15 +38,19 @@ def packed_pair(**options):
     plain = Block(**options).eval().requires_grad_(False).bfloat16()
     packed = copy.deepcopy(plain)
     pack_weights(packed)
-    assert type(packed.attention) is PackedAttention
-    assert [type(layer) for layer in packed.mlp] == [PackedLinear, nn.GELU, PackedLinear]
     return plain, packed
+
+
+def assert_packed(model):
+    assert type(model.attention) is PackedAttention
+    assert [type(layer) for layer in model.mlp] == [PackedLinear, nn.GELU, PackedLinear]
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(3, 5, 32), (1, 1, 32), (40, 7, 32)])
 def test_values_equal_torch(bias, shape):
     plain, packed = packed_pair(bias=bias)
+    assert_packed(packed)
     x = torch.randn(shape).bfloat16()
     length = shape[1]
     future = torch.ones(length, length, dtype=torch.bool).triu(1)
@@ -60,6 +64,7 @@ def test_values_equal_torch(bias, shape):
 
 def test_unsupported_calls_run_the_code_of_torch():
     plain, packed = packed_pair()
+    assert_packed(packed)
     x, other = torch.randn(2, 3, 32).bfloat16(), torch.randn(2, 6, 32).bfloat16()
     hidden = torch.tensor([[False, False, True], [False, True, True]])
     with torch.inference_mode():
@@ -77,6 +82,7 @@ def test_unsupported_calls_run_the_code_of_torch():
 
 def test_original_weights_and_their_hash_stay():
     plain, packed = packed_pair()
+    assert_packed(packed)
     assert hash_weights(packed) == hash_weights(plain)
     assert packed.mlp[0].weight.dtype == torch.bfloat16
 
@@ -94,4 +100,4 @@ def test_features_do_not_depend_on_the_batch():
     together = runtime.run({"x": x})
     alone = torch.cat([runtime.run({"x": x[i : i + 1]}) for i in range(9)])
     torch.testing.assert_close(alone, together, atol=0.02, rtol=0.02)
-    assert type(runtime.modules[0].mlp[0]) is PackedLinear
+    assert_packed(runtime.modules[0])

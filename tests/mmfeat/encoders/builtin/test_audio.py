@@ -40,7 +40,7 @@ def similarity(one: np.ndarray, other: np.ndarray) -> float:
     return cosine(one - one.mean(), other - other.mean())
 
 
-def valid_feature(data: bytes) -> np.ndarray:
+def assert_valid_feature(data: bytes) -> np.ndarray:
     vector = feature(data)
     assert_valid_vector(vector, LogMelStatistics().dim)
     return vector
@@ -61,7 +61,7 @@ def test_other_sample_rate_is_similar(rate: int) -> None:
 
 @pytest.mark.parametrize("format", ["FLAC", "OGG", "MP3", "AIFF", "AU", "CAF"])
 def test_other_format_is_similar(format: str) -> None:
-    vector = valid_feature(audio_bytes(RISE, format=format))
+    vector = assert_valid_feature(audio_bytes(RISE, format=format))
     rise, fall = (feature(audio_bytes(wave)) for wave in (RISE, FALL))
     assert similarity(vector, rise) > 0.9
     assert similarity(vector, rise) > similarity(vector, fall)
@@ -107,12 +107,12 @@ def test_long_differs_from_short() -> None:
 @pytest.mark.parametrize("level", [0.0, 0.5, 1e-8])
 @pytest.mark.parametrize("rate", [8_000, 44_100])
 def test_sounds_without_content_have_valid_vectors(frames: int, level: float, rate: int) -> None:
-    valid_feature(audio_bytes(np.full(frames, level), rate, subtype="FLOAT"))
+    assert_valid_feature(audio_bytes(np.full(frames, level), rate, subtype="FLOAT"))
 
 
 @pytest.mark.parametrize("frames", range(1, 2_000, 97))
 def test_sounds_of_few_windows_have_valid_vectors(frames: int) -> None:
-    vector = valid_feature(audio_bytes(np.random.default_rng(frames).normal(0, 0.1, frames)))
+    vector = assert_valid_feature(audio_bytes(np.random.default_rng(frames).normal(0, 0.1, frames)))
     assert vector.any()
 
 
@@ -120,15 +120,15 @@ def test_sounds_of_few_windows_have_valid_vectors(frames: int) -> None:
 def test_unusual_sample_rate_is_bounded(rate: int) -> None:
     data = bytearray(audio_bytes(RISE))
     data[24:28] = struct.pack("<I", rate)
-    valid_feature(bytes(data))
+    assert_valid_feature(bytes(data))
 
 
 def test_nan_and_infinite_samples_are_replaced() -> None:
     wave = RISE.astype(np.float32)
     wave[4000:4003] = np.nan, np.inf, -np.inf
-    vector = valid_feature(audio_bytes(wave, subtype="FLOAT"))
+    vector = assert_valid_feature(audio_bytes(wave, subtype="FLOAT"))
     assert similarity(vector, feature(audio_bytes(RISE))) > 0.7
-    valid_feature(audio_bytes(RISE * 1e300, subtype="DOUBLE"))
+    assert_valid_feature(audio_bytes(RISE * 1e300, subtype="DOUBLE"))
 
 
 def test_features_do_not_depend_on_batch_or_thread() -> None:
@@ -186,7 +186,9 @@ def test_corrupted_files_print_nothing_and_raise_only_record_errors(
     format: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     content = audio_bytes(RISE[:3000], format=format)
-    outcomes = {errors.outcome(valid_feature, data) for data in corrupted_copies(content, 60)}
+    outcomes = {
+        errors.outcome(assert_valid_feature, data) for data in corrupted_copies(content, 60)
+    }
     assert "undecodable" in outcomes
     assert outcomes <= {"fine", "undecodable", "empty", "too_large"}
     assert capfd.readouterr() == ("", "")

@@ -20,7 +20,7 @@ def feature(data: bytes, encoder: ImageDescriptor | None = None) -> np.ndarray:
     return encoder.encode([encoder.decode(data)])[0]
 
 
-def valid_feature(data: bytes) -> np.ndarray:
+def assert_valid_feature(data: bytes) -> np.ndarray:
     vector = feature(data)
     assert_valid_vector(vector, ImageDescriptor().dim)
     return vector
@@ -54,7 +54,7 @@ ORIGINALS = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_image_is_nearest_to_its_copy_in_another_mode(name: str) -> None:
-    vector = valid_feature(FILES[name])
+    vector = assert_valid_feature(FILES[name])
     assert vector.any()
     original = next((original for original, names in ORIGINALS.items() if name in names), "RGB")
     if name in ("RGBA", "L"):
@@ -77,7 +77,7 @@ def test_high_bit_depth_equals_eight_bits(name: str) -> None:
 def test_nan_and_infinite_pixels_are_replaced() -> None:
     pixels = np.asarray(drawing(mode="L")).astype(np.float32)
     pixels[:5], pixels[5:9], pixels[9:12] = np.nan, np.inf, -np.inf
-    assert valid_feature(image_bytes(Image.fromarray(pixels), "TIFF")).any()
+    assert assert_valid_feature(image_bytes(Image.fromarray(pixels), "TIFF")).any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (3000, 7), (64, 64)])
@@ -85,7 +85,7 @@ def test_nan_and_infinite_pixels_are_replaced() -> None:
 def test_images_without_content_have_valid_vectors(
     size: tuple[int, int], colour: str | tuple[int, ...]
 ) -> None:
-    valid_feature(image_bytes(Image.new("RGBA", size, colour)))
+    assert_valid_feature(image_bytes(Image.new("RGBA", size, colour)))
 
 
 def test_features_do_not_depend_on_the_batch() -> None:
