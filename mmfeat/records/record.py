@@ -57,7 +57,7 @@ class Sample:
     Attributes:
         members: member extension → bytes, usable parts only, in the order they are written.
         problems: slot → reason and detail, those of the record and those found while reading.
-        sha256: slot → hex digest of the original bytes, for pictures and sounds.
+        sha256: slot → hex digest of the original bytes, for images and audio.
     """
 
     record: Record
