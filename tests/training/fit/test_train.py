@@ -7,15 +7,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
+from mmfeat.models.base import Model
+from mmfeat.models.inference import InferenceOutput
 from mmfeat.models.saved_model import load_model
+from tests.training.runs import read_json, read_weights
+from training.data.dataset import Dataset
 from training.data.split_rule import SplitRule
+from training.fit.fit_result import run_rows
 from training.recipe import INVERSE_PENALTIES, LEARNING_RATES
 from training.train import main
 
@@ -42,11 +46,7 @@ main(sys.argv[1:])
 def train(features: str, output: Path, *flags: str) -> bytes:
     """Train and return the bytes of the weights."""
     main([features, str(output), *QUICK, *flags])
-    return (output / "model.safetensors").read_bytes()
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
+    return read_weights(output)
 
 
 def test_files_of_a_model(xor_store: str, tmp_path: Path) -> None:
@@ -103,25 +103,40 @@ def test_every_record_is_in_a_split_or_excluded_for_a_reason(
     gap_store: str, tmp_path: Path
 ) -> None:
     train(gap_store, tmp_path / "model")
-    metrics = read(tmp_path / "model/metrics.json")
+    metrics = read_json(tmp_path / "model/metrics.json")
     assert set(metrics["left_out"]) == {"no target", "no modality", "no split"}
     assert metrics["left_out"]["no target"] == 30
     total = sum(metrics["rows"].values()) + sum(metrics["left_out"].values())
     assert total == FeatureStore(gap_store).records
     assert metrics["test"]["unseen_labels"] == {"violet": 4}
-    assert read(tmp_path / "model/config.json")["config"]["modality_dropout"] == 0.3
+    assert read_json(tmp_path / "model/config.json")["config"]["modality_dropout"] == 0.3
 
 
 def test_the_temperature_is_saved_in_the_weights(gap_store: str, tmp_path: Path) -> None:
     train(gap_store, tmp_path / "model")
-    temperature = read(tmp_path / "model/metrics.json")["temperature"]
+    temperature = read_json(tmp_path / "model/metrics.json")["temperature"]
     assert load_model(str(tmp_path / "model")).temperature == temperature["value"] != 1
     assert temperature["nll_after"] <= temperature["nll_before"]
 
 
+def test_validation_and_test_are_run_once_after_training(
+    gap_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def count_rows(module: Model, dataset: Dataset, rows: np.ndarray) -> InferenceOutput:
+        calls.append(len(rows))
+        return run_rows(module, dataset, rows)
+
+    monkeypatch.setattr("training.fit.save_model.run_rows", count_rows)
+    train(gap_store, tmp_path / "model")
+    rows = read_json(tmp_path / "model/metrics.json")["rows"]
+    assert calls == [rows["val"], rows["test"]]
+
+
 def test_validation_chooses_the_learning_rate(gap_store: str, tmp_path: Path) -> None:
     main([gap_store, str(tmp_path / "model"), "--target", "label", "--epochs", "2"])
-    metrics = read(tmp_path / "model/metrics.json")
+    metrics = read_json(tmp_path / "model/metrics.json")
     tried = {entry["lr"]: entry["accuracy"] for entry in metrics["candidates"]}
     assert list(tried) == list(LEARNING_RATES)
     assert tried[metrics["lr"]] == max(tried.values()) == metrics["validation"]["accuracy"]
@@ -133,7 +148,7 @@ def test_auxiliary_losses_change_the_weights_but_not_their_names(
     without = train(gap_store, tmp_path / "without")
     assert train(gap_store, tmp_path / "with", "--auxiliary", "1") != without
     for name, weight in (("without", 0.0), ("with", 1.0)):
-        assert read(tmp_path / name / "config.json")["config"]["auxiliary"] == weight
+        assert read_json(tmp_path / name / "config.json")["config"]["auxiliary"] == weight
     states = [load_model(str(tmp_path / name)).module.state_dict() for name in ("with", "without")]
     assert states[0].keys() == states[1].keys()
 
@@ -158,7 +173,7 @@ def test_one_modality_is_a_logistic_regression_without_a_seed(
         for seed in ("0", "1")
     )
     assert first == second
-    metrics = read(tmp_path / "0/metrics.json")
+    metrics = read_json(tmp_path / "0/metrics.json")
     tried = [(entry["standardised"], entry["inverse_penalty"]) for entry in metrics["candidates"]]
     assert tried == [(scaled, c) for scaled in (False, True) for c in INVERSE_PENALTIES]
     assert (metrics["standardised"], metrics["inverse_penalty"]) in tried
@@ -180,7 +195,7 @@ def test_without_a_split_column_the_key_is_hashed(
     labels = [number % 2 for number in range(400)]
     features = make_store(features={"x": np.eye(400)[:, :8] + 1}, metadata={"label": labels})
     train(features, tmp_path / "model")
-    rows = read(tmp_path / "model/metrics.json")["rows"]
+    rows = read_json(tmp_path / "model/metrics.json")["rows"]
     assert sum(rows.values()) == 400
     assert rows["train"] > 280
     assert min(rows.values()) > 20
@@ -192,7 +207,7 @@ def test_missing_validation_rows_are_carved_from_train(
     metadata = {"label": [0, 1] * 200, "fold": ["train"] * 300 + ["test"] * 100}
     features = make_store(features={"x": np.eye(400)[:, :8] + 1}, metadata=metadata)
     train(features, tmp_path / "model", "--split-column", "fold")
-    rows = read(tmp_path / "model/metrics.json")["rows"]
+    rows = read_json(tmp_path / "model/metrics.json")["rows"]
     assert rows["test"] == 100
     assert rows["train"] + rows["val"] == 300
     assert 15 < rows["val"] < 45
