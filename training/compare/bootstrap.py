@@ -43,7 +43,6 @@ class ModelComparison:
         mean: the metric on all rows, mean over seeds.
         interval: 95 % interval of the mean, over rows and seeds.
         difference: mean − mean of the best model; 0 for the best model.
-        difference_interval: paired 95 % interval of the difference.
         p_value: two-sided p-value of the difference; 1 for the best model.
         corrected_p_value: `p_value` corrected for the number of comparisons (Holm).
         tied: the difference is not significant at 5 % after correction. False if the metric is
@@ -54,7 +53,6 @@ class ModelComparison:
     mean: float
     interval: Interval
     difference: float
-    difference_interval: Interval
     p_value: float
     corrected_p_value: float
     tied: bool
@@ -100,16 +98,14 @@ def compare_with_best(
     }
     samples = resample(truth, predictions, metric, resamples=resamples, seed=seed)
     best = _best_model(means, metric)
-    differences = {name: _difference(samples[name], samples[best]) for name in predictions}
     others = [name for name in predictions if name != best]
-    p_values = {name: two_sided_p(differences[name]) for name in others}
+    p_values = {name: two_sided_p(_difference(samples[name], samples[best])) for name in others}
     corrected = dict(zip(others, holm(np.array([p_values[n] for n in others])), strict=True))
     return {
         name: ModelComparison(
             mean=means[name],
             interval=percentile_interval(samples[name]),
             difference=float(_difference(np.array(means[name]), np.array(means[best]))),
-            difference_interval=percentile_interval(differences[name]),
             p_value=p_values.get(name, 1.0),
             corrected_p_value=float(corrected.get(name, 1.0)),
             tied=name == best

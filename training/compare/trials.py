@@ -5,7 +5,6 @@ OUTPUT/cells/MODEL/SEED/model.safetensors    weights
                         cell.json            figures, written last: without it, no trial
 """
 
-import io
 import math
 import time
 from collections.abc import Sequence
@@ -92,7 +91,8 @@ def run_trial(folder: str, resolved: ResolvedRun, dataset: Dataset) -> Trial:
     save_weights(folder, best.module)
     for split in (VAL, TEST):
         logits = compute_logits(best.module, dataset, dataset.split_rows[split])
-        _write_array(files.join(folder, f"{split}.npy"), dataset.objective.predict(logits))
+        with files.create(files.join(folder, f"{split}.npy")) as output:
+            np.save(output, dataset.objective.predict(logits), allow_pickle=False)
     files.write_json(files.join(folder, _FIGURES), asdict(trial))
     return trial
 
@@ -112,7 +112,7 @@ def read_trials(folders: Sequence[str]) -> list[Trial]:
 def read_predictions(folder: str, split: str) -> np.ndarray:
     """Read the predictions of a finished trial on a split, in the form that the metrics take."""
     with files.open_input(files.join(folder, f"{split}.npy")) as file:
-        return np.load(io.BytesIO(file.read()), allow_pickle=False)
+        return np.load(file, allow_pickle=False)
 
 
 def read_model(folder: str, resolved: ResolvedRun) -> Model:
@@ -128,13 +128,6 @@ def best_seed(trials: Sequence[Trial], *, minimized: bool) -> int:
     undefined = math.inf if minimized else -math.inf
     values = [undefined if trial.val is None else trial.val for trial in trials]
     return values.index(min(values) if minimized else max(values))
-
-
-def _write_array(path: str, values: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    with files.create(path) as output:
-        output.write(buffer.getbuffer())
 
 
 def _scoring_speed(model: Model, dataset: Dataset) -> float:

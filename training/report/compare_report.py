@@ -24,7 +24,7 @@ def write_compare_report(compare_dir: str) -> str:
     saved = files.read_json(files.join(compare_dir, CONFIG_FILE)) or {}
     config = saved.get("config", saved)
     comparison = read_comparison(
-        compare_dir, str(config.get("metric", "score")), config.get("higher_is_better")
+        compare_dir, str(config.get("metric", "score")), config.get("higher_is_better", True)
     )
     page = render_page(
         "compare.html",
@@ -45,7 +45,7 @@ def _interval_axis(comparison: Comparison) -> Callable[[float], float]:
         row[name]
         for row in comparison.rows
         for name in ("low", "mean", "high")
-        if row.get(name) is not None
+        if row[name] is not None
     ]
     low, width = min(values), (max(values) - min(values)) or 1.0
     return lambda value: round(4 + 92 * (value - low) / width, 2)

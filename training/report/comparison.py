@@ -12,10 +12,6 @@ from training.report.text import clean_text, display_name, format_compact, forma
 
 LEADERBOARD = "leaderboard.parquet"
 
-LOWER_IS_BETTER = frozenset(
-    "mae mse rmse nll ece loss median_absolute_error mean_absolute_error".split()
-)
-
 _COSTS = {
     "flops": ("the fewest FLOPs per record", False),
     "parameters": ("the fewest parameters", False),
@@ -57,18 +53,12 @@ class Comparison:
     @property
     def picked(self) -> Row | None:
         """The row that is picked."""
-        return next((row for row in self.rows if row.get("picked")), None)
+        return next((row for row in self.rows if row["picked"]), None)
 
     @property
     def tied(self) -> list[Row]:
         """The best row and the rows not significantly different from it."""
-        return [row for row in self.rows if row.get("tied") or row is self.best]
-
-    @property
-    def cost(self) -> str:
-        """The cost column that most rows have; FLOPs if several have equally many."""
-        counts = {name: sum(_is_known(row, name) for row in self.rows) for name in _COSTS}
-        return max(counts, key=counts.__getitem__)
+        return [row for row in self.rows if row["tied"] or row is self.best]
 
     def verdict(self) -> str:
         """Say which model is picked and why."""
@@ -97,20 +87,16 @@ class Comparison:
 
     def with_interaction(self) -> list[Row]:
         """Return the rows that gain from interaction between modalities."""
-        return [row for row in self.rows if row.get("uses_interaction")]
+        return [row for row in self.rows if row["uses_interaction"]]
 
     def without_interaction(self) -> list[Row]:
         """Return the rows that fuse modalities and score as well without interaction."""
-        return [row for row in self.rows if row.get("uses_interaction") is False]
-
-
-def _is_known(row: Row, column: str) -> bool:
-    return isinstance(row.get(column), int | float)
+        return [row for row in self.rows if row["uses_interaction"] is False]
 
 
 def _is_cheapest(picked: Row, tied: Sequence[Row], column: str, higher_is_cheaper: bool) -> bool:
     """Return whether no tied row is cheaper than `picked`, and some row is more expensive."""
-    if not all(_is_known(row, column) for row in tied):
+    if any(row[column] is None for row in tied):
         return False
     sign = -1 if higher_is_cheaper else 1
     costs = [sign * row[column] for row in tied]
@@ -123,19 +109,19 @@ def _enumerate(words: Sequence[str]) -> str:
 
 def format_interval(row: Row) -> str:
     """Format the mean and its interval: `0.912 [0.900, 0.924]`."""
-    if row.get("low") is None or row.get("high") is None:
+    if row["low"] is None or row["high"] is None:
         return format_number(row["mean"])
     low, high = format_number(row["low"]), format_number(row["high"])
     return f"{format_number(row['mean'])} [{low}, {high}]"
 
 
-def read_comparison(folder: str, metric: str, higher_is_better: bool | None) -> Comparison:
+def read_comparison(folder: str, metric: str, higher_is_better: bool) -> Comparison:
     """Read the leaderboard of a comparison, best row first.
 
     Args:
         folder: directory of the comparison.
         metric: name of the metric.
-        higher_is_better: None = decide by the name of the metric.
+        higher_is_better: whether higher values of the metric are better.
 
     Raises:
         MmfeatError: the leaderboard is missing or empty.
@@ -151,7 +137,5 @@ def read_comparison(folder: str, metric: str, higher_is_better: bool | None) -> 
             f"a finished comparison has a {LEADERBOARD} with rows; {folder} has none",
             cure="Name a directory that mmfeat compare wrote, or run mmfeat compare again",
         )
-    if higher_is_better is None:
-        higher_is_better = metric not in LOWER_IS_BETTER
     rows.sort(key=lambda row: row["mean"], reverse=higher_is_better)
     return Comparison(rows, metric, higher_is_better)

@@ -3,8 +3,8 @@
 config.json, metrics.json, log.jsonl, predictions.parquet, shards → MODEL/report.html
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmfeat.errors import MmfeatError
@@ -17,16 +17,11 @@ from training.report.charts.reliability import Reliability, draw_reliability
 from training.report.charts.residuals import SCATTER_POINTS, Residuals, draw_residuals
 from training.report.charts.weights import WeightHistograms, draw_sparkline, draw_weights
 from training.report.page import render_page, write_page
-from training.report.prediction_batches import (
-    BatchAccumulator,
-    PredictionSchema,
-    find_reported_split,
-    iter_batches,
-)
+from training.report.prediction_batches import PredictionSchema, find_reported_split, iter_batches
 from training.report.previews import load_previews
 from training.report.source_shards import check_source_shards
 from training.report.text import clean_text
-from training.report.top_losses import TopLosses
+from training.report.top_losses import TopLosses, TopLossRow
 
 METRICS, LOG, PREDICTIONS = "metrics.json", "log.jsonl", "predictions.parquet"
 
@@ -59,7 +54,7 @@ def write_model_report(
     if shards is not None:
         check_source_shards(shards, config)
     statistics = _read_statistics(model_dir, config, metrics, worst)
-    split = statistics.split if statistics else "test" if metrics.get("test") else "val"
+    split = statistics.split
     split_metrics = metrics.get("test" if split == "test" else "validation") or {}
     page = render_page(
         "model.html",
@@ -76,7 +71,7 @@ def write_model_report(
         classes=_largest_classes(split_metrics),
         all_classes=len(split_metrics.get("per_class") or {}),
         **_charts(statistics, config),
-        **_top_losses(statistics, config, manifest, shards),
+        **_top_losses(statistics.top_losses, config, manifest, shards),
     )
     return write_page(model_dir, page)
 
@@ -93,46 +88,48 @@ def _read_json(folder: str, name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Statistics:
-    """Statistics over the rows of the reported split."""
+    """Statistics over the rows of the reported split; None if they do not apply.
+
+    Attributes:
+        split: `test` or `val`.
+    """
 
     split: str
-    weights: WeightHistograms
-    top_losses: TopLosses
-    reliability: Reliability | None
-    residuals: Residuals | None
+    top_losses: list[TopLossRow] = field(default_factory=list)
+    weights: WeightHistograms | None = None
+    reliability: Reliability | None = None
+    residuals: Residuals | None = None
 
 
 def _read_statistics(
     folder: str, config: Mapping[str, Any], metrics: Mapping[str, Any], top_losses: int
-) -> _Statistics | None:
-    """Collect the statistics of all rows in one pass; None without predictions."""
+) -> _Statistics:
+    """Collect the statistics in one pass over the predictions."""
     path = files.join(folder, PREDICTIONS)
     if not files.exists(path):
-        return None
+        return _Statistics("test" if metrics.get("test") else "val")
     schema = PredictionSchema(
         task=config.get("task", "multiclass"),
         classes=config.get("classes") or [],
         columns=[column["name"] for column in config.get("columns", [])],
     )
-    is_regression = schema.task == "regression"
-    temperature = (metrics.get("temperature") or {}).get("value")
-    statistics = _Statistics(
-        split=find_reported_split(path),
-        weights=WeightHistograms(schema),
-        top_losses=TopLosses(top_losses),
-        reliability=None if is_regression else Reliability(temperature),
-        residuals=Residuals() if is_regression else None,
+    split = find_reported_split(path)
+    losses, weights, residuals = TopLosses(top_losses), WeightHistograms(schema), Residuals()
+    reliability = Reliability((metrics.get("temperature") or {}).get("value"))
+    for batch in iter_batches(path, split, schema):
+        losses.add(batch)
+        weights.add(batch)
+        if schema.task == "regression":
+            residuals.add(batch)
+        else:
+            reliability.add(batch)
+    return _Statistics(
+        split,
+        losses.rows,
+        weights if weights.rows.any() else None,
+        reliability if reliability.after.rows.any() else None,
+        residuals if residuals.rows else None,
     )
-    accumulators: list[BatchAccumulator | None] = [
-        statistics.weights,
-        statistics.top_losses,
-        statistics.reliability,
-        statistics.residuals,
-    ]
-    for batch in iter_batches(path, statistics.split, schema):
-        for accumulator in filter(None, accumulators):
-            accumulator.add(batch)
-    return statistics
 
 
 def _scores(metrics: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -166,16 +163,9 @@ def _largest_classes(split_metrics: Mapping[str, Any]) -> list[tuple[str, dict[s
     return sorted(classes, key=lambda item: -item[1].get("support", 0))[:_MAX_CLASSES]
 
 
-def _charts(statistics: _Statistics | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    weights = statistics.weights if statistics else None
-    reliability = statistics.reliability if statistics else None
-    residuals = statistics.residuals if statistics else None
-    if weights and not weights.rows.any():
-        weights = None
-    if reliability and not reliability.after.rows.any():
-        reliability = None
-    if residuals and not residuals.rows:
-        residuals = None
+def _charts(statistics: _Statistics, config: Mapping[str, Any]) -> dict[str, Any]:
+    weights, reliability = statistics.weights, statistics.reliability
+    residuals = statistics.residuals
     return {
         "reliability": reliability,
         "reliability_chart": draw_reliability(reliability) if reliability else "",
@@ -184,9 +174,7 @@ def _charts(statistics: _Statistics | None, config: Mapping[str, Any]) -> dict[s
         "class_weights": _class_weights(weights, config.get("classes")) if weights else [],
         "weight_columns": weights.columns if weights else [],
         "residuals": residuals,
-        "residuals_chart": (
-            draw_residuals(residuals, config.get("target", "")) if residuals else ""
-        ),
+        "residuals_chart": draw_residuals(residuals, config["target"]) if residuals else "",
     }
 
 
@@ -224,15 +212,12 @@ def _class_weights(weights: WeightHistograms, classes: Any) -> list[dict[str, An
 
 
 def _top_losses(
-    statistics: _Statistics | None,
+    rows: Sequence[TopLossRow],
     config: Mapping[str, Any],
     manifest: Mapping[str, Any],
     shards: str | None,
 ) -> dict[str, Any]:
     """Return the rows with the largest loss and their previews."""
-    if statistics is None:
-        return {"top_losses": [], "previews": {}, "shards_note": "", "has_images": False}
-    rows = statistics.top_losses.rows
     previews, note = load_previews([(r.shard, r.key) for r in rows], config, manifest, shards)
     modalities = {column.get("modality", column["name"]) for column in config.get("columns", [])}
     return {

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -81,14 +80,6 @@ class PredictionBatch:
         if name not in self.table.column_names:
             return np.ones(self.rows, bool)
         return np.asarray(pc.fill_null(self.table[name], False).to_numpy().astype(bool))
-
-
-class BatchAccumulator(Protocol):
-    """Collects statistics over all rows of a split."""
-
-    def add(self, batch: PredictionBatch) -> None:
-        """Add the rows of a batch."""
-        ...
 
 
 def find_reported_split(path: str) -> str:

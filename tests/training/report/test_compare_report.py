@@ -89,11 +89,11 @@ def test_page_lists_models_with_and_without_interaction(make_comparison, read_pa
     page = read_page(write_compare_report(make_comparison()))
     text = " ".join(page.text.split())
     assert "gain nothing from interaction; their EMAP scores as well: small (EMAP 0.880, m" in text
-    assert "gain from interaction; their EMAP scores lower: large (EMAP 0.700, model 0.900)" in text
+    assert "gain from interaction; their EMAP scores worse: large (EMAP 0.700, model 0.900)" in text
 
 
 def test_lower_errors_are_better(make_comparison, read_page) -> None:
-    page = read_page(write_compare_report(make_comparison(metric="mae")))
+    page = read_page(write_compare_report(make_comparison(metric="mae", higher_is_better=False)))
     assert page.tables["leaderboard"][1][0].startswith("worse")
     assert "(lower is better)" in page.text
 
@@ -118,4 +118,4 @@ def test_names_are_escaped_in_page_and_chart(make_comparison) -> None:
 
 def test_missing_leaderboard_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MmfeatError, match="leaderboard"):
-        read_comparison(str(tmp_path), "accuracy", None)
+        read_comparison(str(tmp_path), "accuracy", True)

@@ -3,16 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from mmfeat.store import files
-from training.report.charts.svg import SERIES, chart_style, to_svg
+from training.report.charts.svg import SERIES, new_chart, to_svg
 from training.report.text import display_name, format_setting
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _SETTING_PREFIX = "tried_"
 
@@ -84,8 +85,7 @@ def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) ->
     shown = [
         name for name in panels if any(np.isfinite(curve.values[name]).any() for curve in curves)
     ]
-    with chart_style("curves"):
-        figure = Figure(figsize=(9.6, 3.3), layout="constrained")
+    with new_chart("curves", 9.6, 3.3) as figure:
         all_axes = figure.subplots(1, max(len(shown), 1), squeeze=False)[0]
         for axes, name in zip(all_axes, shown, strict=False):
             for curve in sorted(curves, key=lambda curve: curve.chosen):
@@ -103,7 +103,7 @@ def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) ->
         return to_svg(figure, "Training curves of each candidate; the table has the numbers")
 
 
-def _draw_curve(axes: Axes, curve: Curve, name: str, color: str, best_epoch: int | None) -> None:
+def _draw_curve(axes: "Axes", curve: Curve, name: str, color: str, best_epoch: int | None) -> None:
     values = curve.values[name]
     axes.plot(
         curve.epochs, values, marker="o" if len(values) == 1 else None, color=color,

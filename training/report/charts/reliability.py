@@ -1,14 +1,16 @@
 """Compare confidence with accuracy (calibration) and draw the reliability diagram."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from training.report.charts.svg import MUTED, SERIES, chart_style, to_svg
+from training.report.charts.svg import MUTED, SERIES, new_chart, to_svg
 from training.report.prediction_batches import PredictionBatch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BINS = 15
 """Bins of the ECE, as in the metrics."""
@@ -99,8 +101,7 @@ def _add_answers(
 
 def draw_reliability(reliability: Reliability) -> Markup:
     """Draw accuracy against confidence, and below it the number of answers."""
-    with chart_style("reliability"):
-        figure = Figure(figsize=(4.7, 4.6), layout="constrained")
+    with new_chart("reliability", 4.7, 4.6) as figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
         top.plot([0, 1], [0, 1], linestyle=(0, (3, 3)), color=MUTED, linewidth=1, label="ideal")
         if reliability.before is not None:
@@ -117,7 +118,7 @@ def draw_reliability(reliability: Reliability) -> Markup:
         return to_svg(figure, "Reliability diagram; the table has the calibration errors")
 
 
-def _draw_bins(axes: Axes, bins: CalibrationBins, color: str, label: str) -> None:
+def _draw_bins(axes: "Axes", bins: CalibrationBins, color: str, label: str) -> None:
     x, y = bins.points
     rows = bins.rows[bins.rows > 0]
     axes.plot(x, y, "-", color=color, linewidth=1, alpha=0.6)

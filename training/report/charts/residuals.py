@@ -2,9 +2,8 @@
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from training.report.charts.svg import GRID, MUTED, SERIES, chart_style, to_svg
+from training.report.charts.svg import GRID, MUTED, SERIES, new_chart, to_svg
 from training.report.prediction_batches import PredictionBatch
 from training.report.text import clean_text
 
@@ -52,8 +51,7 @@ class Residuals:
 
 def draw_residuals(residuals: Residuals, target: str) -> Markup:
     """Draw predicted against true numbers, and a histogram of the residuals."""
-    with chart_style("residuals"):
-        figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+    with new_chart("residuals", 9.6, 4.0) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1, 1.1])
         true, predicted = residuals.values[:SCATTER_POINTS].T
         limits = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]

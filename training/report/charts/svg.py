@@ -5,12 +5,13 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-import matplotlib as mpl
 from markupsafe import Markup
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:  # Imported late: matplotlib loads slowly, and commands import this package.
+    from matplotlib.figure import Figure
 
 INK, MUTED, GRID = "#010101", "#010102", "#010103"
 SERIES = tuple(f"#0102{index:02x}" for index in range(8))
@@ -54,19 +55,27 @@ _STYLE: dict[str, Any] = {
 
 
 @contextmanager
-def chart_style(name: str) -> Iterator[None]:
-    """Apply the style of all charts. Ids in the chart depend on `name`, unique on the page."""
+def new_chart(name: str, width: float, height: float) -> Iterator["Figure"]:
+    """Yield a new figure in the style of the page; draw and convert it inside the context.
+
+    Args:
+        name: name of the chart, unique on the page; ids in the SVG depend on it.
+        width, height: size in inches.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     style: Any = {**_STYLE, "svg.hashsalt": name}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # The browser has a font.
-        yield
+        yield Figure(figsize=(width, height), layout="constrained")
 
 
-def to_svg(figure: Figure, description: str) -> Markup:
+def to_svg(figure: "Figure", description: str) -> Markup:
     """Convert a figure to an `<svg>` element. All its texts are escaped.
 
     Args:
-        figure: drawn under `chart_style`.
+        figure: drawn in the context of `new_chart`.
         description: content of the chart, for screen readers.
     """
     buffer = io.BytesIO()

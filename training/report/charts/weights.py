@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from training.report.charts.svg import INK, SERIES, chart_style, to_svg
+from training.report.charts.svg import INK, SERIES, new_chart, to_svg
 from training.report.prediction_batches import PredictionBatch, PredictionSchema
 from training.report.text import clean_text
 
@@ -64,9 +63,8 @@ class WeightHistograms:
 
 def draw_weights(weights: WeightHistograms) -> Markup:
     """Draw a histogram of each modality weight."""
-    with chart_style("weights"):
-        shown = [column for column, rows in enumerate(weights.rows) if rows]
-        figure = Figure(figsize=(min(9.6, 3.4 * len(shown)), 2.5), layout="constrained")
+    shown = [column for column, rows in enumerate(weights.rows) if rows]
+    with new_chart("weights", min(9.6, 3.4 * len(shown)), 2.5) as figure:
         all_axes = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for axes, column in zip(all_axes, shown, strict=True):
             mean = weights.sums[column] / weights.rows[column]
