@@ -1,14 +1,14 @@
-"""The winner of `mmfeat compare` beside scikit-learn's logistic regression, on the same features.
+"""Compare the winner of `mmfeat compare` with the logistic regression of scikit-learn.
 
     python -m benchmarks.compare FEATURES --target label [--seeds 5] [--folder DIR]
 
-The peer sees the columns one beside the other, zeros where a record lacks one: as they are with
-C = 1, and standardised with the C that is best on validation. The last line is one JSON object.
+The logistic regression gets the concatenated columns, with zeros for missing features: unscaled
+with C = 1, and standardized with the C that is best on validation. The last line of the output is
+one JSON object.
 """
 
 import argparse
 import json
-import tempfile
 import warnings
 from typing import Any
 
@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.harness.run import work_folder
 from mmfeat.features.store import FeatureStore
-from mmfeat.store import files
 from mmfeat.system.console import show_summary
 from training.compare.config import CompareConfig
 from training.compare.grid import build_grid
@@ -29,51 +29,54 @@ from training.data.split_rule import TEST, TRAIN, VAL
 from training.fit.resolve import choose_columns, open_dataset
 from training.report import LEADERBOARD
 
-PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
 
 def main() -> None:
-    """Run both and print what they reach."""
+    """Run both and print their test accuracy."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("features")
-    parser.add_argument("--target", required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--fusions", default="all")
+    parser.add_argument("features", help="feature store")
+    parser.add_argument("--target", required=True, help="column with the class of a record")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds per model (default: 5)")
+    parser.add_argument("--fusions", default="all", help="fusions to compare (default: all)")
     parser.add_argument("--pick", default="best", choices=["best", "cheapest-tied"])
-    parser.add_argument("--folder", help="where the comparison is kept; default: a temporary one")
+    parser.add_argument(
+        "--folder", default="", help="folder to keep the comparison (default: a temporary folder)"
+    )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
+    with work_folder(options.folder) as folder:
         config = CompareConfig(
             options.features,
-            options.folder or temporary,
+            str(folder),
             options.target,
             fusions=options.fusions,
             seeds=options.seeds,
             pick=options.pick,
         )
         compare(config)
-        table = pq.read_table(files.join(config.output, LEADERBOARD)).to_pylist()
-        metrics = files.read_json(files.join(config.output, "winner", "metrics.json"))
-    row = next(row for row in table if row["picked"])
+        leaderboard = pq.read_table(folder / LEADERBOARD).to_pylist()
+        metrics = json.loads((folder / "winner" / "metrics.json").read_text())
+    winner = next(row for row in leaderboard if row["picked"])
     store = FeatureStore(options.features)
     columns = choose_columns(store, "")
     specs, _ = build_grid(columns, "concat", "mlp", "multiclass")
     dataset = open_dataset(train_config(config, specs[0], 0), store, columns, quiet=True)
-    peers = logistic_regressions(dataset)
-    figures: dict[str, Any] = {
-        "winner": row["name"],
-        "winner_test": metrics["test"]["accuracy"],
-        "winner_mean": row["mean"],
+    peers = score_logistic_regressions(dataset)
+    accuracy = metrics["test"]["accuracy"]
+    result: dict[str, Any] = {
+        "winner": winner["name"],
+        "winner_test": accuracy,
+        "winner_mean": winner["mean"],
         **peers,
-        "vs_logistic_regression": metrics["test"]["accuracy"] - max(peers.values()),
+        "vs_logistic_regression": accuracy - max(peers.values()),
         "test_rows": len(dataset.split_rows[TEST]),
     }
-    show_summary("accuracy on the test split", figures)
-    print(json.dumps(figures))
+    show_summary("Accuracy on the test split", result)
+    print(json.dumps(result))
 
 
-def logistic_regressions(dataset: Dataset) -> dict[str, float]:
-    """Test accuracy of scikit-learn's logistic regression on concatenated features."""
+def score_logistic_regressions(dataset: Dataset) -> dict[str, float]:
+    """Return the test accuracy of the unscaled and of the tuned logistic regression."""
     x, y = {}, {}
     for split in (TRAIN, VAL, TEST):
         rows = dataset.split_rows[split]
@@ -88,7 +91,7 @@ def logistic_regressions(dataset: Dataset) -> dict[str, float]:
         tuned = max(
             (
                 LogisticRegression(C=c, max_iter=2000).fit(scaled[TRAIN], y[TRAIN])
-                for c in PENALTIES
+                for c in INVERSE_PENALTIES
             ),
             key=lambda model: model.score(scaled[VAL], y[VAL]),
         )

@@ -1,8 +1,7 @@
-"""How fast `mmfeat extract` runs CLIP, beside the limit of this machine and clip-retrieval.
+"""Time `mmfeat extract` with CLIP, compared with the limit of this machine and clip-retrieval.
 
-Programs run in processes of their own, on the same tars and the same weights. Their marginal time
-is that of the shards, which leaves out what starting and loading cost. `benchmarks.clip_work` makes
-the folder, `benchmarks.clip_limit` times each part alone, `benchmarks.clip_figures` tells it all.
+Each program runs in a process of its own, on the same tars and weights. The marginal time is the
+time in the shards, without starting and loading.
 """
 
 import json
@@ -11,14 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import contenders
-from benchmarks.clip_figures import Figures, likeness
-from benchmarks.clip_limit import measure_limit
-from benchmarks.clip_retrieval import run_clip_retrieval
-from benchmarks.clip_work import Work
-from benchmarks.folder import work_folder
-from benchmarks.photos import Photos
-from benchmarks.runs import EncodingRun
+from benchmarks.clip.clip_retrieval import run_clip_retrieval
+from benchmarks.clip.figures import Figures, compare_features
+from benchmarks.clip.limit import measure_limit
+from benchmarks.clip.workspace import Workspace
+from benchmarks.datasets.photos import PhotoDataset
+from benchmarks.harness.encoding_run import EncodingRun
+from benchmarks.harness.run import count_cores, work_folder
 from mmfeat.config.flags import RepeatedFlag, parse_args
 from mmfeat.system.console import print_err
 
@@ -31,103 +29,107 @@ class Options:
     """
 
     pictures: int = 1000
-    """Pictures of 640 x 480 to encode, with a caption each."""
+    """Number of images of 640 x 480 pixels, each with a caption."""
     folder: str = ""
-    """Keep pictures, shards and weights here and use them again; else a temporary folder."""
+    """Folder to keep and reuse images, shards and weights; default: a temporary folder."""
     clip_retrieval: str = ""
-    """The program clip-retrieval, of a virtual environment of its own; looked for on PATH."""
+    """Path of the program clip-retrieval in its own virtual environment; default: from PATH."""
     clip_retrieval_batch: int = 256
-    """Its batch size; 256 is its default."""
+    """Batch size of clip-retrieval, whose default is 256."""
     skip: RepeatedFlag = ()
-    """A program to leave out: clip-retrieval."""
+    """Program to skip: clip-retrieval."""
     threads: int = 0
-    """Threads of each program; 0 takes one a core."""
+    """Threads of each program; 0 means one per core."""
     texts_only: bool = False
-    """Encode no pictures."""
+    """Encode no images."""
     pictures_only: bool = False
     """Encode no texts."""
     batch_size: int = 0
-    """Ours; 0 has it measured, as by default, which the whole run pays for."""
+    """Batch size of mmfeat; 0 measures it during the run, as by default."""
     repeat: int = 1
     """Runs of each program; the fastest counts."""
     seed: int = 0
-    """Another seed makes other pictures and weights."""
+    """Seed of images and weights."""
 
     def __post_init__(self) -> None:
         if self.pictures < 2 or self.repeat < 1 or self.threads < 0:
             sys.exit("extract: --pictures must be at least 2, --repeat 1 and --threads 0")
         if self.texts_only and self.pictures_only:
-            sys.exit("extract: --texts-only and --pictures-only leave nothing to do")
+            sys.exit("extract: --texts-only and --pictures-only exclude each other; drop one")
         if unknown := set(self.skip) - {"clip-retrieval"}:
             sys.exit(f"extract: --skip takes clip-retrieval; got {min(unknown)}")
         if self.clip_retrieval and not shutil.which(self.clip_retrieval):
-            sys.exit(f"extract: there is no program {self.clip_retrieval}")
+            sys.exit(f"extract: --clip-retrieval must be a program; got {self.clip_retrieval}")
 
     @property
     def cores(self) -> int:
-        """Threads that everything gets."""
-        return self.threads or contenders.cores()
+        """Threads of each program."""
+        return self.threads or count_cores()
 
     @property
     def columns(self) -> list[str]:
-        """What is encoded."""
-        every = {"image": not self.texts_only, "text": not self.pictures_only}
-        return [column for column, wanted in every.items() if wanted]
+        """The columns to encode."""
+        selected = {"image": not self.texts_only, "text": not self.pictures_only}
+        return [column for column, is_selected in selected.items() if is_selected]
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Make everything, run everything, print the table and the JSON."""
+    """Prepare the inputs, run all programs, print the table and the JSON object."""
     options = parse_args(Options, arguments, prog="python -m benchmarks.extract")
     with work_folder(options.folder) as folder:
-        photos = Photos(folder, options.pictures, options.seed)
-        work = Work(folder, photos, options.columns, options.cores)
-        print_err(f"extract: making {options.pictures:,} pictures, shards and weights in {folder}")
-        work.prepare()
-        runs, absent = _run_all(work, options)
-        print_err("extract: full decoding, to compare")
+        photos = PhotoDataset(folder, options.pictures, options.seed)
+        workspace = Workspace(folder, photos, options.columns, options.cores)
+        print_err(f"extract: make {options.pictures:,} images, shards and weights in {folder}")
+        workspace.prepare()
+        runs, skip_reason = _run_programs(workspace, options)
+        print_err("extract: full decoding, to compare features")
         flags = ("--precision=float32", "--full-decoding", "--batch-size=16")
-        alike = likeness(runs, work.extract(work.few, "full", *flags))
-        print_err("extract: decoding, tokenising and the forward alone")
-        limit = measure_limit(work)
-    figures = Figures(work, options.repeat, runs, absent, limit)
+        cosines = compare_features(runs, workspace.extract(workspace.subset, "full", *flags))
+        print_err("extract: decoding, tokenizing and the forward alone")
+        limit = measure_limit(workspace)
+    figures = Figures(workspace, options.repeat, runs, skip_reason, limit)
     figures.show()
-    print(json.dumps(figures.facts() | alike))
+    print(json.dumps(figures.to_json() | cosines))
 
 
-def _run_all(work: Work, options: Options) -> tuple[dict[str, EncodingRun], str]:
-    """Run all in turn; the fastest run of each, and why clip-retrieval has none."""
+def _run_programs(workspace: Workspace, options: Options) -> tuple[dict[str, EncodingRun], str]:
+    """Run the programs in turn.
+
+    Returns:
+        The fastest run of each program, and why clip-retrieval did not run.
+    """
     program = shutil.which(options.clip_retrieval or "clip-retrieval")
-    absent = "" if program else "not installed"
+    skip_reason = "" if program else "not installed"
     if "clip-retrieval" in options.skip:
-        absent = "skipped"
-    todo: dict[str, Callable[[], EncodingRun]] = {
-        "auto": lambda: _ours(work, options, "auto"),
-        "float32": lambda: _ours(work, options, "float32"),
+        skip_reason = "skipped"
+    programs: dict[str, Callable[[], EncodingRun]] = {
+        "auto": lambda: _run_extract(workspace, options, "auto"),
+        "float32": lambda: _run_extract(workspace, options, "float32"),
     }
-    if program and not absent:
+    if program and not skip_reason:
         batch_size = options.clip_retrieval_batch
-        todo["clip_retrieval"] = lambda: run_clip_retrieval(work, program, batch_size)
-    best: dict[str, EncodingRun] = {}
-    for turn in range(options.repeat):
-        for name, action in list(todo.items()):
-            print_err(f"extract: run {turn + 1} of {options.repeat}: {name}")
+        programs["clip_retrieval"] = lambda: run_clip_retrieval(workspace, program, batch_size)
+    fastest: dict[str, EncodingRun] = {}
+    for repetition in range(options.repeat):
+        for name, run_program in list(programs.items()):
+            print_err(f"extract: run {repetition + 1} of {options.repeat}: {name}")
             try:
-                run = action()
+                run = run_program()
             except (RuntimeError, OSError) as error:
                 if name != "clip_retrieval":
                     sys.exit(f"extract: {name}: {error}")
-                print_err(f"extract: clip-retrieval is left out: {error}")
-                absent = f"failed: {str(error).strip().splitlines()[-1]}"
-                del todo[name]
+                print_err(f"extract: skip clip-retrieval: {error}")
+                skip_reason = f"failed: {str(error).strip().splitlines()[-1]}"
+                del programs[name]
                 continue
-            if name not in best or run.marginal_s < best[name].marginal_s:
-                best[name] = run
-    return best, absent
+            if name not in fastest or run.marginal_s < fastest[name].marginal_s:
+                fastest[name] = run
+    return fastest, skip_reason
 
 
-def _ours(work: Work, options: Options, precision: str) -> EncodingRun:
+def _run_extract(workspace: Workspace, options: Options, precision: str) -> EncodingRun:
     flags = (f"--precision={precision}", f"--batch-size={options.batch_size}")
-    return work.extract(work.shards, precision, *flags)
+    return workspace.extract(workspace.shards, precision, *flags)
 
 
 if __name__ == "__main__":

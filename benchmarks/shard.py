@@ -1,7 +1,8 @@
-"""How fast `mmfeat shard` makes shards, beside the limit and the peers, in the same run.
+"""Time `mmfeat shard`, and compare it with the limit and the peers in the same run.
 
-Each program runs in a process of its own on few and on all records, best of several; the marginal
-time of a picture is the difference over the difference, which leaves out what starting costs.
+Each program runs in a process of its own on a small and on a large number of images, best of
+several runs. The marginal time per image is the difference of the times divided by the difference
+of the numbers, so it excludes start-up.
 """
 
 import json
@@ -13,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import contenders, measure
-from benchmarks.contenders import REPOSITORY, Contender
-from benchmarks.folder import work_folder
-from benchmarks.measure import Usage
-from benchmarks.pictures import Part, Pictures
+from benchmarks.datasets.jpegs import JpegDataset, Subset
+from benchmarks.harness.measure import Usage
+from benchmarks.harness.run import count_cores, run_command, work_folder
+from benchmarks.sharders.image_server import serve_images
+from benchmarks.sharders.programs import Program, count_images, list_programs
 from mmfeat.config.flags import RepeatedFlag, parse_args
 from mmfeat.system.console import print_err, show_table
 
@@ -26,213 +27,201 @@ TIMES = {
     "_to_disk": "seconds_to_disk",
     "_processor": "processor_seconds",
 }
-"""What is told of each program: end of the key in the result → which time."""
+"""Suffix of the JSON key → field of `Usage`."""
 
-COLUMNS = [
+HEADER = [
     "",
-    "µs a picture",
+    "µs/image",
     "to disk",
     "processor",
     "MB/s",
     "start-up s",
     "peak MB",
-    "ours takes",
+    "mmfeat time",
 ]
 
 
 @dataclass
 class Options:
-    """Time `mmfeat shard`, GNU tar, webdataset.ShardWriter and img2dataset on generated pictures.
+    """Time `mmfeat shard`, GNU tar, webdataset.ShardWriter and img2dataset on generated images.
 
     The last line of the output is one JSON object.
     """
 
     pictures: int = 20_000
-    """Pictures to shard, of 20 to 100 KB."""
+    """Number of images in the large run, of 20 to 100 KB each."""
     few: int = 2_000
-    """Pictures of the small run, which tells what starting costs."""
+    """Number of images in the small run."""
     folder: str = ""
-    """Keep the pictures here and use them again; a temporary folder when not given."""
+    """Folder to keep and reuse the images; default: a temporary folder."""
     repeat: int = 3
     """Runs of each program and size; the fastest counts."""
     skip: RepeatedFlag = ()
-    """A program to leave out: tar, shardwriter or img2dataset."""
+    """Program to skip: tar, shardwriter or img2dataset."""
     img2dataset: str = ""
-    """The program img2dataset, of a virtual environment of its own; looked for on PATH."""
+    """Path of the program img2dataset in its own virtual environment; default: from PATH."""
     img2dataset_processes: int = 0
-    """Processes of img2dataset; 0 takes one a core."""
+    """Processes of img2dataset; 0 means one per core."""
     seed: int = 0
-    """Another seed makes other pictures."""
+    """Seed of the images."""
 
     def __post_init__(self) -> None:
         if not 0 < self.few < self.pictures or self.repeat < 1:
-            sys.exit("shard: there must be 0 < --few < --pictures, and --repeat of at least 1")
+            sys.exit("shard: the rule is 0 < --few < --pictures and --repeat of at least 1")
         if unknown := set(self.skip) - {"tar", "shardwriter", "img2dataset"}:
             sys.exit(f"shard: --skip takes tar, shardwriter or img2dataset; got {min(unknown)}")
         if self.img2dataset and not shutil.which(self.img2dataset):
-            sys.exit(f"shard: there is no program {self.img2dataset}")
-
-    @property
-    def more(self) -> int:
-        """Pictures by which the large run exceeds the small one."""
-        return self.pictures - self.few
+            sys.exit(f"shard: --img2dataset must be a program; got {self.img2dataset}")
 
 
 @dataclass
 class Runs:
     """The runs of one program at both sizes."""
 
-    few: list[Usage] = field(default_factory=list)
-    all: list[Usage] = field(default_factory=list)
-    absent: str = ""
-    """Why there are none."""
+    small: list[Usage] = field(default_factory=list)
+    large: list[Usage] = field(default_factory=list)
+    skip_reason: str = ""
+    """Why there are no runs; empty if there are."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the runs of one program tell."""
+    """The results of one program."""
 
     microseconds: Mapping[str, float]
-    """Key of TIMES → marginal microseconds of a picture."""
+    """Key of TIMES → marginal microseconds per image."""
     startup_s: float
     peak_mb: float
     memory_growth: float
-    """By what share the peak grows from few to all pictures."""
+    """Relative growth of the peak memory from the small to the large run."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Make the pictures, run everything, print the table and the JSON."""
+    """Make the images, run all programs, print the table and the JSON object."""
     options = parse_args(Options, arguments, prog="python -m benchmarks.shard")
-    processes = options.img2dataset_processes or contenders.cores()
-    programs = contenders.everyone(options.img2dataset, processes, options.skip)
+    processes = options.img2dataset_processes or count_cores()
+    programs = list_programs(options.img2dataset, processes, options.skip)
     with work_folder(options.folder) as folder:
-        print_err(f"shard: {options.pictures:,} pictures in {folder}")
-        pictures = Pictures(folder, options.pictures, options.seed)
-        pictures.make()
-        runs = _run_all(programs, pictures, options)
-        figures = {name: _figures(run, options) for name, run in runs.items() if not run.absent}
-        size = pictures.bytes_per_picture
+        print_err(f"shard: make {options.pictures:,} images in {folder}")
+        dataset = JpegDataset(folder, options.pictures, options.seed)
+        dataset.generate()
+        runs = _run_programs(programs, dataset, options)
+        bytes_per_image = dataset.bytes_per_image
+    figures = {name: _figures(r, options) for name, r in runs.items() if not r.skip_reason}
     title = (
-        f"{options.pictures:,} pictures of {size / 1e3:.1f} KB, warm cache, "
-        f"{contenders.cores()} cores, best of {options.repeat}"
+        f"{options.pictures:,} images of {bytes_per_image / 1e3:.1f} KB, warm cache, "
+        f"{count_cores()} cores, best of {options.repeat}"
     )
     rows = [
-        _row(one.title, figures[one.name], figures["ours"], size)
-        if one.name in figures
-        else [one.title, runs[one.name].absent, *["–"] * (len(COLUMNS) - 2)]
-        for one in programs
+        _table_row(program.title, figures[program.name], figures["ours"], bytes_per_image)
+        if program.name in figures
+        else [program.title, runs[program.name].skip_reason, *["–"] * (len(HEADER) - 2)]
+        for program in programs
     ]
-    show_table(title, COLUMNS, rows)
-    facts: dict[str, Any] = {
+    show_table(title, HEADER, rows)
+    settings: dict[str, Any] = {
         "pictures": options.pictures,
         "few": options.few,
         "repeat": options.repeat,
-        "cores": contenders.cores(),
-        "bytes_per_picture": round(size),
+        "cores": count_cores(),
+        "bytes_per_picture": round(bytes_per_image),
         "img2dataset_processes": processes if "img2dataset" in figures else None,
     }
-    print(json.dumps(facts | _facts(programs, figures)))
+    print(json.dumps(settings | _to_json(programs, figures)))
 
 
-def _run_all(
-    programs: Sequence[Contender], pictures: Pictures, options: Options
+def _run_programs(
+    programs: Sequence[Program], dataset: JpegDataset, options: Options
 ) -> dict[str, Runs]:
-    """Run all in turn, again and again, so that a slow minute of the machine hits each alike."""
-    parts = [pictures.part(options.few), pictures.part(options.pictures)]
-    runs = {one.name: Runs(absent=one.absent) for one in programs}
-    with (
-        nullcontext() if runs["img2dataset"].absent else contenders.serving(pictures.folder) as url
-    ):
+    """Run the programs in turn, several times, so that a slow minute affects all of them."""
+    subsets = [dataset.subset(options.few), dataset.subset(options.pictures)]
+    runs = {program.name: Runs(skip_reason=program.skip_reason) for program in programs}
+    needs_server = not runs["img2dataset"].skip_reason
+    with serve_images(dataset.folder) if needs_server else nullcontext() as url:
         if url:
-            for part in parts:
-                part.write_urls(url)
-        for turn in range(options.repeat):
-            pictures.warm()
-            for one in programs:
-                if not runs[one.name].absent:
-                    print_err(f"shard: run {turn + 1} of {options.repeat}: {one.title}")
-                    _run_both(one, pictures.folder, parts, runs[one.name])
+            for subset in subsets:
+                subset.write_urls(url)
+        for repetition in range(options.repeat):
+            dataset.warm_cache()
+            for program in programs:
+                if not runs[program.name].skip_reason:
+                    print_err(f"shard: run {repetition + 1} of {options.repeat}: {program.title}")
+                    _run_both_sizes(program, dataset.folder, subsets, runs[program.name])
     return runs
 
 
-def _run_both(program: Contender, folder: Path, parts: Sequence[Part], runs: Runs) -> None:
+def _run_both_sizes(program: Program, folder: Path, subsets: Sequence[Subset], runs: Runs) -> None:
     try:
-        few, everything = (_run_once(program, folder, part) for part in parts)
+        small, large = (_run_once(program, folder, subset) for subset in subsets)
     except RuntimeError as error:
         if not program.optional:
             sys.exit(f"shard: {program.title}: {error}")
-        print_err(f"shard: {program.title} is left out: {error}")
-        runs.absent = "failed"
+        print_err(f"shard: skip {program.title}: {error}")
+        runs.skip_reason = "failed"
         return
-    runs.few.append(few)
-    runs.all.append(everything)
+    runs.small.append(small)
+    runs.large.append(large)
 
 
-def _run_once(program: Contender, folder: Path, part: Part) -> Usage:
+def _run_once(program: Program, folder: Path, subset: Subset) -> Usage:
     output = folder / "output" / program.name
-    shutil.rmtree(output, ignore_errors=True)
-    output.parent.mkdir(exist_ok=True)
-    usage = measure.run(
-        program.command(part, output),
-        output=str(output),
-        folder=str(REPOSITORY),
-        log=str(folder / f"{program.name}.log"),
-    )
-    made = contenders.pictures_in(output)
+    usage = run_command(program.command(subset, output), output)
+    written = count_images(output)
     shutil.rmtree(output)
-    if made != part.records:
-        raise RuntimeError(f"it wrote {made} of {part.records} pictures")
+    if written != subset.records:
+        raise RuntimeError(f"wrote {written} of {subset.records} images")
     return usage
 
 
 def _figures(runs: Runs, options: Options) -> Figures:
-    def best(some: Sequence[Usage], what: str) -> float:
-        return min(getattr(usage, what) for usage in some)
+    def minimum(usages: Sequence[Usage], time: str) -> float:
+        return min(getattr(usage, time) for usage in usages)
 
-    marginal = {
-        key: (best(runs.all, what) - best(runs.few, what)) / options.more * 1e6
-        for key, what in TIMES.items()
+    extra_images = options.pictures - options.few
+    microseconds = {
+        key: (minimum(runs.large, time) - minimum(runs.small, time)) / extra_images * 1e6
+        for key, time in TIMES.items()
     }
-    peak_mb = max(usage.peak_mb for usage in runs.all)
+    peak_mb = max(usage.peak_mb for usage in runs.large)
     return Figures(
-        microseconds=marginal,
-        startup_s=best(runs.few, "seconds") - options.few * marginal[""] / 1e6,
+        microseconds=microseconds,
+        startup_s=minimum(runs.small, "seconds") - options.few * microseconds[""] / 1e6,
         peak_mb=peak_mb,
-        memory_growth=peak_mb / max(usage.peak_mb for usage in runs.few) - 1,
+        memory_growth=peak_mb / max(usage.peak_mb for usage in runs.small) - 1,
     )
 
 
-def _row(title: str, figures: Figures, ours: Figures, size: float) -> list[str]:
-    marginal, ratio = figures.microseconds[""], _ratio(ours, figures, "")
+def _table_row(title: str, figures: Figures, ours: Figures, bytes_per_image: float) -> list[str]:
+    microseconds, ratio = figures.microseconds[""], _ratio(ours, figures, "")
     return [
         title,
         *(f"{figures.microseconds[key]:,.1f}" for key in TIMES),
-        f"{size / marginal:,.0f}" if marginal > 0 else "too noisy",
+        f"{bytes_per_image / microseconds:,.0f}" if microseconds > 0 else "too noisy",
         f"{figures.startup_s:.2f}",
         f"{figures.peak_mb:,.0f}",
-        "" if figures is ours else f"{ratio} × it" if ratio else "–",
+        "" if figures is ours else f"{ratio} × this" if ratio else "–",
     ]
 
 
-def _facts(programs: Sequence[Contender], figures: Mapping[str, Figures]) -> dict[str, Any]:
+def _to_json(programs: Sequence[Program], figures: Mapping[str, Figures]) -> dict[str, Any]:
     ours = figures["ours"]
-    facts: dict[str, Any] = {}
-    for name in (one.name for one in programs):
-        theirs = figures.get(name)
+    values: dict[str, Any] = {}
+    for name in (program.name for program in programs):
+        peer = figures.get(name)
         for key in TIMES:
-            facts[f"{name}_us{key}"] = theirs and round(theirs.microseconds[key], 2)
+            values[f"{name}_us{key}"] = peer and round(peer.microseconds[key], 2)
             if name != "ours":
-                facts[f"vs_{name}{key}"] = theirs and _ratio(ours, theirs, key)
-    return facts | {
+                values[f"vs_{name}{key}"] = peer and _ratio(ours, peer, key)
+    return values | {
         "startup_s": round(ours.startup_s, 3),
         "peak_memory_mb": round(ours.peak_mb, 1),
         "memory_growth": round(ours.memory_growth, 4),
     }
 
 
-def _ratio(ours: Figures, theirs: Figures, key: str) -> float | None:
-    """Our time over theirs; None where noise ate one of the differences."""
-    a, b = ours.microseconds[key], theirs.microseconds[key]
+def _ratio(ours: Figures, peer: Figures, key: str) -> float | None:
+    """Return the time of mmfeat over that of the peer, or None if noise exceeds a difference."""
+    a, b = ours.microseconds[key], peer.microseconds[key]
     return round(a / b, 3) if a > 0 and b > 0 else None
 
 

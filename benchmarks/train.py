@@ -91,7 +91,7 @@ def _make_trainer(options: Options, store: str) -> Any:
     import torch
 
     from mmfeat.models.build import build_model
-    from training.fit.device import CPU, DeviceConfig
+    from training.fit.device import CPU, ComputeConfig
     from training.fit.loop import Trainer
 
     torch.manual_seed(0)
@@ -100,7 +100,7 @@ def _make_trainer(options: Options, store: str) -> Any:
         load_store(store, "blocks").objective,
         _recipe(options),
         1_000_000,
-        DeviceConfig(CPU, options.precision),
+        ComputeConfig(CPU, options.precision),
     )
 
 
@@ -113,7 +113,7 @@ def _architecture() -> Any:
 
 
 def _recipe(options: Options) -> Any:
-    from training.fit.recipe import AdamWRecipe
+    from training.recipe import AdamWRecipe
 
     return AdamWRecipe(
         metric="accuracy",

@@ -1,4 +1,4 @@
-"""The loop that a user of webdataset writes: python benchmarks/shard_writer.py TABLE OUTPUT."""
+"""The usual webdataset loop: python benchmarks/sharders/shard_writer.py TABLE OUTPUT."""
 
 import csv
 import sys
@@ -8,8 +8,7 @@ from webdataset import ShardWriter
 
 
 def main(table: Path, output: Path) -> None:
-    """Table of file_name and text → shards, nothing checked."""
-    output.mkdir(parents=True)
+    """Write shards from a table of file_name and text, without any check."""
     with (
         table.open(newline="", encoding="utf-8") as file,
         ShardWriter(f"{output}/%05d.tar", maxcount=1000, verbose=0) as writer,
