@@ -158,7 +158,7 @@ def test_three_columns_and_siglip(make_store: Callable[..., str], tmp_path: Path
         (["--task", "align", "--target", "label"], "takes no --target"),
         (["--task", "align", "--fusion", "gmu"], "takes no --fusion"),
         (["--task", "align", "--modalities", "text"], "at least 2 modalities"),
-        ([], "none is named"),
+        ([], "requires a target"),
         (["--target", "label", "--fusion", "align"], "align"),
         (["--target", "label", "--drop-misaligned", "nowhere"], "no ranking"),
     ],
