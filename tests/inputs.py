@@ -35,10 +35,10 @@ def make_inputs(table: Path, folder: Path) -> None:
         target = folder / row["file_name"]
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(table.parent / row["file_name"], target)
-    _tables(rows, folder)
-    _inside_tables(rows, folder)
-    _folders(rows, folder)
-    _img2dataset(rows, folder)
+    _write_tables(rows, folder)
+    _write_embedded_images(rows, folder)
+    _write_folders(rows, folder)
+    _write_img2dataset(rows, folder)
     with table.open(newline="", encoding="utf-8") as file:
         keys = [Path(row["file_name"]).stem for row in csv.DictReader(file)][:20]
     (folder / "keys.txt").write_text("\n".join(keys))
@@ -52,20 +52,20 @@ def _write_csv(path: Path, rows: list[Row], delimiter: str = ",") -> None:
         writer.writerows(rows)
 
 
-def _tables(rows: list[Row], folder: Path) -> None:
+def _write_tables(rows: list[Row], folder: Path) -> None:
     _write_csv(folder / "records.tsv", rows, "\t")
     (folder / "records.tsv.gz").write_bytes(gzip.compress((folder / "records.tsv").read_bytes()))
     (folder / "records.json").write_text(json.dumps(rows))
     (folder / "records.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for part in range(3):
         pq.write_table(pa.Table.from_pylist(rows[part::3]), folder / f"part-{part:03}.parquet")
-    two = [{"front": a["file_name"], "back": b["file_name"]} for a, b in pairwise(rows)]
-    _write_csv(folder / "two.csv", two)
-    twice = [row | {"file_name": rows[n // 2]["file_name"]} for n, row in enumerate(rows)]
-    _write_csv(folder / "twice.csv", twice)
+    pairs = [{"front": a["file_name"], "back": b["file_name"]} for a, b in pairwise(rows)]
+    _write_csv(folder / "two.csv", pairs)
+    repeated = [row | {"file_name": rows[n // 2]["file_name"]} for n, row in enumerate(rows)]
+    _write_csv(folder / "twice.csv", repeated)
 
 
-def _inside_tables(rows: list[Row], folder: Path) -> None:
+def _write_embedded_images(rows: list[Row], folder: Path) -> None:
     contents = [(folder / row["file_name"]).read_bytes() for row in rows]
     embedded = [
         {"image": {"bytes": content, "path": row["file_name"]}, "text": row["text"]}
@@ -79,17 +79,17 @@ def _inside_tables(rows: list[Row], folder: Path) -> None:
     (folder / "base64.jsonl").write_text("\n".join(map(json.dumps, lines)))
 
 
-def _folders(rows: list[Row], folder: Path) -> None:
+def _write_folders(rows: list[Row], folder: Path) -> None:
     for number, row in enumerate(rows):
         name = Path(row["file_name"]).name
-        plain = folder / "folder" / name
+        flat = folder / "folder" / name
         tree = folder / "tree" / ("test" if number % 5 == 4 else "train") / row["label"] / name
         listed = folder / "imagefolder" / "train" / name
-        for path in (plain, tree, listed):
+        for path in (flat, tree, listed):
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(folder / row["file_name"], path)
-        plain.with_suffix(".txt").write_text(row["text"])
-        plain.with_suffix(".json").write_text(json.dumps({"label": row["label"]}))
+        flat.with_suffix(".txt").write_text(row["text"])
+        flat.with_suffix(".json").write_text(json.dumps({"label": row["label"]}))
     names = [row | {"file_name": Path(row["file_name"]).name} for row in rows]
     _write_csv(folder / "imagefolder" / "train" / "metadata.csv", names)
     (folder / "sounds").mkdir()
@@ -98,12 +98,12 @@ def _folders(rows: list[Row], folder: Path) -> None:
         soundfile.write(folder / "sounds" / f"{number}.wav", tone, 8000)
 
 
-def _img2dataset(rows: list[Row], folder: Path) -> None:
+def _write_img2dataset(rows: list[Row], folder: Path) -> None:
     """Write the output of img2dataset: a tar of downloads, and a table of all requests."""
-    place = folder / "img2dataset"
-    place.mkdir()
+    output = folder / "img2dataset"
+    output.mkdir()
     table = []
-    with tarfile.open(place / "00000.tar", "w") as tar:
+    with tarfile.open(output / "00000.tar", "w") as tar:
         for number, row in enumerate(rows):
             key = f"{number:09}"
             url = f"https://example.org/{row['file_name']}"
@@ -122,4 +122,4 @@ def _img2dataset(rows: list[Row], folder: Path) -> None:
                 member = tarfile.TarInfo(f"{key}.{extension}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
-    pq.write_table(pa.Table.from_pylist(table), place / "00000.parquet")
+    pq.write_table(pa.Table.from_pylist(table), output / "00000.parquet")

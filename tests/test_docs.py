@@ -1,4 +1,4 @@
-"""The docs are tests: their commands run, and their tables and paths agree with the code."""
+"""Run the commands of the docs, and compare their tables and paths with the code."""
 
 import re
 import shlex
@@ -18,23 +18,23 @@ PAGES = [README, CONTRIBUTING, *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def blocks(page, language):
+def code_blocks(page, language):
     return [text for name, text in FENCE.findall(page.read_text("utf-8")) if name == language]
 
 
-def commands_of(page):
-    """The commands of console blocks and of tables, in order."""
+def list_commands(page):
+    """Return the commands of console blocks and of tables, in order."""
     text = page.read_text("utf-8")
     commands = [
         (m.start(), m[1]) for m in re.finditer(r"\| `(mmfeat [^`]+)` \|$", text, re.MULTILINE)
     ]
     for match in FENCE.finditer(text):
         if match[1] == "console":
-            commands += [(match.start(), command) for command in console_commands(match[2])]
+            commands += [(match.start(), command) for command in parse_console(match[2])]
     return [command for _, command in sorted(commands, key=lambda item: item[0])]
 
 
-def console_commands(block):
+def parse_console(block):
     lines = block.replace("\\\n", " ").splitlines()
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ mmfeat ")]
 
@@ -45,7 +45,7 @@ def test_commands_and_code_run_in_order(page, mmfeat, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = make_toyset(tmp_path / "quickstart" / "raw", records=240)
     make_inputs(table, tmp_path / "inputs")
-    commands, code = commands_of(page), blocks(page, "python")
+    commands, code = list_commands(page), code_blocks(page, "python")
     if code and not commands:
         commands = [
             "mmfeat shard quickstart/raw/toyset.csv quickstart/shards",
@@ -59,33 +59,33 @@ def test_commands_and_code_run_in_order(page, mmfeat, tmp_path, monkeypatch):
 
 
 def test_the_readme_shows_every_command():
-    shown = {command.split()[1] for command in commands_of(README)}
+    shown = {command.split()[1] for command in list_commands(README)}
     text = README.read_text("utf-8")
     missing = {name for name in COMMANDS if name not in shown and f"mmfeat {name}" not in text}
     assert missing == set()
 
 
-def test_the_table_of_reasons_is_the_vocabulary():
+def test_the_table_of_reasons_equals_the_code():
     text = (REPOSITORY / "docs/shards.md").read_text("utf-8")
     for reason, meaning in REASONS.items():
         assert f"| `{reason}` | {meaning} |" in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files(page):
+def test_linked_files_exist(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_paths_of_source_files_exist(page):
-    pattern = r"`((?:mmfeat|pipelines|training|tests|docs)/[\w/.]*)`"
+    pattern = r"`((?:mmfeat|pipelines|training|tests|docs|benchmarks)/[\w/.]*)`"
     for path in re.findall(pattern, page.read_text("utf-8")):
         assert (REPOSITORY / path).exists(), path
 
 
-def test_the_tree_of_the_readme_exists():
-    tree = next(block for block in blocks(README, "text") if "pipelines/" in block)
+def test_paths_in_the_readme_tree_exist():
+    tree = next(block for block in code_blocks(README, "text") if "pipelines/" in block)
     folder = ""
     for line in filter(str.strip, tree.splitlines()):
         name = line.split()[0]

@@ -11,23 +11,24 @@ import webdataset
 from mmfeat.features.store import FeatureStore
 
 
-def predictions_of(folder):
+def read_predictions(folder):
     dataset = ds.dataset(sorted(map(str, Path(folder).glob("*.parquet"))))
     return dataset.to_table().to_pylist()
 
 
-def run(mmfeat, *arguments):
+def assert_success(mmfeat, *arguments):
+    """Assert that a command succeeds, and return its output."""
     result = mmfeat(*arguments)
     assert result.returncode == 0, result.stderr
-    return result
+    return result.stdout
 
 
 @pytest.fixture
 def features(mmfeat, real_data, tmp_path):
     def make(name):
         table = real_data(name) / "metadata.csv"
-        run(mmfeat, "shard", table, tmp_path / "shards")
-        run(mmfeat, "extract", tmp_path / "shards", tmp_path / "features")
+        assert_success(mmfeat, "shard", table, tmp_path / "shards")
+        assert_success(mmfeat, "extract", tmp_path / "shards", tmp_path / "features")
         return tmp_path / "features"
 
     return make
@@ -42,13 +43,13 @@ def test_both_modalities_classify_emoji_best(mmfeat, features, tmp_path):
         scores = []
         for seed in range(seeds):
             model = tmp_path / f"model-{modalities}-{seed}"
-            run(mmfeat, "train", store, model, "--target", "label", "--lr", "3e-4",
+            assert_success(mmfeat, "train", store, model, "--target", "label", "--lr", "3e-4",
                 "--modalities", modalities, "--seed", seed)  # fmt: skip
-            output = run(mmfeat, "evaluate", model, store, "--split", "test", "--json").stdout
+            output = assert_success(mmfeat, "evaluate", model, store, "--split", "test", "--json")
             scores.append(json.loads(output)["accuracy"])
         accuracy[modalities] = sum(scores) / len(scores)
-    run(mmfeat, "score", model, store, tmp_path / "predictions")
-    assert len(predictions_of(tmp_path / "predictions")) == 1871
+    assert_success(mmfeat, "score", model, store, tmp_path / "predictions")
+    assert len(read_predictions(tmp_path / "predictions")) == 1871
     assert accuracy["image"] >= 0.68
     assert accuracy["text"] >= 0.63
     assert accuracy["image,text"] >= 0.74
@@ -58,11 +59,11 @@ def test_both_modalities_classify_emoji_best(mmfeat, features, tmp_path):
 @pytest.mark.slow
 def test_products_without_a_target_are_scored(mmfeat, features, tmp_path):
     store = features("products")
-    run(mmfeat, "train", store, tmp_path / "model", "--target", "gender", "--lr", "3e-4")
-    run(mmfeat, "score", tmp_path / "model", store, tmp_path / "predictions")
-    output = run(mmfeat, "evaluate", tmp_path / "model", store, "--json").stdout
+    assert_success(mmfeat, "train", store, tmp_path / "model", "--target", "gender", "--lr", "3e-4")
+    assert_success(mmfeat, "score", tmp_path / "model", store, tmp_path / "predictions")
+    output = assert_success(mmfeat, "evaluate", tmp_path / "model", store, "--json")
     assert json.loads(output)["accuracy"] >= 0.8
-    rows = predictions_of(tmp_path / "predictions")
+    rows = read_predictions(tmp_path / "predictions")
     assert len(rows) == 715
     assert {row["prediction"] for row in rows} == {"Men", "Women"}
 

@@ -63,7 +63,7 @@ def test_an_override_of_a_text_counts_as_typed(train):
 
 
 @pytest.mark.parametrize("file", ["", "# nothing\n", "model:\n  # hidden: 3\n"])
-def test_a_file_may_set_nothing(train, file):
+def test_an_empty_file_is_valid(train, file):
     assert train(*REQUIRED, file=file) == Train("F", "O", "t")
 
 

@@ -73,7 +73,7 @@ def test_bilinear_is_quadratic() -> None:
     torch.testing.assert_close(third_difference, torch.zeros(3, 8), atol=1e-5, rtol=0)
 
 
-def test_late_is_the_mean_and_stacking_starts_there() -> None:
+def test_late_is_the_mean_and_stacking_starts_as_the_mean() -> None:
     late, stacked = (make_model(name, "mlp", 2).eval() for name in (LATE, LATE_STACKED))
     stacked.load_state_dict(late.state_dict(), strict=False)
     features = {"image": torch.randn(6, 5), "text": torch.randn(6, 6)}

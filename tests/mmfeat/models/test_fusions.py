@@ -119,7 +119,7 @@ def test_weights_are_a_distribution_over_present_modalities(name: str, modalitie
 
 
 @pytest.mark.parametrize("name", MULTIMODAL)
-def test_has_weights_tells_whether_there_are_weights(name: str) -> None:
+def test_has_weights_matches_the_output(name: str) -> None:
     h, mask = torch.randn(3, 2, 8).double(), torch.ones(3, 2, dtype=torch.bool)
     assert (fuse(randomized(name, 2, 8), h, mask).weights is not None) == FUSIONS[name].has_weights
 

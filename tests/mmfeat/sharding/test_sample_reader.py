@@ -68,7 +68,7 @@ def test_known_problems_are_not_read():
     assert read(gone, problems={"": ("malformed_row", "")}).members == {}
 
 
-def test_without_validation_bytes_stay_unchecked():
+def test_without_validation_bytes_are_not_decoded():
     sample = read({"image": BytesRef(b"<html>", "page.png")}, "none", ("image",))
     assert sample.members == {"png": b"<html>"}
     assert list(read({"image": BytesRef(b"x", "page")}, "none", ("image",)).members) == ["img"]

@@ -34,7 +34,7 @@ def test_equal_quality_prefers_the_cheapest_then_the_first():
 
 
 @given(CANDIDATES)
-def test_front_holds_the_candidates_that_none_dominates(candidates):
+def test_front_has_the_candidates_that_are_not_dominated(candidates):
     front = pareto_front(candidates)
     expected = [c for c in candidates if not any(dominates(other, c) for other in candidates)]
     assert sorted(map(repr, front)) == sorted(map(repr, expected))

@@ -53,7 +53,7 @@ def test_gmu_learns_the_exclusive_or_of_two_modalities(big_xor_store: str) -> No
         ("single", ["text"]),
     ],
 )
-def test_an_additive_model_stays_at_chance_on_it(
+def test_an_additive_model_is_at_chance_on_xor(
     big_xor_store: str, fusion: str, columns: list[str]
 ) -> None:
     dataset = load(big_xor_store, columns)

@@ -72,7 +72,9 @@ def test_weights_are_of_rows_with_several_modalities(make_model, read_page) -> N
 
 
 @pytest.mark.parametrize("predictions", [True, False])
-def test_page_tells_why_previews_are_missing(make_model, read_page, predictions: bool) -> None:
+def test_page_gives_the_reason_for_missing_previews(
+    make_model, read_page, predictions: bool
+) -> None:
     page = read_page(write_model_report(make_model(predictions=predictions)))
     assert (NO_FEATURES in page.text) == predictions
     assert page.images == []
