@@ -8,6 +8,7 @@ import numpy as np
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features.column_format import Column
+from mmfeat.features.row_hashes import row_hashes
 from mmfeat.features.store import FeatureStore
 from mmfeat.records.split_names import SPLIT_NAMES
 from training.data.exclusions import DroppedRecords
@@ -19,7 +20,7 @@ from training.data.feature_reader import (
     size_in_memory,
     store_reader,
 )
-from training.data.leakage import Leakage, find_leakage, row_hashes
+from training.data.leakage import Leakage, find_leakage
 from training.data.sample_rows import (
     USED,
     SampleRows,

@@ -10,8 +10,8 @@ from mmfeat.features.column_reader import ColumnShard
 from mmfeat.features.store import FeatureStore
 from mmfeat.records.record import STATUS_COLUMNS
 from training.data.split_rule import SPLITS, TRAIN, UNASSIGNED, SplitRule, encode_splits
-from training.data.targets import check_target
 from training.objectives.base import Objective
+from training.objectives.targets import check_target
 
 USED = 0
 """Code of a row that no reason excludes."""

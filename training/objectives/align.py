@@ -15,13 +15,13 @@ from mmfeat.models.base import Model
 from mmfeat.models.tasks import Align
 from mmfeat.models.tasks.align import ALIGNMENT, BIAS, MISALIGNMENT
 from mmfeat.models.tasks.multilabel import sigmoid
-from training.evaluation.calibration import (
+from training.metrics.calibration import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
     binary_ece,
     binary_nll,
 )
-from training.evaluation.retrieval import (
+from training.metrics.retrieval import (
     MAX_ROWS,
     RECALL_KS,
     evaluate_direction,

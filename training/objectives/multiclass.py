@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multiclass
-from training.data.targets import find_classes, read_labels
-from training.evaluation.calibration import ece, fit_temperature, nll
-from training.evaluation.metrics import evaluate_multiclass, multiclass_metrics
+from training.metrics.by_task import evaluate_multiclass, multiclass_metrics
+from training.metrics.calibration import ece, fit_temperature, nll
 from training.objectives.base import LossFunction
 from training.objectives.classification import ClassificationObjective
 from training.objectives.losses import MulticlassLoss
+from training.objectives.targets import find_classes, read_labels
 from training.recipe import Recipe
 
 

@@ -12,18 +12,18 @@ from mmfeat.config.flags import split_commas
 from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multilabel, Task
-from training.data.targets import read_binary, read_label_sets
-from training.evaluation.calibration import (
+from training.metrics.by_task import evaluate_multilabel, multilabel_metrics
+from training.metrics.calibration import (
     binary_ece,
     binary_nll,
     fit_binary_temperature,
     fit_thresholds,
 )
-from training.evaluation.metric_functions import Metric, RowMetric
-from training.evaluation.metrics import evaluate_multilabel, multilabel_metrics
+from training.metrics.functions import Metric, RowMetric
 from training.objectives.base import LossFunction
 from training.objectives.classification import ClassificationObjective
 from training.objectives.losses import MultilabelLoss
+from training.objectives.targets import read_binary, read_label_sets
 from training.recipe import Recipe
 
 _NO_TARGET = 255

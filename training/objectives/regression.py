@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Regression
-from training.data.targets import read_numbers
-from training.evaluation.metric_functions import METRICS, Metric, RowMetric
-from training.evaluation.metrics import evaluate_regression, regression_metrics
+from training.metrics.by_task import evaluate_regression, regression_metrics
+from training.metrics.functions import METRICS, Metric, RowMetric
 from training.objectives.base import LossFunction, Objective
+from training.objectives.targets import read_numbers
 from training.recipe import Recipe
 
 

@@ -13,7 +13,7 @@ from training.compare.bootstrap import (
     resample,
     two_sided_p,
 )
-from training.evaluation.metric_functions import METRICS, RowMetric
+from training.metrics.functions import METRICS, RowMetric
 
 ACCURACY = METRICS["accuracy"]
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.leakage import Leakage, find_leakage, row_hashes
+from mmfeat.features.row_hashes import row_hashes
+from training.data.leakage import Leakage, find_leakage
 from training.train import main as train
 
 PARTS = {"train": np.arange(4), "val": np.array([4, 5]), "test": np.array([6, 7, 8])}

@@ -17,8 +17,8 @@ from mmfeat.models.saved_model import load_model
 from tests.training.runs import assert_evaluate_agrees, read_json, read_weights, run_evaluate
 from tests.training.stores import Records, make_splits, write_store
 from training.evaluate import main as evaluate
-from training.evaluation.calibration import fit_thresholds
-from training.evaluation.metrics import multilabel_metrics
+from training.metrics.by_task import multilabel_metrics
+from training.metrics.calibration import fit_thresholds
 from training.objectives.registry import OBJECTIVES
 from training.train import main as train
 

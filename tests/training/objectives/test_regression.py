@@ -15,7 +15,7 @@ from mmfeat.models.saved_model import load_model
 from tests.training.runs import assert_evaluate_agrees, read_json, read_weights
 from tests.training.stores import Records, make_splits, write_store
 from training.evaluate import main as evaluate
-from training.evaluation.metrics import evaluate_regression, regression_metrics, sentiment_metrics
+from training.metrics.by_task import evaluate_regression, regression_metrics, sentiment_metrics
 from training.train import main as train
 
 COUNT = 600

@@ -13,7 +13,7 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
-from training.evaluation.calibration import ece
+from training.metrics.calibration import ece
 from training.report import write_model_report
 
 NO_FEATURES = "the model does not name the directory of its features"

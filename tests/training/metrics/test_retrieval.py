@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.evaluation.retrieval import rank_both_directions
+from training.metrics.retrieval import rank_both_directions
 
 
 def test_ranks_share_ties() -> None:

@@ -11,8 +11,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from training.evaluation.calibration import binary_ece, binary_nll, ece, nll
-from training.evaluation.metric_functions import METRICS
+from training.metrics.calibration import binary_ece, binary_nll, ece, nll
+from training.metrics.functions import METRICS
 
 Metrics = dict[str, float]
 

@@ -11,7 +11,8 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 
 from mmfeat.models.tasks import Multiclass, Multilabel
 from mmfeat.models.tasks.multilabel import sigmoid
-from training.evaluation.calibration import (
+from training.metrics.by_task import evaluate_multilabel, multilabel_metrics
+from training.metrics.calibration import (
     MIN_TEMPERATURE,
     binary_ece,
     binary_nll,
@@ -20,7 +21,6 @@ from training.evaluation.calibration import (
     fit_temperature,
     nll,
 )
-from training.evaluation.metrics import evaluate_multilabel, multilabel_metrics
 from training.objectives.registry import OBJECTIVES
 
 CLASSES = ["a", "b", "c"]

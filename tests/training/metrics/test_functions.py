@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import pearsonr
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from training.evaluation.metric_functions import METRICS
+from training.metrics.functions import METRICS
 
 DRAWN = st.integers(1, 30).flatmap(
     lambda rows: st.tuples(*[hnp.arrays(np.int64, rows, elements=st.integers(0, 3))] * 3)

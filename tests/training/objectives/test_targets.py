@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from mmfeat.errors import MmfeatError
-from training.data.targets import (
+from training.objectives.targets import (
     check_target,
     find_classes,
     read_binary,
