@@ -18,14 +18,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.harness.run import work_folder
-from mmfeat.features.store import FeatureStore
-from mmfeat.system.console import show_summary
+from mmfeat.features import FeatureStore
+from mmfeat.system import show_summary
 from training.compare.config import CompareConfig
 from training.compare.grid import build_grid
 from training.compare.run import compare
 from training.compare.train_trials import train_config
-from training.data.dataset import Dataset
-from training.data.split_rule import TEST, TRAIN, VAL
+from training.data import TEST, TRAIN, VAL, Dataset
 from training.fit.resolve import choose_columns, open_dataset
 from training.report import LEADERBOARD
 

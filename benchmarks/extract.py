@@ -17,8 +17,8 @@ from benchmarks.clip.workspace import Workspace
 from benchmarks.datasets.photos import PhotoDataset
 from benchmarks.harness.encoding_run import EncodingRun
 from benchmarks.harness.run import count_cores, work_folder
-from mmfeat.config.flags import RepeatedFlag, parse_args
-from mmfeat.system.console import print_err
+from mmfeat.config import RepeatedFlag, parse_args
+from mmfeat.system import print_err
 
 
 @dataclass

@@ -14,8 +14,8 @@ from pathlib import Path
 from benchmarks.datasets.generation import WORDS, write_csv
 from benchmarks.harness.measure import Usage
 from benchmarks.harness.run import run_command, work_folder
-from mmfeat.config.flags import parse_args
-from mmfeat.system.console import print_err, show_table
+from mmfeat.config import parse_args
+from mmfeat.system import print_err, show_table
 
 READ_CSV = "import csv, sys; print(sum(1 for _ in csv.reader(open(sys.argv[1], newline=''))))"
 _LABELS = 10

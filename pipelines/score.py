@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from mmfeat.config.flags import parse_known_args
-from mmfeat.scoring.stage import ScoreConfig, Scoring
-from mmfeat.system.entry import run_main
+from mmfeat.config import parse_known_args
+from mmfeat.scoring import ScoreConfig, Scoring
+from mmfeat.system import run_main
 
 
 def main(arguments: Sequence[str]) -> None:

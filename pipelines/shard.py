@@ -4,12 +4,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from mmfeat.config.flags import parse_known_args
-from mmfeat.sharding.config import ShardConfig
-from mmfeat.sharding.planning import dry_run
-from mmfeat.sharding.stage import Sharding
-from mmfeat.system.console import show_summary
-from mmfeat.system.entry import run_main
+from mmfeat.config import parse_known_args
+from mmfeat.sharding import ShardConfig, Sharding, dry_run
+from mmfeat.system import run_main, show_summary
 from pipelines.shard_workers import warm_up
 
 

@@ -11,10 +11,8 @@ from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from mmfeat.store.receipts import write_failure
-from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
-from mmfeat.system import progress
-from mmfeat.system.processes import peak_memory_mb, start_fork_server, worker_pool
+from mmfeat.store import RunStoppedError, ShardTask, Stage, write_failure
+from mmfeat.system import peak_memory_mb, progress, start_fork_server, worker_pool
 from pipelines.attempts import process_shard
 
 MIN_RECORDS = 4000

@@ -17,7 +17,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
+from mmfeat.store import RunStoppedError, ShardTask, Stage
 from pipelines.attempts import process_shard
 from pipelines.shard_workers import ShardWorkers
 

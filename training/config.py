@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mmfeat.config.flags import FeaturesPath, ModelPath, OutputPath
+from mmfeat.config import FeaturesPath, ModelPath, OutputPath
 from mmfeat.errors import MmfeatError
 from training.objectives.imbalance import Imbalance
 

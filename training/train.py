@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from mmfeat.config.flags import parse_args
-from mmfeat.system.entry import run_main
+from mmfeat.config import parse_args
+from mmfeat.system import run_main
 from training.config import TrainConfig
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.clip.limit import Limit
 from benchmarks.clip.workspace import ARCHITECTURE, Workspace
 from benchmarks.harness.encoding_run import EncodingRun, cosine_similarities
-from mmfeat.system.console import show_table
+from mmfeat.system import show_table
 
 _TITLES = {
     "auto": "mmfeat extract, precision auto",

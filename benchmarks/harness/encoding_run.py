@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.harness.measure import Usage
 from benchmarks.harness.run import run_mmfeat
-from mmfeat.features.store import FeatureStore
+from mmfeat.features import FeatureStore
 
 
 @dataclass

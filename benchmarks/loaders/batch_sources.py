@@ -25,9 +25,8 @@ TITLES = {
 
 def load_store(store: str, access: str) -> Any:
     """Load a feature store as a dataset; access is "memory" or "blocks"."""
-    from mmfeat.features.store import FeatureStore
-    from training.data.dataset import load_dataset
-    from training.data.split_rule import SplitRule
+    from mmfeat.features import FeatureStore
+    from training.data import SplitRule, load_dataset
     from training.objectives.registry import OBJECTIVES
 
     feature_store = FeatureStore(store)
@@ -48,7 +47,7 @@ def make_sources(
         rows: training rows of the store.
         batch_size: rows per batch.
     """
-    from training.data.batches import Batches
+    from training.data import Batches
 
     dataset = load_store(store, "memory")
     in_memory = Batches(dataset, batch_size)
@@ -115,7 +114,7 @@ def _read_with_webdataset(tars: list[str], batch_size: int) -> Iterator[Any]:
 def _make_batch(values: dict[str, Any], targets: Any) -> Any:
     import torch
 
-    from training.data.resident import Batch
+    from training.data import Batch
 
     present = torch.ones(len(targets), dtype=torch.bool)
     features = {name: vectors.float() for name, vectors in values.items()}

@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.features.column_format import OK, FeatureShape, column_schema, make_column_batch
-from mmfeat.store import files
-from mmfeat.store.directory import STORE_FORMAT, shard_name
+from mmfeat.features import OK, FeatureShape, column_schema, make_column_batch
+from mmfeat.store import STORE_FORMAT, files, shard_name
 
 COLUMNS = {"image": 512, "text": 384}
 """Column → length of its float16 vectors."""

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import NamedTuple
 
-from mmfeat.system.entry import Main
+from mmfeat.system import Main
 
 
 class Command(NamedTuple):

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from mmfeat import __version__
 from mmfeat.cli.commands import COMMANDS as STAGE_COMMANDS
 from mmfeat.cli.commands import Command
-from mmfeat.system.console import print_err, print_out
-from mmfeat.system.entry import run_main
+from mmfeat.system import print_err, print_out, run_main
 
 COMMANDS = {
     "quickstart": Command(

@@ -1,0 +1,27 @@
+"""Command-line options: dataclass fields as flags, YAML files."""
+
+from mmfeat.config.flags import (
+    FeaturesPath,
+    InputPath,
+    ModelPath,
+    OutputPath,
+    RepeatedFlag,
+    ShardsPath,
+    metavar,
+    parse_args,
+    parse_known_args,
+    split_commas,
+)
+
+__all__ = [
+    "FeaturesPath",
+    "InputPath",
+    "ModelPath",
+    "OutputPath",
+    "RepeatedFlag",
+    "ShardsPath",
+    "metavar",
+    "parse_args",
+    "parse_known_args",
+    "split_commas",
+]

@@ -27,7 +27,7 @@ from mmfeat.encoders.preprocessing import ImageTransform
 from mmfeat.encoders.runtime import Runtime, resolve_devices
 from mmfeat.encoders.settings import EncoderOptions, Settings
 from mmfeat.errors import MmfeatError
-from mmfeat.media.audio import load_audio
+from mmfeat.media import load_audio
 from mmfeat.store import files
 
 _MAX_SECONDS = 600

@@ -4,8 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
-from mmfeat.store.receipts import Receipt, read_receipt
+from mmfeat.store import Receipt, files, read_receipt
 
 
 def copy_samples_table(

@@ -8,9 +8,7 @@ import pyarrow.parquet as pq
 
 from mmfeat.features.column_format import Column
 from mmfeat.features.column_reader import ColumnShard, read_column_file
-from mmfeat.store import files
-from mmfeat.store.manifest import read_manifest
-from mmfeat.store.retried_rows import RetriedRows
+from mmfeat.store import RetriedRows, files, read_manifest
 
 SAMPLES = "samples"
 """Folder of the samples table. Each column has a folder beside it."""

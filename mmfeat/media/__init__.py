@@ -1,0 +1,33 @@
+"""Bytes in: fetch files, URLs and Parquet cells; decode, check and resize images and audio."""
+
+from mmfeat.media.audio import check_audio, load_audio, open_audio, read_mono
+from mmfeat.media.fetch import HttpSettings, MediaFetcher
+from mmfeat.media.image_size import read_header_size
+from mmfeat.media.images import (
+    MAX_PIXELS,
+    load_image,
+    load_plain_image,
+    open_image,
+    pillow_errors_as_record_errors,
+)
+from mmfeat.media.parquet_media import resolve_parquet_media
+from mmfeat.media.resize import ImageFormat, ImageResizer, ResizeMode
+
+__all__ = [
+    "MAX_PIXELS",
+    "HttpSettings",
+    "ImageFormat",
+    "ImageResizer",
+    "MediaFetcher",
+    "ResizeMode",
+    "check_audio",
+    "load_audio",
+    "load_image",
+    "load_plain_image",
+    "open_audio",
+    "open_image",
+    "pillow_errors_as_record_errors",
+    "read_header_size",
+    "read_mono",
+    "resolve_parquet_media",
+]

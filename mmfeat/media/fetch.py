@@ -10,7 +10,7 @@ from functools import cached_property
 
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.media.http_client import HttpClient
-from mmfeat.records.media_ref import (
+from mmfeat.records import (
     Base64Ref,
     BytesRef,
     FileRef,

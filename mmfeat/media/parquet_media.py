@@ -8,8 +8,7 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
-from mmfeat.records.media_ref import BytesRef, FileRef, MediaRef, ParquetCellRef
-from mmfeat.records.record import Record
+from mmfeat.records import BytesRef, FileRef, MediaRef, ParquetCellRef, Record
 from mmfeat.store import files
 
 _BATCH_ROWS = 16

@@ -18,15 +18,13 @@ import safetensors
 import safetensors.torch
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.column_format import Column
-from mmfeat.features.column_reader import ColumnShard
+from mmfeat.features import Column, ColumnShard
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
 from mmfeat.models.inference import CHUNK_ROWS, Predictions, concatenate_predictions, predict
 from mmfeat.models.tasks import Task, task_from_config
-from mmfeat.store import files
-from mmfeat.store.manifest import read_manifest
+from mmfeat.store import files, read_manifest
 
 WEIGHTS = "model.safetensors"
 

@@ -16,22 +16,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.config.flags import FeaturesPath, ModelPath, OutputPath
+from mmfeat.config import FeaturesPath, ModelPath, OutputPath
 from mmfeat.errors import MmfeatError
-from mmfeat.features.column_reader import ColumnShard
-from mmfeat.features.store import FeatureStore
-from mmfeat.store import files
-from mmfeat.store.directory import open_run
-from mmfeat.store.manifest import read_manifest, write_manifest
-from mmfeat.store.receipts import (
+from mmfeat.features import ColumnShard, FeatureStore
+from mmfeat.store import (
     Receipt,
+    ShardTask,
+    Stage,
+    files,
     format_counts,
     keys_digest,
+    open_run,
+    read_manifest,
     read_receipt,
     require_receipts,
     sum_receipts,
+    write_manifest,
 )
-from mmfeat.store.stage import ShardTask, Stage
 from mmfeat.system import progress
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import Any
 import simpleeval
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.media_ref import TextRef
-from mmfeat.records.record import Record
+from mmfeat.records import Record, TextRef
 
 _FUNCTIONS = {"len": len, "lower": str.lower, "upper": str.upper, "int": int, "float": float,
               "str": str, "abs": abs, "round": round, "min": min, "max": max}  # fmt: skip

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mmfeat.config.flags import InputPath, OutputPath, RepeatedFlag, split_commas
+from mmfeat.config import InputPath, OutputPath, RepeatedFlag, split_commas
 from mmfeat.errors import MmfeatError
-from mmfeat.media.resize import ImageFormat, ImageResizer, ResizeMode
-from mmfeat.records.modalities import MODALITIES
-from mmfeat.sources.base import InputOptions
+from mmfeat.media import ImageFormat, ImageResizer, ResizeMode
+from mmfeat.records import MODALITIES
+from mmfeat.sources import InputOptions
 
 Validation = Literal["none", "header", "decode"]
 

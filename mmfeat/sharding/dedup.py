@@ -13,13 +13,10 @@ from functools import partial
 from itertools import groupby
 
 from mmfeat.errors import RecordError
-from mmfeat.media.fetch import MediaFetcher
-from mmfeat.media.parquet_media import resolve_parquet_media
-from mmfeat.records.modalities import modality_of_slot
-from mmfeat.records.record import Record
+from mmfeat.media import MediaFetcher, resolve_parquet_media
+from mmfeat.records import Record, modality_of_slot
 from mmfeat.sharding.shard_plan import add_problems, planned_shards, read_planned_records
-from mmfeat.system.external_sort import RUN_BYTES, external_sort
-from mmfeat.system.threads import ordered_map
+from mmfeat.system import RUN_BYTES, external_sort, ordered_map
 
 Problems = dict[str, dict[str, tuple[str, str]]]
 """Key → slot → reason and detail."""

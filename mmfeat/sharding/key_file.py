@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.metadata import to_json_value
-from mmfeat.sources.digests import file_sha256
-from mmfeat.sources.table_formats import (
+from mmfeat.records import to_json_value
+from mmfeat.sources import (
     TABLE_READERS,
     UnreadBytes,
+    file_sha256,
     open_decompressed,
     read_column_names,
     read_rows,

@@ -12,10 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, groupby
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.keys import key_hash, unique_key
-from mmfeat.records.media_ref import known_size, ref_from_json, ref_to_json
-from mmfeat.records.metadata import common_kind, value_kind
-from mmfeat.records.record import Record, Sample
+from mmfeat.records import (
+    Record,
+    Sample,
+    common_kind,
+    key_hash,
+    known_size,
+    ref_from_json,
+    ref_to_json,
+    unique_key,
+    value_kind,
+)
 
 Line = bytes
 

@@ -8,19 +8,16 @@ from itertools import chain
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.media_ref import FileRef, MediaRef, is_remote
-from mmfeat.records.record import Record
+from mmfeat.records import FileRef, MediaRef, Record, is_remote
 from mmfeat.sharding.config import ShardConfig
 from mmfeat.sharding.dedup import mark_duplicates
 from mmfeat.sharding.record_filter import make_filter
 from mmfeat.sharding.retry import Retry
 from mmfeat.sharding.sample_reader import REMOTE_THREADS, make_fetcher
 from mmfeat.sharding.shard_plan import Plan, ShardLayout, commit_plan, read_plan, write_plan
-from mmfeat.sources.base import Source
-from mmfeat.sources.registry import open_source
+from mmfeat.sources import Source, open_source
 from mmfeat.store import files
-from mmfeat.system.console import print_err
-from mmfeat.system.threads import default_threads, ordered_map
+from mmfeat.system import default_threads, ordered_map, print_err
 
 
 def open_input(config: ShardConfig) -> Source:

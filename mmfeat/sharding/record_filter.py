@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from mmfeat.records.keys import safe_key, suffix_tildes
-from mmfeat.records.record import Record
+from mmfeat.records import Record, safe_key, suffix_tildes
 from mmfeat.sharding.condition import Condition
 from mmfeat.sharding.key_file import read_keys
 from mmfeat.sharding.plan_codec import Line, replace_key, sort_prefix
-from mmfeat.system.external_sort import external_sort
+from mmfeat.system import external_sort
 
 
 @dataclass(frozen=True)

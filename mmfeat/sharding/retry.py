@@ -13,10 +13,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mmfeat.sharding.record_filter import RecordFilter
-from mmfeat.store import files
-from mmfeat.store.directory import json_digest
-from mmfeat.store.receipts import Receipt, sum_receipts
-from mmfeat.system.external_sort import external_sort
+from mmfeat.store import Receipt, files, json_digest, sum_receipts
+from mmfeat.system import external_sort
 
 
 class Retry:

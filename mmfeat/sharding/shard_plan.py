@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Literal
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.record import Record
+from mmfeat.records import Record
 from mmfeat.sharding.plan_codec import (
     Line,
     LineEncoder,
@@ -29,9 +29,8 @@ from mmfeat.sharding.plan_codec import (
     to_plan_line,
 )
 from mmfeat.sharding.record_filter import InputCounts, RecordFilter, match_condition, match_keys
-from mmfeat.store import files
-from mmfeat.store.directory import shard_name
-from mmfeat.system.external_sort import RUN_BYTES, external_sort
+from mmfeat.store import files, shard_name
+from mmfeat.system import RUN_BYTES, external_sort
 
 _PLAN_FOLDER = "_plan"
 _PLAN_FILE = "plan.json"

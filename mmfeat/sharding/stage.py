@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.modalities import MODALITIES
+from mmfeat.records import MODALITIES
 from mmfeat.sharding.config import ShardConfig
 from mmfeat.sharding.key_file import key_file_sha256
 from mmfeat.sharding.planning import (
@@ -28,23 +28,24 @@ from mmfeat.sharding.planning import (
 from mmfeat.sharding.retry import Retry
 from mmfeat.sharding.sample_reader import read_samples
 from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
-from mmfeat.shards.shard_table import ShardTable, metadata_columns
-from mmfeat.shards.tar_writer import TarWriter
-from mmfeat.sources.base import Source
-from mmfeat.store import files
-from mmfeat.store.directory import open_run
-from mmfeat.store.manifest import write_manifest
-from mmfeat.store.receipts import (
+from mmfeat.shards import ShardTable, TarWriter, metadata_columns
+from mmfeat.sources import Source
+from mmfeat.store import (
     Receipt,
+    RunStoppedError,
+    ShardTask,
+    Stage,
+    files,
     format_counts,
     keys_digest,
+    open_run,
     read_receipt,
     remove_shard,
     require_receipts,
+    retry_shards,
     sum_receipts,
+    write_manifest,
 )
-from mmfeat.store.retried_rows import retry_shards
-from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
 from mmfeat.system import progress
 
 _MIN_RECORDS = 100

@@ -6,9 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmfeat.records.metadata import arrow_array
-from mmfeat.records.modalities import modality_of_slot
-from mmfeat.records.record import OWN_COLUMNS, Sample
+from mmfeat.records import OWN_COLUMNS, Sample, arrow_array, modality_of_slot
 
 
 def status_column(slot: str) -> str:

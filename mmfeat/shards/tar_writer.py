@@ -6,8 +6,8 @@ The members of a sample are adjacent and share its key: `key.jpg`, `key.txt`, `k
 import json
 import tarfile
 
-from mmfeat.records.record import Sample
-from mmfeat.store.files import OutputFile
+from mmfeat.records import Sample
+from mmfeat.store import OutputFile
 
 _WRITE_BYTES = 1 << 20
 """Bytes per write."""

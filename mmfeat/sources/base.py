@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmfeat.records.record import Record
+from mmfeat.records import Record
 
 
 @dataclass(frozen=True)

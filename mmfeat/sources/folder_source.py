@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from mmfeat.records.keys import safe_key
-from mmfeat.records.media_ref import FileRef, MediaRef
-from mmfeat.records.metadata import to_json_value
-from mmfeat.records.modalities import MODALITIES, modality_of_extension
-from mmfeat.records.record import Record
-from mmfeat.records.split_names import split_of_folder
+from mmfeat.records import (
+    MODALITIES,
+    FileRef,
+    MediaRef,
+    Record,
+    modality_of_extension,
+    safe_key,
+    split_of_folder,
+    to_json_value,
+)
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.table_formats import TABLE_READERS
 from mmfeat.store import files

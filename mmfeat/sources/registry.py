@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.split_names import split_of_folder
+from mmfeat.records import split_of_folder
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.folder_source import FolderSource
 from mmfeat.sources.paths import expand_pattern

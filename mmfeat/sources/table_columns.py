@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.media_ref import FileRef
-from mmfeat.records.modalities import (
+from mmfeat.records import (
     MODALITIES,
     PATH_COLUMNS,
+    FileRef,
     modality_of_extension,
     modality_of_slot,
 )

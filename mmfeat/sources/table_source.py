@@ -10,11 +10,19 @@ from itertools import islice
 from typing import Any
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.records.keys import file_stem, safe_key
-from mmfeat.records.media_ref import Base64Ref, FileRef, MediaRef, ParquetCellRef, TextRef
-from mmfeat.records.metadata import to_json_value
-from mmfeat.records.modalities import MODALITIES, modality_of_slot
-from mmfeat.records.record import Record
+from mmfeat.records import (
+    MODALITIES,
+    Base64Ref,
+    FileRef,
+    MediaRef,
+    ParquetCellRef,
+    Record,
+    TextRef,
+    file_stem,
+    modality_of_slot,
+    safe_key,
+    to_json_value,
+)
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.digests import file_ends_sha256, file_sha256
 from mmfeat.sources.paths import resolve_path

@@ -13,10 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.metadata import to_json_value
-from mmfeat.records.record import OWN_COLUMNS, REASONS
-from mmfeat.store import files
-from mmfeat.store.retried_rows import retry_shards
+from mmfeat.records import OWN_COLUMNS, REASONS, to_json_value
+from mmfeat.store import files, retry_shards
 
 Row = Mapping[str, Any]
 

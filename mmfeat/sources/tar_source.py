@@ -11,17 +11,20 @@ from itertools import islice
 from typing import Any
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.records.keys import escapes_folder, safe_key, safe_tar_key
-from mmfeat.records.media_ref import MediaRef, TarMemberRef
-from mmfeat.records.metadata import to_json_value
-from mmfeat.records.modalities import (
+from mmfeat.records import (
     MODALITIES,
+    MediaRef,
+    Record,
+    TarMemberRef,
+    escapes_folder,
     modality_of_slot,
     passthrough_slot,
+    safe_key,
+    safe_tar_key,
     slot_of_extension,
+    to_json_value,
 )
-from mmfeat.records.record import Record
-from mmfeat.shards.tar_index import IndexedSample, index_tar
+from mmfeat.shards import IndexedSample, index_tar
 from mmfeat.sources.base import Source
 from mmfeat.sources.digests import file_ends_sha256
 from mmfeat.sources.tar_sidecar import (

@@ -1,0 +1,56 @@
+"""The shape of every output: files, receipts, the claim on a directory, manifests, stages."""
+
+from mmfeat.store.directory import (
+    CONFIG_FILE,
+    json_digest,
+    lock_directory,
+    open_run,
+    shard_name,
+)
+from mmfeat.store.files import OutputFile
+from mmfeat.store.manifest import MANIFEST_FILE, finished_manifest, read_manifest, write_manifest
+from mmfeat.store.receipts import (
+    Receipt,
+    clear_failure,
+    format_counts,
+    keys_digest,
+    read_failures,
+    read_receipt,
+    remove_shard,
+    require_receipts,
+    subtract,
+    sum_receipts,
+    write_failure,
+)
+from mmfeat.store.retried_rows import RETRY_SHARD, RetriedRows, retry_shards
+from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
+
+__all__ = [
+    "CONFIG_FILE",
+    "MANIFEST_FILE",
+    "RETRY_SHARD",
+    "OutputFile",
+    "Receipt",
+    "RetriedRows",
+    "RunStoppedError",
+    "ShardTask",
+    "Stage",
+    "clear_failure",
+    "finished_manifest",
+    "format_counts",
+    "json_digest",
+    "keys_digest",
+    "lock_directory",
+    "open_run",
+    "read_failures",
+    "read_manifest",
+    "read_receipt",
+    "remove_shard",
+    "require_receipts",
+    "retry_shards",
+    "shard_name",
+    "subtract",
+    "sum_receipts",
+    "write_failure",
+    "write_manifest",
+]

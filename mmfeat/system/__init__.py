@@ -1,0 +1,25 @@
+"""The machine and the terminal: console, progress, processes, threads, external sort."""
+
+from mmfeat.system.console import print_err, print_out, show_summary, show_table
+from mmfeat.system.entry import Main, run_main
+from mmfeat.system.external_sort import RUN_BYTES, external_sort
+from mmfeat.system.processes import peak_memory_mb, start_fork_server, worker_pool
+from mmfeat.system.progress import ProgressBar
+from mmfeat.system.threads import default_threads, ordered_map
+
+__all__ = [
+    "RUN_BYTES",
+    "Main",
+    "ProgressBar",
+    "default_threads",
+    "external_sort",
+    "ordered_map",
+    "peak_memory_mb",
+    "print_err",
+    "print_out",
+    "run_main",
+    "show_summary",
+    "show_table",
+    "start_fork_server",
+    "worker_pool",
+]

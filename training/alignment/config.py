@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mmfeat.config.flags import FeaturesPath, ModelPath, OutputPath
+from mmfeat.config import FeaturesPath, ModelPath, OutputPath
 from training.config import check_at_least_one
 
 

@@ -10,13 +10,11 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.column_reader import ColumnShard
-from mmfeat.features.store import FeatureStore
+from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.models.saved_model import LoadedModel
 from mmfeat.store import files
 from training.alignment.config import AlignReportConfig
-from training.data.dataset import load_dataset
-from training.data.split_rule import TRAIN, VAL, SplitRule, hash_fraction
+from training.data import TRAIN, VAL, SplitRule, hash_fraction, load_dataset
 from training.fit.fit_result import compute_logits
 from training.fit.loop import fit_adamw
 from training.fit.save_model import METRICS

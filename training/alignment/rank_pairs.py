@@ -15,22 +15,30 @@ import pyarrow.parquet as pq
 import torch
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import FeatureStore
+from mmfeat.features import FeatureStore
 from mmfeat.models.saved_model import WEIGHTS, LoadedModel, load_model
 from mmfeat.models.tasks import Align
 from mmfeat.models.tasks.align import ALIGNMENT, MISALIGNMENT
-from mmfeat.records.record import STATUS_COLUMNS
-from mmfeat.store import files
-from mmfeat.store.directory import lock_directory, open_run
-from mmfeat.store.manifest import finished_manifest, read_manifest, write_manifest
-from mmfeat.system.console import print_out, show_summary, show_table
-from mmfeat.system.external_sort import external_sort
-from mmfeat.system.progress import ProgressBar
+from mmfeat.records import STATUS_COLUMNS
+from mmfeat.store import (
+    files,
+    finished_manifest,
+    lock_directory,
+    open_run,
+    read_manifest,
+    write_manifest,
+)
+from mmfeat.system import ProgressBar, external_sort, print_out, show_summary, show_table
 from training.alignment.config import AlignReportConfig
 from training.alignment.cross_fit import FoldModels, cross_fit
-from training.data.exclusions import MISALIGNED_FILE
-from training.data.sample_rows import NO_PAIR, SUPERSEDED, read_sample_rows
-from training.data.split_rule import SplitRule, decode_split
+from training.data import (
+    MISALIGNED_FILE,
+    NO_PAIR,
+    SUPERSEDED,
+    SplitRule,
+    decode_split,
+    read_sample_rows,
+)
 from training.objectives.registry import objective_for
 
 _SHOWN_ROWS = 20

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from training.metrics.functions import Metric, RowMetric, SumMetric, Table
+from training.metrics import Metric, RowMetric, SumMetric, Table
 
 RESAMPLES = 10_000
 """Resamples for a metric that is a sum over rows."""

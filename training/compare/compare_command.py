@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmfeat.config.flags import parse_args
+from mmfeat.config import parse_args
 from training.compare.config import CompareConfig
 
 

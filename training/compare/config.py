@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from mmfeat.config.flags import FeaturesPath, OutputPath
+from mmfeat.config import FeaturesPath, OutputPath
 from mmfeat.errors import MmfeatError
 from training.config import (
     FLAT,

@@ -28,8 +28,7 @@ from mmfeat.models.base import Model
 from mmfeat.models.inference import run_model
 from mmfeat.store import files
 from training.compare.bootstrap import compare_with_best
-from training.data.dataset import Dataset
-from training.data.split_rule import TEST
+from training.data import TEST, Dataset
 
 Columns: TypeAlias = Mapping[str, np.ndarray]
 Forward: TypeAlias = Callable[[Columns, Columns], np.ndarray]

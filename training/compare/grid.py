@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from mmfeat.config.flags import split_commas
+from mmfeat.config import split_commas
 from mmfeat.errors import MmfeatError
-from mmfeat.features.column_format import Column
+from mmfeat.features import Column
 from mmfeat.models.architecture import (
     LATE,
     LATE_STACKED,

@@ -8,15 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.store import files
-from mmfeat.system.console import print_out, show_table
+from mmfeat.system import print_out, show_table
 from training.compare.bootstrap import ModelComparison, compare_with_best
 from training.compare.config import CompareConfig
 from training.compare.emap import EmapScore
 from training.compare.grid import ModelSpec
 from training.compare.pareto import Candidate, pareto_front, pick_best, pick_cheapest_tied
 from training.compare.trials import Trial
-from training.data.dataset import Dataset
-from training.data.split_rule import TEST, VAL
+from training.data import TEST, VAL, Dataset
 from training.report import LEADERBOARD
 from training.report.text import format_compact
 

@@ -11,11 +11,16 @@ import numpy as np
 import torch
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import FeatureStore
-from mmfeat.store import files
-from mmfeat.store.directory import json_digest, lock_directory, open_run
-from mmfeat.store.manifest import finished_manifest, write_manifest
-from mmfeat.system.console import print_err, print_out
+from mmfeat.features import FeatureStore
+from mmfeat.store import (
+    files,
+    finished_manifest,
+    json_digest,
+    lock_directory,
+    open_run,
+    write_manifest,
+)
+from mmfeat.system import print_err, print_out
 from training.compare.config import CompareConfig
 from training.compare.emap import read_emap_score
 from training.compare.grid import ModelSpec, build_grid
@@ -35,8 +40,7 @@ from training.compare.train_trials import (
 )
 from training.compare.trials import best_seed, read_model, read_predictions, read_trials
 from training.config import RunOptions
-from training.data.dataset import Dataset
-from training.data.split_rule import SPLITS, TEST, VAL
+from training.data import SPLITS, TEST, VAL, Dataset
 from training.fit.fit_result import FitResult
 from training.fit.resolve import ResolvedRun, choose_columns, open_dataset
 from training.fit.save_model import save_best

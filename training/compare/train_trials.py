@@ -10,16 +10,15 @@ from typing import Any
 import torch
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import FeatureStore
+from mmfeat.features import FeatureStore
 from mmfeat.store import files
-from mmfeat.system.processes import worker_pool
-from mmfeat.system.progress import ProgressBar
+from mmfeat.system import ProgressBar, worker_pool
 from training.compare.config import CompareConfig
 from training.compare.emap import read_emap_score, score_projection, write_emap_score
 from training.compare.grid import ModelSpec
 from training.compare.trials import best_seed, read_model, read_trial, read_trials, run_trial
 from training.config import ModelOptions, RunOptions, TrainConfig
-from training.data.dataset import Dataset
+from training.data import Dataset
 from training.fit.resolve import ResolvedRun, choose_columns, open_dataset, resolve_run
 
 

@@ -20,10 +20,9 @@ from mmfeat.models.build import build_model
 from mmfeat.models.inference import run_model
 from mmfeat.models.saved_model import WEIGHTS, save_weights
 from mmfeat.store import files
-from mmfeat.system.processes import peak_memory_mb
+from mmfeat.system import peak_memory_mb
 from training.compare.flops import count_parameters, flops_per_record
-from training.data.dataset import Dataset
-from training.data.split_rule import TEST, TRAIN, VAL
+from training.data import TEST, TRAIN, VAL, Dataset
 from training.fit.candidates import fit_recipes
 from training.fit.fit_result import best_result, compute_logits
 from training.fit.resolve import ResolvedRun

@@ -1,0 +1,48 @@
+"""Training data: rows, splits, feature readers, batches."""
+
+from training.data.batches import Batches
+from training.data.dataset import Dataset, load_dataset
+from training.data.exclusions import MISALIGNED_FILE, read_dropped
+from training.data.resident import Batch
+from training.data.sample_rows import (
+    NO_PAIR,
+    SUPERSEDED,
+    USED,
+    check_sample_columns,
+    count_reasons,
+    read_sample_rows,
+)
+from training.data.shuffle import BLOCK, BLOCKS
+from training.data.split_rule import (
+    SPLITS,
+    TEST,
+    TRAIN,
+    VAL,
+    SplitRule,
+    decode_split,
+    hash_fraction,
+)
+
+__all__ = [
+    "BLOCK",
+    "BLOCKS",
+    "MISALIGNED_FILE",
+    "NO_PAIR",
+    "SPLITS",
+    "SUPERSEDED",
+    "TEST",
+    "TRAIN",
+    "USED",
+    "VAL",
+    "Batch",
+    "Batches",
+    "Dataset",
+    "SplitRule",
+    "check_sample_columns",
+    "count_reasons",
+    "decode_split",
+    "hash_fraction",
+    "load_dataset",
+    "read_dropped",
+    "read_sample_rows",
+]

@@ -7,10 +7,8 @@ from typing import Self
 import numpy as np
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.column_format import Column
-from mmfeat.features.row_hashes import row_hashes
-from mmfeat.features.store import FeatureStore
-from mmfeat.records.split_names import SPLIT_NAMES
+from mmfeat.features import Column, FeatureStore, row_hashes
+from mmfeat.records import SPLIT_NAMES
 from training.data.exclusions import DroppedRecords
 from training.data.feature_reader import (
     ColumnBuilder,

@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records.keys import key_hash
-from mmfeat.store import files
-from mmfeat.store.manifest import read_manifest
+from mmfeat.records import key_hash
+from mmfeat.store import files, read_manifest
 
 MISALIGNED_FILE = "misaligned.parquet"
 """`__key__`, shard, split, misalignment, alignment, rank; the most misaligned record first."""

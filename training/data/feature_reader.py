@@ -7,9 +7,7 @@ from typing import Self, TypeAlias
 import numpy as np
 import psutil
 
-from mmfeat.features.column_format import Column
-from mmfeat.features.column_reader import ColumnShard
-from mmfeat.features.store import FeatureStore
+from mmfeat.features import Column, ColumnShard, FeatureStore
 
 ShardColumns: TypeAlias = Mapping[str, ColumnShard]
 """Column name → the same rows of that column."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mmfeat.features.column_reader import ColumnShard
+from mmfeat.features import ColumnShard
 
 
 class Batch(NamedTuple):

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.column_reader import ColumnShard
-from mmfeat.features.store import FeatureStore
-from mmfeat.records.record import STATUS_COLUMNS
+from mmfeat.features import ColumnShard, FeatureStore
+from mmfeat.records import STATUS_COLUMNS
 from training.data.split_rule import SPLITS, TRAIN, UNASSIGNED, SplitRule, encode_splits
 from training.objectives.base import Objective
 from training.objectives.targets import check_target

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfeat.features.column_format import Column
+from mmfeat.features import Column
 
 BLOCK = 8192
 """Maximum number of training rows in a block."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmfeat.records.split_names import SPLIT_NAMES, SPLITS
+from mmfeat.records import SPLIT_NAMES, SPLITS
 
 TRAIN, VAL, TEST = SPLITS
 UNASSIGNED = ""

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import FeatureStore
+from mmfeat.features import FeatureStore
 from mmfeat.models.saved_model import LoadedModel, load_model
-from mmfeat.system.console import print_out, show_summary, show_table
-from mmfeat.system.progress import ProgressBar
+from mmfeat.system import ProgressBar, print_out, show_summary, show_table
 from training.config import EvaluateConfig
-from training.data.sample_rows import (
+from training.data import (
+    SPLITS,
     USED,
+    SplitRule,
     check_sample_columns,
     count_reasons,
     read_sample_rows,
 )
-from training.data.split_rule import SPLITS, SplitRule
 from training.objectives.registry import objective_for
 
 ALL = "all"

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.features.store import FeatureStore
+from mmfeat.features import FeatureStore
 from mmfeat.models.base import Model
 from mmfeat.models.inference import InferenceOutput, to_predictions
 from mmfeat.store import files
-from training.data.dataset import Dataset
+from training.data import Dataset
 
 PREDICTIONS = "predictions.parquet"
 

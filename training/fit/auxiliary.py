@@ -8,7 +8,7 @@ from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.fusion import FUSIONS
 from mmfeat.models.fusion_model import FusionModel
-from training.data.resident import Batch
+from training.data import Batch
 from training.fit.device import ComputeConfig
 from training.objectives.base import LossFunction
 

@@ -8,7 +8,7 @@ import torch
 
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.build import build_model
-from training.data.dataset import Dataset
+from training.data import Dataset
 from training.fit.checkpoint import Checkpoint, CheckpointSlot
 from training.fit.device import CPU_FLOAT32, ComputeConfig
 from training.fit.fit_result import FitResult

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.models.base import Model
-from mmfeat.store import files
-from mmfeat.store.directory import json_digest
+from mmfeat.store import files, json_digest
 
 FOLDER = "checkpoint"
 

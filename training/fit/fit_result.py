@@ -9,8 +9,7 @@ import numpy as np
 
 from mmfeat.models.base import Model
 from mmfeat.models.inference import InferenceOutput, run_model
-from training.data.dataset import Dataset
-from training.data.split_rule import VAL
+from training.data import VAL, Dataset
 from training.recipe import Recipe
 
 

@@ -16,10 +16,7 @@ from mmfeat.models.linear import (
     normalize_features,
     pool_tokens,
 )
-from training.data.batches import Batches
-from training.data.dataset import Dataset
-from training.data.resident import Batch
-from training.data.split_rule import TRAIN
+from training.data import TRAIN, Batch, Batches, Dataset
 from training.fit.fit_result import FitResult, validate
 from training.recipe import LogisticRecipe, RidgeRecipe
 

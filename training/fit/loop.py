@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
-from training.data.batches import Batches
-from training.data.dataset import Dataset
-from training.data.resident import Batch
+from training.data import Batch, Batches, Dataset
 from training.fit.auxiliary import ModelWithAuxiliaryLosses
 from training.fit.checkpoint import CheckpointSlot, TrainState
 from training.fit.device import BFLOAT16, CPU_FLOAT32, FLOAT32, ComputeConfig, measure_speedup

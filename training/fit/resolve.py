@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mmfeat.config.flags import split_commas
+from mmfeat.config import split_commas
 from mmfeat.errors import MmfeatError
-from mmfeat.features.column_format import Column
-from mmfeat.features.store import FeatureStore
+from mmfeat.features import Column, FeatureStore
 from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture
 from mmfeat.models.saved_model import input_shapes
 from mmfeat.models.tasks import Align
-from mmfeat.system.console import print_err
+from mmfeat.system import print_err
 from training.config import ModelOptions, TrainConfig, check_metric
-from training.data.dataset import Dataset, load_dataset
-from training.data.exclusions import read_dropped
-from training.data.split_rule import TRAIN, SplitRule
+from training.data import TRAIN, Dataset, SplitRule, load_dataset, read_dropped
 from training.fit.auxiliary import supports_auxiliary_losses
 from training.fit.linear import dense_columns
 from training.objectives import imbalance

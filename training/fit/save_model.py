@@ -6,16 +6,13 @@ from typing import Any
 
 import torch
 
-from mmfeat.features.store import FeatureStore
+from mmfeat.features import FeatureStore
 from mmfeat.models.alignment import AlignmentModel
 from mmfeat.models.inference import InferenceOutput, to_predictions
 from mmfeat.models.saved_model import WEIGHTS, save_weights
-from mmfeat.store import files
-from mmfeat.store.manifest import write_manifest
-from mmfeat.system.console import show_summary
-from mmfeat.system.processes import peak_memory_mb
-from training.data.dataset import Dataset
-from training.data.split_rule import SPLITS, TEST, TRAIN, VAL
+from mmfeat.store import files, write_manifest
+from mmfeat.system import peak_memory_mb, show_summary
+from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
 from training.evaluation.prediction_table import write_predictions
 from training.fit.fit_result import FitResult, best_result, run_rows
 from training.fit.metrics_log import LOG, format_line

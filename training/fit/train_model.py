@@ -6,15 +6,11 @@ from typing import Any
 import torch
 
 from mmfeat.encoders.runtime import resolve_devices
-from mmfeat.features.store import FeatureStore
-from mmfeat.store.directory import lock_directory, open_run
-from mmfeat.store.manifest import finished_manifest
-from mmfeat.system.console import print_out
-from mmfeat.system.progress import ProgressBar
+from mmfeat.features import FeatureStore
+from mmfeat.store import finished_manifest, lock_directory, open_run
+from mmfeat.system import ProgressBar, print_out
 from training.config import TrainConfig
-from training.data.dataset import Dataset
-from training.data.shuffle import BLOCK, BLOCKS
-from training.data.split_rule import TRAIN
+from training.data import BLOCK, BLOCKS, TRAIN, Dataset
 from training.fit.candidates import fit_recipes
 from training.fit.checkpoint import Checkpoint, remove_checkpoint
 from training.fit.device import FLOAT32, MIN_MEASURED_ROWS, ComputeConfig, faster_precision

@@ -1,0 +1,57 @@
+"""Metrics, calibration and retrieval scores as functions of arrays."""
+
+from training.metrics.by_task import (
+    evaluate_multiclass,
+    evaluate_multilabel,
+    evaluate_regression,
+    multiclass_metrics,
+    multilabel_metrics,
+    regression_metrics,
+)
+from training.metrics.calibration import (
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
+    binary_ece,
+    binary_nll,
+    ece,
+    fit_binary_temperature,
+    fit_temperature,
+    fit_thresholds,
+    nll,
+)
+from training.metrics.functions import METRICS, Metric, RowMetric, SumMetric, Table
+from training.metrics.retrieval import (
+    MAX_ROWS,
+    RECALL_KS,
+    evaluate_direction,
+    rank_both_directions,
+    sample_rows,
+)
+
+__all__ = [
+    "MAX_ROWS",
+    "MAX_TEMPERATURE",
+    "METRICS",
+    "MIN_TEMPERATURE",
+    "RECALL_KS",
+    "Metric",
+    "RowMetric",
+    "SumMetric",
+    "Table",
+    "binary_ece",
+    "binary_nll",
+    "ece",
+    "evaluate_direction",
+    "evaluate_multiclass",
+    "evaluate_multilabel",
+    "evaluate_regression",
+    "fit_binary_temperature",
+    "fit_temperature",
+    "fit_thresholds",
+    "multiclass_metrics",
+    "multilabel_metrics",
+    "nll",
+    "rank_both_directions",
+    "regression_metrics",
+    "sample_rows",
+]

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfeat.features.row_hashes import row_hashes
+from mmfeat.features import row_hashes
 
 RECALL_KS = (1, 5, 10)
 

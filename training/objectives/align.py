@@ -15,15 +15,13 @@ from mmfeat.models.base import Model
 from mmfeat.models.tasks import Align
 from mmfeat.models.tasks.align import ALIGNMENT, BIAS, MISALIGNMENT
 from mmfeat.models.tasks.multilabel import sigmoid
-from training.metrics.calibration import (
+from training.metrics import (
+    MAX_ROWS,
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
+    RECALL_KS,
     binary_ece,
     binary_nll,
-)
-from training.metrics.retrieval import (
-    MAX_ROWS,
-    RECALL_KS,
     evaluate_direction,
     rank_both_directions,
     sample_rows,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Task
-from training.metrics.functions import METRICS, Metric
+from training.metrics import METRICS, Metric
 from training.recipe import Recipe
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multiclass
-from training.metrics.by_task import evaluate_multiclass, multiclass_metrics
-from training.metrics.calibration import ece, fit_temperature, nll
+from training.metrics import ece, evaluate_multiclass, fit_temperature, multiclass_metrics, nll
 from training.objectives.base import LossFunction
 from training.objectives.classification import ClassificationObjective
 from training.objectives.losses import MulticlassLoss

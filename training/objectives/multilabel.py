@@ -8,18 +8,20 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from mmfeat.config.flags import split_commas
+from mmfeat.config import split_commas
 from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multilabel, Task
-from training.metrics.by_task import evaluate_multilabel, multilabel_metrics
-from training.metrics.calibration import (
+from training.metrics import (
+    Metric,
+    RowMetric,
     binary_ece,
     binary_nll,
+    evaluate_multilabel,
     fit_binary_temperature,
     fit_thresholds,
+    multilabel_metrics,
 )
-from training.metrics.functions import Metric, RowMetric
 from training.objectives.base import LossFunction
 from training.objectives.classification import ClassificationObjective
 from training.objectives.losses import MultilabelLoss

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Regression
-from training.metrics.by_task import evaluate_regression, regression_metrics
-from training.metrics.functions import METRICS, Metric, RowMetric
+from training.metrics import METRICS, Metric, RowMetric, evaluate_regression, regression_metrics
 from training.objectives.base import LossFunction, Objective
 from training.objectives.targets import read_numbers
 from training.recipe import Recipe

@@ -5,8 +5,7 @@ config.json, leaderboard.parquet → DIR/report.html
 
 from collections.abc import Callable
 
-from mmfeat.store import files
-from mmfeat.store.directory import CONFIG_FILE
+from mmfeat.store import CONFIG_FILE, files
 from training.report.charts.costs import draw_costs
 from training.report.comparison import Comparison, read_comparison
 from training.report.page import render_page, write_page

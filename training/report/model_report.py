@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
-from mmfeat.store.directory import CONFIG_FILE
-from mmfeat.store.manifest import MANIFEST_FILE
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, files
 from training.report.charts.confusion import summarize_confusion
 from training.report.charts.curves import draw_curves, read_curves
 from training.report.charts.reliability import Reliability, draw_reliability

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import tyro
 
-from mmfeat.config.flags import metavar, parse_args
+from mmfeat.config import metavar, parse_args
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
-from mmfeat.store.directory import CONFIG_FILE
-from mmfeat.system.console import print_out
+from mmfeat.store import CONFIG_FILE, files
+from mmfeat.system import print_out
 
 _MAX_WORST = 100
 

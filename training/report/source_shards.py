@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
-from mmfeat.store.directory import json_digest
-from mmfeat.store.manifest import read_manifest
+from mmfeat.store import files, json_digest, read_manifest
 
 
 def find_source_shards(

@@ -12,14 +12,11 @@ import pyarrow.dataset as ds
 from mmfeat.cli.commands import COMMANDS
 from mmfeat.cli.quickstart.picture import ShownSample, draw_picture
 from mmfeat.cli.quickstart.toyset import make_toyset
-from mmfeat.config.flags import parse_args
+from mmfeat.config import parse_args
 from mmfeat.errors import MmfeatError
-from mmfeat.records.keys import file_stem, safe_key
-from mmfeat.store import files
-from mmfeat.store.directory import open_run
-from mmfeat.store.manifest import write_manifest
-from mmfeat.system import console
-from mmfeat.system.entry import run_main
+from mmfeat.records import file_stem, safe_key
+from mmfeat.store import files, open_run, write_manifest
+from mmfeat.system import console, run_main
 
 _SHOWN_SAMPLES = 8
 

@@ -26,7 +26,7 @@ from mmfeat.encoders.builtin.gradients import (
     triangular_windows,
 )
 from mmfeat.errors import RecordError
-from mmfeat.media.audio import open_audio, read_mono
+from mmfeat.media import open_audio, read_mono
 
 VERSION = 1
 """Increase with any change to the values of `encode`."""

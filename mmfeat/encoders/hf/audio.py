@@ -18,7 +18,7 @@ from mmfeat.encoders.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings
 from mmfeat.encoders.text_encoder import mean_pool
 from mmfeat.errors import MmfeatError
-from mmfeat.media.audio import load_audio
+from mmfeat.media import load_audio
 
 WAVEFORM_SECONDS = 60
 """Maximum duration that waveform models read."""

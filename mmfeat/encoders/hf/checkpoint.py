@@ -18,7 +18,7 @@ from mmfeat.encoders.loading import (
 )
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError
-from mmfeat.store.directory import json_digest
+from mmfeat.store import json_digest
 
 PROJECTIONS = {
     "image": "get_image_features",

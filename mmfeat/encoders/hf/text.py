@@ -10,7 +10,7 @@ from mmfeat.encoders.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings
 from mmfeat.encoders.text_encoder import TextEncoder, mean_pool, thread_safe_tokenizer
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.store.directory import json_digest
+from mmfeat.store import json_digest
 
 MAX_CHARS = 1 << 17
 """Characters that are tokenized. Models read a few thousand at most."""
