@@ -9,11 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from mmfeat.errors import MmfeatError
+from mmfeat.version import __version__
 
 if TYPE_CHECKING:
     from mmfeat.models.saved_model import load_model
-
-__version__ = "0.1.0"
 
 __all__ = ["MmfeatError", "__version__", "load_model"]
 

@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Sequence
 
-from mmfeat import __version__
 from mmfeat.cli.commands import COMMANDS as STAGE_COMMANDS
 from mmfeat.cli.commands import Command
 from mmfeat.system import print_err, print_out, run_main
+from mmfeat.version import __version__
 
 COMMANDS = {
     "quickstart": Command(

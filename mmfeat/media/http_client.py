@@ -23,9 +23,9 @@ from urllib3.exceptions import (
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
-from mmfeat import __version__
 from mmfeat.errors import RecordError
 from mmfeat.media.http_download import POOL_CLASSES, Download, DownloadRetry, release
+from mmfeat.version import __version__
 
 MISSING_STATUSES = frozenset([404, 410])
 RETRIED_STATUSES = frozenset([429, 500, 502, 503, 504])

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from mmfeat import __version__
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
-from mmfeat.store.directory import CONFIG_FILE, STORE_FORMAT
+from mmfeat.store.directory import CONFIG_FILE, check_format
+from mmfeat.version import __version__
 
 MANIFEST_FILE = "manifest.json"
 
@@ -35,12 +35,7 @@ def read_manifest(folder: str, kind: str) -> dict[str, Any]:
         raise MmfeatError(f"{folder} has no {kind}: no {MANIFEST_FILE}", cure=_CURES[kind])
     if manifest["kind"] != kind:
         raise MmfeatError(f"{folder} must hold {kind}", got=manifest["kind"], cure=_CURES[kind])
-    if manifest["format"] > STORE_FORMAT:
-        raise MmfeatError(
-            f"{folder} has store format {manifest['format']}; "
-            f"this mmfeat reads formats up to {STORE_FORMAT}",
-            cure="Upgrade mmfeat",
-        )
+    check_format(folder, manifest)
     return manifest
 
 
@@ -60,7 +55,7 @@ def write_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> 
     files.remove_temporaries(folder)
     run = files.read_json(files.join(folder, CONFIG_FILE))
     manifest = {
-        "format": STORE_FORMAT,
+        "format": run["format"],
         "kind": kind,
         "mmfeat": __version__,
         "config": run["config"],
