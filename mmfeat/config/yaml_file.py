@@ -6,11 +6,11 @@ from dataclasses import fields, is_dataclass
 from datetime import date
 from typing import Any, NoReturn, TypeAlias, get_type_hints
 
-import fsspec
 import yaml
 
 from mmfeat.config.yaml_values import TypeHint, convert_value, describe_type
 from mmfeat.errors import MmfeatError
+from mmfeat.system import filesystem
 
 FieldPath: TypeAlias = tuple[str, ...]
 """The name of a field after the names of the dataclasses that contain it."""
@@ -28,11 +28,11 @@ def read_yaml_file(path: str, config: type) -> dict[FieldPath, Any]:
 
 def _read_bytes(path: str) -> bytes:
     try:
-        filesystem, name = fsspec.core.url_to_fs(path)
-        content: bytes = filesystem.cat_file(name)
+        fs, name = filesystem(path)
+        content: bytes = fs.cat_file(name)
     except FileNotFoundError as error:
         raise MmfeatError(f"no such file: {path}", cure="Check the path of --config") from error
-    except (OSError, ValueError, ImportError) as error:
+    except OSError as error:
         raise MmfeatError(f"cannot read {path}: {error}") from error
     return content
 

@@ -20,6 +20,7 @@ from mmfeat.records import (
     TextRef,
 )
 from mmfeat.store import files
+from mmfeat.system import is_http, is_url
 
 RETRY_PAUSE = 0.2
 """Seconds before the first retry of a remote file; the pause grows with each retry."""
@@ -91,9 +92,9 @@ class MediaFetcher:
 
     def _read_file(self, path: str) -> bytes:
         try:
-            if "://" not in path:
+            if not is_url(path):
                 return self._read_local(path)
-            if path.startswith(("http://", "https://")):
+            if is_http(path):
                 return self._http_client.get(path)
             return self._read_remote(path)
         except FileNotFoundError:

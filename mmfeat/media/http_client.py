@@ -25,6 +25,7 @@ from urllib3.util import Retry, Timeout
 
 from mmfeat.errors import RecordError
 from mmfeat.media.http_download import POOL_CLASSES, Download, DownloadRetry, release
+from mmfeat.system import is_http
 from mmfeat.version import __version__
 
 MISSING_STATUSES = frozenset([404, 410])
@@ -80,7 +81,7 @@ class HttpClient:
         """
         download = Download(self.retries, self.deadline)
         try:
-            if not url.lower().startswith(("http://", "https://")):
+            if not is_http(url):
                 raise ValueError("not an http or https URL")
             with download:
                 return self._get(url, download)

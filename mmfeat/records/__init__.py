@@ -1,5 +1,7 @@
 """The data at the centre: a record, references to its media, keys, slots, metadata values."""
 
+from mmfeat.records.blank_text import is_blank, visible_start
+from mmfeat.records.equality import canonical_text, to_number, values_equal
 from mmfeat.records.keys import (
     escapes_folder,
     file_stem,
@@ -23,7 +25,16 @@ from mmfeat.records.media_ref import (
     ref_from_json,
     ref_to_json,
 )
-from mmfeat.records.metadata import arrow_array, common_kind, to_json_value, value_kind
+from mmfeat.records.metadata import (
+    arrow_array,
+    arrow_field,
+    common_kind,
+    free_columns,
+    has_json_cells,
+    read_cells,
+    to_json_value,
+    value_kind,
+)
 from mmfeat.records.modalities import (
     MODALITIES,
     PATH_COLUMNS,
@@ -37,6 +48,7 @@ from mmfeat.records.modalities import (
 )
 from mmfeat.records.record import OWN_COLUMNS, REASONS, STATUS_COLUMNS, Record, Sample
 from mmfeat.records.split_names import SPLIT_NAMES, SPLITS, split_of_folder
+from mmfeat.records.values import is_missing, key_text
 
 __all__ = [
     "MODALITIES",
@@ -56,17 +68,25 @@ __all__ = [
     "TarMemberRef",
     "TextRef",
     "arrow_array",
+    "arrow_field",
+    "canonical_text",
     "common_kind",
     "escapes_folder",
     "file_stem",
+    "free_columns",
+    "has_json_cells",
+    "is_blank",
+    "is_missing",
     "is_remote",
     "key_hash",
+    "key_text",
     "known_size",
     "member_extension",
     "modality_of_extension",
     "modality_of_slot",
     "passthrough_extension",
     "passthrough_slot",
+    "read_cells",
     "ref_extension",
     "ref_from_json",
     "ref_to_json",
@@ -77,6 +97,9 @@ __all__ = [
     "split_of_folder",
     "suffix_tildes",
     "to_json_value",
+    "to_number",
     "unique_key",
     "value_kind",
+    "values_equal",
+    "visible_start",
 ]

@@ -8,6 +8,8 @@ import posixpath
 from dataclasses import dataclass, fields
 from typing import Any
 
+from mmfeat.system import is_url
+
 
 @dataclass(frozen=True, slots=True)
 class TextRef:
@@ -27,7 +29,7 @@ class FileRef:
     @property
     def name(self) -> str:
         """The path without the query of a URL; key and extension come from it."""
-        return self.path.split("?", 1)[0] if "://" in self.path else self.path
+        return self.path.split("?", 1)[0] if is_url(self.path) else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def known_size(ref: MediaRef) -> int | None:
 
 def is_remote(ref: MediaRef) -> bool:
     """Return whether the bytes are a file on a server."""
-    return isinstance(ref, FileRef) and "://" in ref.path
+    return isinstance(ref, FileRef) and is_url(ref.path)
 
 
 def ref_extension(ref: MediaRef) -> str:

@@ -17,7 +17,7 @@ from mmfeat.sharding.sample_reader import REMOTE_THREADS, make_fetcher
 from mmfeat.sharding.shard_plan import Plan, ShardLayout, commit_plan, read_plan, write_plan
 from mmfeat.sources import Source, open_source
 from mmfeat.store import files
-from mmfeat.system import default_threads, ordered_map, print_err
+from mmfeat.system import default_threads, is_http, ordered_map, print_err
 
 
 def open_input(config: ShardConfig) -> Source:
@@ -27,7 +27,7 @@ def open_input(config: ShardConfig) -> Source:
         MmfeatError: there is no such input, or it lacks a required modality.
     """
     source = open_source(config.input, config.input_options)
-    for line in source.notes():
+    for line in (*source.notes(), *ignored_files_notes(source)):
         print_err(f"shard: {line}")
     missing = [name for name in config.required if name not in source.slots]
     if missing:
@@ -137,7 +137,7 @@ def _look_up_sizes(record: Record) -> Record:
 
 
 def _look_up_size(ref: MediaRef) -> MediaRef:
-    if not isinstance(ref, FileRef) or ref.size is not None or ref.path.startswith("http"):
+    if not isinstance(ref, FileRef) or ref.size is not None or is_http(ref.path):
         return ref
     try:
         size = files.size(ref.path) if is_remote(ref) else os.stat(ref.path).st_size

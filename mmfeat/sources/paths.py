@@ -3,10 +3,11 @@
 import posixpath
 
 import braceexpand
-import fsspec
+from fsspec.implementations.local import make_path_posix
 
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.store import files
+from mmfeat.system import is_url
 
 
 def expand_pattern(pattern: str) -> list[str]:
@@ -35,9 +36,9 @@ def _glob(pattern: str) -> list[str]:
     matches = sorted(str(path) for path in fs.glob(name))
     if not matches:
         raise MmfeatError("no file matches the pattern", got=pattern)
-    if "://" not in pattern:
+    if not is_url(pattern):
         # fsspec returns absolute local paths; relative patterns should give relative paths.
-        current = fsspec.implementations.local.make_path_posix("")
+        current = make_path_posix("")
         relative = not posixpath.isabs(pattern)
         return [posixpath.relpath(path, current) if relative else path for path in matches]
     return [str(fs.unstrip_protocol(path)) for path in matches]
@@ -49,7 +50,7 @@ def resolve_path(root: str, path: str, *, allow_outside: bool) -> str:
     Raises:
         RecordError: `outside`, if a relative path leaves the root and `allow_outside` is false.
     """
-    if "://" in path or path.startswith("/"):
+    if is_url(path) or path.startswith("/"):
         return path
     if ".." in path:
         path = posixpath.normpath(path)

@@ -5,6 +5,7 @@ written to local disk and uploaded in one piece.
 """
 
 import hashlib
+import io
 import json
 import os
 import posixpath
@@ -15,27 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-import fsspec
+import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-from mmfeat.errors import MmfeatError
+from mmfeat.system import filesystem
 
 _TEMPORARY = ".tmp-"
-
-
-def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """Return the file system of a path, and the path without its protocol.
-
-    Raises:
-        MmfeatError: the protocol is unknown, or its package is not installed.
-    """
-    try:
-        return fsspec.core.url_to_fs(os.fspath(path))
-    except (ValueError, ImportError) as error:
-        raise MmfeatError(
-            f"cannot open {path}: {error}",
-            cure="Install the fsspec package of the protocol (gcsfs, s3fs, …) or use a local path",
-        ) from error
+_BUFFER_BYTES = 1 << 16
 
 
 def join(base: str, *names: str) -> str:
@@ -52,6 +39,12 @@ def exists(path: str) -> bool:
     """Return whether the path is a file or a folder."""
     fs, name = filesystem(path)
     return bool(fs.exists(name))
+
+
+def is_file(path: str) -> bool:
+    """Return whether the path is a regular file, or a link to one."""
+    fs, name = filesystem(path)
+    return bool(fs.isfile(name))
 
 
 def is_folder(path: str) -> bool:
@@ -84,6 +77,17 @@ def open_input(path: str) -> IO[bytes]:
     """Open a file for reading bytes."""
     fs, name = filesystem(path)
     file: IO[bytes] = fs.open(name, "rb")
+    return file
+
+
+def open_decompressed(path: str) -> IO[bytes]:
+    """Open a file for reading; `.gz` and `.zst` are decompressed."""
+    if path.lower().endswith(".zst"):
+        # Arrow reads all frames and raises an error if the file is truncated.
+        stream: Any = pa.CompressedInputStream(open_input(path), "zstd")
+        return io.BufferedReader(stream, _BUFFER_BYTES)
+    fs, name = filesystem(path)
+    file: IO[bytes] = fs.open(name, "rb", compression="infer")
     return file
 
 

@@ -3,6 +3,7 @@
 from mmfeat.system.console import print_err, print_out, show_summary, show_table
 from mmfeat.system.entry import Main, run_main
 from mmfeat.system.external_sort import RUN_BYTES, external_sort
+from mmfeat.system.filesystem import filesystem, is_http, is_url
 from mmfeat.system.processes import peak_memory_mb, start_fork_server, worker_pool
 from mmfeat.system.progress import ProgressBar
 from mmfeat.system.threads import default_threads, ordered_map
@@ -13,6 +14,9 @@ __all__ = [
     "ProgressBar",
     "default_threads",
     "external_sort",
+    "filesystem",
+    "is_http",
+    "is_url",
     "ordered_map",
     "peak_memory_mb",
     "print_err",

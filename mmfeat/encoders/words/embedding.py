@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import fsspec
 import numpy as np
 
 from mmfeat.encoders.base import Encoder
@@ -81,7 +80,7 @@ class WordVectors(Encoder):
 
 
 def _read_vectors(path: str) -> Iterator[tuple[str, np.ndarray]]:
-    with fsspec.open(path, "rb", compression="infer").open() as file:
+    with files.open_decompressed(path) as file:
         for number, line in enumerate(file):
             fields = line.rstrip().split(b" ")
             if number == 0 and len(fields) == 2:

@@ -129,7 +129,7 @@ def test_a_mistake_in_an_override_is_an_error(train, override, message):
 def test_an_unreadable_file_is_an_error(train, tmp_path):
     assert "no such file: " in error_of(train, *REQUIRED, "--config", str(tmp_path / "no.yaml"))
     assert "cannot read" in error_of(train, *REQUIRED, "--config", str(tmp_path))
-    assert "cannot read zz://a" in error_of(train, *REQUIRED, "--config", "zz://a")
+    assert "cannot open zz://a" in error_of(train, *REQUIRED, "--config", "zz://a")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfd")
     assert "is not YAML" in error_of(train, *REQUIRED, "--config", str(tmp_path / "bytes.yaml"))
 

@@ -1,0 +1,47 @@
+"""Tell local paths from URLs, and find their file systems. All packages use these functions."""
+
+import os
+import re
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from mmfeat.errors import MmfeatError
+
+_URL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+"""`PROTOCOL://`, after any chain of fsspec's wrappers, as in `simplecache::s3://`."""
+
+
+def is_url(path: str) -> bool:
+    """Return whether a path is a URL. `http/a.png` and `run::2/a.png` are local paths."""
+    return bool(_URL.match(path))
+
+
+def is_http(path: str) -> bool:
+    """Return whether a path is an HTTP or HTTPS URL."""
+    return _lower_protocol(path).startswith(("http://", "https://"))
+
+
+def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the file system of a path, and the path without its protocol.
+
+    Raises:
+        MmfeatError: the protocol is unknown, or its package is not installed.
+    """
+    path = os.fspath(path)
+    if not is_url(path):
+        # fsspec would take `::` in a local path for one of its wrappers.
+        return LocalFileSystem(), LocalFileSystem._strip_protocol(path)
+    try:
+        return fsspec.core.url_to_fs(_lower_protocol(path))
+    except (ValueError, ImportError) as error:
+        raise MmfeatError(
+            f"cannot open {path}: {error}",
+            cure="Install the fsspec package of the protocol (gcsfs, s3fs, …) or use a local path",
+        ) from error
+
+
+def _lower_protocol(path: str) -> str:
+    """Return a URL with its protocol in lower case, the only form that fsspec knows."""
+    match = _URL.match(path)
+    return match[0].lower() + path[match.end() :] if match else path
