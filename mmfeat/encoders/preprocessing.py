@@ -10,12 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.media.images import (
-    apply_exif_orientation,
-    load_image,
-    pillow_errors_as_record_errors,
-    to_eight_bits,
-)
+from mmfeat.media import load_plain_image, pillow_errors_as_record_errors
 
 
 @dataclass(frozen=True)
@@ -63,10 +58,9 @@ class ImageTransform:
         Raises:
             RecordError: `undecodable` or `too_large`.
         """
-        image = load_image(data, draft=self.resize if self.reduced else None)
-        image = _to_rgb(apply_exif_orientation(image))
+        image = load_plain_image(data, draft=self.resize if self.reduced else None)
         with pillow_errors_as_record_errors():
-            return self.resize_and_crop(image)
+            return self.resize_and_crop(_to_rgb(image))
 
     def resize_and_crop(self, image: Image.Image) -> np.ndarray:
         """Convert an RGB image to uint8 of shape (3, size, size)."""
@@ -111,14 +105,10 @@ class ImageTransform:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert to RGB: transparent pixels on white, 16-bit grey scaled to 8 bits."""
-    with pillow_errors_as_record_errors():
-        image = to_eight_bits(image)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
-        return image.convert("RGB")
+    """Convert a plain image to RGB; transparent pixels become white."""
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def square_side(title: str, height: int, width: int) -> int:

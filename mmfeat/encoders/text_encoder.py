@@ -11,6 +11,7 @@ from torch import Tensor
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.runtime import Runtime
 from mmfeat.errors import RecordError
+from mmfeat.records import is_blank
 
 Tokenize = Callable[[str], list[int]]
 """A function from a text to token ids that threads can share."""
@@ -85,14 +86,14 @@ def decode_text(data: bytes) -> str:
     """Decode a text member.
 
     Raises:
-        RecordError: `undecodable` if not UTF-8, `empty` if blank.
+        RecordError: `undecodable` if not UTF-8, `empty` if it has no visible character.
     """
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise RecordError("undecodable", str(error)) from error
-    if not text.strip():
-        raise RecordError("empty", "the text is blank")
+    if is_blank(text):
+        raise RecordError("empty", "the text has no visible character")
     return text
 
 

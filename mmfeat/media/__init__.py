@@ -5,6 +5,7 @@ from mmfeat.media.fetch import HttpSettings, MediaFetcher
 from mmfeat.media.image_size import read_header_size
 from mmfeat.media.images import (
     MAX_PIXELS,
+    check_pixels,
     load_image,
     load_plain_image,
     open_image,
@@ -21,6 +22,7 @@ __all__ = [
     "MediaFetcher",
     "ResizeMode",
     "check_audio",
+    "check_pixels",
     "load_audio",
     "load_image",
     "load_plain_image",

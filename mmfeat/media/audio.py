@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmfeat.errors import RecordError
+from mmfeat.records import MODALITIES
 
 MAX_SAMPLES = 2**31
 """Frames times channels. Enough for six hours of stereo at 48 kHz."""
@@ -35,7 +36,7 @@ class AudioInfo:
         frames: number of decoded frames; if not decoded, the number in the header.
         sample_rate: frames per second.
         channels: samples per frame.
-        extension: file extension of the format.
+        extension: usual file extension of the format.
     """
 
     frames: int
@@ -65,7 +66,8 @@ def check_audio(data: bytes, *, decode: bool) -> AudioInfo:
             frames = _count_frames(file, channels)
         if not frames:
             raise RecordError("empty", "no frames")
-        return AudioInfo(frames, file.samplerate, channels, file.format.lower())
+        extension = MODALITIES["audio"].extension_of(file.format)
+        return AudioInfo(frames, file.samplerate, channels, extension)
 
 
 def load_audio(data: bytes, rate: int, seconds: float) -> np.ndarray:

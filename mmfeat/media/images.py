@@ -6,6 +6,7 @@ formats are not in `FORMATS`.
 """
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,22 +14,23 @@ from functools import cache
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmfeat.errors import RecordError
+from mmfeat.media.pixel_modes import scale_transparent_color, to_plain_mode
+from mmfeat.records import MODALITIES
 
-# fmt: off
-FORMATS = frozenset([
-    "AVIF", "BMP", "CUR", "DCX", "DDS", "DIB", "FLI", "GIF", "ICNS", "ICO", "IM",
-    "JPEG", "JPEG2000", "MPO", "MSP", "PCX", "PIXAR", "PNG", "PPM", "PSD", "QOI", "SGI", "SUN",
-    "TGA", "TIFF", "WEBP", "XBM", "XPM",
-])
-# fmt: on
-"""Formats that Pillow decodes itself. Left out: EPS (starts Ghostscript), WMF (rendered by
-Windows), formats without a decoder (BUFR, GRIB, HDF5), and game textures (BLP, FTEX: 284 malicious
-bytes can take 1.5 seconds)."""
+FORMATS = frozenset(MODALITIES["image"].formats)
+"""Formats that Pillow decodes itself."""
 
 _COMMON_FORMATS = frozenset({"JPEG", "PNG", "WEBP"})
 
 MAX_PIXELS = 128 * 1024**2
 """Enough for a 100-megapixel camera. As RGBA this is 0.5 GiB of memory."""
+
+
+# Pillow warns about large images, invalid EXIF and more, without the name of the file. The row of a
+# record says what can be used; `MAX_PIXELS` limits the size. A filter per call would not be safe in
+# threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @contextmanager
@@ -94,6 +96,7 @@ def load_image(data: bytes, *, draft: int | None = None) -> Image.Image:
     with pillow_errors_as_record_errors():
         if draft is not None:
             image.draft(None, (draft, draft))
+        scale_transparent_color(image)
         image.load()
     return image
 
@@ -106,11 +109,31 @@ def apply_exif_orientation(image: Image.Image) -> Image.Image:
         return image
 
 
-def to_eight_bits(image: Image.Image) -> Image.Image:
-    """Convert 16-bit grayscale to 8 bits. Other images stay unchanged.
+def load_plain_image(data: bytes, *, draft: int | None = None) -> Image.Image:
+    """Decode the first frame of an image to 8 bits, with its EXIF orientation applied.
 
-    Pillow's own conversion turns all values above 255 into white.
+    Args:
+        data: content of the file.
+        draft: see `load_image`.
+
+    Returns:
+        An image of the mode L, RGB or RGBA.
+
+    Raises:
+        RecordError: `undecodable` or `too_large`.
     """
-    if not image.mode.startswith("I"):
-        return image
-    return image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
+    image = load_image(data, draft=draft)
+    with pillow_errors_as_record_errors():
+        return to_plain_mode(apply_exif_orientation(image), image)
+
+
+def check_pixels(data: bytes) -> Image.Image:
+    """Decode an image and check that its pixels can be converted to 8 bits; return it as stored.
+
+    Raises:
+        RecordError: `undecodable` or `too_large`.
+    """
+    image = load_image(data)
+    with pillow_errors_as_record_errors():
+        to_plain_mode(image, image)
+    return image

@@ -22,13 +22,7 @@ from PIL import Image
 
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.media import images
-from mmfeat.media.images import (
-    apply_exif_orientation,
-    load_image,
-    open_image,
-    pillow_errors_as_record_errors,
-    to_eight_bits,
-)
+from mmfeat.media.images import load_plain_image, open_image, pillow_errors_as_record_errors
 
 ResizeMode = Literal["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"]
 ImageFormat = Literal["", "jpg", "png", "webp"]
@@ -119,7 +113,7 @@ class ImageResizer:
         if needs_resize:
             _check_pixels(*self._scaled_size(*header.size))
             _check_pixels(*self._final_size(*header.size))
-        image = _to_plain_mode(apply_exif_orientation(load_image(data)))
+        image = load_plain_image(data)
         if needs_resize:
             image = self._resize(image)
         format = self.encode or source_format or ("png" if image.mode == "RGBA" else "jpg")
@@ -183,15 +177,6 @@ def _check_pixels(width: int, height: int) -> None:
             "too_large",
             f"{width}x{height} pixels after resizing; at most {images.MAX_PIXELS} are made",
         )
-
-
-def _to_plain_mode(image: Image.Image) -> Image.Image:
-    """Convert an image to the mode L, RGB or RGBA."""
-    with pillow_errors_as_record_errors():
-        image = to_eight_bits(image)
-        if image.has_transparency_data:
-            return image.convert("RGBA")
-        return image.convert("L" if image.mode in ("1", "L", "F") else "RGB")
 
 
 def _encode(image: Image.Image, format: str, quality: int) -> bytes:

@@ -5,23 +5,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mmfeat.errors import RecordError
-from mmfeat.media.audio import check_audio
-from mmfeat.media.fetch import HttpSettings, MediaFetcher
-from mmfeat.media.image_size import read_header_size
-from mmfeat.media.images import MAX_PIXELS, load_image, open_image
-from mmfeat.media.parquet_media import resolve_parquet_media
-from mmfeat.media.resize import ImageResizer
-from mmfeat.records.media_ref import MediaRef, is_remote, known_size, ref_extension
-from mmfeat.records.modalities import (
+from mmfeat.media import (
+    MAX_PIXELS,
+    HttpSettings,
+    ImageResizer,
+    MediaFetcher,
+    check_audio,
+    check_pixels,
+    open_image,
+    read_header_size,
+    resolve_parquet_media,
+)
+from mmfeat.records import (
     MODALITIES,
+    MediaRef,
+    Record,
+    Sample,
+    is_blank,
+    is_remote,
+    known_size,
     member_extension,
     modality_of_extension,
     modality_of_slot,
     passthrough_extension,
+    ref_extension,
 )
-from mmfeat.records.record import Record, Sample
 from mmfeat.sharding.config import ShardConfig, Validation
-from mmfeat.system.threads import ordered_map
+from mmfeat.system import ordered_map
 
 REMOTE_THREADS = 16
 """Default number of threads that wait for remote files."""
@@ -128,9 +138,9 @@ class SampleReader:
                 detected = check_audio(content, decode=decode).extension
             else:
                 detected = _check_image(content, extension if is_known else "", decode=decode)
-            if not is_known and modality_of_extension(detected) == modality:
+            if not is_known:
                 return detected
-        return extension if is_known else MODALITIES[modality].extensions[-1]
+        return extension if is_known else MODALITIES[modality].default_extension
 
 
 def _add_member(sample: Sample, extension: str, content: bytes) -> None:
@@ -145,8 +155,8 @@ def _check_image(content: bytes, extension: str, *, decode: bool) -> str:
     size = None if decode or not extension else read_header_size(content)
     if size and size[0] * size[1] <= MAX_PIXELS:
         return extension
-    image = load_image(content) if decode else open_image(content)
-    return (image.format or "img").lower()
+    image = check_pixels(content) if decode else open_image(content)
+    return MODALITIES["image"].extension_of(image.format or "")
 
 
 def _check_text(content: bytes) -> None:
@@ -154,5 +164,5 @@ def _check_text(content: bytes) -> None:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise RecordError("undecodable", str(error)) from error
-    if not text.strip():
-        raise RecordError("empty", "the text is blank")
+    if is_blank(text):
+        raise RecordError("empty", "the text has no visible character")

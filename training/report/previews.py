@@ -1,4 +1,4 @@
-"""Read previews of records from the shards: a thumbnail and the beginning of each text.
+"""Read previews of records from the shards: a thumbnail of each image, the start of each text.
 
 The shards may be hostile. Members are located by the headers of the tar and read in place, nothing
 is extracted, and a bad file becomes a line on the page.
@@ -14,9 +14,9 @@ from typing import IO, Any
 from PIL import Image
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.media.images import apply_exif_orientation, load_image, pillow_errors_as_record_errors
-from mmfeat.records.modalities import modality_of_extension
-from mmfeat.shards.tar_index import IndexedSample, index_tar
+from mmfeat.media import load_plain_image, pillow_errors_as_record_errors
+from mmfeat.records import modality_of_slot, slot_of_extension
+from mmfeat.shards import IndexedSample, index_tar
 from mmfeat.store import files
 from training.report.source_shards import check_source_shards, find_source_shards
 
@@ -31,25 +31,26 @@ MAX_PAGE_CHARACTERS = 1 << 20
 BROKEN = "image cannot be read"
 LEFT_OUT = "image left out to limit the size of the page"
 
+_MAX_IMAGES = 4
 _MAX_TEXTS = 4
 _SHOWN_CHARACTERS = 400
 
 
 @dataclass
 class Preview:
-    """A preview of one record.
+    """A preview of one record, by slots such as `image` and `image.back`.
 
     Attributes:
-        thumbnail: a `data:` URL; empty if the record has no image that can be shown.
-        problem: why the thumbnail is missing, if the record has an image.
-        texts: the beginning of each text.
-        audio_clips: number of audio clips.
+        thumbnails: slot → a `data:` URL; empty if the image cannot be shown.
+        problems: slot → why its thumbnail is empty.
+        texts: slot → the beginning of the text.
+        sounds: slots of audio.
     """
 
-    thumbnail: str = ""
-    problem: str = ""
-    texts: list[str] = field(default_factory=list)
-    audio_clips: int = 0
+    thumbnails: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    sounds: list[str] = field(default_factory=list)
 
 
 def load_previews(
@@ -104,9 +105,10 @@ def read_previews(
         with files.open_input(path) as file:
             for sample in samples:
                 preview = _read_preview(file, sample)
-                free_characters -= len(preview.thumbnail)
-                if free_characters < 0:
-                    preview.thumbnail, preview.problem = "", LEFT_OUT
+                for slot, thumbnail in preview.thumbnails.items():
+                    free_characters -= len(thumbnail)
+                    if thumbnail and free_characters < 0:
+                        preview.thumbnails[slot], preview.problems[slot] = "", LEFT_OUT
                 previews[shard, sample.key] = preview
     return previews
 
@@ -128,25 +130,31 @@ def _find_samples(path: str, keys: set[str]) -> list[IndexedSample]:
 
 def _read_preview(file: IO[bytes], sample: IndexedSample) -> Preview:
     preview = Preview()
-    if any(_modality(extension) == "image" for extension in sample.problems):
-        preview.problem = BROKEN
     for extension, (_, offset, size) in sample.members.items():
-        match _modality(extension):
-            case "image" if not preview.thumbnail:
-                try:
-                    preview.thumbnail = make_thumbnail(_read_image(file, offset, size))
-                    preview.problem = ""
-                except (RecordError, OSError):
-                    preview.problem = BROKEN
-            case "text" if len(preview.texts) < _MAX_TEXTS:
-                preview.texts.append(_read_text(file, offset, size))
-            case "audio":
-                preview.audio_clips += 1
+        slot = slot_of_extension(extension)
+        match modality_of_slot(slot):
+            case "image" if slot not in preview.thumbnails:
+                _add_thumbnail(preview, slot, file, offset, size)
+            case "text" if slot not in preview.texts and len(preview.texts) < _MAX_TEXTS:
+                preview.texts[slot] = _read_text(file, offset, size)
+            case "audio" if slot not in preview.sounds:
+                preview.sounds.append(slot)
+    for slot in map(slot_of_extension, sample.problems):
+        if modality_of_slot(slot) == "image" and slot not in preview.thumbnails:
+            preview.thumbnails[slot], preview.problems[slot] = "", BROKEN
     return preview
 
 
-def _modality(extension: str) -> str | None:
-    return modality_of_extension(extension.rpartition(".")[2])
+def _add_thumbnail(preview: Preview, slot: str, file: IO[bytes], offset: int, size: int) -> None:
+    thumbnail, problem = "", LEFT_OUT
+    if len(preview.thumbnails) < _MAX_IMAGES:
+        try:
+            thumbnail = make_thumbnail(_read_image(file, offset, size))
+        except (RecordError, OSError):
+            problem = BROKEN
+    preview.thumbnails[slot] = thumbnail
+    if not thumbnail:
+        preview.problems[slot] = problem
 
 
 def _read_image(file: IO[bytes], offset: int, size: int) -> bytes:
@@ -168,9 +176,8 @@ def make_thumbnail(content: bytes) -> str:
     Raises:
         RecordError: the image cannot be decoded or has too many pixels.
     """
-    image = load_image(content, draft=THUMBNAIL_SIDE)
+    small = load_plain_image(content, draft=THUMBNAIL_SIDE)
     with pillow_errors_as_record_errors():
-        small = apply_exif_orientation(image)
         small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=2.0)
         small = small.convert("RGBA")
         background = Image.new("RGBA", small.size, "white")

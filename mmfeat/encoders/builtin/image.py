@@ -23,14 +23,10 @@ from mmfeat.encoders.builtin.gradients import (
     triangular_windows,
 )
 from mmfeat.errors import MmfeatError
-from mmfeat.media.images import (
-    apply_exif_orientation,
-    load_image,
-    pillow_errors_as_record_errors,
-)
+from mmfeat.media import load_plain_image, pillow_errors_as_record_errors
 
-VERSION = 1
-"""Increase with any change to the values of `encode`."""
+VERSION = 2
+"""Increase with any change to the values of `decode` or `encode`."""
 
 SIDE = 64
 """Images are resized to SIDE x SIDE pixels. The aspect ratio is a feature of its own."""
@@ -93,11 +89,12 @@ class ImageDescriptor(Encoder):
             RecordError: `undecodable` or `too_large`.
         """
         # Twice the side leaves enough pixels for the resampling below.
-        image = apply_exif_orientation(load_image(data, draft=2 * SIDE))
+        image = load_plain_image(data, draft=2 * SIDE)
         log_ratio = math.log(image.width / image.height)
         with pillow_errors_as_record_errors():
             # RGBa is colour times alpha. In RGBA, hidden colours of transparent pixels bleed in.
-            small = _to_rgba(image).convert("RGBa").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            premultiplied = image.convert("RGBA").convert("RGBa")
+            small = premultiplied.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
         return np.asarray(small), log_ratio
 
     def encode(self, batch: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
@@ -126,18 +123,6 @@ class ImageDescriptor(Encoder):
             np.sqrt(_colour_histogram(colour, alpha)),
             0.5 * scale_to_unit(window @ alpha @ window.T),
         ]
-
-
-def _to_rgba(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to RGBA."""
-    if image.mode.startswith(("I", "F")):
-        # Modes of more than 8 bits have no fixed white: use the brightest pixel.
-        grey = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
-        grey -= min(grey.min(), 0)
-        image = Image.fromarray((grey * (255 / max(grey.max(), 1))).astype(np.uint8))
-    elif image.mode == "LAB":
-        image = image.getchannel("L")  # Pillow cannot convert LAB to RGB; keep the lightness
-    return image.convert("RGBA")
 
 
 def _gradient_cells(channels: np.ndarray, cells: int, directions: int) -> np.ndarray:

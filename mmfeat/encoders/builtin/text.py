@@ -14,6 +14,7 @@ import numpy as np
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.records import visible_start
 
 VERSION = 1
 """Increase with any change to the values of `encode`."""
@@ -70,10 +71,12 @@ class TextNgrams(Encoder):
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise RecordError("undecodable", str(error)) from error
-        text = text.lstrip()[:MAX_CHARS]
-        if not text.translate(_SPACING).split():
+        start = visible_start(text)
+        if start == len(text):
             raise RecordError("empty", "the text has no visible character")
-        return text
+        # Invisible characters before the first word belong to it, unless there are very many.
+        lead = len(text) - len(text.lstrip())
+        return text[lead if start - lead < MAX_CHARS else start :][:MAX_CHARS]
 
     def encode(self, batch: Sequence[str]) -> np.ndarray:
         """Encode texts: float32, shape (len(batch), dim)."""
@@ -115,7 +118,8 @@ _SPACING = _Spacing()
 
 def _hash_words(text: str, dim: int) -> np.ndarray:
     """Hash words and pairs of neighbouring words to a vector of length 1, shape (dim,)."""
-    words = text.translate(_SPACING).split()
+    # A text of unassigned or private characters only has no words in the table's sense.
+    words = text.translate(_SPACING).split() or text.split()
     if not words:
         return np.zeros(dim)
     codes = _codes(" ".join(words))

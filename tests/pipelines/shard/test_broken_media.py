@@ -5,9 +5,10 @@ import shutil
 from collections import Counter
 
 import pytest
+from PIL import Image
 
+from mmfeat.records import REASONS, is_blank
 from mmfeat.records.keys import safe_key
-from mmfeat.records.record import REASONS
 from mmfeat.store.manifest import read_manifest
 from tests.faults import assert_one_error
 
@@ -49,6 +50,23 @@ def assert_counts_add_up(folder, rows):
     words = {w.rpartition(":")[2] for row in rows for w in (row["reason"] or "").split(", ") if w}
     assert words <= REASONS.keys()
     assert len({row["__key__"] for row in rows}) == len(rows)
+
+
+def test_warnings_of_pillow_do_not_reach_the_console(mmfeat_process, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    palette = Image.new("P", (8, 8))
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    palette.save(folder / "palette.png", transparency=b"\0\xff")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\x87\x69\0\4\0\0"
+    Image.new("RGB", (8, 8)).save(folder / "exif.jpg", exif=exif)
+    Image.new("1", (10_000, 9_000)).save(folder / "large.png")
+    arguments = ("--validate", "decode", "--resize", 8, "--resize-mode", "keep_ratio")
+    process = mmfeat_process("shard", folder, tmp_path / "out", *arguments)
+    output = process.communicate()[0].decode()
+    assert process.returncode == 0, output
+    assert read_manifest(str(tmp_path / "out"), "shards")["totals"]["status"] == {"ok": 3}
+    assert "arning" not in output
 
 
 def test_pictures_that_pillow_decodes_are_ok(mmfeat, real_data, tmp_path, read_rows, read_samples):
@@ -129,7 +147,7 @@ def test_naughty_strings_are_kept_as_texts(mmfeat, real_data, tmp_path, read_row
         for row in rows:
             string = strings[row["input_row"]]
             assert row["other"] == string
-            if string.strip():
+            if not is_blank(string):
                 assert samples[row["__key__"]]["txt"] == string.encode()
                 assert json.loads(samples[row["__key__"]]["json"])["other"] == string
             else:

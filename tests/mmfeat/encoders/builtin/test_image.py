@@ -48,7 +48,7 @@ FILES = {
 
 ORIGINALS = {
     "RGBA": {"LA", "RGB with a transparent colour", "WEBP"},
-    "L": {"1", "I;16", "I", "F", "LAB"},
+    "L": {"1", "I;16", "I", "F"},
 }
 
 
