@@ -1,44 +1,42 @@
-"""The commands of `mmfeat`: name, module and summary."""
-
-from importlib import import_module
-from typing import NamedTuple
+"""The commands of `mmfeat` and their main functions."""
 
 from mmfeat.system import Main
 
-
-class Command(NamedTuple):
-    """A command.
-
-    Attributes:
-        module: the module of its `main` function. It is imported when the command runs, so that
-            `mmfeat --help` imports nothing heavy.
-        summary: the line in `mmfeat --help`.
-    """
-
-    module: str
-    summary: str
-
-    def load(self) -> Main:
-        """Import the main function."""
-        main: Main = import_module(self.module).main
-        return main
-
-
 COMMANDS = {
-    "shard": Command("pipelines.shard", "raw records → shards (WebDataset tars)"),
-    "extract": Command("pipelines.extract", "shards → features, by frozen encoders, once"),
-    "train": Command("training.train", "features → model: a fusion and a head"),
-    "compare": Command(
-        "training.compare.compare_command", "compare fusions by quality and cost, pick the best"
-    ),
-    "evaluate": Command("training.evaluate", "model + features → metrics of a split"),
-    "score": Command("pipelines.score", "model + features → predictions"),
-    "align-report": Command(
-        "training.alignment.align_report", "rank records by how much their modalities disagree"
-    ),
-    "report": Command(
-        "training.report.report_command", "one HTML page about a model or a comparison"
-    ),
-    "info": Command("mmfeat.cli.info", "what a store contains"),
+    "shard": "raw records → shards (WebDataset tars)",
+    "extract": "shards → features, by frozen encoders, once",
+    "train": "features → model: a fusion and a head",
+    "compare": "compare fusions by quality and cost, pick the best",
+    "evaluate": "model + features → metrics of a split",
+    "score": "model + features → predictions",
+    "align-report": "rank records by how much their modalities disagree",
+    "report": "one HTML page about a model or a comparison",
+    "info": "what a store contains",
 }
-"""Every command except `quickstart`, which runs the others."""
+"""Command → its line in `mmfeat --help`, for every command except `quickstart`."""
+
+
+def load_main(command: str) -> Main:
+    """Import the main function of a command. `mmfeat --help` imports none of them."""
+    match command:
+        case "shard":
+            from pipelines.shard import main
+        case "extract":
+            from pipelines.extract import main
+        case "train":
+            from training.train import main
+        case "compare":
+            from training.compare.compare_command import main
+        case "evaluate":
+            from training.evaluate import main
+        case "score":
+            from pipelines.score import main
+        case "align-report":
+            from training.alignment.align_report import main
+        case "report":
+            from training.report.report_command import main
+        case "info":
+            from mmfeat.cli.info import main
+        case _:
+            raise KeyError(command)
+    return main

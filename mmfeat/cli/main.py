@@ -4,21 +4,19 @@ import sys
 from collections.abc import Sequence
 
 from mmfeat.cli.commands import COMMANDS as STAGE_COMMANDS
-from mmfeat.cli.commands import Command
-from mmfeat.system import print_err, print_out, run_main
+from mmfeat.cli.commands import load_main
+from mmfeat.system import Main, print_err, print_out, run_main
 from mmfeat.version import __version__
 
 COMMANDS = {
-    "quickstart": Command(
-        "mmfeat.cli.quickstart.command", "run every stage on a small generated dataset"
-    ),
+    "quickstart": "run every stage on a small generated dataset",
     **STAGE_COMMANDS,
 }
 
 
 def usage() -> str:
     """Return the text of `mmfeat --help`."""
-    lines = [f"  {name:<12} {command.summary}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<12} {summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
         [
             "usage: mmfeat COMMAND …",
@@ -46,4 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print_err(f"mmfeat: error: no command {name!r}\n\n{usage()}")
         return 2
-    return run_main(lambda rest: COMMANDS[name].load()(rest), rest)
+    return run_main(lambda rest: _load(name)(rest), rest)
+
+
+def _load(command: str) -> Main:
+    if command == "quickstart":
+        from mmfeat.cli.quickstart.command import main as quickstart
+
+        return quickstart
+    return load_main(command)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pyarrow.dataset as ds
 
-from mmfeat.cli.commands import COMMANDS
+from mmfeat.cli.commands import load_main
 from mmfeat.cli.quickstart.picture import ShownSample, draw_picture
 from mmfeat.cli.quickstart.toyset import make_toyset
 from mmfeat.config import parse_args
 from mmfeat.errors import MmfeatError
 from mmfeat.records import file_stem, safe_key
+from mmfeat.scoring import predictions_folder
 from mmfeat.store import files, open_run, write_manifest
 from mmfeat.system import console, run_main
 
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     predictions = str(output / "predictions")
     _run_command("score", model, features, predictions)
     picture = output / "picture.png"
+    predictions = predictions_folder(predictions)
     draw_picture(picture, list(_shown_samples(table, predictions)), accuracies)
     write_manifest(config.output, "quickstart", config_hash, accuracy=accuracies)
     console.show_table("Accuracy on the test split", ["model", "accuracy"], accuracies.items())
@@ -85,7 +87,7 @@ def main(arguments: Sequence[str]) -> None:
 def _run_command(command: str, *arguments: str) -> None:
     """Run a command in this process, as the command line would."""
     console.print_out(f"\n$ mmfeat {shlex.join([command, *arguments])}")
-    code = run_main(COMMANDS[command].load(), arguments)
+    code = run_main(load_main(command), arguments)
     if code:
         raise MmfeatError(f"the quickstart stopped: mmfeat {command} returned exit code {code}")
 
@@ -102,6 +104,7 @@ def _shown_samples(table: Path, predictions: str) -> Iterator[ShownSample]:
         rows = {
             safe_key(file_stem(row["file_name"])): row for row in islice(test_rows, _SHOWN_SAMPLES)
         }
+    # In a store of format 1, receipts lie beside the rows.
     dataset = ds.dataset(predictions, format="parquet", exclude_invalid_files=True)
     for scored in dataset.to_table(filter=ds.field("__key__").isin(list(rows))).to_pylist():
         row = rows[scored["__key__"]]
