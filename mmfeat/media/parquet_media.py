@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
-from mmfeat.records import BytesRef, FileRef, MediaRef, ParquetCellRef, Record
+from mmfeat.records import BytesRef, FileRef, MediaRef, ParquetCellRef, Record, to_python
 from mmfeat.store import files
 
 _BATCH_ROWS = 16
@@ -92,7 +92,7 @@ def _read_cells(cells: Iterable[ParquetCellRef]) -> Iterator[MediaRef | None]:
         for row, row_cells in groupby(table_cells, key=lambda cell: cell.row):
             values = next(values for index, values in rows if index == row)
             for cell in row_cells:
-                yield _to_media_ref(cell, values[cell.column].as_py())
+                yield _to_media_ref(cell, to_python(values[cell.column]))
 
 
 def read_rows(

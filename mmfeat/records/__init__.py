@@ -1,5 +1,6 @@
 """The data at the centre: a record, references to its media, keys, slots, metadata values."""
 
+from mmfeat.records.arrow_values import array_to_python, rows_to_python, to_python
 from mmfeat.records.blank_text import is_blank, visible_start
 from mmfeat.records.equality import canonical_text, to_number, values_equal
 from mmfeat.records.keys import (
@@ -28,6 +29,7 @@ from mmfeat.records.media_ref import (
 from mmfeat.records.metadata import (
     arrow_array,
     arrow_field,
+    clean_metadata,
     common_kind,
     free_columns,
     has_json_cells,
@@ -67,9 +69,11 @@ __all__ = [
     "Sample",
     "TarMemberRef",
     "TextRef",
+    "array_to_python",
     "arrow_array",
     "arrow_field",
     "canonical_text",
+    "clean_metadata",
     "common_kind",
     "escapes_folder",
     "file_stem",
@@ -90,6 +94,7 @@ __all__ = [
     "ref_extension",
     "ref_from_json",
     "ref_to_json",
+    "rows_to_python",
     "safe_key",
     "safe_tar_key",
     "slot_column",
@@ -98,6 +103,7 @@ __all__ = [
     "suffix_tildes",
     "to_json_value",
     "to_number",
+    "to_python",
     "unique_key",
     "value_kind",
     "values_equal",

@@ -3,10 +3,16 @@
 import base64
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+
+from mmfeat.records.equality import canonical_text
+from mmfeat.records.values import is_missing
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _ARROW_TYPES = {
     "string": pa.string(),
@@ -15,6 +21,15 @@ _ARROW_TYPES = {
     "bool": pa.bool_(),
     "json": pa.string(),
 }
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "string": lambda value: value if isinstance(value, str) else canonical_text(value),
+    "float64": float,  # Arrow rejects integers that float64 cannot represent exactly.
+    "json": lambda value: json.dumps(value, ensure_ascii=False),
+}
+
+_JSON_CELLS = {b"mmfeat.kind": b"json"}
+"""Metadata of an Arrow field whose cells are JSON text, not the values themselves."""
 
 
 def to_json_value(value: Any) -> Any:
@@ -31,7 +46,35 @@ def to_json_value(value: Any) -> Any:
         return {to_json_value(str(name)): to_json_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json_value(item) for item in value]
+    if is_missing(value):
+        return None
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def clean_metadata(
+    values: Mapping[str, Any],
+) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
+    """Return JSON-ready metadata, and its problem if a value is not UTF-8: that value is null."""
+    metadata: dict[str, Any] = {}
+    undecodable: list[str] = []
+    for name, value in values.items():
+        column = to_json_value(name)
+        if not _is_utf8(value):
+            undecodable.append(repr(column))
+            value = None
+        metadata[column] = to_json_value(value)
+    if not undecodable:
+        return metadata, {}
+    return metadata, {"json": ("undecodable", f"not UTF-8: {', '.join(undecodable)}")}
+
+
+def _is_utf8(value: Any) -> bool:
+    """Return whether the texts in a value are UTF-8; other bytes are lone surrogates."""
+    if isinstance(value, str):
+        return value.isascii() or not _SURROGATE.search(value)
+    if isinstance(value, dict):
+        return all(map(_is_utf8, value.values()))
+    return all(map(_is_utf8, value)) if isinstance(value, list | tuple) else True
 
 
 def value_kind(value: Any) -> str | None:
@@ -41,7 +84,7 @@ def value_kind(value: Any) -> str | None:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
-        return "int64" if -(2**63) <= value < 2**63 else "json"
+        return "int64" if -(2**63) <= value < 2**63 else "string"
     if isinstance(value, float):
         return "float64"
     return "string" if isinstance(value, str) else "json"
@@ -53,14 +96,49 @@ def common_kind(first: str | None, second: str | None) -> str | None:
         return first
     if first is None:
         return second
-    return "float64" if {first, second} == {"int64", "float64"} else "json"
+    if "json" in (first, second):
+        return "json"
+    return "float64" if {first, second} == {"int64", "float64"} else "string"
+
+
+def free_columns(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """Map metadata columns to names that are free in a table.
+
+    A name that is taken gets the prefix `meta_`.
+    """
+    columns: dict[str, str] = {}
+    for name in names:
+        column = name
+        while column in taken or column in columns.values():
+            column = f"meta_{column}"
+        columns[name] = column
+    return columns
 
 
 def arrow_array(values: Sequence[Any], kind: str) -> pa.Array:
-    """Convert JSON-ready values to an Arrow array; kind `json` stores each as JSON text."""
-    if kind == "json":
-        texts = [None if v is None else json.dumps(v, ensure_ascii=False) for v in values]
-        return pa.array(texts, pa.string())
-    if kind == "float64":  # Arrow rejects integers that float64 cannot represent exactly
-        values = [None if v is None else float(v) for v in values]
+    """Convert JSON-ready values to an Arrow array.
+
+    Kind `string` stores numbers and booleans by their canonical text, `json` all values as JSON.
+    """
+    convert = _CONVERSIONS.get(kind)
+    if convert:
+        values = [None if value is None else convert(value) for value in values]
     return pa.array(values, _ARROW_TYPES[kind])
+
+
+def arrow_field(name: str, kind: str, type_: pa.DataType) -> pa.Field:
+    """Return the field of a metadata column. It says whether the cells are JSON text."""
+    return pa.field(name, type_, metadata=_JSON_CELLS if kind == "json" else None)
+
+
+def read_cells(table: pa.Table, column: str) -> list[Any]:
+    """Return the values of a metadata column as they were in the input: JSON text is parsed."""
+    values: list[Any] = table[column].to_pylist()
+    if has_json_cells(table.schema.field(column)):
+        return [None if value is None else json.loads(value) for value in values]
+    return values
+
+
+def has_json_cells(field: pa.Field) -> bool:
+    """Return whether the cells of a column are JSON text: its values have different types."""
+    return _JSON_CELLS.items() <= (field.metadata or {}).items()

@@ -1,6 +1,8 @@
-"""What counts as no value, and how a value reads as text. All stages use these definitions."""
+"""What counts as no value, and how a key reads. All stages use these definitions."""
 
 from typing import Any
+
+from mmfeat.records.equality import canonical_text
 
 
 def is_missing(value: Any) -> bool:
@@ -10,10 +12,12 @@ def is_missing(value: Any) -> bool:
 
 
 def key_text(value: Any) -> str:
-    """Return a key as text. The whole number 1.0 reads `1`: a missing key makes pandas use floats.
+    """Return a key as text; empty for no value.
 
-    A missing value reads as empty text.
+    Equal numbers are one key: 1, 1.0 and "1.0" read `1`, because a gap in a column of whole numbers
+    makes pandas write fractions. Other texts stay as they are.
     """
     if is_missing(value):
         return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    text = canonical_text(value)
+    return str(value) if text in ("true", "false") else text

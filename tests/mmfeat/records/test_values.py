@@ -22,8 +22,11 @@ def test_everything_else_is_a_value(value):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1.0, "1"), (-2.0, "-2"), (1e20, "100000000000000000000"), (1.5, "1.5"), (7, "7"), ("1.0", "1.0"),
-     ("01", "01"), (math.inf, "inf"), (True, "True")],
+    [
+        (1.0, "1"), (-2.0, "-2"), (1e20, "1" + "0" * 20), (7, "7"), ("7", "7"), ("7.0", "7"),
+        (1.5, "1.5"), ("1.50", "1.50"), ("01", "01"), ("v1.0", "v1.0"), (" ", " "),
+        (math.inf, "inf"), (True, "True"), ("True", "True"),
+    ],
 )  # fmt: skip
-def test_whole_numbers_are_keys_without_a_fraction(value, text):
+def test_equal_numbers_are_one_key(value, text):
     assert key_text(value) == text
