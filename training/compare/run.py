@@ -40,7 +40,7 @@ from training.compare.train_trials import (
 )
 from training.compare.trials import best_seed, read_model, read_predictions, read_trials
 from training.config import RunOptions
-from training.data import SPLITS, TEST, VAL, Dataset
+from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
 from training.fit.fit_result import FitResult
 from training.fit.resolve import ResolvedRun, choose_columns, open_dataset
 from training.fit.save_model import save_best
@@ -74,12 +74,14 @@ def _compare(config: CompareConfig) -> None:
         )
     resolved_runs = {spec.name: resolve_trial(config, store, dataset, spec) for spec in specs}
     settings = _settings(config, specs, resolved_runs, not is_minimized(config, dataset))
+    specs, unusable = _split_by_usable_rows(specs, dataset)
+    left_out |= unusable
     config_hash = open_run(config.output, "comparison", settings)
     if finished_manifest(config.output, config_hash):
         print_out(f"{config.output} already holds this comparison; nothing to do")
         return
-    for fusion, reason in left_out.items():
-        print_err(f"mmfeat: left out {fusion}: {reason}")
+    for name, reason in left_out.items():
+        print_err(f"mmfeat: left out {name}: {reason}")
     train_grid(config, specs)
     results = [_read_results(config, spec) for spec in specs]
     metric = resolved_runs[specs[0].name].recipes[0].metric
@@ -102,10 +104,38 @@ def _compare(config: CompareConfig) -> None:
     print_out(f"report: {write_compare_report(config.output)}")
     print_out(f"winner: {model}")
 
+    _print_empty_rows(dataset)
 
 def _settings(
     config: CompareConfig,
     specs: Sequence[ModelSpec],
+def _split_by_usable_rows(
+    specs: Sequence[ModelSpec], dataset: Dataset
+) -> tuple[list[ModelSpec], dict[str, str]]:
+    """Return the models that some training and validation rows can be used for; others by name."""
+    usable: list[ModelSpec] = []
+    left_out: dict[str, str] = {}
+    for spec in specs:
+        rows = dataset.select_columns(spec.modalities).drop_empty_rows(TRAIN, VAL).split_rows
+        empty = [split for split in (TRAIN, VAL) if not len(rows[split])]
+        if empty:
+            left_out[spec.name] = f"no {empty[0]} row has {' or '.join(spec.modalities)}"
+        else:
+            usable.append(spec)
+    return usable, left_out
+
+
+def _print_empty_rows(dataset: Dataset) -> None:
+    """Print how many test rows lack each column."""
+    test = dataset.split_rows[TEST]
+    for name, mask in dataset.present.items():
+        if lacking := int((~mask[test]).sum()):
+            print_out(
+                f"{lacking:,} of {len(test):,} test rows lack {name}: the models of {name} alone "
+                "predict them without features"
+            )
+
+
     resolved_runs: Mapping[str, ResolvedRun],
     higher_is_better: bool,
 ) -> dict[str, Any]:
@@ -146,5 +176,8 @@ def _write_winner(
     folder = files.join(config.output, "winner")
     fitted = FitResult(module, resolved.recipes[0], trial.epoch, trial.log, minimized)
     config_hash = open_run(folder, "model", resolved.config)
-    save_best(folder, config_hash, store, dataset.select_columns(spec.modalities), [fitted], {})
+    # The comparison scores all models on the same rows. This model alone cannot score the rows
+    # that have none of its columns.
+    scorable = dataset.select_columns(spec.modalities).drop_empty_rows(VAL, TEST)
+    save_best(folder, config_hash, store, scorable, [fitted], {})
     return folder

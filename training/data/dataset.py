@@ -1,5 +1,6 @@
 """The training dataset: rows of each split, targets in memory, features in memory or on disk."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -21,6 +22,7 @@ from training.data.feature_reader import (
 from training.data.leakage import Leakage, find_leakage
 from training.data.sample_rows import (
     USED,
+    NO_MODALITY,
     SampleRows,
     check_sample_columns,
     count_reasons,
@@ -67,6 +69,16 @@ class Dataset:
         return replace(self, features=self.features.select_columns(names), present=present)
 
     @property
+    def drop_empty_rows(self, *splits: str) -> Self:
+        """Leave the rows out of some splits that have none of the columns."""
+        has_any = np.logical_or.reduce(list(self.present.values()))
+        kept = {split: self.split_rows[split][has_any[self.split_rows[split]]] for split in splits}
+        dropped = sum(len(self.split_rows[split]) - len(rows) for split, rows in kept.items())
+        left_out = Counter(self.left_out) + Counter({NO_MODALITY: dropped})
+        return replace(
+            self, split_rows=self.split_rows | kept, left_out=dict(sorted(left_out.items()))
+        )
+
     def has_missing_features(self) -> bool:
         """Whether a training row lacks one of the features."""
         rows = self.split_rows[TRAIN]

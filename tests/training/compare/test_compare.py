@@ -16,7 +16,13 @@ import pytest
 import mmfeat
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
-from tests.training.stores import gap_records, write_store, xor_records
+from tests.training.stores import (
+    Records,
+    gap_records,
+    make_splits,
+    write_store,
+    xor_records,
+)
 from training.compare.compare_command import main
 from training.evaluation.evaluate_model import evaluate_split
 
@@ -120,6 +126,62 @@ def test_records_with_gaps_are_scored_by_every_model(tmp_path: Path) -> None:
         np.load(tmp_path / "out/cells/gmu/0/test.npy").shape
     }
     shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_winner_of_one_column_leaves_rows_without_it_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    """The text misleads outside training, and some validation and test rows have no image."""
+    count = 300
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, count)
+    splits = make_splits(count)
+    signs = labels * 2 - 1
+    flip = np.where(np.array(splits) == "train", 1, -1)
+    image, text = (s[:, None] + rng.normal(0, 0.5, (count, 4)) for s in (signs, signs * flip))
+    present = np.arange(count) % 10 != 3  # a validation row in ten
+    present[4::20] = False  # a test row in twenty
+    target = labels.astype(float) if task == "regression" else [f"label {n}" for n in labels]
+    records = Records(
+        features={"image": image, "text": text},
+        metadata={"label": target, "split": splits},
+        present={"image": present},
+    )
+    features, out = write_store(str(tmp_path / "features"), records), tmp_path / "out"
+    flags = (
+        "--target label --seeds 1 --epochs 3 --lr 0.003 --hidden 8 --fusions concat --emap-rows 8"
+    )
+    main([features, str(out), *flags.split(), "--task", task, "--workers", "1"])
+    assert "15 of 60 test rows lack image" in capsys.readouterr().out
+    picked = next(row for row in rows_of(out).values() if row["picked"])
+    assert picked["modalities"] == "image"
+    metrics = json.loads((out / "winner/metrics.json").read_text())
+    assert metrics["left_out"] == {"no modality": 45}
+    assert metrics["rows"] == {"train": 180, "val": 30, "test": 45}
+    measured = evaluate_split(
+        mmfeat.load_model(str(out / "winner")), FeatureStore(features), "test"
+    )
+    assert measured["left_out"]["no modality"] == 45
+    names = {"multiclass": ["auroc", "nll"], "regression": ["mae"]}[task]
+    for name in names:
+        assert metrics["test"][name] == measured[name]
+        assert np.isfinite(measured[name])
+    predictions = pq.read_table(out / "winner/predictions.parquet")
+    assert predictions["present_image"].to_pylist() == [True] * 75
+    assert predictions["prediction"].null_count == 0
+
+
+def test_column_without_validation_rows_has_no_model_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = xor_records(300)
+    records.present["image"] = np.array([split != "val" for split in make_splits(300)])
+    features, out = write_store(str(tmp_path / "features"), records), tmp_path / "out"
+    flags = "--target label --seeds 1 --epochs 1 --lr 0.003 --hidden 8 --fusions gmu --emap-rows 8"
+    main([features, str(out), *flags.split(), "--workers", "1"])
+    assert "left out image logistic: no val row has image" in capsys.readouterr().err
+    assert set(rows_of(out)) == {"text", "text logistic", "text ridge", "logistic", "ridge", "gmu"}
 
 
 def test_paths_may_be_fsspec_urls() -> None:
