@@ -223,5 +223,5 @@ def _top_losses(
         "previews": previews,
         "shards_note": note,
         "has_images": "image" in modalities
-        or any(preview.thumbnail or preview.problem for preview in previews.values()),
+        or any(preview.thumbnails for preview in previews.values()),
     }

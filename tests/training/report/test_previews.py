@@ -80,11 +80,11 @@ def test_previews_of_good_and_bad_members(make_shards) -> None:
     good, broken, huge, sound = (
         by_key["00000", key] for key in ("good", "broken", "bomb", "sound")
     )
-    assert good.thumbnail.startswith("data:image/jpeg;base64,")
-    assert good.texts == ["müde"]
-    assert (broken.thumbnail, broken.problem) == ("", BROKEN)
-    assert huge.problem == BROKEN
-    assert (sound.audio_clips, sound.problem, len(sound.texts[0])) == (1, "", 401)
+    assert good.thumbnails["image"].startswith("data:image/jpeg;base64,")
+    assert (good.texts, good.problems) == ({"text": "müde"}, {})
+    assert (broken.thumbnails, broken.problems) == ({"image": ""}, {"image": BROKEN})
+    assert huge.problems == {"image": BROKEN}
+    assert (sound.sounds, sound.thumbnails, len(sound.texts["text"])) == (["audio"], {}, 401)
     assert ("00000", "gone") not in by_key
 
 
@@ -101,7 +101,26 @@ def test_thumbnails_of_a_page_are_limited(make_shards, monkeypatch: pytest.Monke
     shards = make_shards({key: {"png": png()} for key in "abc"})
     monkeypatch.setattr(previews, "MAX_PAGE_CHARACTERS", len(make_thumbnail(png())) + 10)
     by_key = read_previews(shards, {"00000": "abc"})
-    assert [by_key["00000", key].problem for key in "abc"] == ["", LEFT_OUT, LEFT_OUT]
+    problems = [by_key["00000", key].problems for key in "abc"]
+    assert problems == [{}, {"image": LEFT_OUT}, {"image": LEFT_OUT}]
+
+
+def test_every_slot_has_its_preview(make_model, make_shards, read_page) -> None:
+    model = make_model(rows=12)
+    keys = pq.read_table(Path(model, "predictions.parquet"))["__key__"].to_pylist()
+    parts = {"png": png(), "back.png": png((10, 30)), "side.png": b"<html>", "txt": b"the title",
+             "desc.txt": b"the description", "voice.wav": b"RIFF"}  # fmt: skip
+    shards = make_shards(dict.fromkeys(keys, parts))
+    preview = read_previews(shards, {"00000": keys[:1]})["00000", keys[0]]
+    sizes = {slot: size_of(url) for slot, url in preview.thumbnails.items() if url}
+    assert sizes == {"image": (160, 80), "image.back": (10, 30)}
+    assert preview.problems == {"image.side": BROKEN}
+    assert preview.texts == {"text": "the title", "text.desc": "the description"}
+    assert preview.sounds == ["audio.voice"]
+    page = read_page(write_model_report(model, shards=shards))
+    assert len(page.images) == 2 * page.text.count("the description") > 0
+    for slot in ("image.back", "image.side", "text.desc", "audio.voice"):
+        assert slot in page.text
 
 
 def test_broken_image_does_not_stop_the_report(make_model, make_shards, read_page) -> None:
