@@ -6,7 +6,8 @@ returns an `Encoder`, and add one line to `SCHEMES`.
 
 import importlib
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Self
 from urllib.parse import parse_qsl
@@ -15,9 +16,9 @@ from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.builtin.load import BUILTIN
 from mmfeat.encoders.settings import EncoderOptions, Settings
 from mmfeat.errors import MmfeatError
-from mmfeat.features.store import SAMPLES
-from mmfeat.records.modalities import MODALITIES
-from mmfeat.store.directory import json_digest
+from mmfeat.features import COLUMNS, SAMPLES
+from mmfeat.records import MODALITIES, modality_of_slot, slot_column
+from mmfeat.store import json_digest
 
 SCHEMES = {
     "builtin": "mmfeat.encoders.builtin.load",
@@ -31,21 +32,25 @@ SCHEMES = {
 }
 """Scheme → module. A module is imported when its scheme is first used."""
 
-_PATTERN = re.compile(r"(?P<column>[\w-]+)(:(?P<modality>\w+))?=(?P<scheme>\w+):(?P<name>.+)")
+_PATTERN = re.compile(
+    r"(?P<column>[\w-]+|\w+\.[^:=/\\]+)(:(?P<slot>[^=]+))?=(?P<scheme>\w+):(?P<name>.+)"
+)
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """A parsed flag `--encoder COLUMN[:MODALITY]=SCHEME:NAME[?option=value&…]`.
+    """A parsed flag `--encoder COLUMN[:SLOT]=SCHEME:NAME[?option=value&…]`.
 
     Attributes:
         column: name of the feature column.
-        modality: input of the encoder. Optional if the column is named after its modality.
+        modality: input of the encoder. Optional if the column is named after it.
         scheme: a key of `SCHEMES`.
         name: name of the encoder within its scheme.
         options: options of the encoder.
         dtype: type of the stored features, `float16` or `float32`.
         normalize: scale each vector to length 1.
+        slot: the part of a record that the encoder reads, such as `text.desc`. Empty = not named;
+            `bind` finds it.
     """
 
     column: str
@@ -55,6 +60,7 @@ class EncoderSpec:
     options: tuple[tuple[str, str], ...] = ()
     dtype: str = "float16"
     normalize: bool = False
+    slot: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -67,12 +73,15 @@ class EncoderSpec:
         match = _PATTERN.fullmatch(target)
         if not match:
             raise MmfeatError(
-                "--encoder must be of the form COLUMN=SCHEME:NAME, or COLUMN:MODALITY=SCHEME:NAME",
+                "--encoder must be of the form COLUMN=SCHEME:NAME, COLUMN:SLOT=SCHEME:NAME or "
+                "COLUMN:MODALITY=SCHEME:NAME",
                 got=text,
             )
-        column, scheme = match["column"], match["scheme"]
-        if column == SAMPLES:
-            raise MmfeatError(f"a column must not be called {SAMPLES!r}: the samples table has it")
+        scheme = match["scheme"]
+        modality, slot = _parse_slot(match["column"], match["slot"], scheme, match["name"])
+        column = slot_column(match["column"])
+        if column in (SAMPLES, COLUMNS):
+            raise MmfeatError(f"a column must not be called {column!r}: the store has that folder")
         if scheme not in SCHEMES:
             close = get_close_matches(scheme, SCHEMES, n=1)
             known = ", ".join(f"{scheme}:" for scheme in SCHEMES)
@@ -86,12 +95,44 @@ class EncoderSpec:
         common = EncoderOptions(text, {name: values.pop(name) for name in common_names})
         return cls(
             column=column,
-            modality=_modality(column, match["modality"], scheme, match["name"]),
+            modality=modality,
             scheme=scheme,
             name=match["name"],
             options=tuple(values.items()),
             dtype=common.get_text("dtype", "float16", ("float16", "float32")),
             normalize=common.get_flag("normalize"),
+            slot=slot,
+        )
+
+    def bind(self, slots: Sequence[str]) -> Self:
+        """Return the spec with the slot it reads.
+
+        A flag that names only a modality means its single slot. If the modality has several, a
+        column named after the modality means the slot of that name.
+
+        Args:
+            slots: slots of the shards.
+
+        Raises:
+            MmfeatError: the shards lack the slot, or have several slots of the modality.
+        """
+        known = [slot for slot in slots if modality_of_slot(slot) == self.modality]
+        named = self.slot or (self.column if self.column == self.modality else "")
+        if matches := [slot for slot in known if slot.lower() == named.lower()]:
+            return replace(self, slot=matches[0])
+        if len(known) == 1 and not self.slot:
+            return replace(self, slot=known[0])
+        if self.slot or not known:
+            raise MmfeatError(
+                f"column {self.column} needs {self.slot or self.modality}, but the shards have "
+                f"only {', '.join(slots)}",
+                cure="Name an encoder of these",
+            )
+        forms = [_slot_flag(self.column, slot) for slot in known]
+        raise MmfeatError(
+            f"the shards have several slots of {self.modality} ({', '.join(known)}), and column "
+            f"{self.column} must read one of them",
+            cure=f"Write {' or '.join(forms)}",
         )
 
     def load(self, settings: Settings | None = None) -> Encoder:
@@ -107,27 +148,45 @@ class EncoderSpec:
         return encoder
 
 
-def _modality(column: str, modality: str | None, scheme: str, name: str) -> str:
-    """Return the given modality, else the one that the column or built-in encoder is named after.
+def _parse_slot(column: str, given: str | None, scheme: str, name: str) -> tuple[str, str]:
+    """Return modality and slot of a flag; the slot is empty if only the modality is named.
+
+    Without a given one, they come from the name of the column, or of the built-in encoder.
 
     Raises:
         MmfeatError: no known modality.
     """
-    result = modality or (column if column in MODALITIES else "")
-    if not result and scheme == "builtin":
-        result = name
-    if result not in MODALITIES:
+    text = given or (column if modality_of_slot(column) else "")
+    if not text and scheme == "builtin":
+        text = name
+    modality = modality_of_slot(text)
+    if modality is None or ("." in column and column != text):
         raise MmfeatError(
             f"--encoder must name the modality of column {column!r}: {', '.join(MODALITIES)}",
-            got=result or None,
-            cure=f"Write it as in {column}:text={scheme}:{name}",
+            got=text or None,
+            cure=f"Write it as in {slot_column(column)}:text={scheme}:{name}",
         )
-    return result
+    if text == modality:
+        return modality, ""
+    # `text.`: the slot `text`, whose name is empty, although there are others.
+    return modality, modality if text == f"{modality}." else text
 
 
-def builtin_for(modality: str) -> EncoderSpec | None:
-    """Return the built-in encoder of a modality, for a column named after the modality."""
-    return EncoderSpec(modality, modality, "builtin", modality) if modality in BUILTIN else None
+def _list_schemes() -> str:
+    return f"Schemes: {', '.join(f'{scheme}:' for scheme in SCHEMES)}"
+
+
+def _slot_flag(column: str, slot: str) -> str:
+    return f"{column}:{slot if '.' in slot else f'{slot}.'}=…"
+
+
+def builtin_for(slot: str) -> EncoderSpec | None:
+    """Return the built-in encoder of a slot, for a column named after the slot."""
+    modality = modality_of_slot(slot)
+    if modality not in BUILTIN:
+        return None
+    name = "" if slot == modality else slot
+    return EncoderSpec(slot_column(slot), modality, "builtin", modality, slot=name)
 
 
 def fingerprint(identity: dict[str, Any]) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 from mmfeat.encoders import Encoder
 from mmfeat.errors import RecordError
-from mmfeat.features.column_format import RowStatus
-from mmfeat.records.modalities import modality_of_extension
-from mmfeat.shards.shard_reader import ShardRecord
+from mmfeat.features import RowStatus
+from mmfeat.records import slot_of_extension
+from mmfeat.shards import ShardRecord
 
 WINDOW_RECORDS = 512
 """Records per window: enough to batch texts of similar length."""
@@ -42,18 +42,25 @@ class DecodedWindow:
 
 
 def decode_windows(
-    records: Iterable[ShardRecord], encoders: Mapping[str, Encoder], *, threads: int, prefetch: bool
+    records: Iterable[ShardRecord],
+    encoders: Mapping[str, Encoder],
+    slots: Mapping[str, str],
+    *,
+    threads: int,
+    prefetch: bool,
 ) -> Iterator[DecodedWindow]:
     """Decode the records of a shard, window by window, in order.
 
     Args:
         records: records of the shard.
         encoders: column → encoder.
+        slots: column → the slot it reads.
         threads: number of decoding threads.
         prefetch: whether to decode the next window while the caller uses the current one.
     """
     with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as prefetcher:
-        windows = (_decode_window(block, encoders, pool) for block in _split_records(records))
+        blocks = _split_records(records)
+        windows = (_decode_window(block, encoders, slots, pool) for block in blocks)
         if not prefetch:
             yield from windows
             return
@@ -78,7 +85,10 @@ def _split_records(records: Iterable[ShardRecord]) -> Iterator[list[ShardRecord]
 
 
 def _decode_window(
-    records: Sequence[ShardRecord], encoders: Mapping[str, Encoder], pool: ThreadPoolExecutor
+    records: Sequence[ShardRecord],
+    encoders: Mapping[str, Encoder],
+    slots: Mapping[str, str],
+    pool: ThreadPoolExecutor,
 ) -> DecodedWindow:
     chunks = [
         records[start : start + _CHUNK_RECORDS] for start in range(0, len(records), _CHUNK_RECORDS)
@@ -86,28 +96,29 @@ def _decode_window(
     items: dict[str, list[Any]] = {}
     bytes_read: dict[str, int] = {}
     for column, encoder in encoders.items():
-        decode = partial(_decode_chunk, encoder)
+        decode = partial(_decode_chunk, encoder, slots[column])
         pairs = [pair for results in pool.map(decode, chunks) for pair in results]
         items[column] = [item for item, _ in pairs]
         bytes_read[column] = sum(size for _, size in pairs)
     return DecodedWindow([record.key for record in records], items, bytes_read)
 
 
-def _decode_chunk(encoder: Encoder, records: Sequence[ShardRecord]) -> list[tuple[Any, int]]:
-    return [_decode_record(encoder, record) for record in records]
+def _decode_chunk(
+    encoder: Encoder, slot: str, records: Sequence[ShardRecord]
+) -> list[tuple[Any, int]]:
+    return [_decode_record(encoder, slot, record) for record in records]
 
 
-def _decode_record(encoder: Encoder, record: ShardRecord) -> tuple[Any, int]:
+def _decode_record(encoder: Encoder, slot: str, record: ShardRecord) -> tuple[Any, int]:
     """Return the encoder input, or a `RowStatus` if there is none, and the bytes decoded."""
-    modality = encoder.modality
     try:
         if record.problem:
             raise record.problem
-        content = find_member(record, modality)
+        content = find_member(record, slot)
         if content is None:
-            reason = record.statuses.get(modality, "missing")
+            reason = record.statuses.get(slot, "missing")
             if reason == "ok":
-                raise RecordError("damaged_shard", f"the tar ends before its {modality}")
+                raise RecordError("damaged_shard", f"the tar ends before its {slot}")
             return RowStatus("missing", reason), 0
         return encoder.decode(content), len(content)
     except RecordError as error:
@@ -116,8 +127,10 @@ def _decode_record(encoder: Encoder, record: ShardRecord) -> tuple[Any, int]:
         return RowStatus("failed", "encoder_failed", f"{type(error).__name__}: {error}"), 0
 
 
-def find_member(record: ShardRecord, modality: str) -> bytes | None:
-    """Return the content of a record's first member of a modality, or None if it has none.
+def find_member(record: ShardRecord, slot: str) -> bytes | None:
+    """Return the content of a record's first member of a slot, or None if it has none.
+
+    WebDataset reads extensions in lower case, so the case of a slot does not count.
 
     Raises:
         RecordError: the member exists but cannot be used.
@@ -125,9 +138,9 @@ def find_member(record: ShardRecord, modality: str) -> bytes | None:
     if record.sample is None:
         return None
     for extension, problem in record.sample.problems.items():
-        if modality_of_extension(extension) == modality:
+        if slot_of_extension(extension) == slot.lower():
             raise problem
     for extension, content in record.sample.members.items():
-        if modality_of_extension(extension) == modality:
+        if slot_of_extension(extension) == slot.lower():
             return content
     return None

@@ -1,13 +1,14 @@
 """Read a shard: the rows of its table side by side with the samples of its tar."""
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
 import pyarrow.parquet as pq
 
 from mmfeat.errors import RecordError
+from mmfeat.shards.shard_table import status_column
 from mmfeat.shards.tar_reader import TarSample, read_tar
 
 
@@ -17,7 +18,7 @@ class ShardRecord:
 
     Attributes:
         key: its `__key__`.
-        statuses: modality → `ok`, or the reason why sharding could not use it.
+        statuses: slot → `ok`, or the reason why sharding could not use it.
         sample: its bytes; None if the record is not in the tar.
         problem: why the tar lacks a sample that the table lists.
     """
@@ -28,7 +29,7 @@ class ShardRecord:
     problem: RecordError | None = None
 
 
-def read_shard(table: IO[bytes], tar: IO[bytes]) -> Iterator[ShardRecord]:
+def read_shard(table: IO[bytes], tar: IO[bytes], slots: Sequence[str]) -> Iterator[ShardRecord]:
     """Read the records of a shard in the order of its table.
 
     If the tar is damaged, only the samples after the damage are lost.
@@ -36,10 +37,11 @@ def read_shard(table: IO[bytes], tar: IO[bytes]) -> Iterator[ShardRecord]:
     Args:
         table: the Parquet file of the shard.
         tar: the tar of the shard.
+        slots: the slots of the store.
     """
     samples = _read_until_damage(tar)
     damage: RecordError | None = None
-    for key, status, statuses in _read_table(table):
+    for key, status, statuses in _read_table(table, slots):
         if status == "failed":
             yield ShardRecord(key, statuses)
             continue
@@ -66,12 +68,14 @@ def _damage_at(key: str, sample: TarSample | RecordError | None) -> RecordError:
     return RecordError("damaged_shard", f"{content} where {key!r} should stand")
 
 
-def _read_table(table: IO[bytes]) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield the key, the status and the status of each modality, row by row."""
+def _read_table(
+    table: IO[bytes], slots: Sequence[str]
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield the key, the status and the status of each slot, row by row."""
     with pq.ParquetFile(table) as file:
-        names = [name for name in file.schema_arrow.names if name.endswith("_status")]
-        columns = ["__key__", "status", *names]
+        names = {slot: status_column(slot) for slot in slots}
+        columns = ["__key__", "status", *names.values()]
         for batch in file.iter_batches(batch_size=1024, columns=columns):
             for row in batch.to_pylist():
-                statuses = {name.removesuffix("_status"): row[name] for name in names}
+                statuses = {slot: row[name] for slot, name in names.items()}
                 yield row["__key__"], row["status"], statuses

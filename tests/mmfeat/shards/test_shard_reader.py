@@ -46,7 +46,7 @@ def outcomes(records):
 
 
 def test_each_record_has_its_sample_and_failed_records_have_none(table):
-    assert outcomes(read_shard(table, io.BytesIO(tar_with("acd")))) == [
+    assert outcomes(read_shard(table, io.BytesIO(tar_with("acd")), ["text"])) == [
         ("a", "a", None),
         ("b", None, None),
         ("c", "c", None),
@@ -56,7 +56,7 @@ def test_each_record_has_its_sample_and_failed_records_have_none(table):
 
 def test_a_truncated_tar_loses_the_records_after_the_cut(table):
     tar = tar_with("acd")
-    assert outcomes(read_shard(table, io.BytesIO(tar[:3000]))) == [
+    assert outcomes(read_shard(table, io.BytesIO(tar[:3000]), ["text"])) == [
         ("a", "a", None),
         ("b", None, None),
         ("c", None, "damaged_shard"),
@@ -73,4 +73,6 @@ def test_a_truncated_tar_loses_the_records_after_the_cut(table):
     ids=["other samples", "empty"],
 )
 def test_a_tar_that_does_not_match_the_table_is_damaged(table, tar, reasons):
-    assert [reason for *_, reason in outcomes(read_shard(table, io.BytesIO(tar)))] == reasons
+    assert [
+        reason for *_, reason in outcomes(read_shard(table, io.BytesIO(tar), ["text"]))
+    ] == reasons
