@@ -48,13 +48,22 @@ from mmfeat.records.modalities import (
     slot_column,
     slot_of_extension,
 )
-from mmfeat.records.record import OWN_COLUMNS, REASONS, STATUS_COLUMNS, Record, Sample
+from mmfeat.records.problems import (
+    PASSING_REASON,
+    REASONS,
+    EarlierRow,
+    has_passing_problem,
+    lacks_part,
+    parse_problems,
+)
+from mmfeat.records.record import OWN_COLUMNS, STATUS_COLUMNS, Record, Sample
 from mmfeat.records.split_names import SPLIT_NAMES, SPLITS, split_of_folder
-from mmfeat.records.values import is_missing, key_text
+from mmfeat.records.values import is_missing, is_utf8, key_text
 
 __all__ = [
     "MODALITIES",
     "OWN_COLUMNS",
+    "PASSING_REASON",
     "PATH_COLUMNS",
     "REASONS",
     "SPLITS",
@@ -62,6 +71,7 @@ __all__ = [
     "STATUS_COLUMNS",
     "Base64Ref",
     "BytesRef",
+    "EarlierRow",
     "FileRef",
     "MediaRef",
     "ParquetCellRef",
@@ -79,15 +89,19 @@ __all__ = [
     "file_stem",
     "free_columns",
     "has_json_cells",
+    "has_passing_problem",
     "is_blank",
     "is_missing",
     "is_remote",
+    "is_utf8",
     "key_hash",
     "key_text",
     "known_size",
+    "lacks_part",
     "member_extension",
     "modality_of_extension",
     "modality_of_slot",
+    "parse_problems",
     "passthrough_extension",
     "passthrough_slot",
     "read_cells",

@@ -3,16 +3,13 @@
 import base64
 import json
 import math
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from mmfeat.records.equality import canonical_text
-from mmfeat.records.values import is_missing
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from mmfeat.records.values import is_missing, is_utf8
 
 _ARROW_TYPES = {
     "string": pa.string(),
@@ -59,7 +56,7 @@ def clean_metadata(
     undecodable: list[str] = []
     for name, value in values.items():
         column = to_json_value(name)
-        if not _is_utf8(value):
+        if not _holds_utf8(value):
             undecodable.append(repr(column))
             value = None
         metadata[column] = to_json_value(value)
@@ -68,13 +65,13 @@ def clean_metadata(
     return metadata, {"json": ("undecodable", f"not UTF-8: {', '.join(undecodable)}")}
 
 
-def _is_utf8(value: Any) -> bool:
+def _holds_utf8(value: Any) -> bool:
     """Return whether the texts in a value are UTF-8; other bytes are lone surrogates."""
     if isinstance(value, str):
-        return value.isascii() or not _SURROGATE.search(value)
+        return is_utf8(value)
     if isinstance(value, dict):
-        return all(map(_is_utf8, value.values()))
-    return all(map(_is_utf8, value)) if isinstance(value, list | tuple) else True
+        return all(map(_holds_utf8, value.values()))
+    return all(map(_holds_utf8, value)) if isinstance(value, list | tuple) else True
 
 
 def value_kind(value: Any) -> str | None:

@@ -7,15 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records import to_json_value
-from mmfeat.sources import (
-    TABLE_READERS,
-    UnreadBytes,
-    file_sha256,
-    open_decompressed,
-    read_column_names,
-    read_rows,
-)
+from mmfeat.records import is_missing, key_text, to_json_value
+from mmfeat.sources import TABLE_READERS, Table, UnreadBytes, file_sha256, open_table, read_rows
 from mmfeat.store import files
 
 _KEY_COLUMNS = ("__key__", "key", "uid")
@@ -42,7 +35,8 @@ def read_keys(path: str) -> Iterator[str]:
     if suffix == ".npy":
         return _read_uids(path)
     if suffix in TABLE_READERS:
-        names = read_column_names(path)
+        table = open_table(path)
+        names = table.columns
         column = next((name for name in _KEY_COLUMNS if name in names), None)
         if column is None:
             raise MmfeatError(
@@ -50,7 +44,7 @@ def read_keys(path: str) -> Iterator[str]:
                 f"{_KEY_COLUMNS[-1]}: {path}",
                 got=", ".join(names),
             )
-        return _read_column(path, column)
+        return _read_column(table, column)
     return _read_lines(path)
 
 
@@ -59,21 +53,21 @@ def _require_file(path: str) -> None:
         raise MmfeatError("no such file of keys", got=path)
 
 
-def _read_column(path: str, column: str) -> Iterator[str]:
-    for row in read_rows(path):
+def _read_column(table: Table, column: str) -> Iterator[str]:
+    for row in read_rows(table, [column]):
         value = row.get(column) if isinstance(row, dict) else None
         if isinstance(value, UnreadBytes):
-            raise MmfeatError(f"a key column must hold texts or numbers: {path}", got=column)
-        if value is not None:
-            yield to_json_value(str(value))
+            raise MmfeatError(f"a key column must hold texts or numbers: {table.path}", got=column)
+        if not is_missing(value):
+            yield to_json_value(key_text(value))
 
 
 def _read_lines(path: str) -> Iterator[str]:
-    with open_decompressed(path) as file:
+    with files.open_decompressed(path) as file:
         for number, line in enumerate(file):
             text = line.removeprefix(codecs.BOM_UTF8) if number == 0 else line
             if key := text.decode(errors="surrogateescape").strip():
-                yield to_json_value(key)
+                yield to_json_value(key_text(key))
 
 
 def _read_uids(path: str) -> Iterator[str]:

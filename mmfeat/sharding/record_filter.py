@@ -5,27 +5,27 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from mmfeat.records import Record, safe_key, suffix_tildes
+from mmfeat.records import EarlierRow, Record, key_text, safe_key, suffix_tildes
 from mmfeat.sharding.condition import Condition
 from mmfeat.sharding.key_file import read_keys
-from mmfeat.sharding.plan_codec import Line, replace_key, sort_prefix
+from mmfeat.sharding.plan_codec import Line, set_earlier, sort_prefix
 from mmfeat.system import external_sort
 
 
 @dataclass(frozen=True)
 class RecordFilter:
-    """Which records are planned, and under which key.
+    """Which records are planned.
 
     Attributes:
         condition: drops records that do not meet it; None = keep all.
-        keys: drops records whose `lookup` is not among these keys; None = keep all. Each comes
-            with the new key of its record; empty = the record keeps its key.
+        keys: drops records whose `lookup` is not among these keys; None = keep all. A key may come
+            with a row of an earlier run, whose key the record then gets.
         lookup: the text of a record to find in `keys`.
         normalize: another form of a key in `keys`, under which it is found too.
     """
 
     condition: Condition | None = None
-    keys: Iterable[tuple[str, str]] | None = None
+    keys: Iterable[tuple[str, EarlierRow | None]] | None = None
     lookup: Callable[[Record], str] = lambda record: record.key
     normalize: Callable[[str], str] = lambda key: key
 
@@ -50,13 +50,12 @@ def make_filter(where: str, key_file: str, keys_column: str) -> RecordFilter:
     condition = Condition(where) if where else None
     if not key_file:
         return RecordFilter(condition)
-    keys = ((key, "") for key in read_keys(key_file))
+    keys = ((key, None) for key in read_keys(key_file))
     if not keys_column:
         return RecordFilter(condition, keys, normalize=safe_key)
 
     def look_up(record: Record) -> str:
-        value = record.metadata.get(keys_column)
-        return "" if value is None else str(value)
+        return key_text(record.metadata.get(keys_column))
 
     return RecordFilter(condition, keys, look_up)
 
@@ -92,8 +91,8 @@ def match_keys(
         for text in (record_filter.lookup(record),)
     )
     keys = (
-        b"%s\t%s\t%s\n" % (sort_prefix(normalize(key)), _to_json(key), _to_json(new_key))
-        for key, new_key in record_filter.keys
+        b"%s\t%s\t%s\n" % (sort_prefix(normalize(key)), _to_json(key), json.dumps(earlier).encode())
+        for key, earlier in record_filter.keys
     )
     return _merge_join(external_sort(candidates, run_bytes), external_sort(keys, run_bytes), counts)
 
@@ -104,20 +103,20 @@ def _merge_join(
     """Yield the lines of candidates with a key; both inputs are sorted by their prefix."""
     candidate = next(candidates, b"")
     for prefix, group in groupby(keys, key=lambda line: line[: line.index(b"\t")]):
-        new_keys = dict(line[len(prefix) + 1 : -1].split(b"\t") for line in group)
+        earlier_rows = dict(line[len(prefix) + 1 : -1].split(b"\t") for line in group)
         normalized = prefix.split(b" ", 1)[1]
         matched = set()
         while candidate and candidate[: candidate.index(b"\t")] < prefix:
             candidate = next(candidates, b"")
         while candidate and candidate[: candidate.index(b"\t")] == prefix:
             text, line = candidate[len(prefix) + 1 :].split(b"\t", 1)
-            if text in new_keys or text == normalized:
+            if text in earlier_rows or text == normalized:
                 matched.add(text)
-                new_key = json.loads(new_keys.get(text, b'""'))
-                yield replace_key(line, new_key) if new_key else line
+                values = json.loads(earlier_rows.get(text, b"null"))
+                yield set_earlier(line, EarlierRow(*values)) if values else line
             candidate = next(candidates, b"")
         if normalized not in matched:
-            counts.absent_keys += len(new_keys.keys() - matched)
+            counts.absent_keys += len(earlier_rows.keys() - matched)
 
 
 def _to_json(text: str) -> bytes:

@@ -2,23 +2,20 @@
 
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.digests import file_sha256
+from mmfeat.sources.formats import Table, UnreadBytes
+from mmfeat.sources.ignored_files import ignored_files_notes
 from mmfeat.sources.registry import open_source
-from mmfeat.sources.table_formats import (
-    TABLE_READERS,
-    UnreadBytes,
-    open_decompressed,
-    read_column_names,
-    read_rows,
-)
+from mmfeat.sources.table_formats import TABLE_READERS, open_table, read_rows
 
 __all__ = [
     "TABLE_READERS",
     "InputOptions",
     "Source",
+    "Table",
     "UnreadBytes",
     "file_sha256",
-    "open_decompressed",
+    "ignored_files_notes",
     "open_source",
-    "read_column_names",
+    "open_table",
     "read_rows",
 ]

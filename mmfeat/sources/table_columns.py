@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -15,7 +15,7 @@ from mmfeat.records import (
     modality_of_slot,
 )
 from mmfeat.sources.base import InputOptions
-from mmfeat.sources.table_formats import Row
+from mmfeat.sources.formats import Row
 
 _NAMED_COLUMN = re.compile(r"([A-Za-z0-9_]+)=(.+)", re.DOTALL)
 
@@ -26,15 +26,17 @@ class ColumnFinder:
 
     Args:
         path: the table, for error messages.
-        names: all column names.
+        names: all column names except those of nested bytes.
         options: the columns that the user named.
         first_rows: returns the first rows of the table; read only if names are ambiguous.
+        nested_bytes: columns with bytes inside lists or structs, which no part can be read from.
     """
 
     path: str
     names: Sequence[str]
     options: InputOptions
     first_rows: Callable[[], Iterator[Row]]
+    nested_bytes: Collection[str] = ()
 
     def find(self) -> dict[str, str]:
         """Return slot → column, in the order of the modalities.
@@ -60,6 +62,13 @@ class ColumnFinder:
             for text in arguments:
                 match = _NAMED_COLUMN.fullmatch(text)
                 suffix, column = match.groups() if match and text not in self.names else ("", text)
+                if column in self.nested_bytes:
+                    raise MmfeatError(
+                        f"--{modality}-column must name a column with one value per row; this one "
+                        "has lists or structs of bytes",
+                        got=column,
+                        cure="Give each file a column, or each file a row",
+                    )
                 if column not in self.names:
                     rule = f"--{modality}-column must name a column of {self.path}"
                     raise self._column_error(rule, column)
@@ -78,7 +87,7 @@ class ColumnFinder:
 
     def _conventional_columns(self, named: dict[str, str]) -> dict[str, str]:
         """Return columns for the modalities without a named one, by conventional names."""
-        by_lower_name = {name.casefold(): name for name in reversed(self.names)}
+        by_lower_name = {name.strip().casefold(): name for name in reversed(self.names)}
         unnamed = [m for m in MODALITIES if not self.options.columns.get(m)]
         columns: dict[str, str] = {}
 
@@ -112,6 +121,6 @@ class ColumnFinder:
         return None
 
     def _column_error(self, rule: str, got: str | None) -> MmfeatError:
-        close = get_close_matches(got or "", self.names, n=1)
+        close = get_close_matches(got, self.names, n=1) if got else []
         hint = f"Did you mean {close[0]!r}? " if close else ""
         return MmfeatError(rule, got=got, cure=f"{hint}Its columns are: {', '.join(self.names)}")

@@ -18,16 +18,21 @@ from mmfeat.records import (
     ParquetCellRef,
     Record,
     TextRef,
+    clean_metadata,
     file_stem,
+    is_missing,
+    is_utf8,
+    key_text,
     modality_of_slot,
     safe_key,
     to_json_value,
 )
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.digests import file_ends_sha256, file_sha256
+from mmfeat.sources.formats import Row, UnreadBytes
 from mmfeat.sources.paths import resolve_path
 from mmfeat.sources.table_columns import ColumnFinder
-from mmfeat.sources.table_formats import Row, UnreadBytes, read_column_names, read_rows
+from mmfeat.sources.table_formats import open_table, read_rows
 
 _SNIFFED_ROWS = 1000
 """Rows that are read to find out what a column contains."""
@@ -64,25 +69,32 @@ class TableSource(Source):
         options: the columns that the user named; others are found by conventional names.
     """
 
+    other_files = "that no row names"
+
     def __init__(self, files: Sequence[TableFile], options: InputOptions) -> None:
         self._files, self._options = files, options
-        names: dict[str, None] = {}
-        for file in files:
-            names |= dict.fromkeys(read_column_names(file.path))
-        self._columns = ColumnFinder(files[0].path, list(names), options, self._first_rows).find()
+        self._tables = [open_table(file.path) for file in files]
+        nested_bytes = {name for table in self._tables for name in table.nested_bytes}
+        names = dict.fromkeys(name for table in self._tables for name in table.columns)
+        readable = [name for name in names if name not in nested_bytes]
+        self._text_columns: set[str] = set()
+        self._columns = ColumnFinder(
+            files[0].path, readable, options, self._first_rows, nested_bytes
+        ).find()
         self.slots = tuple(self._columns)
         self._cells = [(slot, name, _is_inline(slot)) for slot, name in self._columns.items()]
         self._media_columns = {name for _, name, inline in self._cells if not inline}
         self._part_columns = {*self._columns.values()}
+        self._text_columns = self._part_columns - self._media_columns | {options.key_column}
+        bytes_columns = {n for table in self._tables for n in table.bytes_columns}
+        self._ignored_columns = sorted(bytes_columns - self._part_columns | nested_bytes)
+        self.in_order = bool(bytes_columns & self._media_columns)
         first = next((row for row in self._first_rows() if isinstance(row, dict)), {})
-        bytes_columns = {n for n, value in first.items() if isinstance(value, UnreadBytes)}
-        self._ignored_columns = sorted(bytes_columns - self._part_columns)
-        self.in_order = bool(bytes_columns & self._part_columns)
-        if options.key_column in bytes_columns:
+        if isinstance(first.get(options.key_column), UnreadBytes):
             raise MmfeatError("--key-column must hold texts or numbers", got=options.key_column)
 
     def _first_rows(self) -> Iterator[Row]:
-        return islice(read_rows(self._files[0].path), _SNIFFED_ROWS)
+        return islice(read_rows(self._tables[0], self._text_columns), _SNIFFED_ROWS)
 
     def describe(self) -> dict[str, Any]:
         """Return the columns in use and a digest of the files."""
@@ -105,13 +117,33 @@ class TableSource(Source):
         notes = [columns + (f" of {len(self._files)} files" if len(self._files) > 1 else "")]
         if self._ignored_columns:
             notes.append(f"ignored columns of bytes: {', '.join(self._ignored_columns)}")
-        return notes
+        return notes + self._format_notes()
+
+    def _format_notes(self) -> list[str]:
+        """Return how the files are read; of equal notes, the first file and their number."""
+        paths: dict[str, list[str]] = {}
+        for table in self._tables:
+            for note in table.notes:
+                paths.setdefault(note, []).append(posixpath.basename(table.path))
+        return [
+            f"{first}{f' and {len(others)} other files' if others else ''}: {note}"
+            for note, (first, *others) in paths.items()
+        ]
+
+    def input_files(self) -> Iterator[str]:
+        """Yield the files of the table."""
+        return (file.path for file in self._files)
+
+    def media_files(self) -> Iterator[str]:
+        """Yield the files that cells name. This reads the table."""
+        for record in self.records():
+            yield from (ref.path for ref in record.media.values() if isinstance(ref, FileRef))
 
     def records(self) -> Iterator[Record]:
         """Yield one record per row. A row that cannot be parsed is a record with a problem."""
         row = 0
-        for file in self._files:
-            for row_in_file, values in enumerate(read_rows(file.path)):
+        for file, table in zip(self._files, self._tables, strict=True):
+            for row_in_file, values in enumerate(read_rows(table, self._text_columns)):
                 yield self._record(row, row_in_file, values, file)
                 row += 1
 
@@ -132,7 +164,7 @@ class TableSource(Source):
         problems: dict[str, tuple[str, str]] = {}
         for slot, column, inline in self._cells:
             value = values.get(column)
-            if value is None or value == "":
+            if is_missing(value):
                 continue
             try:
                 ref = (
@@ -145,15 +177,24 @@ class TableSource(Source):
             else:
                 if ref is not None:
                     media[slot] = ref
-        metadata = dict(file.metadata)
+        metadata, metadata_problems = clean_metadata(self._metadata_of(values))
+        return Record(
+            row,
+            self._key(values, media),
+            media,
+            {**file.metadata, **metadata},
+            problems | metadata_problems,
+        )
+
+    def _metadata_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        metadata: dict[str, Any] = {}
         for name, value in values.items():
-            column = name if name.isascii() else to_json_value(name)
             if name not in self._part_columns:
                 if not isinstance(value, UnreadBytes):
-                    metadata[column] = to_json_value(value)
+                    metadata[name] = value
             elif (path := self._path_of(name, value)) is not None:
-                metadata[column] = path
-        return Record(row, self._key(values, media), media, metadata, problems)
+                metadata[name] = path
+        return metadata
 
     def _path_of(self, column: str, value: Any) -> Any:
         """Return the path in a media cell, which is kept as metadata; None for any content."""
@@ -202,8 +243,7 @@ class TableSource(Source):
 
     def _key(self, row: Mapping[str, Any], media: Mapping[str, MediaRef]) -> str:
         if self._options.key_column:
-            value = row.get(self._options.key_column)
-            return "" if value is None else safe_key(str(value))
+            return safe_key(key_text(row.get(self._options.key_column)))
         name = next((ref.name for ref in media.values() if ref.name), "")
         return safe_key(file_stem(name))
 
@@ -218,15 +258,13 @@ def _is_base64(value: str) -> bool:
 
 def _text_ref(value: Any, column: str) -> TextRef:
     _require_string(value, column)
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise RecordError("undecodable", f"column {column!r} is not UTF-8") from None
+    if not is_utf8(value):
+        raise RecordError("undecodable", f"column {column!r} is not UTF-8")
     return TextRef(value)
 
 
 def _require_string(value: Any, column: str) -> None:
     if not isinstance(value, str):
-        detail = f"column {column!r} holds {type(value).__name__}, not a string"
+        kind = "bytes" if isinstance(value, UnreadBytes) else type(value).__name__
+        detail = f"column {column!r} holds {kind}, not a string"
         raise RecordError("undecodable", detail)

@@ -30,6 +30,18 @@ def test_keys_from_the_column_of_a_table(tmp_path):
     assert list(read_keys(str(tmp_path / "keys.jsonl"))) == ["a"]
 
 
+def test_a_missing_key_is_no_key_and_equal_numbers_are_one_key(tmp_path):
+    table = pa.table({"uid": [7.0, float("nan"), None, 8.5]})
+    pq.write_table(table, tmp_path / "keys.parquet")
+    pq.write_table(pa.table({"key": [b"a", b"", None]}), tmp_path / "bytes.parquet")
+    (tmp_path / "keys.csv").write_text("key\n7.0\n\nv1.0\n")
+    (tmp_path / "keys.txt").write_text("7.0\n\nv1.0\n")
+    assert list(read_keys(str(tmp_path / "keys.parquet"))) == ["7", "8.5"]
+    assert list(read_keys(str(tmp_path / "bytes.parquet"))) == ["a"]
+    assert list(read_keys(str(tmp_path / "keys.csv"))) == ["7", "v1.0"]
+    assert list(read_keys(str(tmp_path / "keys.txt"))) == ["7", "v1.0"]
+
+
 def test_keys_from_datacomps_array_of_uids(tmp_path):
     uids = ["0123456789abcdef0000000000000001", "f" * 32]
     halves = [(int(uid[:16], 16), int(uid[16:], 16)) for uid in uids]
@@ -74,7 +86,8 @@ def test_invalid_key_files_are_refused(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     with pytest.raises(MmfeatError, match=r"needs a column called __key__, key or uid.*got 'a, b'"):
         read_keys(str(tmp_path / "t.csv"))
-    pq.write_table(pa.table({"key": [b"a"]}), tmp_path / "bytes.parquet")
+    struct = [{"bytes": b"a", "path": "a"}]
+    pq.write_table(pa.table({"key": struct}), tmp_path / "bytes.parquet")
     with pytest.raises(MmfeatError, match="must hold texts or numbers"):
         list(read_keys(str(tmp_path / "bytes.parquet")))
 

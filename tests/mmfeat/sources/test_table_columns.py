@@ -54,6 +54,6 @@ def test_keys_come_from_the_key_column(tmp_path):
 
 
 def test_a_key_column_of_bytes_is_refused(tmp_path):
-    write_parquet(tmp_path / "t.parquet", [{"raw": b"z", "caption": "x"}])
+    write_parquet(tmp_path / "t.parquet", [{"raw": {"bytes": b"z", "path": "z"}, "caption": "x"}])
     with pytest.raises(MmfeatError, match="--key-column must hold texts or numbers; got 'raw'"):
         source_of(tmp_path / "t.parquet", key="raw")

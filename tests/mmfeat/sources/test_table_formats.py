@@ -1,13 +1,9 @@
 import random
 
 import pytest
-import zstandard
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records.media_ref import FileRef, TextRef
-from mmfeat.sources.table_formats import open_decompressed
 from tests.mmfeat.sources.tables import ROWS, WRITERS, source_of, write_parquet
 
 
@@ -52,18 +48,6 @@ def test_deeply_nested_values_affect_their_record_only(tmp_path):
     assert second.media == {"text": TextRef("b")}
 
 
-@pytest.mark.parametrize(
-    "content",
-    ['[{"text": "a"}, {"text": ', '[{"text": "a"}, {"text": NaN}]', '[{"text": "a"}, "b"]',
-     '[{"text": "a"}, {"text": "\\ud8"}]'],
-)  # fmt: skip
-def test_a_damaged_json_array_ends_with_a_malformed_row(tmp_path, content):
-    (tmp_path / "t.json").write_text(content)
-    first, second = source_of(tmp_path / "t.json").records()
-    assert first.media == {"text": TextRef("a")}
-    assert second.problems[""][0] == "malformed_row"
-
-
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json"])
 def test_an_empty_file_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
@@ -86,15 +70,6 @@ def test_a_truncated_compressed_table_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(MmfeatError, match=r"breaks off|cannot be read as a table"):
         list(source_of(tmp_path / name).records())
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.binary(max_size=300), max_size=4))
-def test_all_frames_of_a_compressed_file_are_read(tmp_path_factory, frames):
-    path = tmp_path_factory.mktemp("zst") / "a.zst"
-    path.write_bytes(b"".join(map(zstandard.compress, frames)))
-    with open_decompressed(str(path)) as file:
-        assert file.read() == b"".join(frames)
 
 
 def test_a_parquet_table_with_damaged_pages_is_refused(tmp_path):

@@ -1,4 +1,5 @@
 import base64
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from tests.mmfeat.sources.tables import (
     write_json_lines,
 )
 
+PIXELS = b"\x89PNG\r\n" * 9
 STRUCT = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
@@ -84,11 +86,11 @@ def test_absolute_paths_stay_unchanged(tmp_path):
 def bytes_table(path, count=3):
     columns = {
         "image": pa.array(
-            [{"bytes": b"x" * 50, "path": f"f/{i}.png"} for i in range(count)], STRUCT
+            [{"bytes": PIXELS, "path": f"f/{i}.png"} for i in range(count)], STRUCT
         ),
-        "audio": pa.array([b"y" * 50] * count, pa.large_binary()),
-        "raw": pa.array([b"z" * 50] * count, pa.binary()),
-        "packed": pa.array([b"z" * 50] * count).dictionary_encode(),
+        "audio": pa.array([PIXELS] * count, pa.large_binary()),
+        "raw": pa.array([PIXELS] * count, pa.binary()),
+        "packed": pa.array([PIXELS] * count).dictionary_encode(),
         "label": pa.array(range(count)),
         "caption": pa.array(["x"] * count),
     }
@@ -112,21 +114,24 @@ def test_media_in_parquet_become_cell_references(tmp_path):
 
 
 def test_planning_does_not_read_media_in_parquet(tmp_path, monkeypatch):
-    bytes_table(tmp_path / "t.parquet")
+    bytes_table(tmp_path / "t.parquet", 100)
     read = pq.ParquetFile.iter_batches
-    read_columns = set()
+    rows = Counter()
 
     def spy(self, *arguments, columns=None, **options):
-        read_columns.update(columns)
-        return read(self, *arguments, columns=columns, **options)
+        for batch in read(self, *arguments, columns=columns, **options):
+            rows.update(dict.fromkeys(columns, batch.num_rows))
+            yield batch
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", spy)
     list(source_of(tmp_path / "t.parquet").records())
-    assert read_columns == {"image.path", "label", "caption"}
+    media = {name for name, number in rows.items() if number <= 4}
+    assert media == {"audio", "raw", "packed"}, "only their first rows show whether they are text"
+    assert rows.keys() - media == {"image.path", "label", "caption"}
 
 
 def test_a_table_with_bytes_only_has_a_record_per_row(tmp_path):
-    pq.write_table(pa.table({"image": [b"x", None]}), tmp_path / "t.parquet")
+    pq.write_table(pa.table({"image": [PIXELS, None]}), tmp_path / "t.parquet")
     first, second = source_of(tmp_path / "t.parquet").records()
     assert (first.row, second.row, first.key) == (0, 1, "")
     assert second.media == {"image": ParquetCellRef(str(tmp_path / "t.parquet"), 1, "image")}
@@ -156,9 +161,10 @@ def test_a_text_that_is_not_utf8_affects_its_record_only(tmp_path):
     first, second = source_of(tmp_path / "t.csv").records()
     assert first.problems["text"][0] == "undecodable"
     assert first.media["image"].path == str(tmp_path / "a.png")
-    assert second.problems == {}
+    assert second.problems == {"json": ("undecodable", "not UTF-8: 'n'")}
     assert second.media["image"].path == str(tmp_path / "b\udce9.png")
-    assert (second.key, second.metadata["n"]) == ("b_", "\\udce9")
+    assert second.key == "b_"
+    assert second.metadata == {"file_name": "b\\udce9.png", "n": None}
 
 
 def test_column_names_that_are_not_utf8_are_escaped(tmp_path):

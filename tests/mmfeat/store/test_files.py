@@ -1,6 +1,9 @@
 import hashlib
 
 import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
@@ -59,3 +62,12 @@ def test_missing_files_read_as_none(folder):
 def test_an_unknown_protocol_is_an_error():
     with pytest.raises(MmfeatError, match=r"cannot open nowhere://x"):
         files.exists("nowhere://x")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.binary(max_size=300), max_size=4))
+def test_all_frames_of_a_compressed_file_are_read(tmp_path_factory, frames):
+    path = tmp_path_factory.mktemp("zst") / "a.zst"
+    path.write_bytes(b"".join(map(zstandard.compress, frames)))
+    with files.open_decompressed(str(path)) as file:
+        assert file.read() == b"".join(frames)

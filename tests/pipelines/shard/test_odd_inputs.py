@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmfeat.records.record import REASONS
+from mmfeat.records import REASONS
 from mmfeat.store.manifest import read_manifest
 from tests.faults import assert_one_error
 
@@ -103,7 +103,7 @@ def test_odd_texts_are_kept_or_have_a_reason(mmfeat, tmp_path, read_rows, read_s
         " \t\n",
         "\r\n",
     ]
-    lines = [json.dumps({"id": n, "text": text, "o": text}) for n, text in enumerate(texts)]
+    lines = [json.dumps({"id": n, "text": text}) for n, text in enumerate(texts)]
     lines += ['{"id": 9, "text": "cut', "[1]", "null", '{"id": 12, "text": 5}', "\xff"]
     (tmp_path / "t.jsonl").write_bytes("\n".join(lines).encode("latin-1", "xmlcharrefreplace"))
     result = mmfeat("shard", tmp_path / "t.jsonl", tmp_path / "out", "--key-column", "id")

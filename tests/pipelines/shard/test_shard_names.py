@@ -98,5 +98,7 @@ def test_a_table_need_not_be_utf8(mmfeat, tmp_path, read_rows):
     result = mmfeat("shard", tmp_path / "t.csv", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     (row,) = read_rows(tmp_path / "out")
-    assert row["name"] == "M\\udcfcller"
+    assert (row["status"], row["reason"]) == ("partial", "json:undecodable")
+    assert (row["name"], row["error"]) == (None, "json:undecodable: not UTF-8: 'name'")
     assert row["gr\\udcf6\\udcdfe"] == "1"
+    assert "t.csv: line 1 is not UTF-8" in result.stderr

@@ -1,0 +1,17 @@
+"""Readers of table formats: each returns a `Table` for a path."""
+
+from mmfeat.sources.formats.delimited import read_csv, read_tsv
+from mmfeat.sources.formats.json_table import read_json, read_json_lines
+from mmfeat.sources.formats.parquet_table import read_parquet
+from mmfeat.sources.formats.table import Row, Table, UnreadBytes
+
+__all__ = [
+    "Row",
+    "Table",
+    "UnreadBytes",
+    "read_csv",
+    "read_json",
+    "read_json_lines",
+    "read_parquet",
+    "read_tsv",
+]

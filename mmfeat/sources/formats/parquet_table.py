@@ -1,0 +1,99 @@
+"""Parquet tables. Bytes are not read here, except short text that is stored as bytes."""
+
+from collections.abc import Collection, Iterator
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+
+from mmfeat.records import rows_to_python
+from mmfeat.sources.formats.table import Row, Table, UnreadBytes
+from mmfeat.store import files
+
+_BATCH_ROWS = 1000
+_SNIFFED_ROWS = 4
+"""Rows that are read at a time to see whether bytes are text. Media may have megabytes."""
+_SNIFFED_BATCHES = 250
+_BUFFER_BYTES = 1 << 16
+
+
+def read_parquet(path: str) -> Table:
+    """Open a Parquet file."""
+    with (
+        files.open_decompressed(path) as file,
+        pq.ParquetFile(file, buffer_size=_BUFFER_BYTES) as table,
+    ):
+        schema = table.schema_arrow
+        kinds = {field.name: _kind(field.type) for field in schema}
+        texts = {name for name, kind in kinds.items() if kind == "bytes" and _is_text(table, name)}
+    unread = frozenset(name for name, kind in kinds.items() if kind in ("bytes", "struct")) - texts
+
+    def rows(text_columns: Collection[str]) -> Iterator[Row]:
+        return _read_rows(path, kinds, texts.union(text_columns))
+
+    nested = frozenset(name for name, kind in kinds.items() if kind == "nested")
+    return Table(path, schema.names, rows, unread, nested)
+
+
+def _read_rows(path: str, kinds: dict[str, str], texts: Collection[str]) -> Iterator[Row]:
+    texts = [name for name in texts if kinds.get(name) == "bytes"]
+    structs = [name for name, kind in kinds.items() if kind == "struct"]
+    unread = {
+        name: UnreadBytes() for name, kind in kinds.items() if kind == "bytes" and name not in texts
+    }
+    # Of a struct, only the path is read.
+    columns = [name for name, kind in kinds.items() if kind == "value"]
+    columns += [*texts, *(f"{name}.path" for name in structs)]
+    with files.open_decompressed(path) as file, pq.ParquetFile(file) as table:
+        for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+            values = rows_to_python(batch) if columns else ({} for _ in range(batch.num_rows))
+            for row in values:
+                for name in texts:
+                    if row[name] is not None:
+                        row[name] = row[name].decode(errors="surrogateescape")
+                paths = {name: UnreadBytes((row[name] or {}).get("path")) for name in structs}
+                yield {**row, **unread, **paths}
+
+
+def _kind(type_: pa.DataType) -> str:
+    """Return how a column is stored.
+
+    `value`; `bytes`; `struct` of bytes and path; or `nested`: bytes somewhere inside.
+    """
+    if pt.is_dictionary(type_):
+        return _kind(type_.value_type)
+    if (
+        pt.is_binary(type_)
+        or pt.is_large_binary(type_)
+        or pt.is_binary_view(type_)
+        or pt.is_fixed_size_binary(type_)
+    ):
+        return "bytes"
+    if pt.is_struct(type_):
+        kinds = {
+            child.name: _kind(child.type) for child in map(type_.field, range(type_.num_fields))
+        }
+        if "path" in kinds and kinds.get("bytes") == "bytes":
+            return "struct"
+        return "value" if {*kinds.values()} <= {"value"} else "nested"
+    items = [type_.key_type, type_.item_type] if pt.is_map(type_) else []
+    items += [type_.value_type] if hasattr(type_, "value_type") else []
+    return "value" if all(_kind(item) == "value" for item in items) else "nested"
+
+
+def _is_text(table: pq.ParquetFile, column: str) -> bool:
+    """Return whether the first values of a column of bytes are text. Hive stores text as bytes."""
+    batches = table.iter_batches(_SNIFFED_ROWS, columns=[column])
+    for batch in islice(batches, _SNIFFED_BATCHES):
+        if values := [value for value in batch.column(0).to_pylist() if value]:
+            return all(map(_is_printable, values))
+    return False
+
+
+def _is_printable(value: bytes) -> bool:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(char.isprintable() or char.isspace() for char in text)
