@@ -67,12 +67,12 @@ def cosine_similarities(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]
 
 def _seconds_in_shards(store: Path, column: str) -> float:
     """Return the seconds spent in the shards of a column; columns of one run share them."""
-    receipts = sorted((store / column).glob("*_stats.json"))
+    receipts = sorted((store / "columns" / column).glob("*_stats.json"))
     return float(sum(json.loads(path.read_text())["seconds"] for path in receipts))
 
 
 def _read_precision(store: Path, column: str) -> str:
-    metadata = json.loads((store / column / "column.json").read_text())
+    metadata = json.loads((store / "columns" / column / "column.json").read_text())
     return str(metadata["settled"]["precision"])
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.features import OK, FeatureShape, column_schema, make_column_batch
-from mmfeat.store import STORE_FORMAT, files, shard_name
+from mmfeat.store import files, newest_format, shard_name
 
 COLUMNS = {"image": 512, "text": 384}
 """Column → length of its float16 vectors."""
@@ -73,7 +73,7 @@ def _write_shard(folder: Path, index: int, size: int, split: str) -> None:
 
 def _manifest(sizes: list[int]) -> dict[str, object]:
     return {
-        "format": STORE_FORMAT,
+        "format": newest_format("features"),
         "kind": "features",
         "config": {},
         "config_hash": "0" * 64,

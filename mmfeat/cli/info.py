@@ -7,13 +7,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from mmfeat.config.flags import metavar, parse_args
+from mmfeat.config import metavar, parse_args
 from mmfeat.errors import MmfeatError
-from mmfeat.features.column_format import Column
-from mmfeat.store import files
-from mmfeat.store.directory import CONFIG_FILE
-from mmfeat.store.manifest import MANIFEST_FILE
-from mmfeat.store.receipts import read_failures
+from mmfeat.features import Column
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, check_format, files, read_failures
 from mmfeat.system import console
 
 
@@ -41,13 +38,14 @@ def describe_store(path: str) -> dict[str, Any]:
     """Return the content of a store's config, manifest and failure records, JSON-ready.
 
     Raises:
-        MmfeatError: the path is not a store of mmfeat.
+        MmfeatError: the path is not a store of mmfeat, or one of a newer format.
     """
     run = files.read_json(files.join(path, CONFIG_FILE))
     if not isinstance(run, dict) or "kind" not in run:
         raise MmfeatError(
             f"a store of mmfeat has a {CONFIG_FILE}, and {path} has none", cure="Check the path"
         )
+    check_format(path, run)
     manifest = files.read_json(files.join(path, MANIFEST_FILE)) or {}
     return {
         "path": path,
@@ -69,7 +67,7 @@ def _summary_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     if "shards" in facts:
         lines.append(("shards", len(facts["shards"])))
     for name, column in (facts["columns"] if facts["kind"] == "features" else {}).items():
-        shape = f"{column['modality']}, {Column(**column).summary}"
+        shape = f"{Column(**column).slot}, {Column(**column).summary}"
         lines.append((f"column {name}", f"{shape}, fingerprint {column['fingerprint'][:12]}"))
     if "winner" in facts:
         lines.append(("winner", f"{facts['winner']['name']}, in {facts['winner']['model']}"))

@@ -76,6 +76,7 @@ class EncoderSpec:
                 "--encoder must be of the form COLUMN=SCHEME:NAME, COLUMN:SLOT=SCHEME:NAME or "
                 "COLUMN:MODALITY=SCHEME:NAME",
                 got=text,
+                cure=f"Write it as in image=builtin:image. {_list_schemes()}",
             )
         scheme = match["scheme"]
         modality, slot = _parse_slot(match["column"], match["slot"], scheme, match["name"])
@@ -84,11 +85,10 @@ class EncoderSpec:
             raise MmfeatError(f"a column must not be called {column!r}: the store has that folder")
         if scheme not in SCHEMES:
             close = get_close_matches(scheme, SCHEMES, n=1)
-            known = ", ".join(f"{scheme}:" for scheme in SCHEMES)
             raise MmfeatError(
                 "--encoder must name a known scheme",
                 got=f"{scheme}:{match['name']}",
-                cure=f"Did you mean {close[0]}:?" if close else f"Schemes: {known}",
+                cure=f"Did you mean {close[0]}:?" if close else _list_schemes(),
             )
         values = dict(parse_qsl(query, keep_blank_values=True))
         common_names = [name for name in ("dtype", "normalize") if name in values]

@@ -14,16 +14,16 @@ from mmfeat.encoders import Encoder, EncoderSpec, fingerprint
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.extraction.autotune import TunedSettings
 from mmfeat.extraction.batching import batch_by_length
-from mmfeat.features.column_format import (
+from mmfeat.features import (
     OK,
     Column,
     FeatureShape,
     RowStatus,
+    TableFiles,
     column_schema,
     make_column_batch,
 )
-from mmfeat.store import files
-from mmfeat.store.receipts import Receipt, keys_digest
+from mmfeat.store import Receipt, describe_differences, files, keys_digest
 
 COLUMN = "column.json"
 
@@ -43,6 +43,8 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedS
     identity = {**encoder.identity(), "dtype": spec.dtype}
     if spec.normalize:
         identity["normalize"] = True
+    if spec.slot not in ("", spec.modality):
+        identity["slot"] = spec.slot.lower()
     column = Column(
         name=spec.column,
         modality=encoder.modality,
@@ -57,12 +59,11 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedS
         description = {**vars(column), "settled": asdict(tuned)}
         files.write_json(files.join(folder, COLUMN), description)
     elif existing["fingerprint"] != column.fingerprint:
-        old = existing["encoder"]
-        differing = sorted(k for k in {*old, *identity} if old.get(k) != identity.get(k))
+        old = Column(**{name: existing[name] for name in vars(column)})
         raise MmfeatError(
             f"column {spec.column} in {folder} was made by another encoder (fingerprint "
-            f"{existing['fingerprint'][:12]}, now {column.fingerprint[:12]}; different: "
-            f"{', '.join(differing)})",
+            f"{old.fingerprint[:12]}, now {column.fingerprint[:12]}; different: "
+            f"{describe_differences(old.facts, column.facts)})",
             cure="Give the new encoder another column name",
         )
     return column
@@ -75,7 +76,7 @@ class ColumnWriter:
     `commit` writes the receipt.
 
     Args:
-        folder: folder of the column.
+        table: where the column is written.
         shard: name of the shard.
         column: the claimed column.
         encoder: its encoder.
@@ -85,7 +86,7 @@ class ColumnWriter:
 
     def __init__(
         self,
-        folder: str,
+        table: TableFiles,
         shard: str,
         column: Column,
         encoder: Encoder,
@@ -93,7 +94,7 @@ class ColumnWriter:
         batch_size: int,
         normalize: bool = False,
     ) -> None:
-        self._folder, self._shard = folder, shard
+        self._table, self._shard = table, shard
         self._column, self._encoder = column, encoder
         self._batch_size, self._normalize = batch_size, normalize
         self._file_name = f"{shard}.arrow"
@@ -104,7 +105,7 @@ class ColumnWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            path = files.join(self._folder, self._file_name)
+            path = files.join(self._table.folder, self._file_name)
             self._output = stack.enter_context(files.create(path))
             schema = column_schema(self._column.shape)
             self._arrow = stack.enter_context(pa.ipc.new_file(self._output, schema))
@@ -157,12 +158,12 @@ class ColumnWriter:
             out=self._status["ok"],
             rejected=dict(self._rejected),
             status=dict(self._status),
-            files={self._file_name: self._output.info()},
+            files={self._table.receipt_name(self._file_name): self._output.info()},
             keys_sha256=keys_digest(self._keys),
             source=dict(source),
             bytes_read=self._bytes_read,
             seconds=round(seconds, 3),
-        ).write(self._folder)
+        ).write(self._table.receipts)
 
 
 def encode_batch(

@@ -4,11 +4,12 @@ from collections import Counter
 from dataclasses import replace
 
 from mmfeat.errors import MmfeatError
+from mmfeat.features import TableFiles
 from mmfeat.store import Receipt, files, read_receipt
 
 
 def copy_samples_table(
-    shards: str, samples: str, shard: str, *, records: int, sha256: str, config_hash: str
+    shards: str, samples: TableFiles, shard: str, *, records: int, sha256: str, config_hash: str
 ) -> None:
     """Copy the table of one shard, byte for byte, and write its receipt.
 
@@ -16,7 +17,7 @@ def copy_samples_table(
 
     Args:
         shards: folder of the shards.
-        samples: folder to copy the table to.
+        samples: where to copy the table to.
         shard: name of the shard.
         records: rows of the table.
         sha256: digest of the shard's tar.
@@ -36,7 +37,7 @@ def copy_samples_table(
         sharded = _drop_failed(sharded)
     with (
         files.open_input(files.join(shards, table_name)) as table,
-        files.create(files.join(samples, table_name)) as output,
+        files.create(files.join(samples.folder, table_name)) as output,
     ):
         while block := table.read(1 << 20):
             output.write(block)
@@ -48,11 +49,11 @@ def copy_samples_table(
         rejected=sharded.rejected,
         status=sharded.status,
         problems=sharded.problems,
-        files={table_name: output.info()},
+        files={samples.receipt_name(table_name): output.info()},
         keys_sha256=sharded.keys_sha256,
         source={"shards": shards, "sha256": sha256},
         bytes_read=sharded.files[tar_name]["bytes"],
-    ).write(samples)
+    ).write(samples.receipts)
 
 
 def _drop_failed(receipt: Receipt) -> Receipt:

@@ -1,8 +1,8 @@
 """The extraction stage: shards → feature columns, with a status for each record in each column.
 
-OUTPUT/samples/00000.parquet    one row per input record, copied from the shards
-OUTPUT/image/00000.arrow        row i is the feature of row i of the samples table
-OUTPUT/image/column.json        the encoder of the column
+OUTPUT/samples/00000.parquet        one row per input record, copied from the shards
+OUTPUT/image/00000.arrow            row i is the feature of row i of the samples table
+OUTPUT/columns/image/column.json    the encoder of the column
 """
 
 import time
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -18,28 +19,34 @@ import pyarrow.parquet as pq
 
 from mmfeat.encoders import Encoder, EncoderSpec, Settings
 from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.extraction.account import RecordAccount
 from mmfeat.extraction.autotune import TUNING_RECORDS, TunedSettings, autotune
 from mmfeat.extraction.column_writer import ColumnWriter, claim_column, read_tuned_settings
 from mmfeat.extraction.config import ExtractConfig
 from mmfeat.extraction.decode import decode_windows, find_member
 from mmfeat.extraction.samples_table import copy_samples_table
-from mmfeat.features.column_format import Column
-from mmfeat.features.column_reader import read_column_file
-from mmfeat.features.store import SAMPLES
-from mmfeat.shards.shard_reader import read_shard
-from mmfeat.store import files
-from mmfeat.store.directory import open_run
-from mmfeat.store.manifest import MANIFEST_FILE, read_manifest, write_manifest
-from mmfeat.store.receipts import (
+from mmfeat.features import SAMPLES, Column, TableFiles, read_reasons
+from mmfeat.shards import read_shard
+from mmfeat.store import (
+    MANIFEST_FILE,
+    RETRY_SHARD,
     Receipt,
+    RetriedRows,
+    ShardTask,
+    Stage,
+    StatusAndReason,
+    check_output,
+    files,
     format_counts,
-    read_receipt,
-    require_receipts,
+    match_run,
+    open_run,
+    read_format,
+    read_manifest,
+    retry_shards,
     subtract,
     sum_receipts,
+    write_manifest,
 )
-from mmfeat.store.retried_rows import RETRY_SHARD, RetriedRows, retry_shards
-from mmfeat.store.stage import ShardTask, Stage
 from mmfeat.system import progress
 
 _LOADED_ENCODERS: dict[tuple[EncoderSpec, Settings], Encoder] = {}
@@ -55,79 +62,102 @@ class Extraction(Stage):
         self.config = config
         self.output = config.output
         self.columns: dict[str, Column] = {}
+        self._slots: list[str] = []
         self._specs: dict[str, EncoderSpec] = {}
         self._tuned: dict[str, TunedSettings] = {}
         self._input_shards: dict[str, dict[str, Any]] = {}
         self._retry_shards: set[str] = set()
-        self._input_totals: dict[str, Any] = {}
 
     def plan(self) -> list[ShardTask]:
-        """Return one task per input shard. Columns and shards that exist are not made again."""
+        """Return one task per input shard. Columns and shards that exist are not made again.
+
+        The output and its columns are checked before the encoders of new columns are measured.
+        """
+        check_output(self.output, "features")
         manifest = read_manifest(self.config.shards, "shards")
-        self._specs = self.config.choose_encoders(manifest["modalities"])
+        self._slots = manifest["slots"]
+        self._specs = self.config.choose_encoders(self._slots)
         self._input_shards = {shard["name"]: shard for shard in manifest["shards"]}
         self._retry_shards = {*retry_shards(manifest)}
-        names = ("records", "out", "rejected", "status", "problems")
-        self._input_totals = {name: manifest["totals"][name] for name in names}
-        loaded = {column: self._load_tuned(spec) for column, spec in self._specs.items()}
-        self.config_hash = open_run(self.output, "features", {"shards": manifest["config_hash"]})
-        for column, (encoder, tuned) in loaded.items():
-            spec = self._specs[column]
-            self.columns[column] = claim_column(self._folder(column), spec, encoder, tuned)
-            self._tuned[column] = tuned
-            _LOADED_ENCODERS[spec, self._settings(column)] = encoder
+        config = {"shards": manifest["config_hash"]}
+        self.config_hash = match_run(self.output, "features", config)
+        new_columns = [column for column in self._specs if not self._load_started(column)]
+        pending = {name: self._pending_tables(name) for name in self._input_shards}
+        tuned = {column: self._load_autotuned(column) for column in new_columns}
+        open_run(self.output, "features", config)
+        for column, (encoder, settings) in tuned.items():
+            self._claim_column(column, encoder, settings)
         return [
-            ShardTask(name, shard["records"], done=not self._pending_folders(name))
+            ShardTask(name, shard["records"], done=not (new_columns or pending[name]))
             for name, shard in self._input_shards.items()
         ]
 
-    def _load_tuned(self, spec: EncoderSpec) -> tuple[Encoder, TunedSettings]:
-        """Load an encoder with the settings its column was started with, or autotune it."""
+    def _load_started(self, column: str) -> bool:
+        """Load an encoder with the settings its column was started with; False if it is new."""
+        tuned = read_tuned_settings(self._table(column).receipts)
+        if tuned is None:
+            return False
         settings, batch_size = self.config.settings, self.config.batch_size
-        if tuned := read_tuned_settings(self._folder(spec.column)):
-            if settings.precision == "auto":
-                settings = replace(settings, precision=tuned.precision)
-            return spec.load(settings), replace(tuned, batch_size=batch_size or tuned.batch_size)
-        members = list(islice(self._read_members(spec.modality), TUNING_RECORDS))
-        return autotune(spec, settings, members, batch_size)
+        if settings.precision == "auto":
+            settings = replace(settings, precision=tuned.precision)
+        encoder = self._specs[column].load(settings)
+        batch_size = batch_size or tuned.batch_size
+        self._claim_column(column, encoder, replace(tuned, batch_size=batch_size))
+        return True
 
-    def _read_members(self, modality: str) -> Iterator[bytes]:
-        """Yield the members of a modality, from the first shard on."""
+    def _load_autotuned(self, column: str) -> tuple[Encoder, TunedSettings]:
+        """Load the encoder of a new column with the fastest settings."""
+        spec = self._specs[column]
+        members = list(islice(self._read_members(spec.slot), TUNING_RECORDS))
+        return autotune(spec, self.config.settings, members, self.config.batch_size)
+
+    def _claim_column(self, column: str, encoder: Encoder, tuned: TunedSettings) -> None:
+        spec = self._specs[column]
+        self.columns[column] = claim_column(self._table(column).receipts, spec, encoder, tuned)
+        self._tuned[column] = tuned
+        _LOADED_ENCODERS[spec, self._settings(column)] = encoder
+
+    def _read_members(self, slot: str) -> Iterator[bytes]:
+        """Yield the members of a slot, from the first shard on."""
         for shard in self._input_shards:
             base = files.join(self.config.shards, shard)
             with (
                 files.open_input(f"{base}.parquet") as table,
                 files.open_input(f"{base}.tar") as tar,
             ):
-                for record in read_shard(table, tar):
+                for record in read_shard(table, tar, self._slots):
                     with suppress(RecordError):
-                        if content := find_member(record, modality):
+                        if content := find_member(record, slot):
                             yield content
 
     def _settings(self, column: str) -> Settings:
         """Return the settings of a column's encoder, with its tuned precision."""
         return replace(self.config.settings, precision=self._tuned[column].precision)
 
-    def _folder(self, name: str) -> str:
-        return files.join(self.output, name)
+    @cached_property
+    def _store_format(self) -> int:
+        return read_format(self.output, "features")
 
-    def _pending_folders(self, shard: str) -> list[str]:
-        """Return the folders, of columns or samples, in which the shard has no receipt yet."""
+    def _table(self, name: str) -> TableFiles:
+        return TableFiles(self.output, name, self._store_format)
+
+    def _pending_tables(self, shard: str) -> list[str]:
+        """Return the columns, and the samples table, that have no receipt of the shard yet."""
         fingerprints = {name: column.fingerprint for name, column in self.columns.items()}
         return [
-            folder
-            for folder, config_hash in {SAMPLES: self.config_hash, **fingerprints}.items()
-            if not self._is_done(folder, shard, config_hash)
+            table
+            for table, config_hash in {SAMPLES: self.config_hash, **fingerprints}.items()
+            if not self._is_done(self._table(table), shard, config_hash)
         ]
 
-    def _is_done(self, folder: str, shard: str, config_hash: str) -> bool:
-        receipt = read_receipt(self._folder(folder), shard, config_hash)
+    def _is_done(self, table: TableFiles, shard: str, config_hash: str) -> bool:
+        receipt = table.read_receipt(shard, config_hash)
         if receipt is None:
             return False
         old, new = receipt.source["sha256"], self._input_shards[shard]["sha256"]
         if old != new:
             raise MmfeatError(
-                f"shard {shard} of {self._folder(folder)} was made from other bytes than "
+                f"shard {shard} of {table.folder} was made from other bytes than "
                 f"{self.config.shards} has now (sha256 {old[:12]}, now {new[:12]})",
                 cure="Name another output directory",
             )
@@ -143,7 +173,7 @@ class Extraction(Stage):
 
     def process(self, task: ShardTask, loaded: Mapping[str, Encoder]) -> Receipt:
         """Make the missing files of one shard: columns first, then the samples table."""
-        pending = self._pending_folders(task.shard)
+        pending = self._pending_tables(task.shard)
         columns = [name for name in self.columns if name in pending]
         if columns:
             self._write_columns(task.shard, {name: loaded[name] for name in columns})
@@ -151,13 +181,13 @@ class Extraction(Stage):
         if SAMPLES in pending:
             copy_samples_table(
                 self.config.shards,
-                self._folder(SAMPLES),
+                self._table(SAMPLES),
                 task.shard,
                 records=self._input_shards[task.shard]["records"],
                 sha256=self._input_shards[task.shard]["sha256"],
                 config_hash=self.config_hash,
             )
-        receipt = read_receipt(self._folder(SAMPLES), task.shard)
+        receipt = self._table(SAMPLES).read_receipt(task.shard)
         if receipt is None:
             raise OSError(f"the receipt of shard {task.shard} is missing from {self.output}")
         return receipt
@@ -171,7 +201,7 @@ class Extraction(Stage):
             writers = {
                 name: stack.enter_context(
                     ColumnWriter(
-                        self._folder(name),
+                        self._table(name),
                         shard,
                         self.columns[name],
                         encoder,
@@ -182,8 +212,9 @@ class Extraction(Stage):
                 for name, encoder in encoders.items()
             }
             windows = decode_windows(
-                read_shard(table, tar),
+                read_shard(table, tar, self._slots),
                 encoders,
+                {name: self._specs[name].slot for name in encoders},
                 threads=self.config.decoding_threads,
                 prefetch=any(encoder.on_gpu for encoder in encoders.values()),
             )
@@ -197,18 +228,18 @@ class Extraction(Stage):
 
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Check that all columns align with the samples table, then write the manifest."""
-        samples = self._require_receipts(SAMPLES, shards)
+        samples = self._table(SAMPLES).require_receipts(shards)
         previous = files.read_json(files.join(self.output, MANIFEST_FILE)) or {}
         columns = {
             name: Column(**facts) for name, facts in previous.get("columns", {}).items()
         } | self.columns
-        receipts = {name: self._require_receipts(name, shards) for name in columns}
+        receipts = {name: self._table(name).require_receipts(shards) for name in columns}
         for name, column_receipts in receipts.items():
-            _check_alignment(samples, column_receipts, self._folder(name))
+            _check_alignment(samples, column_receipts, self._table(name).receipts)
         listing = [self._describe_shard(receipt) for receipt in samples]
-        replaced = self._count_replaced_rows(samples, listing, columns)
+        account, replaced = self._count_records(samples, listing, receipts)
         column_totals = {
-            name: subtract(sum_receipts(column_receipts), replaced[name], "missing")
+            name: subtract(sum_receipts(column_receipts), replaced[name])
             for name, column_receipts in receipts.items()
         }
         if not any(totals["out"] for totals in column_totals.values()):
@@ -220,11 +251,8 @@ class Extraction(Stage):
             self.config_hash,
             columns={name: vars(column) for name, column in sorted(columns.items())},
             shards=listing,
-            totals={**sum_receipts(samples), **self._input_totals, "columns": column_totals},
+            totals={**sum_receipts(samples), **account.totals, "columns": column_totals},
         )
-
-    def _require_receipts(self, folder: str, shards: Sequence[str]) -> list[Receipt]:
-        return require_receipts(self._folder(folder), shards, failures_in=self.output)
 
     def _describe_shard(self, receipt: Receipt) -> dict[str, Any]:
         """Return the entry of a shard in the manifest."""
@@ -232,25 +260,39 @@ class Extraction(Stage):
         names = {"name": receipt.shard, "records": receipt.records}
         return {**names, "keys_sha256": receipt.keys_sha256, **flag}
 
-    def _count_replaced_rows(
+    def _count_records(
         self,
-        samples: Iterable[Receipt],
+        samples: Sequence[Receipt],
         listing: Sequence[Mapping[str, Any]],
-        columns: Iterable[str],
-    ) -> dict[str, Counter[str]]:
-        """Count rows without a feature that a retry has replaced: column → reason → rows."""
-        retried_rows = RetriedRows(self._folder(SAMPLES), listing)
-        reasons: dict[str, Counter[str]] = {name: Counter() for name in columns}
-        for receipt in samples if self._retry_shards else ():
-            if receipt.rejected:
-                path = files.join(self._folder(SAMPLES), f"{receipt.shard}.parquet")
+        receipts: Mapping[str, Sequence[Receipt]],
+    ) -> tuple[RecordAccount, dict[str, Counter[StatusAndReason]]]:
+        """Count the records over all columns. A record that a retry has replaced counts once.
+
+        Returns:
+            The account, and the replaced rows: column → status and reason → rows.
+        """
+        account = RecordAccount(sorted(receipts))
+        replaced: dict[str, Counter[StatusAndReason]] = {name: Counter() for name in receipts}
+        retried_rows = RetriedRows(self._table(SAMPLES).folder, listing)
+        for number, sample in enumerate(samples):
+            has_replaced = bool(self._retry_shards and sample.problems)
+            rejected = {name: receipts[name][number].rejected for name in receipts}
+            if not has_replaced and account.add_shard(sample.records, rejected):
+                continue
+            paths = {n: files.join(self.output, n, f"{sample.shard}.arrow") for n in receipts}
+            columns = {name: read_reasons(path) for name, path in paths.items()}
+            rows = pa.table({name: column["reason"] for name, column in columns.items()})
+            if has_replaced:
+                path = files.join(self.output, SAMPLES, f"{sample.shard}.parquet")
                 with files.open_input(path) as file:
-                    mask = retried_rows.mask(pq.read_table(file, columns=["__key__", "status"]))
-                for name, counts in reasons.items():
-                    path = files.join(self._folder(name), f"{receipt.shard}.arrow")
-                    column = read_column_file(path)
-                    counts.update(column.reasons.filter(pa.array(mask)).to_pylist())
-        return reasons
+                    keys = pq.read_table(file, columns=["__key__", "status"])
+                mask = retried_rows.mask(keys, sample.shard)
+                for name, counts in replaced.items():
+                    gone = columns[name].filter(pa.array(mask)).to_pylist()
+                    counts.update((row["status"], row["reason"]) for row in gone)
+                rows = rows.filter(pa.array(~mask))
+            account.add_rows(rows)
+        return account, replaced
 
     def clean_up(self, shards: Sequence[str]) -> None:
         """Release the encoders."""
@@ -268,7 +310,8 @@ class Extraction(Stage):
         lines: dict[str, Any] = {}
         for name, column in manifest["columns"].items():
             totals = manifest["totals"]["columns"][name]
-            lines[f"column {name}"] = f"{totals['out']:,} features ({Column(**column).summary})"
+            source = f"{totals['out']:,} features of {Column(**column).slot}"
+            lines[f"column {name}"] = f"{source} ({Column(**column).summary})"
             lines |= {f"  no {name}: {reason}": n for reason, n in totals["rejected"].items()}
         return lines
 

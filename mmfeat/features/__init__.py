@@ -8,11 +8,13 @@ from mmfeat.features.column_format import (
     column_schema,
     make_column_batch,
 )
-from mmfeat.features.column_reader import ColumnShard, read_column_file
+from mmfeat.features.column_reader import ColumnShard, read_column_file, read_reasons
 from mmfeat.features.row_hashes import row_hashes
-from mmfeat.features.store import SAMPLES, FeatureStore
+from mmfeat.features.store import FeatureStore
+from mmfeat.features.table_files import COLUMNS, SAMPLES, TableFiles
 
 __all__ = [
+    "COLUMNS",
     "OK",
     "SAMPLES",
     "Column",
@@ -20,8 +22,10 @@ __all__ = [
     "FeatureShape",
     "FeatureStore",
     "RowStatus",
+    "TableFiles",
     "column_schema",
     "make_column_batch",
     "read_column_file",
+    "read_reasons",
     "row_hashes",
 ]

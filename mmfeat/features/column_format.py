@@ -63,6 +63,17 @@ class Column:
         return FeatureShape(self.dim, self.dtype, self.max_tokens)
 
     @property
+    def slot(self) -> str:
+        """The part of a record that the encoder reads: `text`, or `text.desc`."""
+        return str(self.encoder.get("slot", self.modality))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What distinguishes the features of this column, for people."""
+        sizes = {"dim": self.dim} | ({"max_tokens": self.max_tokens} if self.max_tokens else {})
+        return {**sizes, **self.encoder}
+
+    @property
     def summary(self) -> str:
         """Shape and encoder in one line, for display."""
         scheme, name = self.encoder.get("scheme"), str(self.encoder.get("name", ""))

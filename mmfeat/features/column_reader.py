@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from mmfeat.features.column_format import FeatureShape, column_schema
 from mmfeat.store import files
 
 
@@ -68,6 +69,15 @@ def read_column_file(path: str) -> ColumnShard:
         counts = [chunk.value_lengths().fill_null(0).to_numpy() for chunk in chunks]
         offsets = np.concatenate([[0], np.cumsum(np.concatenate([[], *counts]))]).astype(np.int64)
     return ColumnShard(features, present, table["reason"], offsets)
+
+
+def read_reasons(path: str) -> pa.Table:
+    """Read only `status` and `reason` of a column file: why a row has no feature."""
+    schema = column_schema(FeatureShape(1))
+    indices = [schema.get_field_index(name) for name in ("status", "reason")]
+    options = pa.ipc.IpcReadOptions(included_fields=indices)
+    with files.open_input(path) as file:
+        return pa.ipc.open_file(file, options=options).read_all()
 
 
 def _to_numpy(vectors: pa.FixedSizeListArray, dim: int) -> np.ndarray:

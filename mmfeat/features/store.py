@@ -8,10 +8,8 @@ import pyarrow.parquet as pq
 
 from mmfeat.features.column_format import Column
 from mmfeat.features.column_reader import ColumnShard, read_column_file
+from mmfeat.features.table_files import SAMPLES
 from mmfeat.store import RetriedRows, files, read_manifest
-
-SAMPLES = "samples"
-"""Folder of the samples table. Each column has a folder beside it."""
 
 
 class FeatureStore:

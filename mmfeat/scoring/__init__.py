@@ -1,5 +1,5 @@
 """The stage behind `mmfeat score`: run a model over features."""
 
-from mmfeat.scoring.stage import ScoreConfig, Scoring
+from mmfeat.scoring.stage import ScoreConfig, Scoring, predictions_folder
 
-__all__ = ["ScoreConfig", "Scoring"]
+__all__ = ["ScoreConfig", "Scoring", "predictions_folder"]

@@ -1,7 +1,8 @@
 """The scoring stage: model + features → predictions, one row per input record.
 
-OUTPUT/00000.parquet    __key__, status, reason, prediction, w_<column> with the weight of each
-                        modality; probability and p_<class> if the model has classes
+OUTPUT/data/00000.parquet    __key__, status, reason, prediction, w_<column> with the weight of
+                             each modality; probability and p_<class> if the model has classes; then
+                             the columns of --columns
 
 A retried record has only the row of its last try.
 """
@@ -10,23 +11,28 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.config import FeaturesPath, ModelPath, OutputPath
+from mmfeat.config import FeaturesPath, ModelPath, OutputPath, RepeatedFlag, split_commas
 from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
+from mmfeat.records import free_columns
 from mmfeat.store import (
     Receipt,
     ShardTask,
     Stage,
+    check_output,
     files,
     format_counts,
     keys_digest,
     open_run,
+    read_format,
     read_manifest,
     read_receipt,
     require_receipts,
@@ -55,6 +61,9 @@ class ScoreConfig:
     """Output directory of `mmfeat extract`, with the encoders the model was trained on."""
     output: OutputPath
     """Directory to write the predictions to."""
+    columns: RepeatedFlag = ()
+    """Columns of the samples table to copy to the predictions, for example label,sku. May be
+    repeated. A name that the predictions already have gets the prefix meta_."""
 
 
 class ScoringInputs(NamedTuple):
@@ -72,6 +81,7 @@ class Scoring(Stage):
     def __init__(self, config: ScoreConfig) -> None:
         self.config = config
         self.output = config.output
+        self._sample_columns: list[str] = []
         self._key_digests: dict[str, str] = {}
         self._retry_digest = ""
 
@@ -79,8 +89,10 @@ class Scoring(Stage):
         """Return one task per shard of the features.
 
         Raises:
-            MmfeatError: the model was not trained on these feature columns.
+            MmfeatError: the model was not trained on these feature columns, or the samples table
+                lacks a column of --columns.
         """
+        check_output(self.output, "predictions")
         model, features = self.load()
         model.check_columns(features.columns)
         model_files = read_manifest(self.config.model, "model")["files"]
@@ -90,20 +102,28 @@ class Scoring(Stage):
             "columns": {column.name: column.fingerprint for column in model.columns},
             "features": features.manifest["config_hash"],
         }
-        self.config_hash = open_run(self.output, "predictions", settings)
+        self._sample_columns = _choose_columns(self.config.columns, features)
+        if self._sample_columns:
+            settings["sample_columns"] = self._sample_columns
+        details = {"columns": {column.name: column.facts for column in model.columns}}
+        self.config_hash = open_run(self.output, "predictions", settings, details)
         self._key_digests = {s["name"]: s["keys_sha256"] for s in features.manifest["shards"]}
         self._retry_digest = features.retried_rows.digest
         return [
-            ShardTask(shard, records, done=self._is_done(shard))
+            ShardTask(shard, records, done=self._is_done(shard, features))
             for shard, records in features.shards.items()
         ]
 
-    def _is_done(self, shard: str) -> bool:
+    def _is_done(self, shard: str, features: FeatureStore) -> bool:
         receipt = read_receipt(self.output, shard, self.config_hash)
         if receipt is None or receipt.source["keys_sha256"] != self._key_digests[shard]:
             return False
-        # A retry since then has replaced failed rows: they must be dropped.
-        return not receipt.rejected or receipt.source["superseded"] == self._retry_digest
+        if receipt.source["superseded"] == self._retry_digest:
+            return True
+        # A retry since then may have replaced rows of this shard: they must be dropped.
+        samples = features.read_samples(shard, ["__key__", "status"])
+        replaced = int(features.retried_rows.mask(samples, shard).sum())
+        return receipt.records == len(samples) - replaced
 
     def load(self) -> ScoringInputs:
         """Load the model and open the feature store."""
@@ -116,23 +136,27 @@ class Scoring(Stage):
         started = time.monotonic()
         model, features = loaded
         columns = {c.name: features.read_column(c.name, task.shard) for c in model.columns}
-        samples = features.read_samples(task.shard, ["__key__", "status"])
+        names = dict.fromkeys(["__key__", "status", *self._sample_columns])
+        samples = features.read_samples(task.shard, [*names])
         predictions = model.predict_shard(columns)
         reasons = _find_reasons(predictions.scorable, columns)
         table = _make_table(model, predictions, samples["__key__"], reasons)
-        table = table.filter(pa.array(~features.retried_rows.mask(samples)))
-        name = f"{task.shard}.parquet"
+        copied = free_columns(self._sample_columns, table.column_names)
+        for name, column in copied.items():
+            field = samples.schema.field(name).with_name(column)
+            table = table.append_column(field, samples[name])
+        table = table.filter(pa.array(~features.retried_rows.mask(samples, task.shard)))
+        name = files.join(self._data_folder, f"{task.shard}.parquet")
         with files.create(files.join(self.output, name)) as output:
             pq.write_table(table, output, compression="zstd")
-        scored = int(predictions.scorable.sum())
         rejected = [reason for reason in table["reason"].to_pylist() if reason]
         receipt = Receipt(
             shard=task.shard,
             config_hash=self.config_hash,
             records=len(table),
-            out=scored,
+            out=len(table) - len(rejected),
             rejected=dict(Counter(rejected)),
-            status={"ok": scored, "failed": len(rejected)},
+            status={"ok": len(table) - len(rejected), "failed": len(rejected)},
             files={name: output.info()},
             keys_sha256=keys_digest(table["__key__"].to_pylist()),
             source={
@@ -146,6 +170,11 @@ class Scoring(Stage):
         receipt.write(self.output)
         progress.RECORDS_DONE.add(task.records)
         return receipt
+
+    @cached_property
+    def _data_folder(self) -> str:
+        """Folder of the rows, relative to the output."""
+        return _data_folder(self.output)
 
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Check the counts of all shards, then write the manifest."""
@@ -166,6 +195,40 @@ class Scoring(Stage):
             ],
             totals=totals,
         )
+
+    def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Return the folder to open in other tools."""
+        return {"predictions (Parquet)": predictions_folder(self.output)}
+
+
+def predictions_folder(store: str) -> str:
+    """Return the folder of a store's Parquet files: all rows, and nothing else since format 2."""
+    return files.join(store, folder) if (folder := _data_folder(store)) else store
+
+
+def _data_folder(store: str) -> str:
+    return "" if read_format(store, "predictions") == 1 else "data"
+
+
+def _choose_columns(flags: Sequence[str], features: FeatureStore) -> list[str]:
+    """Return the columns of the samples table that --columns names; the key is always there.
+
+    Raises:
+        MmfeatError: the samples table lacks one.
+    """
+    available = features.samples_schema.names
+    names = [
+        name for text in flags for name in ([text] if text in available else split_commas(text))
+    ]
+    for name in names:
+        if name not in available:
+            close = get_close_matches(name, available, n=1)
+            raise MmfeatError(
+                f"the samples table of {features.path} has no column {name!r} (--columns); it has: "
+                f"{', '.join(available)}",
+                cure=f"Did you mean {close[0]!r}?" if close else "Name one of them with --columns",
+            )
+    return [name for name in dict.fromkeys(names) if name != "__key__"]
 
 
 def _find_reasons(scorable: np.ndarray, columns: dict[str, ColumnShard]) -> list[str | None]:

@@ -2,13 +2,14 @@
 
 Every stage writes a directory of the same form:
 
-    DIR/config.json          written first: the configuration of the run and its hash
-    DIR/00000.…              the data of shard 00000
+    DIR/config.json          written once the plan stands: the configuration of the run and its hash
+    DIR/…                    the data of shard 00000
     DIR/00000_stats.json     the receipt of the shard, written after its data
     DIR/00000_failed.json    instead of a receipt: why the last attempt failed
     DIR/manifest.json        written last: totals and the list of shards
 
-One run at a time works in a directory, and all runs use the configuration in its config.json.
+One run at a time works in a directory, and all runs use the configuration and the format in its
+config.json.
 """
 
 import fcntl
@@ -17,18 +18,45 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
 
-STORE_FORMAT = 1
-"""Version of the store format. Readers refuse a newer version."""
+STORE_FORMATS = {"features": 2, "predictions": 2}
+"""Kind of store → its newest format; other kinds have format 1.
+
+Since format 2, rows lie in folders that hold nothing else, so that other tools open them. Before,
+receipts lay beside the rows. All formats up to the newest are read, and a store keeps the format of
+its first run.
+"""
 
 CONFIG_FILE = "config.json"
 
+PLAN_FOLDER = "_plan"
+"""Folder of a plan. It is written before the run claims the directory."""
+
+PLAN_FILE = "plan.json"
+
 _MAX_DIFFERENCES = 5
 """Differing settings that an error lists. The remaining ones are counted."""
+
+_MAX_CHARACTERS = 100
+"""Longer values are cut in an error."""
+
+_DIGESTS = {
+    "source": "the input has other content",
+    "keys_sha256": "the file of --keys has other content",
+    "shards": "the shards are of another input or other options",
+    "features": "the features are of other shards",
+    "columns": "the column {} is of another encoder",
+    "encoder": "the encoder has other {}",
+    "model": "the model has other weights",
+    "systems": "the model {} has other features or options",
+}
+"""Setting → what it means if its digest differs. `{}` is the name within the setting."""
 
 
 def shard_name(index: int, pattern: str = "%05d") -> str:
@@ -40,6 +68,36 @@ def json_digest(value: Any) -> str:
     """Return the sha256 of a JSON-ready value. The order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def newest_format(kind: str) -> int:
+    """Return the newest format of a kind of store."""
+    return STORE_FORMATS.get(kind, 1)
+
+
+def read_format(folder: str, kind: str) -> int:
+    """Return the format of a store's first run; the newest if the store does not exist."""
+    run = files.read_json(files.join(folder, CONFIG_FILE)) or {}
+    return int(run.get("format", newest_format(kind)))
+
+
+def check_format(folder: str, store: Mapping[str, Any]) -> None:
+    """Check that this version of mmfeat knows the format of a store.
+
+    Args:
+        folder: the store.
+        store: its manifest or the content of its config.json.
+
+    Raises:
+        MmfeatError: a newer version of mmfeat has made the store.
+    """
+    kind, newest = store.get("kind"), newest_format(str(store.get("kind")))
+    if store.get("format") not in range(1, newest + 1):
+        raise MmfeatError(
+            f"{folder} must have a format of {kind} that this mmfeat knows, at most {newest}",
+            got=store.get("format"),
+            cure="Upgrade mmfeat",
+        )
 
 
 @contextmanager
@@ -55,8 +113,16 @@ def lock_directory(folder: str) -> Iterator[None]:
         yield
         return
     path = files.filesystem(folder)[1]
-    existed = os.path.exists(path)
-    os.makedirs(path, exist_ok=True)
+    parents = [path, *map(str, Path(path).parents)]
+    new_folders = [parent for parent in parents if not os.path.lexists(parent)]
+    try:
+        os.makedirs(path, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise MmfeatError(
+            "the output must be a directory",
+            got=f"the file {error.filename}",
+            cure="Name another output directory",
+        ) from error
     descriptor = os.open(path, os.O_RDONLY)
     try:
         try:
@@ -71,74 +137,146 @@ def lock_directory(folder: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-        if not existed:
-            with suppress(OSError):  # the directory is not empty
-                os.rmdir(path)
+        with suppress(OSError):  # a directory is not empty
+            for new_folder in new_folders:
+                os.rmdir(new_folder)
 
 
-def open_run(folder: str, kind: str, config: Mapping[str, Any]) -> str:
-    """Start a run in a directory, or continue an earlier run with the same configuration.
+def check_output(folder: str, kind: str) -> dict[str, Any] | None:
+    """Check that a directory is new, empty or a store of the kind, and return its config.json.
 
-    Args:
-        folder: the directory; it is created if it does not exist.
-        kind: what the store contains, such as `shards`.
-        config: every setting that determines the content of the store.
-
-    Returns:
-        The hash of the configuration.
+    It is cheap and writes nothing. Commands call it before they read their input.
 
     Raises:
-        MmfeatError: the directory contains other files or a run with another configuration.
+        MmfeatError: the directory contains other files or a store of another kind or of a newer
+            format, or it is a file.
     """
-    new: dict[str, Any] = {
-        "format": STORE_FORMAT,
-        "kind": kind,
-        "config": dict(config),
-        "hash": json_digest(config),
-    }
-    path = files.join(folder, CONFIG_FILE)
-    old = files.read_json(path)
-    if old is None:
-        other_files = [name for name in files.list_names(folder) if not name.startswith(".")]
-        if other_files and other_files != [CONFIG_FILE]:
+    run = files.read_json(files.join(folder, CONFIG_FILE))
+    if not isinstance(run, dict) or "kind" not in run:
+        if other_files := _foreign_names(folder, with_config=run is not None):
             raise MmfeatError(
                 f"the output directory must be empty or a store of mmfeat: {folder}",
                 got=other_files[0],
                 cure="Name another directory",
             )
-        files.write_json(path, new)
-    elif (old.get("kind"), old.get("hash")) != (kind, new["hash"]):
+        return None
+    if run["kind"] != kind:
+        raise MmfeatError(
+            f"{folder} was made with another configuration: "
+            f"kind was {run['kind']}, is {kind} now",
+            cure="Name another output directory",
+        )
+    check_format(folder, run)
+    return run
+
+
+def _foreign_names(folder: str, *, with_config: bool) -> list[str]:
+    """Return the names in a folder without config.json that a run has not left there."""
+    if files.size(folder) is not None:
+        return [f"the file {folder}"]
+    known = () if with_config else (CONFIG_FILE,)  # an unreadable one is written again
+    names = [n for n in files.list_names(folder) if not n.startswith(".") and n not in known]
+    if names == [PLAN_FOLDER]:  # of a run that was killed while it planned
+        plan = files.list_names(files.join(folder, PLAN_FOLDER))
+        names = [n for n in plan if not n.startswith(".") and not n.endswith(".jsonl")]
+        names = [name for name in names if name != PLAN_FILE]
+    return names
+
+
+def match_run(
+    folder: str, kind: str, config: Mapping[str, Any], details: Mapping[str, Any] | None = None
+) -> str:
+    """Check that a directory is new or of the same configuration, and return its hash.
+
+    It writes nothing. Arguments as in `open_run`.
+
+    Raises:
+        MmfeatError: as in `check_output`, or the directory has a run with another configuration.
+    """
+    old, new_hash = check_output(folder, kind), json_digest(config)
+    if old and old.get("hash") != new_hash:
+        before, after = old.get("config", {}), {**config}
+        if details and "details" in old:
+            before, after = {"": old["details"], **before}, {"": details, **after}
         raise MmfeatError(
             f"{folder} was made with another configuration "
-            f"(hash {str(old.get('hash'))[:12]}, now {new['hash'][:12]}): {_differences(old, new)}",
+            f"(hash {str(old.get('hash'))[:12]}, now {new_hash[:12]}): "
+            f"{describe_differences(before, after)}",
             cure="Run it with the same settings, or name another output directory",
         )
-    return str(new["hash"])
+    return new_hash
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    if old.get("kind") != new["kind"]:
-        return f"kind was {old.get('kind')}, is {new['kind']} now"
-    before, after = _flatten(old.get("config", {})), _flatten(new["config"])
-    names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    differences = [
-        f"{name} was {before.get(name)}, is {after.get(name)} now"
-        for name in names[:_MAX_DIFFERENCES]
+def open_run(
+    folder: str, kind: str, config: Mapping[str, Any], details: Mapping[str, Any] | None = None
+) -> str:
+    """Claim a directory for a run, or continue an earlier run with the same configuration.
+
+    Call it when nothing is left that the user may have to correct: from then on the directory
+    belongs to the configuration.
+
+    Args:
+        folder: the directory; it is created if it does not exist.
+        kind: what the store contains, such as `shards`.
+        config: every setting that determines the content of the store.
+        details: what digests in the configuration stand for; it is only shown to people.
+
+    Returns:
+        The hash of the configuration.
+
+    Raises:
+        MmfeatError: as in `match_run`.
+    """
+    config_hash = match_run(folder, kind, config, details)
+    path = files.join(folder, CONFIG_FILE)
+    if not isinstance(files.read_json(path), dict):
+        facts: dict[str, Any] = {"format": newest_format(kind), "kind": kind}
+        facts |= {"config": dict(config), "hash": config_hash}
+        files.write_json(path, facts | ({"details": dict(details)} if details else {}))
+    return config_hash
+
+
+def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Say which settings differ. Plain values come first, digests last."""
+    before, after = _flatten(old), _flatten(new)
+    names = [name for name in {*before, *after} if before.get(name) != after.get(name)]
+    digests = {n for n in names if _is_digest(before.get(n)) or _is_digest(after.get(n))}
+    plain = [
+        f"{name} was {_shorten(before.get(name))}, is {_shorten(after.get(name))} now"
+        for name in sorted({*names} - digests)
     ]
-    if len(names) > _MAX_DIFFERENCES:
-        differences.append(f"and {len(names) - _MAX_DIFFERENCES} more")
+    differences = list(dict.fromkeys(plain + [_describe_digest(name) for name in sorted(digests)]))
+    if len(differences) > _MAX_DIFFERENCES:
+        rest = len(differences) - _MAX_DIFFERENCES
+        differences = [*differences[:_MAX_DIFFERENCES], f"and {rest} more"]
     return "; ".join(differences)
 
 
+def _describe_digest(name: str) -> str:
+    parts = [*name.split("."), ""]
+    for part, following in pairwise(parts):
+        if part in _DIGESTS:
+            return _DIGESTS[part].format(following)
+    return f"{name} has other content"
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64
+
+
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings under dotted names, with digests shortened for display."""
+    """Return nested settings under dotted names."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, list) and all(isinstance(v, Mapping) and "name" in v for v in value):
             value = {v["name"]: v for v in value}
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= _flatten(value, f"{prefix}{key}." if key else prefix)
         else:
-            is_digest = isinstance(value, str) and len(value) == 64
-            flat[prefix + key] = value[:12] if is_digest else repr(value)
+            flat[prefix + key] = value
     return flat

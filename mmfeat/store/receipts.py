@@ -8,10 +8,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
+
+StatusAndReason: TypeAlias = tuple[str, str | None]
+"""Status of a row, and its reason if it is not `ok`."""
 
 
 @dataclass
@@ -31,7 +34,9 @@ class Receipt:
     problems: dict[str, int] = field(default_factory=dict)
     """Reason → records that lack a part, in the output or not."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """File name → bytes and sha256."""
+    """File, relative to the store → bytes and sha256."""
+    replaced: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of a retry shard, the rows that its rows replace: status → reason → records."""
     keys_sha256: str = ""
     source: dict[str, Any] = field(default_factory=dict)
     """What the shard was made from."""
@@ -49,17 +54,18 @@ class Receipt:
 
 
 def read_receipt(
-    folder: str, shard: str, config_hash: str = "", *, unchecked_file: str = ""
+    folder: str, shard: str, config_hash: str = "", *, unchecked_file: str = "", root: str = ""
 ) -> Receipt | None:
     """Read the receipt of a shard.
 
     A receipt is valid while each of its files exists with the recorded size.
 
     Args:
-        folder: the store.
+        folder: where the receipt is.
         shard: name of the shard.
         config_hash: the configuration the shard must be made with; empty = any.
         unchecked_file: a file of the shard whose size is not checked.
+        root: what the names of its files are relative to, if not to the same folder.
 
     Returns:
         None if the shard has no valid receipt and must be made (again).
@@ -72,19 +78,21 @@ def read_receipt(
     if config_hash and receipt.config_hash != config_hash:
         return None
     for name, info in receipt.files.items():
-        if name != unchecked_file and files.size(files.join(folder, name)) != info["bytes"]:
+        path = files.join(root or folder, name)
+        if name != unchecked_file and files.size(path) != info["bytes"]:
             return None
     return receipt
 
 
 def require_receipts(
-    folder: str, shards: Iterable[str], *, failures_in: str | None = None
+    folder: str, shards: Iterable[str], *, root: str = "", failures_in: str = ""
 ) -> list[Receipt]:
     """Read the receipts of all shards of a store, in order.
 
     Args:
         folder: where the receipts are.
         shards: names of the shards.
+        root: what the names of files are relative to, if not to the same folder.
         failures_in: where failures are recorded, if not in the same folder.
 
     Raises:
@@ -92,7 +100,7 @@ def require_receipts(
     """
     receipts, missing = [], []
     for shard in shards:
-        receipt = read_receipt(folder, shard)
+        receipt = read_receipt(folder, shard, root=root)
         if receipt:
             receipts.append(receipt)
         else:
@@ -154,21 +162,24 @@ def sum_receipts(receipts: Iterable[Receipt]) -> dict[str, Any]:
     return totals
 
 
-def subtract(totals: dict[str, Any], reasons: Counter[str], status: str) -> dict[str, Any]:
-    """Remove rejected rows from the totals.
+def subtract(totals: dict[str, Any], rows: Counter[StatusAndReason]) -> dict[str, Any]:
+    """Remove rows from the totals of a column.
 
     Args:
         totals: as `sum_receipts` returns them.
-        reasons: reason → rows to remove.
-        status: the status of these rows.
+        rows: status and reason → rows to remove. A row without a reason is in the output.
     """
+    rejected = Counter[str]()
+    status = Counter[str]()
+    for (word, reason), count in rows.items():
+        status[word] += count
+        if reason is not None:
+            rejected[reason] += count
     return totals | {
-        "records": totals["records"] - reasons.total(),
-        "rejected": dict(sorted((Counter(totals["rejected"]) - reasons).items())),
-        "status": dict(
-            sorted((Counter(totals["status"]) - Counter({status: reasons.total()})).items())
-        ),
-        "problems": dict(sorted((Counter(totals["problems"]) - reasons).items())),
+        "records": totals["records"] - rows.total(),
+        "out": totals["out"] - (rows.total() - rejected.total()),
+        "rejected": dict(sorted((Counter(totals["rejected"]) - rejected).items())),
+        "status": dict(sorted((Counter(totals["status"]) - status).items())),
     }
 
 

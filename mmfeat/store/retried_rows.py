@@ -1,8 +1,8 @@
-"""Rows of records that failed at first and were retried with success.
+"""Rows of records that were tried again and have a newer row.
 
-The first row of such a record stays in its table with status `failed`, because the rows of feature
-columns align with the table. The new row is in an additional shard. Code that counts or scores
-records leaves the first row out.
+The earlier row of such a record stays in its table, because the rows of feature columns align with
+the table. The newer row is in an additional shard. Code that counts, trains on or scores records
+leaves the earlier rows out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class RetriedRows:
 
     Args:
         folder: where the tables are, one per shard.
-        shards: the list of shards in the manifest.
+        shards: the list of shards in the manifest. Later shards have newer rows.
     """
 
     def __init__(self, folder: str, shards: Sequence[Mapping[str, Any]]) -> None:
@@ -44,28 +44,36 @@ class RetriedRows:
         """A digest of the retry shards; empty if the store has none."""
         return json_digest(self._retry_shards) if self._retry_shards else ""
 
-    def mask(self, table: pa.Table) -> np.ndarray:
-        """Return which rows a retry has replaced.
+    def mask(self, table: pa.Table, shard: str) -> np.ndarray:
+        """Return which rows of a shard a retry has replaced.
 
         Args:
             table: rows with `__key__` and `status`.
+            shard: name of the shard.
 
         Returns:
             bool, shape (rows,).
         """
-        if not self._retry_shards:
+        retried = self._newer_keys(shard)
+        # Rows with status ok are never tried again.
+        may_be_replaced = np.asarray(pc.not_equal(table["status"].cast(pa.string()), "ok"))
+        if not len(retried) or not may_be_replaced.any():
             return np.zeros(len(table), bool)
-        failed = pc.equal(table["status"].cast(pa.string()), "failed")
-        if not pc.any(failed).as_py():
-            return np.zeros(len(table), bool)
-        retried = pc.is_in(table["__key__"].cast(pa.string()), value_set=self._retried_keys)
-        return np.asarray(pc.and_(failed, retried))
+        keys = table["__key__"].cast(pa.string())
+        return may_be_replaced & np.asarray(pc.is_in(keys, value_set=retried))
+
+    def _newer_keys(self, shard: str) -> pa.Array:
+        """Return the keys in the retry shards after a shard."""
+        names = list(self._retry_shards)
+        later = names[names.index(shard) + 1 :] if shard in names else names
+        return pa.concat_arrays([pa.array([], pa.string()), *(self._keys[name] for name in later)])
 
     @cached_property
-    def _retried_keys(self) -> pa.Array:
-        chunks = [pa.array([], pa.string())]
+    def _keys(self) -> dict[str, pa.Array]:
+        """Retry shard → its keys."""
+        keys = {}
         for name in self._retry_shards:
             with files.open_input(files.join(self._folder, f"{name}.parquet")) as file:
-                keys = pq.read_table(file, columns=["__key__"])["__key__"]
-            chunks.extend(keys.cast(pa.string()).chunks)
-        return pa.concat_arrays(chunks)
+                column = pq.read_table(file, columns=["__key__"])["__key__"]
+            keys[name] = column.cast(pa.string()).combine_chunks()
+        return keys

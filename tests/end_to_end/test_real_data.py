@@ -2,7 +2,6 @@
 
 import csv
 import json
-from pathlib import Path
 
 import pyarrow.dataset as ds
 import pytest
@@ -12,8 +11,7 @@ from mmfeat.features.store import FeatureStore
 
 
 def read_predictions(folder):
-    dataset = ds.dataset(sorted(map(str, Path(folder).glob("*.parquet"))))
-    return dataset.to_table().to_pylist()
+    return ds.dataset(folder / "data").to_table().to_pylist()
 
 
 def assert_success(mmfeat, *arguments):

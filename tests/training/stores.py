@@ -17,7 +17,7 @@ from mmfeat.features.column_format import (
 )
 from mmfeat.features.store import FeatureStore
 from mmfeat.store import files
-from mmfeat.store.directory import STORE_FORMAT, shard_name
+from mmfeat.store.directory import newest_format, shard_name
 from mmfeat.store.receipts import keys_digest
 from training.data.dataset import Dataset, load_dataset
 from training.data.split_rule import SplitRule
@@ -104,7 +104,7 @@ def _take(values: Sequence[Any], rows: np.ndarray) -> pa.Array:
 
 def _manifest(records: Records, parts: Sequence[np.ndarray]) -> Mapping[str, Any]:
     return {
-        "format": STORE_FORMAT,
+        "format": newest_format("features"),
         "kind": "features",
         "config": {},
         "config_hash": "0" * 64,

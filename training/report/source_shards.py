@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files, json_digest, read_manifest
+from mmfeat.features import SAMPLES, TableFiles
+from mmfeat.store import files, json_digest, read_format, read_manifest
 
 
 def find_source_shards(
@@ -22,7 +23,7 @@ def find_source_shards(
     features = _features_path(config, manifest)
     if not features:
         return None, "the model does not name the directory of its features"
-    folder = files.join(features, "samples")
+    folder = TableFiles(features, SAMPLES, read_format(features, "features")).receipts
     names = [name for name in files.list_names(folder) if name.endswith("_stats.json")]
     receipt = files.read_json(files.join(folder, names[0])) if names else None
     if not isinstance(receipt, dict) or not receipt.get("source", {}).get("shards"):

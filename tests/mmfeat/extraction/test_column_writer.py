@@ -8,9 +8,9 @@ from mmfeat.extraction.column_writer import ColumnWriter, claim_column, encode_b
 from mmfeat.extraction.decode import decode_windows
 from mmfeat.features.column_format import FeatureShape
 from mmfeat.features.column_reader import read_column_file
+from mmfeat.features.table_files import TableFiles
 from mmfeat.shards.shard_reader import ShardRecord
 from mmfeat.shards.tar_reader import TarSample
-from mmfeat.store.receipts import read_receipt
 
 
 class TextLengths(Encoder):
@@ -52,13 +52,16 @@ def claim(folder, encoder):
 
 def write_shard(folder, records, prefetch):
     encoder = TextLengths()
-    column = claim(folder, encoder)
-    windows = decode_windows(records, {"text": encoder}, threads=2, prefetch=prefetch)
-    with ColumnWriter(folder, "00000", column, encoder, batch_size=64) as writer:
+    table = TableFiles(folder, "text", 2)
+    column = claim(table.receipts, encoder)
+    windows = decode_windows(
+        records, {"text": encoder}, {"text": "text"}, threads=2, prefetch=prefetch
+    )
+    with ColumnWriter(table, "00000", column, encoder, batch_size=64) as writer:
         for window in windows:
             writer.write(window.keys, window.items["text"], window.bytes_read["text"])
     writer.commit({"sha256": "s"}, seconds=1.0)
-    return read_column_file(f"{folder}/00000.arrow"), read_receipt(folder, "00000")
+    return read_column_file(f"{table.folder}/00000.arrow"), table.read_receipt("00000")
 
 
 @pytest.mark.parametrize("prefetch", [False, True])

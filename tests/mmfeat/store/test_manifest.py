@@ -2,7 +2,7 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
-from mmfeat.store.directory import STORE_FORMAT, open_run
+from mmfeat.store.directory import CONFIG_FILE, newest_format, open_run, read_format
 from mmfeat.store.manifest import (
     MANIFEST_FILE,
     finished_manifest,
@@ -31,8 +31,30 @@ def test_a_store_is_finished_for_its_own_configuration(folder):
     assert finished_manifest(folder, "another hash") is None
 
 
-def test_a_newer_format_is_refused(folder):
-    path = files.join(folder, MANIFEST_FILE)
-    files.write_json(path, {"kind": "shards", "format": STORE_FORMAT + 1})
-    with pytest.raises(MmfeatError, match="Upgrade mmfeat"):
-        read_manifest(folder, "shards")
+@pytest.mark.parametrize("kind", ["shards", "features", "model", "predictions"])
+def test_a_newer_format_is_neither_read_nor_continued(folder, kind):
+    newer = {"kind": kind, "format": newest_format(kind) + 1, "hash": "", "config": {}}
+    files.write_json(files.join(folder, MANIFEST_FILE), newer)
+    files.write_json(files.join(folder, CONFIG_FILE), newer)
+    message = rf"must have a format of {kind} .*, at most \d; got \d\. Upgrade mmfeat"
+    with pytest.raises(MmfeatError, match=message):
+        read_manifest(folder, kind)
+    with pytest.raises(MmfeatError, match=message):
+        open_run(folder, kind, {})
+
+
+@pytest.mark.parametrize("found", [None, 0, "2", [1]])
+def test_a_format_that_is_no_version_is_refused(folder, found):
+    files.write_json(files.join(folder, MANIFEST_FILE), {"kind": "features", "format": found})
+    with pytest.raises(MmfeatError, match="must have a format of features"):
+        read_manifest(folder, "features")
+
+
+def test_a_store_keeps_the_format_of_its_first_run(folder):
+    config_hash = open_run(folder, "predictions", {})
+    run = files.read_json(files.join(folder, CONFIG_FILE))
+    assert (run["format"], read_format(folder, "predictions")) == (2, 2)
+    files.write_json(files.join(folder, CONFIG_FILE), run | {"format": 1})
+    assert open_run(folder, "predictions", {}) == config_hash
+    assert write_manifest(folder, "predictions", config_hash)["format"] == 1
+    assert read_format(folder, "predictions") == 1

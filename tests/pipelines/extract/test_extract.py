@@ -179,7 +179,8 @@ def test_a_killed_run_resumes_to_the_same_features(mmfeat, mmfeat_process, make_
     for receipts in (1, 9):
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         process = mmfeat_process("extract", tmp_path / "shards", tmp_path / "out")
-        wait_for(process, (tmp_path / "out" / "image" / f"{receipts:05}_stats.json").exists)
+        receipt = tmp_path / "out" / "columns" / "image" / f"{receipts:05}_stats.json"
+        wait_for(process, receipt.exists)
         kill(process)
         assert mmfeat("extract", tmp_path / "shards", tmp_path / "out").returncode == 0
         assert data_files(tmp_path / "out") == data_files(tmp_path / "whole")

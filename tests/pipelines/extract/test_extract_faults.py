@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmfeat.features.store import FeatureStore
-from mmfeat.store.receipts import read_receipt
+from mmfeat.features.table_files import TableFiles
 from tests.faults import assert_one_error_line, flaky_files, kill, wait_for, write_noise_table
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -54,7 +54,7 @@ def test_a_run_killed_many_times_gives_the_same_store(
         if moment == "time":
             time.sleep(rng.uniform(0.5, 2.5))
         elif moment == "column":
-            wait_for(process, (out / "image" / "column.json").exists)
+            wait_for(process, (out / "columns" / "image" / "column.json").exists)
             time.sleep(rng.uniform(0, 0.2))
         elif moment == "receipts":
             wait_for(process, lambda n=minimum: receipts() > n)
@@ -115,7 +115,7 @@ def test_a_damaged_tar_loses_the_records_after_the_damage(
         assert lost[:4] == [None] * 4
         assert lost[5:] == ["damaged_shard"] * 5
         assert lost[4] == EXPECTED.get((damage, place, column), "damaged_shard")
-        receipt = read_receipt(str(tmp_path / "out" / column), "00003")
+        receipt = TableFiles(out.path, column, 2).read_receipt("00003")
         assert receipt.records == 10
         assert receipt.rejected == Counter(filter(None, lost))
         assert receipt.out == lost.count(None)
@@ -155,10 +155,10 @@ def test_a_full_disk_is_one_error_line_and_the_run_resumes(
         assert_one_error_line(result.stderr)
         assert "No space left" in result.stderr, result.stderr
         assert not list((disk / "out").rglob(".*"))
-        for column in ("image", "text", "samples"):
-            for receipt in (disk / "out" / column).glob("*_stats.json"):
-                shard = receipt.name.removesuffix("_stats.json")
-                assert read_receipt(str(receipt.parent), shard)
+        for name in ("image", "text", "samples"):
+            table = TableFiles(str(disk / "out"), name, 2)
+            for receipt in Path(table.receipts).glob("*_stats.json"):
+                assert table.read_receipt(receipt.name.removesuffix("_stats.json"))
     assert mount("remount,size=50m")
     result = mmfeat("extract", shards, disk / "out")
     assert result.returncode == 0, result.stderr

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmfeat.store.directory import STORE_FORMAT, json_digest
+from mmfeat.store.directory import json_digest, newest_format
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -86,7 +86,7 @@ def write_shards(folder: Path, samples: dict[str, dict[str, bytes]], name: str =
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
     manifest = {
-        "format": STORE_FORMAT, "kind": "shards", "config_hash": "of-the-shards",
+        "format": newest_format("shards"), "kind": "shards", "config_hash": "of-the-shards",
         "shards": [{"name": name, "records": len(samples)}],
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -1,0 +1,66 @@
+"""Where a feature store keeps the rows and the receipts of its samples table and its columns.
+
+    samples/00000.parquet             rows of the samples table
+    image/00000.arrow                 rows of the column image
+    00000_stats.json                  receipt of the samples table
+    columns/image/00000_stats.json    receipt of the column
+    columns/image/column.json         description of the column
+
+A folder of rows holds nothing else, so that other tools open it. In format 1, receipts and
+descriptions lie beside the rows.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mmfeat.store import Receipt, files, read_receipt, require_receipts
+
+SAMPLES = "samples"
+"""Folder of the samples table. Each column has a folder beside it."""
+
+COLUMNS = "columns"
+"""Folder of the receipts and descriptions of columns."""
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """The files of the samples table or of one column.
+
+    Attributes:
+        store: the feature store.
+        name: `samples`, or name of the column.
+        store_format: format of the store.
+    """
+
+    store: str
+    name: str
+    store_format: int
+
+    @property
+    def folder(self) -> str:
+        """Folder of the rows."""
+        return files.join(self.store, self.name)
+
+    @property
+    def receipts(self) -> str:
+        """Folder of the receipts, and of the description of a column."""
+        if self.store_format == 1:
+            return self.folder
+        return self.store if self.name == SAMPLES else files.join(self.store, COLUMNS, self.name)
+
+    def receipt_name(self, file: str) -> str:
+        """Return the name of a file of rows in receipts."""
+        return file if self.store_format == 1 else files.join(self.name, file)
+
+    def read_receipt(self, shard: str, config_hash: str = "") -> Receipt | None:
+        """Read the receipt of a shard; see `mmfeat.store.receipts.read_receipt`."""
+        return read_receipt(self.receipts, shard, config_hash, root=self._root)
+
+    def require_receipts(self, shards: Iterable[str]) -> list[Receipt]:
+        """Read the receipts of all shards; see `mmfeat.store.receipts.require_receipts`."""
+        return require_receipts(self.receipts, shards, root=self._root, failures_in=self.store)
+
+    @property
+    def _root(self) -> str:
+        """Folder that the names in receipts are relative to."""
+        return self.folder if self.store_format == 1 else self.store
