@@ -1,7 +1,13 @@
 """The shard format: tar writer and reader, tar index, samples table, shard reader."""
 
+from mmfeat.shards.sample_parts import join_parts
 from mmfeat.shards.shard_reader import ShardRecord, read_shard
-from mmfeat.shards.shard_table import ShardTable, metadata_columns
+from mmfeat.shards.shard_table import (
+    ShardTable,
+    find_standard_columns,
+    metadata_columns,
+    sha256_column,
+)
 from mmfeat.shards.tar_index import IndexedSample, index_tar
 from mmfeat.shards.tar_writer import TarWriter
 
@@ -10,7 +16,10 @@ __all__ = [
     "ShardRecord",
     "ShardTable",
     "TarWriter",
+    "find_standard_columns",
     "index_tar",
+    "join_parts",
     "metadata_columns",
     "read_shard",
+    "sha256_column",
 ]

@@ -6,7 +6,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmfeat.records import OWN_COLUMNS, Sample, arrow_array, modality_of_slot
+from mmfeat.records import (
+    MODALITIES,
+    OWN_COLUMNS,
+    Sample,
+    arrow_array,
+    arrow_field,
+    free_columns,
+    modality_of_slot,
+)
 
 
 def status_column(slot: str) -> str:
@@ -24,14 +32,7 @@ def metadata_columns(names: Iterable[str], slots: Sequence[str]) -> dict[str, st
 
     A name that a standard column has gets the prefix `meta_`.
     """
-    reserved = set(_standard_columns([*slots, "image", "audio", "text"]))
-    columns: dict[str, str] = {}
-    for name in names:
-        column = name
-        while column in reserved or column in columns.values():
-            column = f"meta_{column}"
-        columns[name] = column
-    return columns
+    return free_columns(names, _standard_columns([*slots, "image", "audio", "text"]))
 
 
 def _standard_columns(slots: Iterable[str]) -> dict[str, pa.DataType]:
@@ -42,6 +43,31 @@ def _standard_columns(slots: Iterable[str]) -> dict[str, pa.DataType]:
         if modality_of_slot(slot) != "text":
             columns[sha256_column(slot)] = pa.string()
     return columns
+
+
+def find_standard_columns(names: Sequence[str]) -> set[str]:
+    """Return which columns of a table are not metadata.
+
+    They come first, so a later `order_status` is metadata.
+
+    Args:
+        names: all columns, in order.
+    """
+    found = set(OWN_COLUMNS)
+    rest = [name for name in names if name not in found]
+    while rest and (columns := _slot_columns(rest[0])) and columns == rest[: len(columns)]:
+        found.update(columns)
+        rest = rest[len(columns) :]
+    return found
+
+
+def _slot_columns(status: str) -> list[str]:
+    """Return the columns of the slot with a status column; none if the name is no such column."""
+    name = status.removesuffix("_status")
+    modality = name.partition("_")[0]
+    if name == status or modality not in MODALITIES:
+        return []
+    return [status] if modality == "text" else [status, f"{name}_sha256"]
 
 
 class ShardTable:
@@ -84,14 +110,17 @@ class ShardTable:
     def to_arrow(self) -> pa.Table:
         """Return the rows: standard columns first, then metadata columns."""
         rows = [_standard_values(sample, status, self._slots) for sample, status in self._samples]
-        arrays = {
-            name: pa.array([row[name] for row in rows], kind)
-            for name, kind in _standard_columns(self._slots).items()
+        columns = {
+            pa.field(name, type_): pa.array([row[name] for row in rows], type_)
+            for name, type_ in _standard_columns(self._slots).items()
         }
         for name, column in metadata_columns(self._kinds, self._slots).items():
-            values = [sample.record.metadata.get(name) for sample, _ in self._samples]
-            arrays[column] = arrow_array(values, self._kinds[name])
-        return pa.table(arrays)
+            kind = self._kinds[name]
+            values = arrow_array(
+                [sample.record.metadata.get(name) for sample, _ in self._samples], kind
+            )
+            columns[arrow_field(column, kind, values.type)] = values
+        return pa.table(list(columns.values()), pa.schema(list(columns)))
 
 
 def _standard_values(sample: Sample, status: str, slots: Sequence[str]) -> dict[str, Any]:

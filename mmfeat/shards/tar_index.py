@@ -26,8 +26,26 @@ _MAX_ATTRIBUTES = 1000
 MAX_JSON_BYTES = 16 << 20
 """Limit for the `.json` of a sample."""
 
+LABELS = frozenset("cls cls2 class count index inx id".split())
+"""Extensions of labels, as webdataset decodes them."""
+
+_MAX_LABEL_BYTES = 4096
+
 PICKLES = frozenset("pkl pickle pyd pt pth ckpt joblib dill".split())
 """Extensions of pickles. Reading a pickle runs its code, so pickles are rejected."""
+
+
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"Rar!": "rar",
+}
+"""First bytes of compressed files → the program that reads them."""
 
 
 @dataclass(slots=True)
@@ -36,13 +54,15 @@ class IndexedSample:
 
     Attributes:
         members: extension → member name, offset and size of the content.
-        metadata_json: the content of its `.json`, the only content that is read.
+        metadata_json: the content of its `.json`. Only this and labels are read.
+        labels: extension → content of its labels, such as `.cls`; they are also members.
         problems: extension → reason and detail, for members that must not be used.
     """
 
     key: str
     members: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     metadata_json: bytes | None = None
+    labels: dict[str, bytes] = field(default_factory=dict)
     problems: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -57,11 +77,13 @@ def index_tar(path: str, ignored: Counter[str]) -> Iterator[IndexedSample]:
         RecordError: `damaged_shard` if the tar is damaged. Earlier samples were yielded.
     """
     sample: IndexedSample | None = None
+    any_header = False
     try:
         with files.open_input(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             for member in _read_headers(file):
+                any_header = True
                 key, extension = split_member_name(member.name)
                 extension = "".join(c if c.isprintable() and c != "\\" else "_" for c in extension)
                 if member.isdir() or not extension or key.endswith("/") or not key:
@@ -73,15 +95,15 @@ def index_tar(path: str, ignored: Counter[str]) -> Iterator[IndexedSample]:
                         yield sample
                     sample = IndexedSample(key)
                 _add_member(sample, extension, member, size)
-                if extension == "json" and "json" in sample.members:
-                    sample.metadata_json = _read_json(sample, file)
+                _read_content(sample, extension, file)
         if sample is not None:
             yield sample
             sample = None
     except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         if sample is not None:
             yield sample
-        raise RecordError("damaged_shard", str(error)) from error
+        detail = str(error) if any_header else _describe_content(path)
+        raise RecordError("damaged_shard", detail) from error
 
 
 def _read_headers(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
@@ -107,13 +129,31 @@ def _read_headers(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
             raise tarfile.ReadError(f"no header at byte {tar.offset}, and the file goes on")
 
 
-def _read_json(sample: IndexedSample, file: IO[bytes]) -> bytes | None:
-    name, offset, size = sample.members.pop("json")
-    if size > MAX_JSON_BYTES:
-        sample.problems["json"] = ("too_large", f"{name}: {size} bytes")
-        return None
-    file.seek(offset)
-    return file.read(size)
+def _read_content(sample: IndexedSample, extension: str, file: IO[bytes]) -> None:
+    """Read the content of a `.json` or of a label."""
+    if extension == "json" and "json" in sample.members:
+        name, offset, size = sample.members.pop("json")
+        if size > MAX_JSON_BYTES:
+            sample.problems["json"] = ("too_large", f"{name}: {size} bytes")
+        else:
+            file.seek(offset)
+            sample.metadata_json = file.read(size)
+    elif extension.rpartition(".")[2] in LABELS and extension in sample.members:
+        _, offset, size = sample.members[extension]
+        if size <= _MAX_LABEL_BYTES:
+            file.seek(offset)
+            sample.labels[extension] = file.read(size)
+
+
+def _describe_content(path: str) -> str:
+    """Return what a file is that is no tar."""
+    with files.open_input(path) as file:
+        start = file.read(24)
+    if not start:
+        return "it is empty"
+    if packer := next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None):
+        return f"it is compressed by {packer}"
+    return f"it is no tar: it begins with {start!r}"
 
 
 class _HeaderFile:

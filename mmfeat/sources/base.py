@@ -39,6 +39,12 @@ class Source(ABC):
     in_order: bool = False
     """Whether media are cheap to read only in the order of the input."""
 
+    folder: str = ""
+    """The folder that was named as input, if not all of its files are read."""
+
+    other_files: str = "that are not read"
+    """What is true for the files of the folder that are not read."""
+
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return JSON-ready settings, with a digest of names and metadata.
@@ -53,3 +59,11 @@ class Source(ABC):
     def notes(self) -> list[str]:
         """Return messages for the user about how the input is read."""
         return []
+
+    def input_files(self) -> Iterator[str]:
+        """Yield the files that are read, except media. They may not exist."""
+        return iter(())
+
+    def media_files(self) -> Iterator[str]:
+        """Yield the files of media that the records refer to."""
+        return iter(())

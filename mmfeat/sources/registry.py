@@ -6,20 +6,26 @@ To add a form, write a `Source` and add an entry to `INPUT_FORMS`.
 import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records import split_of_folder
+from mmfeat.records import MODALITIES, split_of_folder
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.folder_source import FolderSource
+from mmfeat.sources.folder_walk import (
+    METADATA_FILES,
+    Folder,
+    format_types,
+    is_compressed_tar,
+    list_folder,
+)
 from mmfeat.sources.paths import expand_pattern
 from mmfeat.sources.table_source import TableFile, TableSource
 from mmfeat.sources.tar_source import TarSource
-from mmfeat.store import files
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, files
 
-METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-"""Tables that Hugging Face's imagefolder and audiofolder expect in a folder of media."""
-
-_COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
+_SNIFFED_RECORDS = 100
+"""Records of a metadata table whose files are looked up if tars lie next to it."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +33,12 @@ class InputForm:
     """A form of input.
 
     Attributes:
-        open_folder: opens a folder, given its path and the names in it; returns None if the
-            folder does not have this form.
+        open_folder: opens a folder; returns None if the folder does not have this form.
         open_files: opens files of this form; None if the form is always a folder.
         suffix: suffix of its files; empty = any.
     """
 
-    open_folder: Callable[[str, Sequence[str], InputOptions], Source | None]
+    open_folder: Callable[[Folder, InputOptions], Source | None]
     open_files: Callable[[Sequence[str], InputOptions], Source] | None = None
     suffix: str = ""
 
@@ -50,22 +55,25 @@ def open_source(path: str, options: InputOptions | None = None) -> Source:
     """
     options = options or InputOptions()
     if files.is_folder(path):
-        folder = path.rstrip("/") or "/"
-        names = files.list_names(folder)
-        sources = (form.open_folder(folder, names, options) for form in INPUT_FORMS)
+        folder = list_folder(path.rstrip("/") or "/")
+        sources = (form.open_folder(folder, options) for form in INPUT_FORMS)
         return next(source for source in sources if source)
     paths = expand_pattern(path)
-    if compressed := [p for p in paths if p.lower().endswith(_COMPRESSED_TARS)]:
-        raise MmfeatError(
-            "tars must not be compressed, because their members are read by position",
-            got=compressed[0],
-            cure="Decompress them first; images hardly shrink by compression",
-        )
+    _refuse_compressed_tars(paths)
     openers = [_opener_of_file(p) for p in paths]
     other = next((p for p, opener in zip(paths, openers, strict=True) if opener != openers[0]), "")
     if other:
         raise MmfeatError("tars and other files cannot be one input", got=other)
     return openers[0](paths, options)
+
+
+def _refuse_compressed_tars(paths: Sequence[str]) -> None:
+    if compressed := [path for path in paths if is_compressed_tar(path)]:
+        raise MmfeatError(
+            "tars must not be compressed, because their members are read by position",
+            got=compressed[0],
+            cure="Decompress them first; images hardly shrink by compression",
+        )
 
 
 def _opener_of_file(path: str) -> Callable[[Sequence[str], InputOptions], Source]:
@@ -76,16 +84,67 @@ def _opener_of_file(path: str) -> Callable[[Sequence[str], InputOptions], Source
     )
 
 
-def _open_tar_folder(path: str, names: Sequence[str], options: InputOptions) -> Source | None:
-    tars = [name for name in names if name.endswith(".tar")]
-    if not tars:
+def _open_metadata_folder(folder: Folder, options: InputOptions) -> Source | None:
+    """Open a folder with a metadata table. It may list the members of a tar next to it."""
+    tables = _find_metadata_files(folder)
+    if not tables:
         return None
-    if "config.json" in names and "manifest.json" not in names:
+    source = TableSource(tables, options)
+    if folder.paths(".tar") and not _names_existing_files(source):
+        return None
+    source.folder = folder.path
+    return source
+
+
+def _find_metadata_files(folder: Folder) -> list[TableFile]:
+    """Return the metadata tables of a folder, or of its folders of splits."""
+    if table := _find_metadata_file(folder):
+        return [TableFile(table, folder.path)]
+    tables, without_table = [], []
+    for name in folder.folders:
+        if (split := split_of_folder(name)) is None:
+            continue
+        split_folder = list_folder(files.join(folder.path, name))
+        if table := _find_metadata_file(split_folder):
+            tables.append(TableFile(table, split_folder.path, {"split": split}))
+        else:
+            without_table.append(split_folder.path)
+    if tables and without_table:
         raise MmfeatError(
-            f"the shards in {path} are not finished: no manifest.json",
+            f"all folders of splits in {folder.path} need a metadata file if one has it",
+            got=without_table[0],
+            cure=f"Add a {METADATA_FILES[0]} to it, or name one folder as INPUT",
+        )
+    return tables
+
+
+def _find_metadata_file(folder: Folder) -> str | None:
+    names = {file.path.lower(): file.path for file in folder.files}
+    name = next((names[name] for name in METADATA_FILES if name in names), None)
+    return files.join(folder.path, name) if name else None
+
+
+def _names_existing_files(source: TableSource) -> bool:
+    """Return whether one of the first media files of a table exists, or is on a web server."""
+    return any(
+        "://" in p or files.is_file(p) for p in islice(source.media_files(), _SNIFFED_RECORDS)
+    )
+
+
+def _open_tar_folder(folder: Folder, options: InputOptions) -> Source | None:
+    """Open a folder of tars, unless it has more images and sounds than tars."""
+    tars = folder.paths(".tar")
+    names = [file.path for file in folder.files]
+    if not tars or (MANIFEST_FILE not in names and folder.count("image", "audio") > len(tars)):
+        return None
+    if CONFIG_FILE in names and MANIFEST_FILE not in names:
+        raise MmfeatError(
+            f"the shards in {folder.path} are not finished: no {MANIFEST_FILE}",
             cure="Run the command that makes them again",
         )
-    return _open_tars([files.join(path, name) for name in tars], options)
+    source = _open_tars(tars, options)
+    source.folder = folder.path
+    return source
 
 
 def _open_tars(paths: Sequence[str], options: InputOptions) -> Source:
@@ -94,56 +153,38 @@ def _open_tars(paths: Sequence[str], options: InputOptions) -> Source:
     return TarSource(paths)
 
 
-def _open_table_folder(path: str, names: Sequence[str], options: InputOptions) -> Source | None:
-    if tables := _find_metadata_files(path, names):
-        return TableSource(tables, options)
-    if names and all(name.endswith(".parquet") or name.startswith(".") for name in names):
-        return _open_tables([files.join(path, n) for n in names if n.endswith(".parquet")], options)
-    return None
-
-
-def _find_metadata_files(path: str, names: Sequence[str]) -> list[TableFile]:
-    """Return the metadata tables of a folder, or of its folders of splits."""
-    if name := next((name for name in METADATA_FILES if name in names), None):
-        return [TableFile(files.join(path, name), path)]
-    tables, without_table = [], []
-    for name in names:
-        split, folder = split_of_folder(name), files.join(path, name)
-        if split is None or not files.is_folder(folder):
-            continue
-        names_inside = files.list_names(folder)
-        if table := next((file for file in METADATA_FILES if file in names_inside), None):
-            tables.append(TableFile(files.join(folder, table), folder, {"split": split}))
-        else:
-            without_table.append(folder)
-    if tables and without_table:
-        raise MmfeatError(
-            f"all folders of splits in {path} need a metadata file if one has it",
-            got=without_table[0],
-            cure=f"Add a {METADATA_FILES[0]} to it, or name one folder as INPUT",
-        )
-    return tables
+def _open_parquet_folder(folder: Folder, options: InputOptions) -> Source | None:
+    """Open a folder of Parquet tables. Other files in it, such as a README, are ignored."""
+    tables = folder.paths(".parquet")
+    if not tables or folder.folders or folder.count(*MODALITIES):
+        return None
+    source = _open_tables(tables, options)
+    source.folder = folder.path
+    return source
 
 
 def _open_tables(paths: Sequence[str], options: InputOptions) -> Source:
     return TableSource([TableFile(path, posixpath.dirname(path)) for path in paths], options)
 
 
-def _open_media_folder(path: str, names: Sequence[str], options: InputOptions) -> Source:
+def _open_media_folder(folder: Folder, options: InputOptions) -> Source:
     if options.names_columns:
-        raise MmfeatError(f"column flags need a table, and {path} is a folder")
-    source = FolderSource(path, options)
+        raise MmfeatError(f"column flags need a table, and {folder.path} is a folder")
+    source = FolderSource(folder.path, options)
     if not source.slots:
+        _refuse_compressed_tars([file.path for file in folder.files])
         raise MmfeatError(
-            f"no images, audio or texts found in the folder {path}",
-            cure="Name a folder that contains them, or a table of their paths",
+            f"no images, audio or texts found in the folder {folder.path}",
+            got=format_types(source.ignored) or "no files",
+            cure="Name a folder that contains them, tars, or a table of their paths",
         )
     return source
 
 
 INPUT_FORMS = (
+    InputForm(_open_metadata_folder),
     InputForm(_open_tar_folder, _open_tars, suffix=".tar"),
-    InputForm(_open_table_folder, _open_tables),
+    InputForm(_open_parquet_folder, _open_tables),
     InputForm(_open_media_folder),
 )
 """All forms; the first one that fits an input is used."""

@@ -5,16 +5,18 @@ Such a table also lists the records that are not in the tar, each with its reaso
 
 import json
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records import OWN_COLUMNS, REASONS, to_json_value
-from mmfeat.store import files, retry_shards
+from mmfeat.records import parse_problems, rows_to_python, to_json_value
+from mmfeat.shards import find_standard_columns
+from mmfeat.store import MANIFEST_FILE, files, retry_shards
 
 Row = Mapping[str, Any]
 
@@ -24,8 +26,8 @@ def sidecar_path(tar: str) -> str:
     return posixpath.splitext(tar)[0] + ".parquet"
 
 
-def read_sidecar(path: str) -> dict[str, Row]:
-    """Return key → row of the table next to a tar; empty if there is no such table.
+def read_sidecar(path: str) -> dict[str, list[Row]]:
+    """Return key → rows of the table next to a tar; empty if there is no such table.
 
     Raises:
         MmfeatError: the table is damaged.
@@ -38,10 +40,13 @@ def read_sidecar(path: str) -> dict[str, Row]:
             key = next((name for name in ("__key__", "key") if name in names), None)
             if key is None:
                 return {}
-            rows = table.read().to_pylist()
+            rows = rows_to_python(table.read())
     except (pa.ArrowException, OSError) as error:
         raise MmfeatError(f"the table next to a tar cannot be read: {path}: {error}") from error
-    return {str(row[key]): row for row in rows}
+    rows_by_key: dict[str, list[Row]] = {}
+    for row in rows:
+        rows_by_key.setdefault(str(row[key]), []).append(row)
+    return rows_by_key
 
 
 def is_own_row(row: Row | None) -> bool:
@@ -49,61 +54,58 @@ def is_own_row(row: Row | None) -> bool:
     return row is not None and "__key__" in row
 
 
-def parse_row(row: Row) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
-    """Return metadata and problems of a row."""
-    problems: dict[str, tuple[str, str]] = {}
-    status = row.get("status")
-    if is_own_row(row):
-        error = str(row.get("error") or "")
-        for label in str(row.get("reason") or "").split(", "):
-            slot, _, reason = label.rpartition(":")
-            if reason in REASONS:
-                problems[slot] = (reason, _find_detail(error, label))
-        if status == "failed" and not problems:
-            problems[""] = ("missing", error)
-        own = {*OWN_COLUMNS, *(name for name in row if name.endswith(("_status", "_sha256")))}
-        return to_json_value({k: v for k, v in row.items() if k not in own}), problems
-    if status not in (None, "success"):
-        reason = "not_found" if status == "failed_to_download" else "undecodable"
-        problems["image"] = (reason, f"img2dataset: {row.get('error_message') or status}")
-    return to_json_value(dict(row)), problems
-
-
-def _find_detail(error: str, label: str) -> str:
-    """Return the detail of one problem from an error such as `text:empty: …; json:…`."""
-    details = (part for part in error.split("; ") if part.startswith(f"{label}: "))
-    return next(details, "").removeprefix(f"{label}: ")
-
-
 class TarStore:
-    """What the manifest of a store of mmfeat, if there is one, says about the tars of a folder.
+    """Reads rows of the tables in a folder, with what the manifest of a store, if any, says.
 
-    Attributes:
-        retry_shards: shards that `--retry-failed` added.
-        retried_keys: keys in these shards.
+    Args:
+        folder: the folder.
+        tars: the tars of the input.
     """
 
-    def __init__(self, folder: str) -> None:
-        manifest = files.read_json(files.join(folder, "manifest.json"))
+    def __init__(self, folder: str, tars: Collection[str]) -> None:
+        manifest = files.read_json(files.join(folder, MANIFEST_FILE))
         if not isinstance(manifest, dict) or manifest.get("kind") != "shards":
             manifest = {}
-        self.retry_shards = retry_shards(manifest) if manifest else []
-        tables = (files.join(folder, f"{shard}.parquet") for shard in self.retry_shards)
-        self.retried_keys = frozenset(key for table in tables for key in read_sidecar(table))
-        self._columns: Mapping[str, str] = manifest.get("columns", {})
-        self._kinds: Mapping[str, str] | None = manifest.get("kinds")
+        names = retry_shards(manifest) if manifest else []
+        self._newest: dict[str, str] = {}
+        for tar in (files.join(folder, f"{name}.tar") for name in names):
+            if tar in tars:
+                self._newest |= dict.fromkeys(read_sidecar(sidecar_path(tar)), tar)
+        self._kinds: Mapping[str, str] = manifest.get("columns", {})
+        self._names = dict(zip(self._kinds, manifest.get("kinds", self._kinds), strict=True))
+        self._standard_columns = cache(find_standard_columns)
 
-    def metadata(self, row: Row) -> dict[str, Any] | None:
-        """Return the original metadata of a row; None without a manifest."""
-        if self._kinds is None:
-            return None
+    def is_replaced(self, key: str, tar: str) -> bool:
+        """Return whether a retry shard of the input has a newer row of a record than this tar."""
+        return self._newest.get(key, tar) != tar
+
+    def parse_row(self, row: Row) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
+        """Return metadata and problems of a row."""
+        status = row.get("status")
+        if is_own_row(row):
+            problems = parse_problems(row.get("reason"), row.get("error"))
+            if status == "failed" and not problems:
+                problems = {"": ("missing", str(row.get("error") or ""))}
+            return self._metadata(row), problems
+        problems: dict[str, tuple[str, str]] = {}
+        if status not in (None, "success"):
+            reason = "not_found" if status == "failed_to_download" else "undecodable"
+            problems["image"] = (reason, f"img2dataset: {row.get('error_message') or status}")
+        return to_json_value(dict(row)), problems
+
+    def _metadata(self, row: Row) -> dict[str, Any]:
+        """Return the metadata of a row of mmfeat, with original names and values if known."""
+        standard = self._standard_columns(tuple(row)) - self._kinds.keys()
         return {
-            name: to_json_value(_original_value(row.get(column), kind))
-            for column, (name, kind) in zip(self._columns, self._kinds.items(), strict=True)
+            self._names.get(column, column): to_json_value(
+                _original_value(value, self._kinds.get(column))
+            )
+            for column, value in row.items()
+            if column not in standard
         }
 
 
-def _original_value(value: Any, kind: str) -> Any:
+def _original_value(value: Any, kind: str | None) -> Any:
     """Return a metadata value as it was before it became a cell: kind `json` is JSON text."""
     if kind == "json" and isinstance(value, str):
         with suppress(ValueError, RecursionError):

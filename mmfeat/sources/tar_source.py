@@ -3,6 +3,7 @@
 import hashlib
 import json
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,43 +25,40 @@ from mmfeat.records import (
     slot_of_extension,
     to_json_value,
 )
-from mmfeat.shards import IndexedSample, index_tar
+from mmfeat.shards import IndexedSample, index_tar, join_parts
 from mmfeat.sources.base import Source
 from mmfeat.sources.digests import file_ends_sha256
-from mmfeat.sources.tar_sidecar import (
-    Row,
-    TarStore,
-    is_own_row,
-    parse_row,
-    read_sidecar,
-    sidecar_path,
-)
-from mmfeat.store import files
+from mmfeat.sources.folder_walk import format_types
+from mmfeat.sources.tar_sidecar import Row, TarStore, is_own_row, read_sidecar, sidecar_path
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, files
 
 _SNIFFED_TARS = 100
 _SNIFFED_SAMPLES = 100
 """Tars, and samples of each, that are read to find the slots."""
+
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
 class TarSource(Source):
     """Records from the samples of WebDataset tars and from the tables next to them.
 
     A table `00000.parquet` next to `00000.tar` also lists records that are not in the tar. They
-    become records with their reason. Members without a modality pass through unchanged.
+    become records with their reason. Members without a modality pass through unchanged; labels
+    such as `.cls` are also metadata.
 
     Args:
         paths: the tars, in order.
     """
 
+    other_files = "that are no tars"
+
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
-        if missing := [path for path in paths if not files.exists(path)]:
+        if missing := [path for path in paths if not files.is_file(path)]:
             raise MmfeatError(f"no such file: {missing[0]}", cure="Name tars, a folder or a table")
         slots: set[str] = set()
-        count = 0
         for sample in _sniff_samples(paths):
             slots |= {*map(slot_of_extension, sample.members)}
-            count += 1
         self.slots = tuple(
             slot
             for modality in MODALITIES
@@ -68,10 +66,15 @@ class TarSource(Source):
             if modality_of_slot(slot) == modality
         )
         if not self.slots:
-            raise MmfeatError(
-                f"no images, audio or texts found in the first {count} samples of {paths[0]}",
-                cure="Name WebDataset tars, in which members KEY.jpg, KEY.txt, … are adjacent",
-            )
+            raise _no_media_error(paths[0])
+
+    def input_files(self) -> Iterator[str]:
+        """Yield the tars, and the files that mmfeat or img2dataset write next to them."""
+        for path in self._paths:
+            stem = posixpath.splitext(path)[0]
+            yield from (path, sidecar_path(path), f"{stem}_stats.json")
+            yield files.join(posixpath.dirname(path), CONFIG_FILE)
+            yield files.join(posixpath.dirname(path), MANIFEST_FILE)
 
     def describe(self) -> dict[str, Any]:
         """Return a digest of names, sizes and ends of all tars and of the tables next to them."""
@@ -95,7 +98,8 @@ class TarSource(Source):
     def records(self) -> Iterator[Record]:
         """Yield tar by tar: its samples, then the records of its table that the tar lacks."""
         row = 0
-        open_store = cache(TarStore)
+        tars = {*self._paths}
+        open_store = cache(lambda folder: TarStore(folder, tars))
         for path in self._paths:
             for record in _read_tar(path, open_store(posixpath.dirname(path)), row):
                 yield record
@@ -106,37 +110,94 @@ def _sniff_samples(paths: Sequence[str]) -> Iterator[IndexedSample]:
     """Yield samples from tars spread over the input: merged stores have different slots."""
     for path in paths[:: -(-len(paths) // _SNIFFED_TARS)]:
         with suppress(RecordError):
-            yield from islice(index_tar(path, Counter()), _SNIFFED_SAMPLES)
+            yield from _sniff_tar(path)
+
+
+def _sniff_tar(path: str) -> Iterator[IndexedSample]:
+    """Yield the first samples of a tar.
+
+    If all have a single member, the tar may hold first all images, then all texts: it is read to
+    the end.
+    """
+    any_pair = False
+    for number, sample in enumerate(index_tar(path, Counter()), 1):
+        yield sample
+        any_pair = any_pair or len(sample.members) + (sample.metadata_json is not None) > 1
+        if any_pair and number >= _SNIFFED_SAMPLES:
+            return
+
+
+def _no_media_error(path: str) -> MmfeatError:
+    """Return the error for tars without media, with what the first of them holds."""
+    members: Counter[str] = Counter()
+    problems: dict[str, str] = {}
+    try:
+        for sample in islice(index_tar(path, members), _SNIFFED_SAMPLES):
+            members.update(f".{extension}" for extension in sample.members)
+            problems |= dict(sample.problems.values())
+    except RecordError as error:
+        if not members:
+            return MmfeatError(
+                "tars must be complete and not compressed, because their members are read by "
+                "position",
+                got=f"{path}: {error.detail}",
+                cure="Decompress it, download it again, or name other tars",
+            )
+    if problems:
+        return MmfeatError(
+            f"no usable images, audio or texts found in {path}",
+            got="; ".join(problems.values()),
+            cure="Pack the files again, as regular members: without --sparse, with --dereference "
+            "--hard-dereference",
+        )
+    return MmfeatError(
+        f"no images, audio or texts found in the first {_SNIFFED_SAMPLES} samples of {path}",
+        got=format_types(members) or "no members",
+        cure="Name WebDataset tars, whose members are KEY.jpg, KEY.txt, …",
+    )
 
 
 def _read_tar(path: str, store: TarStore, row: int) -> Iterator[Record]:
     name = posixpath.basename(path)
     table = read_sidecar(sidecar_path(path))
     ignored: Counter[str] = Counter()
-    damage: RecordError | None = None
-    try:
-        for sample in index_tar(path, ignored):
-            yield _sample_record(row, path, sample, table.pop(sample.key, None))
+    damages: list[RecordError] = []
+    for sample in join_parts(_until_damage(path, ignored, damages)):
+        rows = table.get(sample.key)
+        values = rows.pop(0) if rows else None
+        if not store.is_replaced(sample.key, path):
+            yield _sample_record(row, path, sample, values, store)
             row += 1
-    except RecordError as error:
-        damage = error
-    is_retry_shard = posixpath.splitext(name)[0] in store.retry_shards
-    for key, values in table.items():
-        if is_retry_shard or key not in store.retried_keys:
+    damage = damages[0] if damages else None
+    absent = [(key, values) for key, rows in table.items() for values in rows]
+    for key, values in absent:
+        if not store.is_replaced(key, path):
             yield _absent_record(row, key, values, damage, store)
             row += 1
-    if damage and not table:
+    if damage and not absent:
         key = safe_key(f"damaged {name}")
         detail = f"{name}: {damage.detail}; the samples after it are not counted"
         yield Record(row, key, problems={"": (damage.reason, detail)})
         row += 1
     for member_type, number in ignored.items():
         key = safe_key(f"no sample in {name} {member_type}")
-        yield Record(row, key, problems={"": ("unsafe", f"{name}: {number} x {member_type}")})
+        yield Record(row, key, problems={"": ("unnamed", f"{name}: {number} x {member_type}")})
         row += 1
 
 
-def _sample_record(row: int, path: str, sample: IndexedSample, values: Row | None) -> Record:
+def _until_damage(
+    path: str, ignored: Counter[str], damages: list[RecordError]
+) -> Iterator[IndexedSample]:
+    """Yield the samples of a tar; append the error that ends it early."""
+    try:
+        yield from index_tar(path, ignored)
+    except RecordError as error:
+        damages.append(error)
+
+
+def _sample_record(
+    row: int, path: str, sample: IndexedSample, values: Row | None, store: TarStore
+) -> Record:
     media: dict[str, MediaRef] = {}
     for extension, (name, offset, size) in sample.members.items():
         slot = slot_of_extension(extension)
@@ -149,32 +210,45 @@ def _sample_record(row: int, path: str, sample: IndexedSample, values: Row | Non
         # A repeated member name is no problem of the first member.
         slot = slot_of_extension(extension)
         problems[extension if slot in media else slot] = problem
-    metadata: dict[str, Any] = {}
-    if values is not None:
-        metadata, row_problems = parse_row(values)
-        problems = {slot: problem for slot, problem in row_problems.items() if slot} | problems
+    document: dict[str, Any] | None = None
     if sample.metadata_json is not None:
         try:
             document = _parse_json(sample.metadata_json)
-            # A table of mmfeat repeats the .json, with prefixes where names are reserved.
-            metadata = document if is_own_row(values) else metadata | document
         except RecordError as error:
             problems["json"] = (error.reason, error.detail)
+    metadata = {extension: _parse_label(label) for extension, label in sample.labels.items()}
+    if values is not None:
+        row_metadata, row_problems = store.parse_row(values)
+        # A table of mmfeat repeats the .json, with prefixes where names are reserved.
+        if document is None or not is_own_row(values):
+            metadata |= row_metadata
+        problems = {slot: problem for slot, problem in row_problems.items() if slot} | problems
+    metadata |= document or {}
     if escapes_folder(sample.key):
         problems[""] = ("outside", f"{sample.key!r} is no name inside a tar")
     return Record(row, safe_tar_key(sample.key), media, metadata, problems)
+
+
+def _parse_label(content: bytes) -> int | str | None:
+    """Return a label as webdataset does, as an integer, or as text if it is none."""
+    try:
+        text = content.decode().strip()
+    except UnicodeDecodeError:
+        return None
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return text or None
 
 
 def _absent_record(
     row: int, key: str, values: Row, damage: RecordError | None, store: TarStore
 ) -> Record:
     """Return a record that the table lists and the tar lacks."""
-    metadata, problems = parse_row(values)
-    original = store.metadata(values)
+    metadata, problems = store.parse_row(values)
     if not problems:
         error = damage or RecordError("missing", "the table lists it, the tar does not have it")
         problems = {"": (error.reason, error.detail)}
-    return Record(row, safe_tar_key(key), {}, metadata if original is None else original, problems)
+    return Record(row, safe_tar_key(key), {}, metadata, problems)
 
 
 def _parse_json(document: bytes) -> dict[str, Any]:

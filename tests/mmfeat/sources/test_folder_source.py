@@ -2,9 +2,12 @@ import json
 import os
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from mmfeat.errors import MmfeatError
+from mmfeat.media import ImageResizer, MediaFetcher
 from mmfeat.records.media_ref import FileRef
+from mmfeat.sharding.sample_reader import SampleReader
 from mmfeat.sources.base import InputOptions
 from mmfeat.sources.registry import open_source
 
@@ -141,20 +144,90 @@ def test_unsafe_names_become_safe_keys(tmp_path):
     assert records["caf_/1"].media["image"].path == f"{tmp_path}/caf\udce9/1.jpg"
 
 
-def test_linked_folders_pipes_and_broken_links_are_ignored(tmp_path):
-    make(tmp_path, "a/1.jpg")
-    (tmp_path / "a/loop").symlink_to(tmp_path)
-    (tmp_path / "a/2.jpg").symlink_to("gone.jpg")
+def test_linked_folders_are_read_and_loops_are_counted(tmp_path):
+    make(tmp_path / "raw", "train/cat/1.jpg")
+    make(tmp_path / "store", "bird/1.jpg", "bird/2.jpg")
+    raw = tmp_path / "raw"
+    (raw / "train/bird").symlink_to("../../store/bird")
+    (raw / "train/again").symlink_to("cat")
+    (tmp_path / "store/bird/back").symlink_to(raw / "train")
+    for number, target in enumerate((raw, raw / "train", tmp_path, "/")):
+        (raw / f"train/loop{number}").symlink_to(target)
+    source = open_source(str(raw))
+    labels = {record.key: record.metadata["label"] for record in source.records()}
+    assert labels == {
+        "train/cat/1": "cat",
+        "train/again/1": "again",
+        "train/bird/1": "bird",
+        "train/bird/2": "bird",
+    }
+    (note,) = source.notes()
+    assert "5 linked to a folder above" in note
+
+
+def test_dead_links_and_pipes_are_rejected(tmp_path):
+    make(tmp_path, "a/1.jpg", "a/2.txt")
+    for name in ("a/2.jpg", "a/2.json", "a/gone.wav"):
+        (tmp_path / name).symlink_to("nowhere")
     (tmp_path / "a/3.jpg").symlink_to("1.jpg")
     os.mkfifo(tmp_path / "a/4.jpg")
-    assert set(records_of(tmp_path)) == {"a/1", "a/3"}
+    os.mkfifo(tmp_path / "a/1.json")
+    source = open_source(str(tmp_path))
+    reader = SampleReader(source.slots, MediaFetcher(1 << 20), "none", ImageResizer())
+    reasons = {record.key: reader.read(record).reason for record in source.records()}
+    assert reasons == {
+        "a/1": "json:unreadable, audio:missing, text:missing",
+        "a/2": "json:not_found, image:not_found, audio:missing",
+        "a/3": "audio:missing, text:missing",
+        "a/4": "image:unreadable, audio:missing, text:missing",
+        "a/gone": "image:missing, audio:not_found, text:missing",
+    }
+
+
+def test_other_links_and_pipes_are_counted(tmp_path):
+    make(tmp_path, "1.jpg")
+    for name in ("dead", "dead.md", "class"):
+        (tmp_path / name).symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    (note,) = open_source(str(tmp_path)).notes()
+    assert note.endswith("texts: 3 dead link, 1 pipe or device")
+
+
+def test_a_second_json_file_of_one_stem_is_a_problem(tmp_path):
+    make(tmp_path, "a.jpg")
+    (tmp_path / "a.JSON").write_text('{"n": 1}')
+    (tmp_path / "a.json").write_text('{"n": 2}')
+    record = records_of(tmp_path)["a"]
+    assert record.metadata == {"n": 1}
+    assert record.problems["json"][0] == "duplicate"
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch):
+    make(tmp_path, "a/1.jpg", "b/1.jpg")
+    list_local = LocalFileSystem.ls
+
+    def refuse(self, path, **options):
+        if path.endswith("/b"):
+            raise PermissionError(path)
+        return list_local(self, path, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "ls", refuse)
+    with pytest.raises(MmfeatError, match="cannot be listed"):
+        open_source(str(tmp_path))
 
 
 def test_notes_count_the_ignored_files(folder):
     make(folder, "NOTICE", "table.csv")
     (note,) = open_source(str(folder)).notes()
-    assert "texts: 1 .csv, 1 .md, 2 without an extension" in note
-    assert "name it as INPUT" in note
+    assert "texts: 1 .csv, 1 .md, 1 hidden, 2 without an extension" in note
+    assert "name them as INPUT" in note
+
+
+def test_types_in_notes_are_few(tmp_path):
+    make(tmp_path, "1.jpg", "a.tar.gz", "b.CSV.GZ", ".git/config", ".git/HEAD")
+    make(tmp_path, *(f"frame.{number:06}" for number in range(30)), "x.9f86d081884c7d65")
+    (note,) = open_source(str(tmp_path)).notes()
+    assert note.endswith("texts: 1 .csv.gz, 1 .tar.gz, 1 hidden, 31 of other types")
 
 
 def test_the_digest_depends_on_files_and_metadata(folder):

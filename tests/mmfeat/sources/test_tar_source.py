@@ -1,5 +1,6 @@
 import io
 import json
+import random
 import tarfile
 
 import pyarrow as pa
@@ -9,8 +10,8 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.media.fetch import MediaFetcher
 from mmfeat.media.resize import ImageResizer
+from mmfeat.records import REASONS, Record, Sample
 from mmfeat.records.media_ref import TarMemberRef
-from mmfeat.records.record import REASONS, Record, Sample
 from mmfeat.sharding.sample_reader import SampleReader
 from mmfeat.sharding.shard_plan import ShardLayout, read_planned_records, write_plan
 from mmfeat.shards.shard_table import ShardTable
@@ -19,6 +20,7 @@ from mmfeat.sources.base import InputOptions
 from mmfeat.sources.registry import open_source
 from mmfeat.sources.tar_source import TarSource
 from mmfeat.store import files
+from tests.mmfeat.shards.tar_bytes import END, pax_header, tar_member
 
 
 def write_tar(path, members, **links):
@@ -71,7 +73,7 @@ def test_extensions_give_slots_and_others_pass_through(tmp_path):
     assert list(record.media) == [
         "image", "image.left", "audio", "text", "cls", "seg.npy", ".text", "png",
     ]  # fmt: skip
-    assert record.metadata == {"n": 5}
+    assert record.metadata == {"n": 5, "cls": 7}
     assert record.problems == {}
     content = path.read_bytes()
     for number, ref in zip([1, 2, 3, 4, 7, 8, 9, 10], record.media.values(), strict=True):
@@ -238,18 +240,163 @@ def test_without_a_table_damage_is_one_record(tmp_path):
 def test_members_without_a_key_are_counted_in_a_record(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"k.txt": b"x", "README": b"x", ".DS_Store": b"x"})
     _, record = records_of(path)
-    assert reasons(record) == {"": "unsafe"}
+    assert reasons(record) == {"": "unnamed"}
     assert "2 x a member without a key" in record.problems[""][1]
 
 
-def test_tars_without_samples_are_refused(tmp_path):
-    for content in (b"", b"\0" * 10240, b"garbage" * 1000, b"\x1f\x8b" + b"x" * 900):
-        (tmp_path / "a.tar").write_bytes(content)
-        with pytest.raises(MmfeatError, match="no images, audio or texts found"):
-            open_source(str(tmp_path / "a.tar"))
-    path = write_tar(tmp_path / "b.tar", {"a.cls": b"7"})
-    with pytest.raises(MmfeatError, match="no images, audio or texts found"):
+def compressed_tar(path, mode):
+    with tarfile.open(path, f"w:{mode}") as tar:
+        tar.addfile(tarfile.TarInfo("k.txt"))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "description"),
+    [
+        (b"", "it is empty"),
+        (b"<!DOCTYPE html><p>404</p>", "it is no tar: it begins with b'<!DOCTYPE html"),
+        (random.Random(5).randbytes(40_000), "it is no tar: it begins with b"),
+        ("gz", "it is compressed by gzip"),
+        ("bz2", "it is compressed by bzip2"),
+        ("xz", "it is compressed by xz"),
+        (b"\x28\xb5\x2f\xfd" + b"x" * 900, "it is compressed by zstd"),
+        (b"PK\x03\x04" + b"x" * 900, "it is compressed by zip"),
+        (b"\0" * 10240, "no members"),
+    ],
+    ids=range(9),
+)
+def test_a_file_that_is_no_tar_is_described(tmp_path, content, description):
+    path = tmp_path / "a.tar"
+    path.write_bytes(content if isinstance(content, bytes) else compressed_tar(path, content))
+    with pytest.raises(MmfeatError) as error:
         open_source(str(path))
+    assert description in str(error.value)
+    write_tar(tmp_path / "b.tar", {"k.txt": b"x"})
+    (tmp_path / "a.tar").rename(tmp_path / "c.tar")
+    _, *damaged = records_of(tmp_path)
+    assert [reasons(record) for record in damaged] == [{"": "damaged_shard"}] * (
+        description != "no members"
+    )
+    assert all(description in record.problems[""][1] for record in damaged)
+
+
+def test_tars_without_media_are_refused_with_what_they_hold(tmp_path):
+    path = write_tar(tmp_path / "b.tar", {"a.cls": b"7", "b.heic": b"x", "README": b"x"})
+    with pytest.raises(MmfeatError, match=r"no images, audio or texts.*1 \.cls, 1 \.heic, 1 a mem"):
+        open_source(str(path))
+
+
+def test_tars_of_sparse_members_and_links_are_told_so(tmp_path):
+    path = tmp_path / "a.tar"
+    sparse = pax_header({"GNU.sparse.map": "0,1", "GNU.sparse.size": "9"})
+    path.write_bytes(sparse + tar_member("a.jpg") + END)
+    with pytest.raises(MmfeatError, match=r"a\.jpg: a sparse member.*without --sparse"):
+        open_source(str(path))
+    write_tar(path, {}, a_jpg="/x")
+    with pytest.raises(MmfeatError, match=r"a\.jpg: a link member.*--dereference"):
+        open_source(str(path))
+
+
+def test_labels_become_metadata_and_stay_members(tmp_path):
+    labels = [b"3", b"-1\n", b"01", b"cat", b"", b"\xff", b"9" * 30, b"x" * 5000]
+    members = {f"{n}.cls": label for n, label in enumerate(labels)}
+    members |= {f"{n}.txt": b"x" for n in range(8)}
+    members |= {"0.json": b'{"cls": "from json"}', "1.index": b"7", "1.left.id": b"8"}
+    source = open_source(str(write_tar(tmp_path / "a.tar", members)))
+    records = list(source.records())
+    assert [record.metadata.get("cls") for record in records] == [
+        "from json", -1, "01", "cat", None, None, "9" * 30, None,
+    ]  # fmt: skip
+    assert (records[1].metadata["index"], records[1].metadata["left.id"]) == (7, 8)
+    assert all(record.media["cls"].size == len(labels[n]) for n, record in enumerate(records))
+
+
+def test_members_in_any_order_give_the_same_samples(tmp_path):
+    samples = {
+        f"k{n:03}": {"jpg": b"j%d" % n, "txt": b"t%d" % n, "json": b'{"n": %d}' % n}
+        for n in range(150)
+    }
+    members = [(f"{k}.{e}", content) for k, s in samples.items() for e, content in s.items()]
+    orders = {
+        "adjacent": members,
+        "by extension": sorted(members, key=lambda member: member[0][-3:]),
+        "shuffled": random.Random(3).sample(members, len(members)),
+    }
+    for name, order in orders.items():
+        path = write_tar(tmp_path / f"{name}.tar", dict(order))
+        source = open_source(str(path))
+        assert source.slots == ("image", "text")
+        records = list(source.records())
+        data = path.read_bytes()
+        contents = {
+            record.key: {
+                slot: data[ref.offset : ref.offset + ref.size] for slot, ref in record.media.items()
+            }
+            for record in records
+        }
+        assert len(records) == len(contents) == 150
+        assert [record.row for record in records] == list(range(150))
+        assert list(contents) == list(dict.fromkeys(name.partition(".")[0] for name, _ in order))
+        assert contents == {k: {"image": s["jpg"], "text": s["txt"]} for k, s in samples.items()}
+        assert all(record.metadata == {"n": int(record.key[1:])} for record in records)
+        assert not any(record.problems for record in records)
+
+
+def test_a_damaged_tar_in_another_order_gives_the_samples_before(tmp_path):
+    members = {f"{n}.{extension}": b"x" * 600 for extension in ("jpg", "txt") for n in range(3)}
+    path = write_tar(tmp_path / "a.tar", members)
+    path.write_bytes(path.read_bytes()[: 4 * 1536 + 200])
+    *samples, damage = records_of(path)
+    assert [(r.key, list(r.media)) for r in samples] == [
+        ("0", ["image", "text"]), ("1", ["image"]), ("2", ["image"]),
+    ]  # fmt: skip
+    assert reasons(damage) == {"": "damaged_shard"}
+
+
+def test_a_dead_link_and_a_folder_are_no_tars(tmp_path):
+    (tmp_path / "a.tar").symlink_to("gone.tar")
+    (tmp_path / "b.tar").mkdir()
+    for name in ("a.tar", "*.tar"):
+        with pytest.raises(MmfeatError, match="no such file"):
+            open_source(f"{tmp_path}/{name}")
+
+
+def test_user_columns_that_end_like_own_ones_are_kept(tmp_path):
+    values = dict.fromkeys(["order_status", "image_of_status", "user_sha256", "text_status"], "x")
+    lost = sample(0, "a", {"image": ("not_found", ""), "text": ("missing", "")})
+    lost.record.metadata.update(values)
+    write_store(tmp_path, [lost], kinds=dict.fromkeys(values, "string"))
+    write_tar(tmp_path / "00000.tar", {"b.txt": b"x"})
+    _, record = records_of(tmp_path / "00000.tar")
+    renamed = values | {"meta_text_status": "x"}
+    del renamed["text_status"]
+    assert record.metadata == renamed
+    assert reasons(record) == {"image": "not_found", "text": "missing"}
+    manifest = {"kind": "shards", "config_hash": "", "shards": [],
+                "columns": dict.fromkeys(renamed, "string"),
+                "kinds": dict.fromkeys(values, "string")}  # fmt: skip
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    _, record = records_of(tmp_path / "00000.tar")
+    assert record.metadata == values
+
+
+def test_rows_that_share_a_key_are_all_records(tmp_path):
+    write_tar(tmp_path / "a.tar", {"k.txt": b"x"})
+    pq.write_table(
+        pa.table({"key": ["k", "k", "l", "l"], "n": [1, 2, 3, 4]}), tmp_path / "a.parquet"
+    )
+    records = records_of(tmp_path / "a.tar")
+    assert [(r.key, r.metadata["n"]) for r in records] == [("k", 1), ("k", 2), ("l", 3), ("l", 4)]
+    assert [reasons(r) for r in records] == [{}] + [{"": "missing"}] * 3
+
+
+def test_the_manifest_is_read_once_for_all_tars(tmp_path, monkeypatch):
+    for number in range(5):
+        write_tar(tmp_path / f"{number}.tar", {f"k{number}.txt": b"x"})
+    reads = []
+    monkeypatch.setattr(files, "read_json", lambda path: reads.append(path))
+    assert len(records_of(tmp_path / "*.tar")) == 5
+    assert reads == [f"{tmp_path}/manifest.json"]
 
 
 def test_a_damaged_table_is_refused_and_a_foreign_one_ignored(tmp_path):
@@ -303,3 +450,35 @@ def test_slots_are_found_in_tars_all_over_the_input(tmp_path):
 
     source = TarSource([tar("a.tar", "txt"), tar("b.tar", "jpg")])
     assert source.slots == ("image", "text")
+
+
+def test_the_newest_row_of_a_retried_record_replaces_the_others(tmp_path):
+    lost = {"image": ("not_found", ""), "text": ("missing", "")}
+    partial = {"image": ("unavailable", "")}
+    write_store(
+        tmp_path,
+        [
+            sample(0, "lost", lost),
+            sample(1, "partial", partial, txt=b"t"),
+            sample(2, "ok", txt=b"t"),
+        ],
+    )
+    write_store(tmp_path, [sample(1, "partial", partial, txt=b"t2")], "00001")
+    write_store(
+        tmp_path,
+        [sample(0, "lost", png=b"p", txt=b"t"), sample(1, "partial", png=b"p", txt=b"t")],
+        "00002",
+    )
+    shards = [{"name": f"0000{n}", "config_hash": f"{min(n, 1)}"} for n in range(3)]
+    manifest = {"kind": "shards", "config_hash": "0", "shards": shards, "columns": {"n": "int64"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    records = records_of(tmp_path)
+    assert [(record.key, record.problems) for record in records] == [
+        ("ok", {}), ("lost", {}), ("partial", {}),
+    ]  # fmt: skip
+    records = records_of(tmp_path / "00000.tar")
+    assert {record.key: reasons(record) for record in records} == {
+        "partial": {"image": "unavailable"},
+        "ok": {},
+        "lost": {"image": "not_found", "text": "missing"},
+    }
