@@ -36,14 +36,13 @@ def _path_lines(source: Source, walk: FolderWalk) -> Iterator[bytes]:
 
     Of equal paths, the line of a file that is read comes first: it has no type.
     """
-    paths = source.input_files()
-    # To know which media are read takes a pass over the records.
-    if any(file.modality for file in walk):
-        paths = chain(paths, source.media_files())
-    for path in paths:
-        yield _path_line(path, "")
+    any_media = False
     for file in walk:
+        any_media = any_media or bool(file.modality)
         yield _path_line(files.join(source.folder, file.path), file.type)
+    # To know which media are read takes a pass over the records.
+    for path in chain(source.input_files(), source.media_files() if any_media else ()):
+        yield _path_line(path, "")
 
 
 def _path_line(path: str, type_: str) -> bytes:
