@@ -10,6 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from mmfeat.config import flag_names
 from mmfeat.errors import MmfeatError
 from mmfeat.store import ShardTask, Stage, lock_directory
 from mmfeat.system import console, peak_memory_mb, progress
@@ -34,7 +35,7 @@ def run_stage(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
         MmfeatError: Beam refuses its flags (before anything is written), the input cannot be used,
             no record is usable, or shards failed.
     """
-    pipeline = make_pipeline(beam_flags)
+    pipeline = make_pipeline(beam_flags, flag_names(type(stage.config)))
     with lock_directory(stage.output):
         return _run_locked(stage, pipeline)
 
@@ -121,12 +122,19 @@ def _format_peak_memory() -> str:
 def _print_summary(stage: Stage, manifest: dict[str, Any], speed: dict[str, Any]) -> None:
     totals = manifest["totals"]
     facts: dict[str, Any] = {"in": totals["records"], "out": totals["out"]}
-    partial = Counter(totals["problems"]) - Counter(totals["rejected"])
-    facts["partial (out, but lack a part)"] = partial.total()
+    usable = Counter(totals["problems"]) - Counter(totals["rejected"])
+    partial = {reason: n for reason, n in usable.items() if stage.is_partial(reason)}
+    extras = {reason: n for reason, n in usable.items() if reason not in partial}
+    facts["partial (out, but lack a part)"] = sum(partial.values())
     facts |= {f"  {reason}": number for reason, number in partial.items()}
+    if extras:
+        facts["complete, but an extra member is left out"] = sum(extras.values())
+        facts |= {f"  {reason}": number for reason, number in extras.items()}
     facts["rejected"] = totals["records"] - totals["out"]
     # The space keeps these names apart from equal reasons of partial records.
     facts |= {f"  {reason} ": number for reason, number in totals["rejected"].items()}
     facts["shards"] = len(manifest["shards"])
     facts |= stage.summary(manifest)
     console.show_summary(f"{stage.name} → {stage.output}", {**facts, **speed})
+    for line in stage.advice(manifest):
+        console.print_out(line)

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -14,8 +15,8 @@ from mmfeat.sharding.dedup import mark_duplicates
 from mmfeat.sharding.record_filter import make_filter
 from mmfeat.sharding.retry import Retry
 from mmfeat.sharding.sample_reader import REMOTE_THREADS, make_fetcher
-from mmfeat.sharding.shard_plan import Plan, ShardLayout, commit_plan, read_plan, write_plan
-from mmfeat.sources import Source, open_source
+from mmfeat.sharding.shard_plan import Plan, ShardLayout, commit_plan, read_plan, remove_plan, write_plan
+from mmfeat.sources import Source, ignored_files_notes, open_source
 from mmfeat.store import files
 from mmfeat.system import default_threads, is_http, ordered_map, print_err
 
@@ -63,10 +64,15 @@ def plan_input(
     plan = read_plan(config.output, config_hash)
     if plan is None:
         with_sizes = bool(config.max_shard_bytes)
-        plan = _write_plan(config, source, config.output, retry, with_sizes=with_sizes)
-        if config.dedup == "exact" and not retry:
-            threads = config.threads or default_threads()
-            mark_duplicates(config.output, make_fetcher(config), threads=threads)
+        try:
+            plan = _write_plan(config, source, config.output, retry, with_sizes=with_sizes)
+            if config.dedup == "exact" and not retry:
+                threads = config.threads or default_threads()
+                mark_duplicates(config.output, make_fetcher(config), threads=threads)
+        except BaseException:
+            with suppress(OSError):
+                remove_plan(config.output)
+            raise
         commit_plan(plan, config.output, config_hash)
     return plan
 

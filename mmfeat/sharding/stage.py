@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records import MODALITIES
+from mmfeat.records import MODALITIES, lacks_part, parse_problems
 from mmfeat.sharding.config import ShardConfig
 from mmfeat.sharding.key_file import key_file_sha256
 from mmfeat.sharding.planning import (
@@ -25,7 +25,7 @@ from mmfeat.sharding.planning import (
     plan_input,
     summarize_absent_keys,
 )
-from mmfeat.sharding.retry import Retry
+from mmfeat.sharding.retry import Retry, count_passing, is_better, keep_duplicates
 from mmfeat.sharding.sample_reader import read_samples
 from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
 from mmfeat.shards import ShardTable, TarWriter, metadata_columns
@@ -35,9 +35,11 @@ from mmfeat.store import (
     RunStoppedError,
     ShardTask,
     Stage,
+    check_output,
     files,
     format_counts,
     keys_digest,
+    match_run,
     open_run,
     read_receipt,
     remove_shard,
@@ -53,12 +55,18 @@ _MIN_RECORDS = 100
 
 
 class Sharding(Stage):
-    """The stage behind `mmfeat shard`."""
+    """The stage behind `mmfeat shard`.
+
+    Args:
+        config: options of the run.
+        retry_command: the command that tries records again, to show it to the user.
+    """
 
     name = "shard"
 
-    def __init__(self, config: ShardConfig) -> None:
+    def __init__(self, config: ShardConfig, retry_command: str = "") -> None:
         self.config = config
+        self._retry_command = retry_command
         self.output = config.output
         self.processes = config.processes
         self.slots: tuple[str, ...] = ()
@@ -70,12 +78,13 @@ class Sharding(Stage):
     def plan(self) -> list[ShardTask]:
         """Plan the shards in one pass over the input, without reading media."""
         config = self.config
+        check_output(self.output, "shards")
         source = open_input(config)
         self.slots = source.slots
         keys_sha256 = key_file_sha256(config.keys) if config.keys else ""
         shuffle = make_layout(config, source).shuffle
         fingerprint = config.fingerprint(source.describe(), keys_sha256, shuffle)
-        self.config_hash = open_run(self.output, "shards", fingerprint)
+        self.config_hash = match_run(self.output, "shards", fingerprint)
         if config.retry_failed:
             return self._plan_retry(source)
         if manifest := self.finished_manifest():
@@ -94,11 +103,12 @@ class Sharding(Stage):
                     cure="Restore its files, or shard the input into another directory",
                 )
         plan = plan_input(config, source, self.config_hash)
+        open_run(self.output, "shards", fingerprint)
         self._kinds, self._selection = plan.columns, plan.selection
         return [self._task(name, shard.records) for name, shard in plan.shards.items()]
 
     def _plan_retry(self, source: Source) -> list[ShardTask]:
-        """Return the existing shards, and retry shards for the failed records."""
+        """Return the existing shards, and retry shards for the records to try again."""
         manifest = self.finished_manifest()
         if manifest is None:
             raise MmfeatError(
@@ -108,7 +118,7 @@ class Sharding(Stage):
         self._retry = Retry(self.output, manifest)
         self._kinds = self._retry.kinds
         tasks = [ShardTask(s["name"], s["records"], done=True) for s in manifest["shards"]]
-        if not self._retry.has_failed_records():
+        if not self._retry.has_records():
             return tasks
         config_hash = self._retry.config_hash(self.config_hash)
         plan = plan_input(self.config, source, config_hash, self._retry)
@@ -116,12 +126,18 @@ class Sharding(Stage):
 
     def _task(self, shard: str, records: int, config_hash: str = "") -> ShardTask:
         receipt = read_receipt(self.output, shard, config_hash or self._shard_hash(shard))
-        # A retry shard without usable records is tried again: its files may be repaired by now.
-        if receipt is None or (self._retry and not receipt.out):
+        if receipt is None or self._is_tried_again(receipt):
             return ShardTask(shard, records)
         self._committed["records"] += receipt.records
         self._committed["failed"] += receipt.status.get("failed", 0)
         return ShardTask(shard, records, done=True)
+
+    def _is_tried_again(self, receipt: Receipt) -> bool:
+        """Return whether to make a shard again although it has a receipt."""
+        if self._retry:  # without rows: its files may be repaired by now
+            return not receipt.records
+        lost = not receipt.out and count_passing(receipt.problems)
+        return bool(lost) and self.finished_manifest() is None
 
     def _shard_hash(self, shard: str) -> str:
         """Return the configuration hash in the receipt of a shard."""
@@ -136,8 +152,9 @@ class Sharding(Stage):
     def process(self, task: ShardTask, loaded: "RejectLimit") -> Receipt:
         """Read the samples of one shard; write its tar, its table and its receipt."""
         started = time.monotonic()
-        records = read_planned_records(self.output, task.shard)
+        records = [*map(keep_duplicates, read_planned_records(self.output, task.shard))]
         table = ShardTable(self.slots, self._kinds)
+        replaced: dict[str, Counter[str]] = {"failed": Counter(), "partial": Counter()}
         bytes_read = 0
         tar_name, table_name = f"{task.shard}.tar", f"{task.shard}.parquet"
         with files.create(files.join(self.output, tar_name)) as tar_file:
@@ -145,26 +162,28 @@ class Sharding(Stage):
             for sample in read_samples(records, self.config, self.slots, self.processes):
                 status = sample.status(self.config.required)
                 bytes_read += sample.total_bytes()
+                progress.RECORDS_DONE.add(1)
+                if earlier := sample.record.earlier:
+                    if not is_better(sample, status, earlier):
+                        continue
+                    replaced[earlier.status][earlier.reason] += 1
+                else:
+                    loaded.count(failed=status == "failed")
                 if status != "failed":
                     tar.write(sample)
-                if status == "failed" and self._retry:
-                    table.count(sample, status)  # the record has a row from the first run
-                else:
-                    table.append(sample, status)
-                if not self._retry:
-                    loaded.count(failed=status == "failed")
-                progress.RECORDS_DONE.add(1)
+                table.append(sample, status)
             tar.close()
         with files.create(files.join(self.output, table_name)) as table_file:
             pq.write_table(table.to_arrow(), table_file, compression="zstd")
         receipt = Receipt(
             shard=task.shard,
             config_hash=self._shard_hash(task.shard),
-            records=len(records),
+            records=table.records,
             out=table.status["ok"] + table.status["partial"],
             rejected=dict(table.rejected),
             status=dict(table.status),
             problems=dict(table.problems),
+            replaced={status: dict(counts) for status, counts in replaced.items() if counts},
             files={tar_name: tar_file.info(), table_name: table_file.info()},
             keys_sha256=keys_digest(table.keys),
             bytes_read=bytes_read,
@@ -178,17 +197,19 @@ class Sharding(Stage):
         receipts = require_receipts(self.output, shards)
         if self._retry:
             retried = [r for r in receipts if r.shard not in self._retry.shards]
-            entries = self._retry.shard_entries + [_entry(r, r.out) for r in retried if r.out]
+            entries = self._retry.shard_entries + [_entry(r) for r in retried if r.records]
             totals, selection = self._retry.totals(retried), self._retry.selection
         else:
-            entries = [_entry(receipt, receipt.records) for receipt in receipts]
+            entries = [_entry(receipt) for receipt in receipts]
             totals, selection = sum_receipts(receipts), self._selection
         if not totals["out"]:
+            cure = "Run the same command again when the server or the storage is back"
+            if not count_passing(totals["problems"]):
+                cure = f"See the tables in {self.output}, fix the input, and name another directory"
             raise MmfeatError(
                 f"none of the {totals['records']} records of {self.config.input} is usable "
                 f"({format_counts(totals['rejected'])})",
-                cure=f"See the tables in {self.output}, fix the input, and name another output "
-                "directory",
+                cure=cure,
             )
         remove_plan(self.output)
         names = metadata_columns(self._kinds, self.slots)
@@ -206,13 +227,17 @@ class Sharding(Stage):
         )
 
     def clean_up(self, shards: Sequence[str]) -> None:
-        """Remove retry shards in which no record is usable."""
+        """Remove retry shards without rows."""
         if self._retry is None:
             return
         for shard in shards:
             receipt = read_receipt(self.output, shard)
-            if shard not in self._retry.shards and receipt and not receipt.out:
+            if shard not in self._retry.shards and receipt and not receipt.records:
                 remove_shard(self.output, receipt)
+
+    def is_partial(self, reason: str) -> bool:
+        """Return whether records with the `reason` lack a part, if they are not rejected."""
+        return lacks_part(parse_problems(reason, None))
 
     def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Return how many records and keys were not selected."""
@@ -220,6 +245,17 @@ class Sharding(Stage):
         dropped = selection.get("read", 0) - selection.get("wanted", 0)
         summary = {"not selected (not counted above)": dropped} if dropped else {}
         return summary | summarize_absent_keys(selection)
+
+    def advice(self, manifest: dict[str, Any]) -> list[str]:
+        """Return how many records to try again, and the command that does it."""
+        passing = count_passing(manifest["totals"]["problems"])
+        if not passing:
+            return []
+        reasons = f"{passing.total():,} records lack a part for a reason that can pass"
+        if manifest["config"]["source"].get("form") == "tars":
+            return [f"{reasons}. Try them again where the tars were made, then shard these again"]
+        reasons = f"{reasons} ({format_counts(passing)}). Try them again:"
+        return [reasons, f"  {self._retry_command}"]
 
 
 class RejectLimit:
@@ -254,11 +290,11 @@ class RejectLimit:
             )
 
 
-def _entry(receipt: Receipt, records: int) -> dict[str, Any]:
+def _entry(receipt: Receipt) -> dict[str, Any]:
     """Return the entry of a shard in the manifest."""
     return {
         "name": receipt.shard,
-        "records": records,
+        "records": receipt.records,
         "out": receipt.out,
         "sha256": receipt.files[f"{receipt.shard}.tar"]["sha256"],
         "keys_sha256": receipt.keys_sha256,

@@ -37,6 +37,8 @@ class Stage(ABC):
     """A step from one store to the next."""
 
     name: str
+    config: Any
+    """The options, a dataclass."""
     output: str
     """The directory that the stage writes."""
     config_hash: str = ""
@@ -75,6 +77,14 @@ class Stage(ABC):
         """Return the manifest if an earlier run finished the same work, else None."""
         return finished_manifest(self.output, self.config_hash)
 
+    def is_partial(self, reason: str) -> bool:
+        """Return whether records with the `reason` lack a part, if they are not rejected."""
+        return True
+
     def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Return additional lines of the closing summary: name → value."""
         return {}
+
+    def advice(self, manifest: dict[str, Any]) -> list[str]:
+        """Return what to do next: lines to print after the closing summary."""
+        return []
