@@ -1,10 +1,11 @@
 """The command `mmfeat shard`: raw records → shards."""
 
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
 
-from mmfeat.config import parse_known_args
+from mmfeat.config import flag_names, parse_known_args
 from mmfeat.sharding import ShardConfig, Sharding, dry_run
 from mmfeat.system import run_main, show_summary
 from pipelines.shard_workers import warm_up
@@ -14,6 +15,10 @@ def main(arguments: Sequence[str]) -> None:
     """Parse the command line and run the stage."""
     config, beam_flags = parse_known_args(ShardConfig, arguments, prog="mmfeat shard")
     if config.dry_run:
+        if beam_flags:
+            from pipelines.beam_options import make_pipeline
+
+            make_pipeline(beam_flags, flag_names(ShardConfig))  # refuses a mistyped flag
         with tempfile.TemporaryDirectory(prefix="mmfeat-dry-run-") as folder:
             show_summary(f"shard {config.input}, a dry run", dry_run(config, folder))
         return
@@ -21,7 +26,9 @@ def main(arguments: Sequence[str]) -> None:
     # Beam loads slowly. --help and a mistyped flag do not wait for it.
     from pipelines.run_stage import run_stage
 
-    run_stage(Sharding(config), beam_flags)
+    retry_flags = () if config.retry_failed else ("--retry-failed",)
+    retry_command = shlex.join(["mmfeat", "shard", *arguments, *retry_flags])
+    run_stage(Sharding(config, retry_command), beam_flags)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -55,6 +56,9 @@ class PictureServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _PictureHandler)
         self.picture = picture
         self.missing = set()
+        self.statuses = {}
+        """Name → the HTTP status that its requests get."""
+        self.requests = Counter()
         self.released = threading.Event()
         self.released.set()
         self.answered = 0
@@ -85,8 +89,13 @@ class _PictureHandler(BaseHTTPRequestHandler):
     wbufsize = -1  # headers and picture are sent together
 
     def do_GET(self):
-        if self.path.removeprefix("/") in self.server.missing:
-            return self.send_error(404)
+        name = self.path.removeprefix("/")
+        self.server.requests[name] += 1
+        status = 404 if name in self.server.missing else self.server.statuses.get(name)
+        if status:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         self.server.wait_if_paused()
         self.send_response(200)
         self.send_header("Content-Length", str(len(self.server.picture)))

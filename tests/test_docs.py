@@ -8,7 +8,7 @@ import pytest
 
 from mmfeat.cli.main import COMMANDS
 from mmfeat.cli.quickstart.toyset import make_toyset
-from mmfeat.records.record import REASONS
+from mmfeat.records import REASONS
 from tests.inputs import make_inputs
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -8,9 +8,11 @@ import time
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.errors import RecordError
+from mmfeat.media.failures import failure_reason
 from mmfeat.media.http_client import HttpClient
 from mmfeat.records import (
+    PASSING_REASON,
     Base64Ref,
     BytesRef,
     FileRef,
@@ -91,16 +93,19 @@ class MediaFetcher:
         )
 
     def _read_file(self, path: str) -> bytes:
+        remote = is_url(path)
         try:
-            if not is_url(path):
+            if not remote:
                 return self._read_local(path)
             if is_http(path):
                 return self._http_client.get(path)
             return self._read_remote(path)
-        except FileNotFoundError:
-            raise RecordError("not_found", path) from None
-        except (OSError, ValueError, ImportError, MmfeatError) as error:
-            raise RecordError("unreadable", f"{path}: {error}") from error
+        except RecordError:
+            raise
+        except Exception as error:  # libraries of remote storage have errors of their own
+            reason = failure_reason(error, remote=remote)
+            detail = path if isinstance(error, FileNotFoundError) else f"{path}: {error}"
+            raise RecordError(reason, detail) from error
 
     def _read_local(self, path: str) -> bytes:
         """Read a local file. Without O_NONBLOCK, opening a pipe would wait for a writer."""
@@ -117,14 +122,16 @@ class MediaFetcher:
         return content
 
     def _read_remote(self, path: str) -> bytes:
-        """Read a remote file; retry errors that may be temporary."""
+        """Read a remote file; retry errors that can pass."""
         retries = self.http.retries
         for retry in range(1, retries + 1):
             try:
                 return self._read_remote_once(path)
-            except (FileNotFoundError, PermissionError, IsADirectoryError):
+            except RecordError:
                 raise
-            except OSError:
+            except Exception as error:
+                if failure_reason(error, remote=True) != PASSING_REASON:
+                    raise
                 time.sleep(RETRY_PAUSE * retry)
         return self._read_remote_once(path)
 

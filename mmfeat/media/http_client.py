@@ -24,12 +24,12 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Timeout
 
 from mmfeat.errors import RecordError
+from mmfeat.media.failures import PASSING_STATUSES, failure_reason, status_reason
 from mmfeat.media.http_download import POOL_CLASSES, Download, DownloadRetry, release
+from mmfeat.records import PASSING_REASON
 from mmfeat.system import is_http
 from mmfeat.version import __version__
 
-MISSING_STATUSES = frozenset([404, 410])
-RETRIED_STATUSES = frozenset([429, 500, 502, 503, 504])
 MAX_REDIRECTS = 5
 MAX_HOSTS = 128
 """Hosts with open connections; the least recently used one is dropped."""
@@ -44,9 +44,10 @@ class HttpClient:
         per_host: maximum number of connections per host. Further threads wait.
         timeout: seconds to connect, and seconds between two reads.
         retries: retries after a broken connection, an incomplete body or one of
-            `RETRIED_STATUSES`. Redirects count separately.
+            `PASSING_STATUSES`. Redirects count separately.
         backoff: seconds before the first retry; doubles with each retry, up to `MAX_PAUSE`. A
-            Retry-After header, up to the same limit, takes precedence.
+            Retry-After header takes precedence. If it asks for more than `MAX_PAUSE` or the
+            deadline allows, there is no retry.
         deadline: maximum seconds per URL from its first connection; None = ten timeouts.
     """
 
@@ -76,8 +77,9 @@ class HttpClient:
 
         Raises:
             RecordError: `not_found` for 404 and 410; `too_large`; `empty` for no bytes;
-                `unreadable` for everything else: another status, no connection, an incomplete
-                body, an invalid URL, too many redirects, a missed deadline.
+                `unavailable` for what can pass: a status of `PASSING_STATUSES`, no connection, an
+                incomplete body, a missed deadline; `unreadable` for everything else: another
+                status, an invalid URL, too many redirects.
         """
         download = Download(self.retries, self.deadline)
         try:
@@ -88,18 +90,18 @@ class HttpClient:
         except RecordError as error:
             raise RecordError(error.reason, f"{_shorten(url)}: {error.detail}") from None
         except (HTTPError, HTTPException, OSError, ValueError) as error:
-            message = _describe_error(error)
+            message, reason = _describe_error(error), failure_reason(_unwrap(error), remote=True)
             if download.expired:
-                message = f"not finished within {self.deadline:g} s"
+                message, reason = f"not finished within {self.deadline:g} s", PASSING_REASON
             detail = f"{_shorten(url)}: {message}{download.retries_text}"
-            raise RecordError("unreadable", detail) from error
+            raise RecordError(reason, detail) from error
 
     def _get(self, url: str, download: Download) -> bytes:
         retry: Retry = DownloadRetry(
             download=download,
             total=None,
             redirect=MAX_REDIRECTS,
-            status_forcelist=RETRIED_STATUSES,
+            status_forcelist=PASSING_STATUSES,
             raise_on_status=False,
             backoff_factor=self.backoff,
         )
@@ -118,10 +120,9 @@ class HttpClient:
             retry.sleep()
 
     def _read_body(self, response: BaseHTTPResponse, download: Download) -> bytes:
-        if response.status in MISSING_STATUSES:
-            raise RecordError("not_found", f"HTTP {response.status}{download.retries_text}")
         if response.status >= 300:
-            raise RecordError("unreadable", f"HTTP {response.status}{download.retries_text}")
+            detail = f"HTTP {response.status}{download.retries_text}{download.refused_pause_text}"
+            raise RecordError(status_reason(response.status), detail)
         content_length = getattr(response, "length_remaining", None)
         if content_length is not None and content_length > self.max_bytes:
             detail = f"{content_length} bytes; at most {self.max_bytes} are read"
@@ -158,10 +159,14 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
+def _unwrap(error: Exception) -> Exception:
+    """Return the last error of several tries."""
+    return error.reason or error if isinstance(error, MaxRetryError) else error
+
+
 def _describe_error(error: Exception) -> str:
     """Return the underlying cause, without the wrappers of urllib3."""
-    if isinstance(error, MaxRetryError) and error.reason is not None:
-        error = error.reason
+    error = _unwrap(error)
     if isinstance(error, TimeoutError) and not isinstance(error, NewConnectionError):
         return "timed out"
     if isinstance(error, ProtocolError) and isinstance(error.args[-1], Exception):

@@ -12,12 +12,12 @@ from typing import Any, Self
 
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import InvalidHeader, MaxRetryError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 MAX_PAUSE = 60.0
-"""Maximum seconds before a retry, also if Retry-After asks for more."""
+"""Maximum seconds before a retry. If Retry-After asks for more, there is no retry in this run."""
 
 
 class Download:
@@ -30,6 +30,7 @@ class Download:
 
     def __init__(self, retries: int, deadline: float) -> None:
         self.retries, self.retried = retries, 0
+        self.refused_pause: float | None = None
         self._deadline = deadline
         self._end_time: float | None = None
         self._timer: threading.Timer | None = None
@@ -50,6 +51,13 @@ class Download:
         if not self.retried:
             return ""
         return f" after {self.retried} {'retry' if self.retried == 1 else 'retries'}"
+
+    @property
+    def refused_pause_text(self) -> str:
+        """The end of an error message if the server asked for a longer pause than allowed."""
+        if self.refused_pause is None:
+            return ""
+        return f"; the server asks to wait {self.refused_pause:.0f} s"
 
     @property
     def seconds_left(self) -> float:
@@ -108,8 +116,21 @@ class DownloadRetry(Retry):
         used_up = not self._is_redirect and self.download.retried >= self.download.retries
         return used_up or self.download.expired or super().is_exhausted()
 
-    def increment(self, *args: Any, **options: Any) -> Self:
-        retry = super().increment(*args, **options)
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
+    ) -> Self:
+        if response is not None and not response.get_redirect_location():
+            pause = self._requested_pause(response)
+            if pause is not None and pause > min(MAX_PAUSE, self.download.seconds_left):
+                self.download.refused_pause = pause
+                raise MaxRetryError(_pool, url or "", error)
+        retry = super().increment(method, url, response, error, _pool, _stacktrace)
         self.download.retried += not retry._is_redirect
         return retry
 
@@ -118,11 +139,15 @@ class DownloadRetry(Retry):
         return min(pause, MAX_PAUSE, self.download.seconds_left)
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        pause = self._requested_pause(response)
+        return None if pause is None else min(pause, MAX_PAUSE, self.download.seconds_left)
+
+    def _requested_pause(self, response: BaseHTTPResponse) -> float | None:
+        """Return the seconds of a valid Retry-After header."""
         try:
-            pause = super().get_retry_after(response)
+            return super().get_retry_after(response)
         except (InvalidHeader, ValueError, OverflowError):
             return None
-        return None if pause is None else min(pause, MAX_PAUSE, self.download.seconds_left)
 
 
 class _WatchedConnection(HTTPConnection):

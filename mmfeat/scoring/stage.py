@@ -81,6 +81,7 @@ class Scoring(Stage):
     def __init__(self, config: ScoreConfig) -> None:
         self.config = config
         self.output = config.output
+        self._labels: list[str] = []
         self._sample_columns: list[str] = []
         self._key_digests: dict[str, str] = {}
         self._retry_digest = ""
@@ -95,6 +96,7 @@ class Scoring(Stage):
         check_output(self.output, "predictions")
         model, features = self.load()
         model.check_columns(features.columns)
+        self._labels = [column.label for column in model.columns]
         model_files = read_manifest(self.config.model, "model")["files"]
         settings = {
             "model": model_files["model.safetensors"]["sha256"],
@@ -197,8 +199,9 @@ class Scoring(Stage):
         )
 
     def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Return the folder to open in other tools."""
-        return {"predictions (Parquet)": predictions_folder(self.output)}
+        """Return the feature columns, and the folder to open in other tools."""
+        columns = ", ".join(self._labels)
+        return {"columns": columns, "predictions (Parquet)": predictions_folder(self.output)}
 
 
 def predictions_folder(store: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from mmfeat.config import InputPath, OutputPath, RepeatedFlag, split_commas
 from mmfeat.errors import MmfeatError
 from mmfeat.media import ImageFormat, ImageResizer, ResizeMode
-from mmfeat.records import MODALITIES
+from mmfeat.records import MODALITIES, modality_of_slot
 from mmfeat.sources import InputOptions
 
 Validation = Literal["none", "header", "decode"]
@@ -63,8 +63,8 @@ class ShardConfig:
     keys_column: str = ""
     """Metadata column to look up in --keys; empty = the key."""
     require: str = ""
-    """Modalities that every sample must have, for example image,text; other records are
-    rejected."""
+    """Modalities or slots that every sample must have, for example image,text.desc; other records
+    are rejected."""
     validate: Validation = "header"
     """Check of images and audio: none, header (can be opened) or decode (decodes to its end)."""
     resize: int = 0
@@ -84,7 +84,8 @@ class ShardConfig:
     max_reject_rate: float | None = None
     """Stop the run if more than this fraction of the records (0 to 1) is rejected."""
     retry_failed: bool = False
-    """Retry the failed records of a finished store. Records that now work go into new shards."""
+    """Try records of a finished store again: failed ones, and partial ones whose missing parts were
+    unavailable. Records that are better now go into new shards."""
     dry_run: bool = False
     """Show what would be written, and write nothing."""
     max_file_bytes: int = 256 << 20
@@ -119,10 +120,11 @@ class ShardConfig:
                 "--shard-name must be letters, digits, - and _ around one number such as %05d",
                 got=self.shard_name,
             )
-        unknown = [name for name in self.required if name not in MODALITIES]
+        unknown = [name for name in self.required if modality_of_slot(name) is None]
         if unknown:
             raise MmfeatError(
-                f"--require must name modalities out of {', '.join(MODALITIES)}", got=unknown[0]
+                f"--require must name modalities or slots of {', '.join(MODALITIES)}",
+                got=unknown[0],
             )
         if self.dry_run and self.retry_failed:
             raise MmfeatError("--dry-run shows a whole run and does not work with --retry-failed")
@@ -132,7 +134,7 @@ class ShardConfig:
 
     @property
     def required(self) -> list[str]:
-        """Modalities that every sample must have."""
+        """Slots that every sample must have."""
         return sorted(split_commas(self.require))
 
     @property

@@ -2,6 +2,7 @@
 
     HASH KEY⇥ROW⇥BYTES⇥MISSING⇥MEDIA,METADATA,PROBLEMS    a line to sort
     [ROW,KEY,MEDIA,METADATA,PROBLEMS]                      a line of a plan
+    [ROW,KEY,MEDIA,METADATA,PROBLEMS,EARLIER]              the same of a record tried again
 
 All ASCII. HASH is the hash of the key, so sorted lines are in the order of a hash store. KEY is
 JSON. MISSING are the expected slots without media. A `?` after BYTES marks a lower bound.
@@ -10,9 +11,11 @@ JSON. MISSING are the expected slots without media. A `?` after BYTES marks a lo
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, groupby
+from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records import (
+    EarlierRow,
     Record,
     Sample,
     common_kind,
@@ -76,9 +79,10 @@ def by_row(line: Line) -> Line:
     return b"%s %s\t%s\t%s" % (row, prefix.split(b" ", 1)[1], row, rest)
 
 
-def replace_key(line: Line, key: str) -> Line:
-    """Return the line with another key and its hash."""
-    return sort_prefix(key) + line[line.index(b"\t") :]
+def set_earlier(line: Line, earlier: EarlierRow) -> Line:
+    """Return the line of a record that is tried again: with an earlier row, and with its key."""
+    content = line[line.index(b"\t") : -1]
+    return b"%s%s,%s\n" % (sort_prefix(earlier.key), content, _to_json(earlier).encode())
 
 
 def known_bytes(line: Line) -> int:
@@ -150,13 +154,14 @@ def dump_record(record: Record) -> bytes:
 
 def load_record(plan_line: bytes) -> Record:
     """Decode a line of a plan."""
-    row, key, media, metadata, problems = json.loads(plan_line)
+    row, key, media, metadata, problems, *earlier = json.loads(plan_line)
     return Record(
         row,
         key,
         {slot: ref_from_json(values) for slot, values in media.items()},
         metadata,
         {slot: (reason, detail) for slot, (reason, detail) in problems.items()},
+        EarlierRow(*earlier[0]) if earlier else None,
     )
 
 
@@ -169,4 +174,7 @@ def known_problems(plan_line: bytes) -> str:
 def _dump_content(record: Record) -> str:
     """Return media, metadata and problems as ASCII JSON; names that are not UTF-8 survive."""
     media = {slot: ref_to_json(ref) for slot, ref in record.media.items()}
-    return _to_json((media, record.metadata, record.problems))[1:-1]
+    values: list[Any] = [media, record.metadata, record.problems]
+    if record.earlier:
+        values.append(record.earlier)
+    return _to_json(values)[1:-1]

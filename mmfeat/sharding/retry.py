@@ -1,24 +1,28 @@
-"""Retry the failed records of a finished store.
+"""Try records of a finished store again: failed ones, and others with a problem that can pass.
 
-A record that now works gets a row and a sample in an retry shard. Its first row stays, since
-feature columns may align with it. All totals count each record once.
+A record whose row changes for the better gets a new row, and a sample, in a retry shard. Its
+earlier row stays, since feature columns may align with it. All totals count each record once, by
+its newest row.
 """
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from mmfeat.records import PASSING_REASON, EarlierRow, Record, Sample, has_passing_problem
 from mmfeat.sharding.record_filter import RecordFilter
-from mmfeat.store import Receipt, files, json_digest, sum_receipts
+from mmfeat.store import Receipt, files, json_digest, retry_shards, sum_receipts
 from mmfeat.system import external_sort
 
 
 class Retry:
-    """The state of a store before its failed records are retried.
+    """The state of a store before its records are tried again.
 
     Args:
         folder: the store.
@@ -32,6 +36,7 @@ class Retry:
         self.kinds: dict[str, str] = manifest["kinds"]
         self._totals: dict[str, Any] = manifest["totals"]
         self._name_pattern: str = manifest["config"]["shard_name"]
+        self._retry_shards = {*retry_shards(manifest)}
         self._folder = folder
 
     @property
@@ -45,63 +50,117 @@ class Retry:
         """Return the hash in the receipts of the retry shards: it is specific to this retry."""
         return json_digest([store_hash, sorted(self.shards)])
 
-    def has_failed_records(self) -> bool:
-        """Return whether there is anything to retry."""
-        return next(self.failed_records(), None) is not None
+    def has_records(self) -> bool:
+        """Return whether there is anything to try again."""
+        return next(self.records(), None) is not None
 
     def filter(self) -> RecordFilter:
-        """Return a filter that selects the failed records and gives them their keys."""
-        return RecordFilter(keys=self.failed_records(), lookup=lambda record: str(record.row))
+        """Return a filter that selects the records to try again, with their current rows."""
+        return RecordFilter(keys=self.records(), lookup=lambda record: str(record.row))
 
-    def failed_records(self) -> Iterator[tuple[str, str]]:
-        """Yield input row and key of the records that have no sample in any shard.
+    def records(self) -> Iterator[tuple[str, EarlierRow]]:
+        """Yield input row and current row of each record to try again."""
+        for _, group in groupby(external_sort(self._row_lines()), key=lambda line: line[:12]):
+            *_, newest = group
+            number, _, values = newest.decode().split(" ", 2)
+            row = EarlierRow(*json.loads(values))
+            if _may_improve(row):
+                yield str(int(number)), row
 
-        Duplicates are left out: a retry would drop them again.
-        """
-        for _, group in groupby(external_sort(self._status_lines()), key=lambda line: line[:12]):
-            lines = list(group)
-            if all(line[13:19] == b"failed" for line in lines):
-                row, _, key = lines[0].rstrip(b"\n").decode().split(" ", 2)
-                yield str(int(row)), key
-
-    def _status_lines(self) -> Iterator[bytes]:
-        for shard in self.shard_entries:
-            for row, key, status, reason in _read_rows(self._folder, shard["name"]):
-                word = "final" if status == "failed" and _is_duplicate(reason) else status
-                yield f"{row:012d} {word} {key}\n".encode()
+    def _row_lines(self) -> Iterator[bytes]:
+        """Yield rows that may improve, and all rows of retry shards, which replace earlier ones."""
+        for position, shard in enumerate(self.shard_entries):
+            is_retry_shard = shard["name"] in self._retry_shards
+            for number, row in _read_rows(self._folder, shard["name"]):
+                if is_retry_shard or _may_improve(row):
+                    yield f"{number:012d} {position:09d} {json.dumps(row)}\n".encode()
 
     def totals(self, retried: Sequence[Receipt]) -> dict[str, Any]:
-        """Return the totals after the retry.
+        """Return the totals after the retry: without the replaced rows, and with the new ones.
 
         Args:
-            retried: receipts of the retry shards, which count all retried records.
+            retried: receipts of the retry shards.
         """
-        before = self._totals
         if not retried:
-            return before
-        sums = sum_receipts(retried)
-        duplicates = Counter({r: n for r, n in before["rejected"].items() if _is_duplicate(r)})
-        problems = Counter(before["problems"]) - Counter(before["rejected"]) + duplicates
-        status = Counter(before["status"])
-        status["failed"] = duplicates.total()
+            return self._totals
+        before, added = self._totals, sum_receipts(retried)
+        failed, partial = Counter[str](), Counter[str]()
+        for receipt in retried:
+            failed.update(receipt.replaced.get("failed", {}))
+            partial.update(receipt.replaced.get("partial", {}))
+        replaced = {
+            "rejected": failed,
+            "problems": failed + partial,
+            "status": Counter(failed=failed.total(), partial=partial.total()),
+        }
+        counters = {
+            name: dict(sorted((Counter(before[name]) - counts + Counter(added[name])).items()))
+            for name, counts in replaced.items()
+        }
         return {
             "records": before["records"],
-            "out": before["out"] + sums["out"],
-            "bytes_read": before["bytes_read"] + sums["bytes_read"],
-            "bytes_written": before["bytes_written"] + sums["bytes_written"],
-            "rejected": dict(sorted((duplicates + Counter(sums["rejected"])).items())),
-            "status": dict(sorted((status + Counter(sums["status"])).items())),
-            "problems": dict(sorted((problems + Counter(sums["problems"])).items())),
+            "out": before["out"] - partial.total() + added["out"],
+            "bytes_read": before["bytes_read"] + added["bytes_read"],
+            "bytes_written": before["bytes_written"] + added["bytes_written"],
+            **counters,
         }
 
 
-def _is_duplicate(reason: str | None) -> bool:
-    return ":duplicate" in (reason or "")
+def keep_duplicates(record: Record) -> Record:
+    """Return a record with the duplicates that the earlier run found: a retry does not seek any."""
+    if record.earlier is None:
+        return record
+    duplicates = {
+        slot: problem
+        for slot, problem in record.earlier.problems.items()
+        if problem[0] == "duplicate" and slot in record.media
+    }
+    return replace(record, problems={**duplicates, **record.problems})
 
 
-def _read_rows(folder: str, shard: str) -> Iterator[tuple[int, str, str, str | None]]:
+def is_better(sample: Sample, status: str, earlier: EarlierRow) -> bool:
+    """Return whether a new row of a record replaces its earlier one.
+
+    It does if the record has more usable parts and lacks none that it had; or if the same parts are
+    unusable, and it is known now that this cannot pass.
+
+    Args:
+        sample: the record as read now.
+        status: its status.
+        earlier: its earlier row.
+    """
+    if (status == "failed") != (earlier.status == "failed"):
+        return status != "failed"
+    if status != "failed" and sample.problems.keys() != earlier.problems.keys():
+        return sample.problems.keys() < earlier.problems.keys()
+    can_pass = any(reason == PASSING_REASON for reason, _ in sample.problems.values())
+    return earlier.can_pass and not can_pass
+
+
+def count_passing(problems: Mapping[str, int]) -> Counter[str]:
+    """Return the records whose problems can pass: reason → records."""
+    return Counter({r: number for r, number in problems.items() if has_passing_problem(r)})
+
+
+def _may_improve(row: EarlierRow) -> bool:
+    """Return whether to try the record of a row again."""
+    if row.status == "failed":
+        return not _is_final(row.reason)
+    return row.status == "partial" and row.can_pass
+
+
+def _is_final(reason: str) -> bool:
+    """Return whether a failed record is not tried again: a retry would drop a duplicate again."""
+    return ":duplicate" in reason and not has_passing_problem(reason)
+
+
+def _read_rows(folder: str, shard: str) -> Iterator[tuple[int, EarlierRow]]:
+    """Yield the input row and the row of each record of a shard."""
+    names = ["input_row", "__key__", "status", "reason", "error"]
     path = files.join(folder, f"{shard}.parquet")
     with files.open_input(path) as file, pq.ParquetFile(file) as table:
-        for batch in table.iter_batches(columns=["input_row", "__key__", "status", "reason"]):
-            for row in batch.to_pylist():
-                yield row["input_row"], row["__key__"], row["status"], row["reason"]
+        for batch in table.iter_batches(columns=names):
+            for number, key, status, reason, error in zip(
+                *(batch[name].to_pylist() for name in names), strict=True
+            ):
+                yield number, EarlierRow(key, status, reason or "", error or "")

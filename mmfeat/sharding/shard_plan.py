@@ -29,11 +29,8 @@ from mmfeat.sharding.plan_codec import (
     to_plan_line,
 )
 from mmfeat.sharding.record_filter import InputCounts, RecordFilter, match_condition, match_keys
-from mmfeat.store import files, shard_name
+from mmfeat.store import PLAN_FILE, PLAN_FOLDER, files, shard_name
 from mmfeat.system import RUN_BYTES, external_sort
-
-_PLAN_FOLDER = "_plan"
-_PLAN_FILE = "plan.json"
 
 _WRITTEN_LINES = 1000
 """Lines written at a time."""
@@ -146,7 +143,7 @@ def write_plan(
     Raises:
         MmfeatError: there are no records, or two share a key.
     """
-    files.remove(files.join(folder, _PLAN_FOLDER))
+    files.remove(files.join(folder, PLAN_FOLDER))
     counts = InputCounts()
     encoder = LineEncoder(slots)
     records = match_condition(records, record_filter.condition, counts)
@@ -189,13 +186,13 @@ def write_plan(
 def commit_plan(plan: Plan, folder: str, config_hash: str) -> None:
     """Make a written plan valid for one configuration."""
     values = {_JSON_NAMES.get(name, name): value for name, value in asdict(plan).items()}
-    path = files.join(folder, _PLAN_FOLDER, _PLAN_FILE)
+    path = files.join(folder, PLAN_FOLDER, PLAN_FILE)
     files.write_json(path, {"config_hash": config_hash, **values})
 
 
 def read_plan(folder: str, config_hash: str) -> Plan | None:
     """Return the plan that an earlier run committed for this configuration, if any."""
-    values = files.read_json(files.join(folder, _PLAN_FOLDER, _PLAN_FILE))
+    values = files.read_json(files.join(folder, PLAN_FOLDER, PLAN_FILE))
     if not values or values.pop("config_hash") != config_hash:
         return None
     values["shards"] = {name: PlannedShard(**size) for name, size in values["shards"].items()}
@@ -211,7 +208,7 @@ def read_planned_records(folder: str, shard: str) -> list[Record]:
 
 def planned_shards(folder: str) -> list[str]:
     """Return the names of the planned shards."""
-    names = files.list_names(files.join(folder, _PLAN_FOLDER))
+    names = files.list_names(files.join(folder, PLAN_FOLDER))
     return [name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl")]
 
 
@@ -234,12 +231,12 @@ def add_problems(
 
 def remove_plan(folder: str) -> None:
     """Remove the plan. Its commit mark goes first, so that no incomplete plan looks valid."""
-    files.remove(files.join(folder, _PLAN_FOLDER, _PLAN_FILE))
-    files.remove(files.join(folder, _PLAN_FOLDER))
+    files.remove(files.join(folder, PLAN_FOLDER, PLAN_FILE))
+    files.remove(files.join(folder, PLAN_FOLDER))
 
 
 def _records_path(folder: str, shard: str) -> str:
-    return files.join(folder, _PLAN_FOLDER, f"{shard}.jsonl")
+    return files.join(folder, PLAN_FOLDER, f"{shard}.jsonl")
 
 
 def _divide(lines: Iterable[Line], layout: ShardLayout) -> Iterator[Iterator[Line]]:
@@ -283,8 +280,8 @@ def _write_shard(path: str, lines: Iterator[Line], statistics: _PlanStatistics) 
                 total += known_bytes(line)
                 statistics.missing_slots[missing] += 1
                 statistics.unknown_sizes += not all_sizes_known(line)
-                if has_problems:
-                    statistics.problems[known_problems(plan_line)] += 1
+                if has_problems and (reason := known_problems(plan_line)):
+                    statistics.problems[reason] += 1
             output.write(b"".join(plan_lines))
             count += len(block)
     return PlannedShard(count, total)

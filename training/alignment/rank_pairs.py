@@ -21,6 +21,7 @@ from mmfeat.models.tasks import Align
 from mmfeat.models.tasks.align import ALIGNMENT, MISALIGNMENT
 from mmfeat.records import STATUS_COLUMNS
 from mmfeat.store import (
+    check_output,
     files,
     finished_manifest,
     lock_directory,
@@ -63,6 +64,7 @@ def rank_pairs(config: AlignReportConfig) -> None:
         MmfeatError: the model is not an alignment, it was trained on other features, or no record
             has two of its modalities.
     """
+    check_output(config.output, "ranking")
     torch.set_num_threads(config.threads)
     model = load_model(config.model)
     if not isinstance(model.task, Align):
@@ -144,7 +146,7 @@ def _score_lines(
             scores, scorable = models.predict(rows.keys, columns)
             left_out[NO_PAIR] += int((~scorable & ~rows.retried).sum())
             left_out[SUPERSEDED] += int(rows.retried.sum())
-            for row in np.flatnonzero(scorable):
+            for row in np.flatnonzero(scorable & ~rows.retried):
                 alignment, misalignment = map(float, scores[row, [ALIGNMENT, MISALIGNMENT]])
                 split = decode_split(int(rows.splits[row])) if rule else ""
                 values = [rows.keys[row], shard, split or None, misalignment, alignment]
@@ -157,7 +159,7 @@ def _score_lines(
 
 def _split_rule(store: FeatureStore, model: LoadedModel) -> SplitRule | None:
     """Return the split rule of the model; None if the store lacks one of its columns."""
-    rule = SplitRule(**model.split)
+    rule = SplitRule.from_config(model.split)
     available = {*store.samples_schema.names} - {*STATUS_COLUMNS}
     return rule if available >= {*rule.columns} else None
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+import pyarrow as pa
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore, row_hashes
@@ -21,14 +22,23 @@ from training.data.feature_reader import (
 )
 from training.data.leakage import Leakage, find_leakage
 from training.data.sample_rows import (
-    USED,
     NO_MODALITY,
+    USED,
     SampleRows,
     check_sample_columns,
     count_reasons,
+    read_hash_inputs,
     read_sample_rows,
 )
-from training.data.split_rule import SPLITS, TRAIN, VAL, SplitRule, hash_fraction, stratified_cuts
+from training.data.split_rule import (
+    SPLITS,
+    TRAIN,
+    VAL,
+    SplitRule,
+    carve_fraction,
+    hash_fraction,
+    stratified_cuts,
+)
 from training.objectives.base import Objective
 
 MEMORY, BLOCKS = "memory", "blocks"
@@ -68,7 +78,6 @@ class Dataset:
         present = {name: mask for name, mask in self.present.items() if name in names}
         return replace(self, features=self.features.select_columns(names), present=present)
 
-    @property
     def drop_empty_rows(self, *splits: str) -> Self:
         """Leave the rows out of some splits that have none of the columns."""
         has_any = np.logical_or.reduce(list(self.present.values()))
@@ -79,6 +88,7 @@ class Dataset:
             self, split_rows=self.split_rows | kept, left_out=dict(sorted(left_out.items()))
         )
 
+    @property
     def has_missing_features(self) -> bool:
         """Whether a training row lacks one of the features."""
         rows = self.split_rows[TRAIN]
@@ -167,6 +177,10 @@ def _make_dataset(
     if not rule.carve and not (rows.in_split(VAL) & (rows.reasons() == USED)).any():
         rule = replace(rule, carve=True)
         rows = replace(rows, splits=_read_splits(store, objective, rule))
+        used = rows.reasons() == USED
+        if not (rows.in_split(VAL) & used).any():
+            rule = _carve_lowest(store, rule, rows.in_split(TRAIN) & used)
+            rows = replace(rows, splits=_read_splits(store, objective, rule))
     reasons = rows.reasons()
     split_rows = {s: np.flatnonzero(rows.in_split(s) & (reasons == USED)) for s in SPLITS}
     left_out = count_reasons(reasons)
@@ -200,12 +214,30 @@ def _read_splits(store: FeatureStore, objective: Objective, rule: SplitRule) -> 
     )
 
 
+def _carve_lowest(store: FeatureStore, rule: SplitRule, training: np.ndarray) -> SplitRule:
+    """Return the rule that carves the training rows with the lowest hash: one key or group.
+
+    Few groups may all have a hash above the usual bound. A single group stays in training.
+    """
+    columns = ["__key__", *([rule.group] if rule.group else [])]
+    fractions = np.array(
+        [
+            carve_fraction(text)
+            for shard in store.shards
+            for text in read_hash_inputs(store.read_samples(shard, columns), rule)
+        ]
+    )
+    lowest = np.unique(fractions[training])[:2]
+    return replace(rule, carve_below=float(lowest[1])) if len(lowest) > 1 else rule
+
+
 def _stratify(store: FeatureStore, objective: Objective, rule: SplitRule) -> SplitRule:
     """Return the rule with cuts that split each label 80/10/10."""
     labels: list[object] = []
     fractions: list[float] = []
     for shard in store.shards:
-        table = store.read_samples(shard, ["__key__", *objective.target_columns])
+        table = store.read_samples(shard, ["__key__", "status", *objective.target_columns])
+        table = table.filter(pa.array(~store.retried_rows.mask(table, shard)))
         labels += objective.to_arrow(objective.read_targets(table)).to_pylist()
         fractions += [hash_fraction(key, "split") for key in table["__key__"].to_pylist()]
     return replace(rule, cuts=stratified_cuts(labels, np.array(fractions)))

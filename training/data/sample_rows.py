@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
-from mmfeat.records import STATUS_COLUMNS
+from mmfeat.records import STATUS_COLUMNS, read_cells
+from mmfeat.shards import find_standard_columns
 from training.data.split_rule import SPLITS, TRAIN, UNASSIGNED, SplitRule, encode_splits
 from training.objectives.base import Objective
 from training.objectives.targets import check_target
@@ -91,9 +93,11 @@ def check_sample_columns(store: FeatureStore, objective: Objective, rule: SplitR
     Raises:
         MmfeatError: a column is missing.
     """
-    available = [name for name in store.samples_schema.names if name not in STATUS_COLUMNS]
+    names = store.samples_schema.names
+    own = find_standard_columns(names)
     for name in objective.target_columns:
-        check_target(name, available)
+        check_target(name, [name for name in names if name not in own], own)
+    available = [name for name in names if name not in STATUS_COLUMNS]
     for name, flag in ((rule.column, "--split-column"), (rule.group, "--group-column")):
         if name and name not in available:
             raise MmfeatError(
@@ -101,6 +105,12 @@ def check_sample_columns(store: FeatureStore, objective: Objective, rule: SplitR
                 f"it has: {', '.join(available)}",
                 cure=f"Name one of them with {flag}, or evaluate with --split all",
             )
+
+
+def read_hash_inputs(table: pa.Table, rule: SplitRule) -> list[str]:
+    """Return the text to hash for each row of a samples table: its group or its key."""
+    groups = read_cells(table, rule.group) if rule.group else ()
+    return rule.hash_inputs(table["__key__"].to_pylist(), groups)
 
 
 def read_sample_rows(
@@ -127,8 +137,8 @@ def read_sample_rows(
     keys = table["__key__"].to_pylist()
     targets = objective.read_targets(table)
     splits = rule.assign(
-        rule.hash_inputs(keys, table[rule.group].to_pylist() if rule.group else ()),
-        table[rule.column].to_pylist() if rule.column else (),
+        read_hash_inputs(table, rule),
+        read_cells(table, rule.column) if rule.column else (),
         objective.to_arrow(targets).to_pylist() if rule.cuts else (),
     )
     present = np.zeros((len(keys), len(features)), bool)
@@ -140,6 +150,6 @@ def read_sample_rows(
         has_target=objective.has_target(targets),
         splits=encode_splits(splits),
         present=present,
-        retried=store.retried_rows.mask(table),
+        retried=store.retried_rows.mask(table, shard),
         min_modalities=objective.min_modalities,
     )

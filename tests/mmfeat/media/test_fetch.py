@@ -8,8 +8,8 @@ import pytest
 
 from mmfeat.errors import RecordError
 from mmfeat.media.fetch import HttpSettings, MediaFetcher
+from mmfeat.records import REASONS
 from mmfeat.records.media_ref import Base64Ref, BytesRef, FileRef, TarMemberRef, TextRef
-from mmfeat.records.record import REASONS
 
 FETCHER = MediaFetcher(1000, HttpSettings(timeout=5, retries=0))
 

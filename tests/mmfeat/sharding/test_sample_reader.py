@@ -7,8 +7,8 @@ from PIL import Image
 
 from mmfeat.media.fetch import MediaFetcher
 from mmfeat.media.resize import ImageResizer
+from mmfeat.records import REASONS, Record
 from mmfeat.records.media_ref import Base64Ref, BytesRef, FileRef, TarMemberRef, TextRef
-from mmfeat.records.record import REASONS, Record
 from mmfeat.sharding.sample_reader import SampleReader
 from tests.mmfeat.samples import audio_bytes
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfeat.errors import RecordError
-from mmfeat.records.record import REASONS
+from mmfeat.records import REASONS
 from mmfeat.shards.tar_index import index_tar
 from tests.mmfeat.shards.tar_bytes import END, padded, pax_header, tar_member, with_size_field
 

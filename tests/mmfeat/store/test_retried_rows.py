@@ -3,13 +3,30 @@ import pyarrow.parquet as pq
 
 from mmfeat.store.retried_rows import RETRY_SHARD, RetriedRows
 
+ROWS = {
+    "00000": {"a": "ok", "b": "failed", "c": "partial", "d": "failed", "e": "partial"},
+    "00001": {"b": "ok", "c": "partial"},
+    "00002": {"c": "ok", "e": "ok"},
+}
 
-def test_failed_rows_whose_key_is_in_a_retry_shard_are_masked(tmp_path):
-    first = pa.table({"__key__": ["a", "b", "c"], "status": ["ok", "failed", "failed"]})
-    pq.write_table(pa.table({"__key__": ["b"], "status": ["ok"]}), tmp_path / "00001.parquet")
-    shards = [{"name": "00000", "keys_sha256": "x"}, {"name": "00001", "keys_sha256": "y"}]
-    assert RetriedRows(str(tmp_path), shards).mask(first).tolist() == [False] * 3
-    assert RetriedRows(str(tmp_path), shards).digest == ""
-    shards[1][RETRY_SHARD] = True
-    assert RetriedRows(str(tmp_path), shards).mask(first).tolist() == [False, True, False]
-    assert len(RetriedRows(str(tmp_path), shards).digest) == 64
+
+def test_rows_with_a_newer_row_in_a_later_shard_are_masked(tmp_path):
+    tables = {
+        shard: pa.table({"__key__": [*rows], "status": [*rows.values()]})
+        for shard, rows in ROWS.items()
+    }
+    for shard, table in tables.items():
+        pq.write_table(table, tmp_path / f"{shard}.parquet")
+    shards = [{"name": shard, "keys_sha256": shard} for shard in tables]
+    retried = RetriedRows(str(tmp_path), shards)
+    assert retried.digest == ""
+    assert not any(retried.mask(table, shard).any() for shard, table in tables.items())
+    for entry in shards[1:]:
+        entry[RETRY_SHARD] = True
+    retried = RetriedRows(str(tmp_path), shards)
+    assert len(retried.digest) == 64
+    assert {shard: retried.mask(table, shard).tolist() for shard, table in tables.items()} == {
+        "00000": [False, True, True, False, True],
+        "00001": [False, True],
+        "00002": [False, False],
+    }
