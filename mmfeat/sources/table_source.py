@@ -37,6 +37,7 @@ from mmfeat.sources.table_formats import open_table, read_rows
 _SNIFFED_ROWS = 1000
 """Rows that are read to find out what a column contains."""
 
+_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]{40,}+={0,2}[\r\n]*")
 _BASE64_STARTS = (
     "/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk0", "Qk1", "Qk2", "SUkq", "TU0AK",  # images
@@ -87,11 +88,17 @@ class TableSource(Source):
         self._part_columns = {*self._columns.values()}
         self._text_columns = self._part_columns - self._media_columns | {options.key_column}
         bytes_columns = {n for table in self._tables for n in table.bytes_columns}
-        self._ignored_columns = sorted(bytes_columns - self._part_columns | nested_bytes)
+        used_columns = self._part_columns | self._text_columns
+        self._ignored_columns = bytes_columns - used_columns | nested_bytes
         self.in_order = bool(bytes_columns & self._media_columns)
-        first = next((row for row in self._first_rows() if isinstance(row, dict)), {})
-        if isinstance(first.get(options.key_column), UnreadBytes):
-            raise MmfeatError("--key-column must hold texts or numbers", got=options.key_column)
+        for row in self._first_rows():
+            if not isinstance(row, dict):
+                continue
+            if isinstance(row.get(options.key_column), UnreadBytes):
+                raise MmfeatError("--key-column must hold texts or numbers", got=options.key_column)
+            self._ignored_columns |= {
+                name for name, value in row.items() if name not in used_columns and _is_media(value)
+            }
 
     def _first_rows(self) -> Iterator[Row]:
         return islice(read_rows(self._tables[0], self._text_columns), _SNIFFED_ROWS)
@@ -116,7 +123,7 @@ class TableSource(Source):
         columns = ", ".join(f"{slot} = column {name!r}" for slot, name in self._columns.items())
         notes = [columns + (f" of {len(self._files)} files" if len(self._files) > 1 else "")]
         if self._ignored_columns:
-            notes.append(f"ignored columns of bytes: {', '.join(self._ignored_columns)}")
+            notes.append(f"ignored columns of bytes: {', '.join(sorted(self._ignored_columns))}")
         return notes + self._format_notes()
 
     def _format_notes(self) -> list[str]:
@@ -126,7 +133,7 @@ class TableSource(Source):
             for note in table.notes:
                 paths.setdefault(note, []).append(posixpath.basename(table.path))
         return [
-            f"{first}{f' and {len(others)} other files' if others else ''}: {note}"
+            f"{first}{f' and {len(others)} more' if others else ''}: {note}"
             for note, (first, *others) in paths.items()
         ]
 
@@ -190,7 +197,7 @@ class TableSource(Source):
         metadata: dict[str, Any] = {}
         for name, value in values.items():
             if name not in self._part_columns:
-                if not isinstance(value, UnreadBytes):
+                if name not in self._ignored_columns and not isinstance(value, UnreadBytes):
                     metadata[name] = value
             elif (path := self._path_of(name, value)) is not None:
                 metadata[name] = path
@@ -250,6 +257,14 @@ class TableSource(Source):
 
 def _is_inline(slot: str) -> bool:
     return MODALITIES[modality_of_slot(slot) or slot].inline
+
+
+def _is_media(value: Any, depth: int = 2) -> bool:
+    """Return whether a value is a file as base64, or a list or struct of such."""
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return depth > 0 and any(_is_media(item, depth - 1) for item in items)
+    return isinstance(value, str) and bool(_DATA_URL.match(value) or _is_base64(value))
 
 
 def _is_base64(value: str) -> bool:

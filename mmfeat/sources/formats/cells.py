@@ -103,7 +103,7 @@ def read_cells(lines: Lines, dialect: Dialect, width: int) -> Iterator[list[str]
             lines.give_back()
             continue
         if dialect.padded:
-            cells = [cell.strip() for cell in cells]
+            cells = [cell.strip(" ") for cell in cells]
         if len(cells) > width and not any(cells[width:]):
             del cells[width:]  # Excel writes empty cells to the end of the widest row
         if len(cells) == width:

@@ -97,9 +97,7 @@ def _read_start(path: str, default_separator: str) -> Dialect:
         separator, texts, first_line = match[1], texts[1:], start[1][0] if start[1:] else 0
     else:
         separator = _find_separator(texts[:2], default_separator)
-    rows = [next(csv.reader([line], delimiter=separator), []) for line in texts[:2]]
-    padded = _is_padded(rows[0]) if rows else False
-    padded |= len(rows) > 1 and len(rows[1]) > 1 and all(cell[:1] == " " for cell in rows[1][1:])
+    padded = any(_is_padded(line, separator) for line in texts[:2])
     return Dialect(separator, padded=padded, first_line=first_line)
 
 
@@ -119,8 +117,10 @@ def _find_separator(lines: Sequence[str], default: str) -> str:
     return next(equal, several[0] if several else default)
 
 
-def _is_padded(header: Sequence[str]) -> bool:
-    return any(name != name.strip() for name in header if name.strip())
+def _is_padded(line: str, separator: str) -> bool:
+    """Return whether a space follows each separator, or stands before each."""
+    number = line.count(separator)
+    return number > 0 and number in (line.count(f"{separator} "), line.count(f" {separator}"))
 
 
 def _quoted_cells(dialect: Dialect) -> re.Pattern[str]:

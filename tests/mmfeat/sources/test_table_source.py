@@ -1,4 +1,5 @@
 import base64
+import gzip
 from collections import Counter
 
 import numpy as np
@@ -85,9 +86,7 @@ def test_absolute_paths_stay_unchanged(tmp_path):
 
 def bytes_table(path, count=3):
     columns = {
-        "image": pa.array(
-            [{"bytes": PIXELS, "path": f"f/{i}.png"} for i in range(count)], STRUCT
-        ),
+        "image": pa.array([{"bytes": PIXELS, "path": f"f/{i}.png"} for i in range(count)], STRUCT),
         "audio": pa.array([PIXELS] * count, pa.large_binary()),
         "raw": pa.array([PIXELS] * count, pa.binary()),
         "packed": pa.array([PIXELS] * count).dictionary_encode(),
@@ -195,3 +194,50 @@ def test_the_digest_of_a_media_table_covers_its_ends(tmp_path):
     bytes_table(tmp_path / "b.parquet", 4)
     first, other = (source_of(tmp_path / f"{n}.parquet").describe()["sha256"] for n in "ab")
     assert first == source_of(tmp_path / "a.parquet").describe()["sha256"] != other
+
+
+def test_base64_in_other_columns_is_left_out(tmp_path, picture):
+    plain = base64.b64encode(picture()).decode()
+    other = {
+        "a": plain,
+        "b": {"bytes": plain, "path": "b.png"},
+        "c": [{"bytes": plain}],
+        "d": f"data:image/png;base64,{plain}",
+    }
+    rows = [{"image": plain, "text": "x", "n": 1}, {"image": plain, **other, "n": 2}]
+    write_json_lines(tmp_path / "t.jsonl", rows)
+    source = source_of(tmp_path / "t.jsonl")
+    assert source.notes()[1] == "ignored columns of bytes: a, b, c, d"
+    assert [record.metadata for record in source.records()] == [{"n": 1}, {"n": 2}]
+    source = source_of(tmp_path / "t.jsonl", image="image b=b")
+    _, second = source.records()
+    assert (second.media["image.b"], second.metadata) == (
+        Base64Ref(plain, "b.png"),
+        {"b": "b.png", "n": 2},
+    )
+
+
+def test_how_each_file_is_read_is_noted_once(tmp_path):
+    for name in ("p1.csv", "p2.csv", "p3.csv"):
+        write_csv(tmp_path / name, [{"text": "a", "n": 1}], ";" if name != "p2.csv" else ",")
+    notes = source_of(tmp_path / "p*.csv").notes()
+    assert notes[1:] == ["p1.csv and 1 more: its cells are separated by semicolons"]
+
+
+def test_a_missing_value_is_a_missing_part(tmp_path):
+    rows = [{"image": float("nan"), "text": "a", "id": None}, {"image": None, "text": float("nan")}]
+    write_json_lines(tmp_path / "t.jsonl", [*rows, {"image": "", "text": "", "id": float("nan")}])
+    records = list(source_of(tmp_path / "t.jsonl", key="id").records())
+    assert [list(record.media) for record in records] == [["text"], [], []]
+    assert all(record.problems == {} and record.key == "" for record in records)
+
+
+def test_a_folder_may_have_colons_in_its_name(tmp_path):
+    folder = tmp_path / "run::2"
+    folder.mkdir()
+    write_csv(folder / "t.csv.gz", [{"file_name": "http/a.png"}])
+    (folder / "t.csv.gz").write_bytes(gzip.compress((folder / "t.csv.gz").read_bytes()))
+    (record,) = source_of(folder / "t.csv.gz").records()
+    assert record.media["image"] == FileRef(str(folder / "http/a.png"))
+    (record,) = source_of(tmp_path / "run::*/*.csv.gz").records()
+    assert record.media["image"] == FileRef(str(folder / "http/a.png"))
