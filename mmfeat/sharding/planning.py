@@ -15,7 +15,14 @@ from mmfeat.sharding.dedup import mark_duplicates
 from mmfeat.sharding.record_filter import make_filter
 from mmfeat.sharding.retry import Retry
 from mmfeat.sharding.sample_reader import REMOTE_THREADS, make_fetcher
-from mmfeat.sharding.shard_plan import Plan, ShardLayout, commit_plan, read_plan, remove_plan, write_plan
+from mmfeat.sharding.shard_plan import (
+    Plan,
+    ShardLayout,
+    commit_plan,
+    read_plan,
+    remove_plan,
+    write_plan,
+)
 from mmfeat.sources import Source, ignored_files_notes, open_source
 from mmfeat.store import files
 from mmfeat.system import default_threads, is_http, ordered_map, print_err
@@ -59,16 +66,17 @@ def plan_input(
         config: options of the run.
         source: the input.
         config_hash: hash of the configuration.
-        retry: plans only the failed records of a finished store, for its retry shards.
+        retry: plans only the records of a finished store to try again, for its retry shards.
     """
     plan = read_plan(config.output, config_hash)
     if plan is None:
         with_sizes = bool(config.max_shard_bytes)
         try:
             plan = _write_plan(config, source, config.output, retry, with_sizes=with_sizes)
-            if config.dedup == "exact" and not retry:
+            if config.dedup == "exact":
                 threads = config.threads or default_threads()
-                mark_duplicates(config.output, make_fetcher(config), threads=threads)
+                kept = retry.kept_media(source.slots) if retry else ()
+                mark_duplicates(config.output, make_fetcher(config), threads=threads, kept=kept)
         except BaseException:
             with suppress(OSError):
                 remove_plan(config.output)

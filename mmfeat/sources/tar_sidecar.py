@@ -87,11 +87,11 @@ class TarStore:
             if status == "failed" and not problems:
                 problems = {"": ("missing", str(row.get("error") or ""))}
             return self._metadata(row), problems
-        problems: dict[str, tuple[str, str]] = {}
-        if status not in (None, "success"):
-            reason = "not_found" if status == "failed_to_download" else "undecodable"
-            problems["image"] = (reason, f"img2dataset: {row.get('error_message') or status}")
-        return to_json_value(dict(row)), problems
+        metadata = to_json_value(dict(row))
+        if status in (None, "success"):
+            return metadata, {}
+        reason = "not_found" if status == "failed_to_download" else "undecodable"
+        return metadata, {"image": (reason, f"img2dataset: {row.get('error_message') or status}")}
 
     def _metadata(self, row: Row) -> dict[str, Any]:
         """Return the metadata of a row of mmfeat, with original names and values if known."""
