@@ -20,6 +20,9 @@ FROZEN = Path(__file__).parents[1] / "data" / "format_1"
 SHA256 = "b9fc2adf3adee246921db9a3ca09b8f815dd4da5d75701550087e83f06a996a4"
 """Of the names and contents of all frozen files."""
 
+FROZEN_ENTRIES = {name for path in FROZEN.rglob("*.json") for name in json.loads(path.read_bytes())}
+"""Names of entries in the frozen JSON files."""
+
 COMMANDS = {
     "shard": ("shard", "records.csv", "shards", "--samples-per-shard", 4, "--key-column", "id"),
     "extract": ("extract", "shards", "features", "--encoder", "text=builtin:text?dim=64"),
@@ -28,14 +31,14 @@ COMMANDS = {
 
 
 def read_files(folder):
-    """Return name → content of all files, JSON without seconds and totals."""
+    """Return name → content of all files, JSON without what may differ."""
     contents = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix == ".json":
             value = json.loads(path.read_bytes())
-            # Later versions name the reasons in the totals of features otherwise.
-            dropped = ("seconds", "totals")
-            value = {name: item for name, item in value.items() if name not in dropped}
+            # Later versions add entries to receipts, and count totals of features otherwise.
+            known = FROZEN_ENTRIES - {"seconds", "totals"}
+            value = {name: item for name, item in value.items() if name in known}
             contents[str(path.relative_to(folder))] = value
         elif path.is_file():
             contents[str(path.relative_to(folder))] = path.read_bytes()
