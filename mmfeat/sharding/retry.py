@@ -8,15 +8,22 @@ its newest row.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from mmfeat.records import PASSING_REASON, EarlierRow, Record, Sample, has_passing_problem
+from mmfeat.records import (
+    PASSING_REASON,
+    EarlierRow,
+    Sample,
+    has_passing_problem,
+    modality_of_slot,
+)
+from mmfeat.sharding.dedup import KeptMedium
 from mmfeat.sharding.record_filter import RecordFilter
+from mmfeat.shards import sha256_column
 from mmfeat.store import Receipt, files, json_digest, retry_shards, sum_receipts
 from mmfeat.system import external_sort
 
@@ -75,6 +82,16 @@ class Retry:
                 if is_retry_shard or _may_improve(row):
                     yield f"{number:012d} {position:09d} {json.dumps(row)}\n".encode()
 
+    def kept_media(self, slots: Iterable[str]) -> Iterator[KeptMedium]:
+        """Yield the images and audio of all records of the store."""
+        columns = {slot: sha256_column(slot) for slot in slots if modality_of_slot(slot) != "text"}
+        for shard in self.shard_entries:
+            names = ["input_row", "__key__", *columns.values()]
+            for number, key, *digests in _read_columns(self._folder, shard["name"], names):
+                for slot, digest in zip(columns, digests, strict=True):
+                    if digest:
+                        yield KeptMedium(number, key, slot, digest)
+
     def totals(self, retried: Sequence[Receipt]) -> dict[str, Any]:
         """Return the totals after the retry: without the replaced rows, and with the new ones.
 
@@ -104,18 +121,6 @@ class Retry:
             "bytes_written": before["bytes_written"] + added["bytes_written"],
             **counters,
         }
-
-
-def keep_duplicates(record: Record) -> Record:
-    """Return a record with the duplicates that the earlier run found: a retry does not seek any."""
-    if record.earlier is None:
-        return record
-    duplicates = {
-        slot: problem
-        for slot, problem in record.earlier.problems.items()
-        if problem[0] == "duplicate" and slot in record.media
-    }
-    return replace(record, problems={**duplicates, **record.problems})
 
 
 def is_better(sample: Sample, status: str, earlier: EarlierRow) -> bool:
@@ -157,10 +162,13 @@ def _is_final(reason: str) -> bool:
 def _read_rows(folder: str, shard: str) -> Iterator[tuple[int, EarlierRow]]:
     """Yield the input row and the row of each record of a shard."""
     names = ["input_row", "__key__", "status", "reason", "error"]
+    for number, key, status, reason, error in _read_columns(folder, shard, names):
+        yield number, EarlierRow(key, status, reason or "", error or "")
+
+
+def _read_columns(folder: str, shard: str, names: list[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of some columns, row by row."""
     path = files.join(folder, f"{shard}.parquet")
     with files.open_input(path) as file, pq.ParquetFile(file) as table:
         for batch in table.iter_batches(columns=names):
-            for number, key, status, reason, error in zip(
-                *(batch[name].to_pylist() for name in names), strict=True
-            ):
-                yield number, EarlierRow(key, status, reason or "", error or "")
+            yield from zip(*(batch[name].to_pylist() for name in names), strict=True)

@@ -25,7 +25,7 @@ from mmfeat.sharding.planning import (
     plan_input,
     summarize_absent_keys,
 )
-from mmfeat.sharding.retry import Retry, count_passing, is_better, keep_duplicates
+from mmfeat.sharding.retry import Retry, count_passing, is_better
 from mmfeat.sharding.sample_reader import read_samples
 from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
 from mmfeat.shards import ShardTable, TarWriter, metadata_columns
@@ -152,7 +152,7 @@ class Sharding(Stage):
     def process(self, task: ShardTask, loaded: "RejectLimit") -> Receipt:
         """Read the samples of one shard; write its tar, its table and its receipt."""
         started = time.monotonic()
-        records = [*map(keep_duplicates, read_planned_records(self.output, task.shard))]
+        records = read_planned_records(self.output, task.shard)
         table = ShardTable(self.slots, self._kinds)
         replaced: dict[str, Counter[str]] = {"failed": Counter(), "partial": Counter()}
         bytes_read = 0
@@ -204,7 +204,9 @@ class Sharding(Stage):
             totals, selection = sum_receipts(receipts), self._selection
         if not totals["out"]:
             cure = "Run the same command again when the server or the storage is back"
-            if not count_passing(totals["problems"]):
+            if count_passing(totals["problems"]):
+                remove_plan(self.output)  # it may name media that were unavailable
+            else:
                 cure = f"See the tables in {self.output}, fix the input, and name another directory"
             raise MmfeatError(
                 f"none of the {totals['records']} records of {self.config.input} is usable "

@@ -1,13 +1,15 @@
+import hashlib
 import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mmfeat.errors import RecordError
 from mmfeat.media.fetch import MediaFetcher
 from mmfeat.records.media_ref import BytesRef, FileRef, ParquetCellRef, TextRef
 from mmfeat.records.record import Record
-from mmfeat.sharding.dedup import find_duplicates, mark_duplicates
+from mmfeat.sharding.dedup import KeptMedium, find_duplicates, mark_duplicates
 from mmfeat.sharding.shard_plan import ShardLayout, read_planned_records, write_plan
 
 FETCHER = MediaFetcher(1000)
@@ -46,6 +48,31 @@ def test_media_of_different_slots_and_texts_are_no_duplicates():
     ]
     by_key = duplicates([("0", records)])["0"]
     assert {key: list(slots) for key, slots in by_key.items()} == {"c": ["audio", "image"]}
+
+
+def test_media_that_other_records_have_are_duplicates():
+    digests = {content: hashlib.sha256(content).hexdigest() for content in (b"a", b"b", b"c")}
+    kept = [
+        KeptMedium(9, "k9", "image", digests[b"a"]),
+        KeptMedium(1, "k1", "image", digests[b"b"]),
+        KeptMedium(5, "k5", "audio", digests[b"c"]),
+    ]
+    records = [make_record(row, content) for row, content in enumerate([b"a", b"b", b"c", b"c"])]
+    assert duplicates([("0", records)], kept=kept)["0"] == {
+        "k0": {"image": ("duplicate", "the same bytes as the image of k9")},
+        "k3": {"image": ("duplicate", "the same bytes as the image of k2")},
+    }
+
+
+def test_media_that_cannot_be_read_now_are_unavailable(monkeypatch):
+    def fail(self, ref):
+        raise RecordError("unavailable", "HTTP 503")
+
+    monkeypatch.setattr(MediaFetcher, "fetch", fail)
+    records = [make_record(row, b"a") for row in range(2)]
+    assert duplicates([("0", records)])["0"] == {
+        key: {"image": ("unavailable", "HTTP 503")} for key in ("k0", "k1")
+    }
 
 
 def test_unreadable_media_and_known_problems_are_skipped():

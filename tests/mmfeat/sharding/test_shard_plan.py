@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from mmfeat.errors import MmfeatError
 from mmfeat.records.keys import key_hash
 from mmfeat.records.media_ref import Base64Ref, FileRef, ParquetCellRef, TarMemberRef, TextRef
+from mmfeat.records.problems import EarlierRow
 from mmfeat.records.record import Record
 from mmfeat.sharding.condition import Condition
+from mmfeat.sharding.plan_codec import dump_record, load_record
 from mmfeat.sharding.record_filter import RecordFilter
 from mmfeat.sharding.shard_plan import (
     ShardLayout,
@@ -106,13 +108,18 @@ def test_only_records_with_a_listed_key_are_planned(
     assert plan.absent_keys == sum(not {key, normalize(key)} & {*keys} for key in {*listed})
 
 
-def test_a_filter_may_look_up_rows_and_give_new_keys(tmp_path):
-    record_filter = RecordFilter(keys=[("2", "new"), ("0", "")], lookup=lambda r: str(r.row))
+def test_a_filter_may_look_up_rows_and_add_earlier_ones(tmp_path):
+    earlier = EarlierRow("new", "partial", "image:unavailable", 'image:unavailable: "HTTP\t503"\n')
+    record_filter = RecordFilter(keys=[("2", earlier), ("0", None)], lookup=lambda r: str(r.row))
     layout = ShardLayout(4, first_index=7)
     _, shards = make_plan(
         tmp_path, make_records(["a", "b", "c"]), layout, record_filter=record_filter
     )
-    assert {record.row: record.key for record in flatten(shards)} == {0: "a", 2: "new"}
+    records = {record.row: record for record in flatten(shards)}
+    assert {row: record.key for row, record in records.items()} == {0: "a", 2: "new"}
+    assert (records[0].earlier, records[2].earlier) == (None, earlier)
+    assert dump_record(records[2]).count(b"\n") == 1
+    assert load_record(dump_record(records[2])) == records[2]
     assert planned_shards(str(tmp_path)) == ["00007"]
 
 

@@ -457,16 +457,43 @@ def test_resharding_reads_only_the_newest_sample(
     assert "where the tars were made" in result.stdout
 
 
-def test_a_retry_keeps_the_duplicates_of_a_partial_record(
-    mmfeat, web_table, picture_server, tmp_path, read_rows
-):
-    """Record 0 alone has an own front: the server answers every name with one picture."""
-    table, out = web_table(3), tmp_path / "out"
-    picture_server.statuses = {"back2.png": 503}
+def test_a_retry_finds_duplicates(mmfeat, web_table, picture_server, tmp_path, read_rows):
+    """The server answers every name with one picture, so only one record may keep its front."""
+    table, out = web_table(4), tmp_path / "out"
     flags = (*WEB_FLAGS, "--dedup", "exact")
+    picture_server.statuses = {"front0.png": 503, "back0.png": 503, "back2.png": 503}
     assert mmfeat("shard", table, out, *flags).returncode == 0
-    assert newest_rows(read_rows, out)["k02"]["image_status"] == "duplicate"
+    names = ("image_status", "image_back_status")
+    rows = newest_rows(read_rows, out)
+    assert [tuple(rows[f"k0{n}"][name] for name in names) for n in range(4)] == [
+        ("unavailable", "unavailable"),
+        ("ok", "ok"),
+        ("duplicate", "unavailable"),
+        ("duplicate", "duplicate"),
+    ]
+    picture_server.statuses = {"back0.png": 503}
+    assert mmfeat("shard", table, out, *flags, "--retry-failed").returncode == 0
     picture_server.statuses = {}
     assert mmfeat("shard", table, out, *flags, "--retry-failed").returncode == 0
-    row = newest_rows(read_rows, out)["k02"]
-    assert (row["image_status"], row["error"][:16]) == ("duplicate", "image:duplicate:")
+    rows = newest_rows(read_rows, out)
+    assert [tuple(rows[f"k0{n}"][name] for name in names) for n in range(4)] == [
+        ("duplicate", "duplicate"),
+        ("ok", "ok"),
+        ("duplicate", "duplicate"),
+        ("duplicate", "duplicate"),
+    ]
+    assert_totals_equal_the_newest_rows(read_rows, out)
+    assert retry_line(mmfeat("shard", table, out, *flags).stdout) is None
+
+
+def test_after_a_total_outage_duplicates_are_sought_again(
+    mmfeat, make_table, picture_server, tmp_path
+):
+    rows = [{"url": picture_server.url(f"{n}.png")} for n in range(3)]
+    table, out = make_table(rows, pictures=False), tmp_path / "out"
+    picture_server.statuses = {f"{n}.png": 503 for n in range(3)}
+    arguments = ("shard", table, out, "--http-retries", 0, "--dedup", "exact")
+    assert_one_error(mmfeat(*arguments))
+    picture_server.statuses = {}
+    assert mmfeat(*arguments).returncode == 0
+    assert manifest_of(out)["totals"]["status"] == {"failed": 2, "ok": 1}
