@@ -68,6 +68,11 @@ class Column:
         return str(self.encoder.get("slot", self.modality))
 
     @property
+    def label(self) -> str:
+        """The name, with the slot if it is another: `desc (text.desc)`."""
+        return self.name if self.name == self.slot else f"{self.name} ({self.slot})"
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What distinguishes the features of this column, for people."""
         sizes = {"dim": self.dim} | ({"max_tokens": self.max_tokens} if self.max_tokens else {})

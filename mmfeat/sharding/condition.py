@@ -1,13 +1,16 @@
 """Conditions on the metadata of records: the expressions of `--where`."""
 
 import ast
+import operator
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import simpleeval
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records import Record, TextRef
+from mmfeat.records import Record, TextRef, slot_column, to_number, values_equal
 
 _FUNCTIONS = {"len": len, "lower": str.lower, "upper": str.upper, "int": int, "float": float,
               "str": str, "abs": abs, "round": round, "min": min, "max": max}  # fmt: skip
@@ -29,12 +32,13 @@ class Condition:
     """A condition such as `width >= 256 and label in ("cat", "dog")`; safe for untrusted input.
 
     simpleeval evaluates the Python expression: comparisons, `and`, `or`, `not`, `in`, arithmetic,
-    and a few functions and string methods. Names are metadata columns, slots of texts, and `key`.
+    and a few functions and string methods. Names are metadata columns, slots of texts (`text`,
+    `text_desc`), and `key`.
 
     Missing values follow SQL: a comparison with a missing value, or one of another type, is
     undefined, and so is its `not`. Records with an undefined condition are dropped. Use `is None`
     to test for missing values. A number and a text that is a number compare as numbers, since CSV
-    has only texts.
+    has only texts; otherwise values are equal as `mmfeat.records.values_equal` says.
     """
 
     def __init__(self, text: str) -> None:
@@ -68,7 +72,11 @@ class Condition:
 
     def __call__(self, record: Record) -> bool:
         """Return whether a record meets the condition."""
-        texts = {slot: ref.value for slot, ref in record.media.items() if isinstance(ref, TextRef)}
+        texts = {
+            slot_column(slot): ref.value
+            for slot, ref in record.media.items()
+            if isinstance(ref, TextRef)
+        }
         self._values = {"key": record.key, **texts, **record.metadata}
         try:
             return bool(self._evaluator.eval(self._text, previously_parsed=self._parsed))
@@ -114,9 +122,38 @@ def _bounded_number(value: Any) -> Any:
     return value
 
 
+def _equal(first: Any, second: Any) -> bool:
+    first, second = _to_comparable(first, second)
+    return bool(first == second) or values_equal(first, second)
+
+
+def _contains(item: Any, container: Any) -> bool:
+    if not isinstance(container, list | tuple | set):
+        return item in container
+    for other in container:
+        with suppress(ValueError):  # a text that is no number, and a number
+            if _equal(item, other):
+                return True
+    return False
+
+
+def _numeric(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    return lambda first, second: compare(*_to_comparable(first, second))
+
+
 _OPERATORS = simpleeval.DEFAULT_OPERATORS | {
-    ast.Pow: _power, ast.Mult: _multiply, ast.Mod: _remainder
-}  # fmt: skip
+    ast.Pow: _power,
+    ast.Mult: _multiply,
+    ast.Mod: _remainder,
+    ast.Eq: _equal,
+    ast.NotEq: lambda first, second: not _equal(first, second),
+    ast.In: _contains,
+    ast.NotIn: lambda item, container: not _contains(item, container),
+    ast.Lt: _numeric(operator.lt),
+    ast.LtE: _numeric(operator.le),
+    ast.Gt: _numeric(operator.gt),
+    ast.GtE: _numeric(operator.ge),
+}
 
 
 class _Evaluator(simpleeval.EvalWithCompoundTypes):
@@ -163,20 +200,31 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
             tests_none = isinstance(comparator, ast.Constant) and comparator.value is None
             if not tests_none and (left is None or right is None):
                 return None
-            if not self.operators[type(operation)](*_to_comparable(left, right)):
+            if not self.operators[type(operation)](left, right):
                 return False
             left = right
         return True
 
 
 def _to_comparable(first: Any, second: Any) -> tuple[Any, Any]:
-    """Convert a text to a number if the other value is a number."""
+    """Convert a text to a number if the other value is a number.
+
+    Raises:
+        ValueError: the text is no number.
+    """
     if isinstance(first, str) and _is_number(second):
-        return float(first), second
+        return _parse_number(first), second
     if isinstance(second, str) and _is_number(first):
-        return first, float(second)
+        return first, _parse_number(second)
     return first, second
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _parse_number(text: str) -> int | float:
+    number = to_number(text)
+    if number is None:
+        raise ValueError("not a number")
+    return number

@@ -73,7 +73,7 @@ class ColumnFinder:
                     rule = f"--{modality}-column must name a column of {self.path}"
                     raise self._column_error(rule, column)
                 slot = f"{modality}.{suffix}" if suffix else modality
-                if slot in columns:
+                if slot.lower() in map(str.lower, columns):
                     raise MmfeatError(
                         f"--{modality}-column is given twice for the same part",
                         got=column,

@@ -150,7 +150,11 @@ def print_summary(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> Non
     choice = {name: metrics[name] for name in _CHOSEN if name in metrics}
     facts: dict[str, Any] = {f"rows: {split}": metrics["rows"][split] for split in SPLITS}
     facts |= {f"left out: {reason}": rows for reason, rows in metrics["left_out"].items()}
-    facts |= {"split by": str(dataset.rule), "task": metrics["task"]}
+    facts |= {
+        "columns": ", ".join(column.label for column in dataset.features.columns),
+        "split by": str(dataset.rule),
+        "task": metrics["task"],
+    }
     if "classes" in metrics["validation"]:
         facts["classes"] = len(metrics["validation"]["classes"])
     if dataset.leakage.summary:

@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,23 @@ def test_every_modality_has_a_column_and_every_record_a_row(features):
     totals = store.manifest["totals"]
     assert totals["columns"]["image"]["out"] == 58
     assert totals["columns"]["image"]["rejected"] == {"not_found": 1, "undecodable": 1}
+
+
+def test_the_account_of_records_agrees_with_that_of_columns(mmfeat, shards, tmp_path):
+    """One image is missing in the shards, another one cannot be decoded."""
+    result = mmfeat("extract", shards, tmp_path / "features")
+    cells = [re.split(r"\s*│\s*", line.strip("│ ")) for line in result.stdout.splitlines()]
+    lines = dict(pair for pair in cells if len(pair) == 2)
+    assert (lines["in"], lines["out"], lines["rejected"]) == ("60", "60", "0")
+    assert lines["partial (out, but lack a part)"] == "2"
+    for reason in ("undecodable", "not_found"):
+        assert lines[f"image:{reason}"] == lines[f"no image: {reason}"] == "1"
+    totals = FeatureStore(str(tmp_path / "features")).manifest["totals"]
+    assert totals["status"] == {"ok": 58, "partial": 2}
+    mmfeat("extract", shards, tmp_path / "images", "--encoder", "image=builtin:image")
+    totals = FeatureStore(str(tmp_path / "images")).manifest["totals"]
+    assert (totals["records"], totals["out"]) == (60, 58)
+    assert totals["rejected"] == {"image:not_found": 1, "image:undecodable": 1}
 
 
 def test_the_samples_table_has_the_metadata(features):

@@ -1,5 +1,7 @@
 """Records with several texts and images: each feature column reads one slot."""
 
+import json
+
 import pytest
 
 from mmfeat.features import FeatureStore
@@ -168,3 +170,25 @@ def test_info_shows_the_slots(mmfeat, make_shards, extract, tmp_path):
     shown = extract(make_shards("both", "title", "desc"), "desc:text.desc=builtin:text").stdout
     assert "8 features of text.desc (4096 x float16" in shown
     assert "text.desc, 4096 x float16" in mmfeat("info", tmp_path / "features").stdout
+
+
+def test_where_and_require_take_slots(make_shards):
+    shards = make_shards(
+        "some", "title", "desc", "--where", 'text_desc.startswith("about 6")', "front"
+    )
+    assert manifest_totals(shards)["records"] == 1
+    shards = make_shards("strict", "title", "desc", "front", "--require", "text,text.desc")
+    assert manifest_totals(shards)["rejected"] == {
+        "text:missing, text.desc:missing": 1, "text.desc:missing": 1,
+    }  # fmt: skip
+
+
+def test_slots_that_differ_in_case_only_are_refused(mmfeat, table, tmp_path):
+    flags = ("--text-column", "a=title", "--text-column", "A=description")
+    result = mmfeat("shard", table, tmp_path / "shards", *flags)
+    assert result.returncode == 1
+    assert "given twice for the same part" in result.stderr
+
+
+def manifest_totals(store):
+    return json.loads((store / "manifest.json").read_text())["totals"]
