@@ -9,10 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from mmfeat.errors import MmfeatError
+from mmfeat.import_path import drop_working_directory
 from mmfeat.version import __version__
 
 if TYPE_CHECKING:
     from mmfeat.models.saved_model import load_model
+
+drop_working_directory()
 
 __all__ = ["MmfeatError", "__version__", "load_model"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from mmfeat.store import RunStoppedError, ShardTask, Stage, clear_failure, write_failure
-from mmfeat.system import console
+from mmfeat.system import console, explain_os_error
 
 ATTEMPTS = 3
 """Attempts at a shard when storage fails, with growing pauses between them."""
@@ -45,9 +45,13 @@ def process_shard(stage: Stage, task: ShardTask, loaded: Any) -> bool:
         _record_failure(stage, task, str(error))
         raise
     except Exception as error:
-        _record_failure(stage, task, f"{type(error).__name__}: {error}")
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            raise RunStoppedError(str(error)) from error
+        if not isinstance(error, OSError):
+            _record_failure(stage, task, f"{type(error).__name__}: {error}")
+            return False
+        explained = explain_os_error(error)
+        _record_failure(stage, task, str(explained))
+        if error.errno in _DISK_ERRORS:
+            raise RunStoppedError(explained.rule, cure=explained.cure) from error
         return False
     return True
 

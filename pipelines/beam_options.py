@@ -13,16 +13,23 @@ LOCAL_RUNNER = "FnApiRunner"
 """The default runner. It runs the pipeline in this process."""
 
 _LOCAL_ALIASES = ("DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
+_ALMOST = 0.8
+"""A flag this similar to one of the command is a typing error."""
+
 _REFUSED_RUNNERS = {"DaskRunner": "it computes only the last transform of a pipeline"}
 
 
-def make_pipeline(flags: Sequence[str]) -> beam.Pipeline:
+def make_pipeline(flags: Sequence[str], own_flags: Sequence[str] = ()) -> beam.Pipeline:
     """Return an empty pipeline for the runner that the flags name.
+
+    Args:
+        flags: the flags that the command does not know.
+        own_flags: the flags of the command, which a mistyped flag may mean.
 
     Raises:
         MmfeatError: as in `beam_options`, or the runner refuses its flags.
     """
-    options = beam_options(flags)
+    options = beam_options(flags, own_flags)
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:
@@ -30,8 +37,8 @@ def make_pipeline(flags: Sequence[str]) -> beam.Pipeline:
         raise MmfeatError(f"Apache Beam refuses its flags: {' '.join(lines)}") from error
 
 
-def beam_options(flags: Sequence[str]) -> PipelineOptions:
-    """Parse the options of Beam.
+def beam_options(flags: Sequence[str], own_flags: Sequence[str] = ()) -> PipelineOptions:
+    """Parse the options of Beam. Arguments as in `make_pipeline`.
 
     `DirectRunner` means FnApiRunner, since the runners it may select first download a binary.
 
@@ -47,8 +54,7 @@ def beam_options(flags: Sequence[str]) -> PipelineOptions:
             cure=f"Use {LOCAL_RUNNER}, DataflowRunner, FlinkRunner, SparkRunner or PortableRunner",
         )
     runner = LOCAL_RUNNER if known.runner in _LOCAL_ALIASES else known.runner
-    if runner == LOCAL_RUNNER:
-        _refuse_unknown_flags(rest)
+    _refuse_unknown_flags(rest, own_flags, any_unknown=runner == LOCAL_RUNNER)
     return PipelineOptions([f"--runner={runner}", *rest])
 
 
@@ -57,21 +63,37 @@ def is_local(pipeline: beam.Pipeline) -> bool:
     return bool(pipeline.options.view_as(StandardOptions).runner == LOCAL_RUNNER)
 
 
-def _refuse_unknown_flags(flags: Sequence[str]) -> None:
-    """Refuse mistyped flags, which Beam ignores. Other runners may define flags of their own."""
+def _refuse_unknown_flags(
+    flags: Sequence[str], own_flags: Sequence[str], *, any_unknown: bool
+) -> None:
+    """Refuse mistyped flags, which Beam ignores.
+
+    Other runners may define flags of their own. Of theirs, only those are refused that are almost
+    a flag of the command.
+
+    Args:
+        flags: flags for Beam.
+        own_flags: flags of the command.
+        any_unknown: whether to refuse every flag that Beam does not know.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
     for options in _subclasses(PipelineOptions):
         if add_arguments := vars(options).get("_add_argparse_args"):
             add_arguments.__func__(options, parser)
+    names = [name for action in parser._actions for name in action.option_strings]
     unknown = parser.parse_known_args(list(flags))[1]
-    if unknown:
-        names = [name for action in parser._actions for name in action.option_strings]
-        close = get_close_matches(unknown[0].split("=")[0], names, n=1)
-        raise MmfeatError(
-            "a flag must be one of this command (see --help) or of Apache Beam",
-            got=unknown[0],
-            cure=f"Did you mean {close[0]}?" if close else "",
-        )
+    for flag in unknown if any_unknown else [word for word in unknown if word.startswith("-")]:
+        name = flag.partition("=")[0]
+        own = get_close_matches(name.replace("_", "-").lower(), own_flags, n=1, cutoff=_ALMOST)
+        close = own or get_close_matches(name, [*names, *own_flags], n=1)
+        if own or any_unknown:
+            raise MmfeatError(
+                "a flag must be one of this command (see --help) or of Apache Beam"
+                if flag.startswith("-")
+                else "the command takes no further argument",
+                got=flag,
+                cure=f"Did you mean {close[0]}?" if close else "",
+            )
 
 
 def _subclasses(kind: type) -> list[type]:

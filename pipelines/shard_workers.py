@@ -73,10 +73,10 @@ class ShardWorkers:
         except RunStoppedError:
             self._pool.shutdown(cancel_futures=True)
         except BrokenProcessPool:
+            death = self._pool.worker_death()
             for future, task in self._tasks.items():
                 if not future.done() or future.exception() is not None:
-                    error = "a worker process was killed (out of memory?)"
-                    write_failure(self._stage.output, task.shard, error)
+                    write_failure(self._stage.output, task.shard, death.reason)
 
     def close(self) -> None:
         """End the processes after their current shards."""

@@ -155,8 +155,8 @@ class RunOptions(AccessOptions):
     there are at least 50,000 training rows and bfloat16 is measured to be at least 1.25 times
     faster."""
     tensorboard: bool = False
-    """Also write the metrics of each epoch for TensorBoard, to OUTPUT/tensorboard. Needs the extra
-    mmfeat[tensorboard]."""
+    """Also write the metrics of each epoch for TensorBoard, to OUTPUT/tensorboard. Needs the
+    package tensorboard."""
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "threads")

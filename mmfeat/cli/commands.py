@@ -1,5 +1,6 @@
 """The commands of `mmfeat` and their main functions."""
 
+from mmfeat.import_path import check_package
 from mmfeat.system import Main
 
 COMMANDS = {
@@ -17,7 +18,13 @@ COMMANDS = {
 
 
 def load_main(command: str) -> Main:
-    """Import the main function of a command. `mmfeat --help` imports none of them."""
+    """Import the main function of a command. `mmfeat --help` imports none of them.
+
+    Raises:
+        MmfeatError: a user's package on PYTHONPATH hides the one of mmfeat.
+    """
+    if command != "info":
+        check_package("pipelines" if command in ("shard", "extract", "score") else "training")
     match command:
         case "shard":
             from pipelines.shard import main

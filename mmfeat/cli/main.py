@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from mmfeat.cli.commands import COMMANDS as STAGE_COMMANDS
 from mmfeat.cli.commands import load_main
@@ -42,7 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        print_err(f"mmfeat: error: no command {name!r}\n\n{usage()}")
+        word = name.lower()
+        close = [command for command in COMMANDS if command.startswith(word)]
+        close += get_close_matches(word, COMMANDS, n=1)
+        hint = f"Did you mean: mmfeat {close[0]}?" if close else f"\n\n{usage()}"
+        print_err(f"mmfeat: error: no command {name!r}. {hint}".replace(". \n", "\n"))
         return 2
     return run_main(lambda rest: _load(name)(rest), rest)
 

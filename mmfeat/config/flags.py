@@ -70,6 +70,18 @@ def parse_known_args(
     return _CommandLine(config, list(arguments), prog, known_only=True).parse()
 
 
+def flag_names(config: type) -> list[str]:
+    """Return the flags of a config dataclass, as on its command line."""
+    names = []
+    for known in (config, ConfigFlags):
+        hints = get_type_hints(known, include_extras=True)
+        positional = _positional_fields(known)
+        for name in (name for name in hints if name not in positional):
+            flag = name.replace("_", "-")
+            names += [f"--{flag}", f"--no-{flag}"] if hints[name] is bool else [f"--{flag}"]
+    return names
+
+
 def split_commas(text: str) -> list[str]:
     """Split a comma-separated list: `image, text` → ["image", "text"]; empty text → []."""
     return [word.strip() for word in text.split(",") if word.strip()]

@@ -12,20 +12,25 @@ import torch
 from torch import nn
 
 from mmfeat.errors import MmfeatError
+from mmfeat.system import install_command
 
 
-def import_optional(package: str, extra: str) -> ModuleType:
-    """Import an optional package.
+def import_optional(module: str, package: str) -> ModuleType:
+    """Import a module of an optional package.
+
+    Args:
+        module: name of the module.
+        package: name of its package for pip.
 
     Raises:
         MmfeatError: the package is not installed. The message has the install command.
     """
     try:
-        return importlib.import_module(package)
+        return importlib.import_module(module)
     except ImportError as error:
         raise MmfeatError(
             f"this encoder needs the package {package}: {error}",
-            cure=f"Install it with: pip install 'mmfeat[{extra}]'",
+            cure=f"Install it with: {install_command(package)}",
         ) from error
 
 

@@ -36,7 +36,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
     title = f"st:{name}"
     if modality != "text":
         raise MmfeatError(f"{title} encodes text", got=modality)
-    library = import_optional("sentence_transformers", "st")
+    library = import_optional("sentence_transformers", "sentence-transformers")
     source, revision = split_revision("st", name)
     with loading_errors(title):
         model = library.SentenceTransformer(

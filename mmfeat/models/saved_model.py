@@ -24,7 +24,7 @@ from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
 from mmfeat.models.inference import CHUNK_ROWS, Predictions, concatenate_predictions, predict
 from mmfeat.models.tasks import Task, task_from_config
-from mmfeat.store import files, read_manifest
+from mmfeat.store import describe_differences, files, read_manifest
 
 WEIGHTS = "model.safetensors"
 
@@ -70,12 +70,13 @@ class LoadedModel:
                     got=sorted(columns),
                     cure="Extract it with the encoder the model was trained on",
                 )
-            fingerprint = columns[column.name].fingerprint
-            if fingerprint != column.fingerprint:
+            extracted = columns[column.name]
+            if extracted.fingerprint != column.fingerprint:
                 raise MmfeatError(
-                    f"the feature column {column.name!r} must have the fingerprint the model in "
-                    f"{self.path} was trained on, {column.fingerprint}",
-                    got=fingerprint,
+                    f"the feature column {column.name!r} must be of the encoder that the model in "
+                    f"{self.path} was trained on (fingerprint {column.fingerprint[:12]}): "
+                    f"{describe_differences(column.facts, extracted.facts)}",
+                    got=extracted.fingerprint[:12],
                     cure="Extract it with that encoder, or train on these features",
                 )
 

@@ -251,9 +251,11 @@ class Sharding(Stage):
     def advice(self, manifest: dict[str, Any]) -> list[str]:
         """Return how many records to try again, and the command that does it."""
         passing = count_passing(manifest["totals"]["problems"])
-        if not passing:
+        number = passing.total()
+        if not number:
             return []
-        reasons = f"{passing.total():,} records lack a part for a reason that can pass"
+        subject = "1 record lacks" if number == 1 else f"{number:,} records lack"
+        reasons = f"{subject} a part for a reason that can pass"
         if manifest["config"]["source"].get("form") == "tars":
             return [f"{reasons}. Try them again where the tars were made, then shard these again"]
         reasons = f"{reasons} ({format_counts(passing)}). Try them again:"

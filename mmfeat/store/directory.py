@@ -118,9 +118,10 @@ def lock_directory(folder: str) -> Iterator[None]:
     try:
         os.makedirs(path, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
+        file = next((parent for parent in parents if os.path.lexists(parent)), path)
         raise MmfeatError(
-            "the output must be a directory",
-            got=f"the file {error.filename}",
+            f"the output must be a directory, and {file} is a file",
+            got=folder,
             cure="Name another output directory",
         ) from error
     descriptor = os.open(path, os.O_RDONLY)
@@ -162,8 +163,7 @@ def check_output(folder: str, kind: str) -> dict[str, Any] | None:
         return None
     if run["kind"] != kind:
         raise MmfeatError(
-            f"{folder} was made with another configuration: "
-            f"kind was {run['kind']}, is {kind} now",
+            f"{folder} was made with another configuration: kind was {run['kind']}, is {kind} now",
             cure="Name another output directory",
         )
     check_format(folder, run)

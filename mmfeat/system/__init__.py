@@ -4,7 +4,9 @@ from mmfeat.system.console import print_err, print_out, show_summary, show_table
 from mmfeat.system.entry import Main, run_main
 from mmfeat.system.external_sort import RUN_BYTES, external_sort
 from mmfeat.system.filesystem import filesystem, is_http, is_url
-from mmfeat.system.processes import peak_memory_mb, start_fork_server, worker_pool
+from mmfeat.system.os_errors import explain_os_error
+from mmfeat.system.packages import install_command
+from mmfeat.system.processes import WorkerPool, peak_memory_mb, start_fork_server, worker_pool
 from mmfeat.system.progress import ProgressBar
 from mmfeat.system.threads import default_threads, ordered_map
 
@@ -12,9 +14,12 @@ __all__ = [
     "RUN_BYTES",
     "Main",
     "ProgressBar",
+    "WorkerPool",
     "default_threads",
+    "explain_os_error",
     "external_sort",
     "filesystem",
+    "install_command",
     "is_http",
     "is_url",
     "ordered_map",

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mmfeat.errors import MmfeatError
+from mmfeat.import_path import safe_child_processes
 from mmfeat.system import console
+from mmfeat.system.os_errors import explain_os_error
 
 Main = Callable[[Sequence[str]], None]
 """The main function of a command. It takes the arguments after the command's name."""
@@ -26,16 +28,15 @@ def run_main(main: Main, arguments: Sequence[str] | None = None) -> int:
     """
     try:
         configure_logging()
-        main(sys.argv[1:] if arguments is None else arguments)
+        with safe_child_processes():
+            main(sys.argv[1:] if arguments is None else arguments)
     except MmfeatError as error:
         _log.debug("the command failed", exc_info=True)
         console.print_err(f"mmfeat: error: {error}")
         return 1
     except OSError as error:
         _log.debug("the command failed", exc_info=True)
-        console.print_err(
-            f"mmfeat: error: {error}. No file is half-written; run the same command again"
-        )
+        console.print_err(f"mmfeat: error: {explain_os_error(error)}")
         return 1
     except KeyboardInterrupt:
         console.print_err("mmfeat: interrupted. Run the same command again to continue")

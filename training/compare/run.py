@@ -13,6 +13,7 @@ import torch
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.store import (
+    check_output,
     files,
     finished_manifest,
     json_digest,
@@ -59,6 +60,7 @@ def compare(config: CompareConfig) -> None:
 
 
 def _compare(config: CompareConfig) -> None:
+    check_output(config.output, "comparison")
     torch.set_num_threads(1)
     store = FeatureStore(config.features)
     columns = choose_columns(store, config.modalities)
@@ -72,11 +74,12 @@ def _compare(config: CompareConfig) -> None:
             got=0,
             cure="Use --split-column to name a column with the values train, val and test",
         )
-    resolved_runs = {spec.name: resolve_trial(config, store, dataset, spec) for spec in specs}
-    settings = _settings(config, specs, resolved_runs, not is_minimized(config, dataset))
     specs, unusable = _split_by_usable_rows(specs, dataset)
     left_out |= unusable
-    config_hash = open_run(config.output, "comparison", settings)
+    resolved_runs = {spec.name: resolve_trial(config, store, dataset, spec) for spec in specs}
+    settings = _settings(config, specs, resolved_runs, not is_minimized(config, dataset))
+    details = {"columns": {column.name: column.facts for column in columns}}
+    config_hash = open_run(config.output, "comparison", settings, details)
     if finished_manifest(config.output, config_hash):
         print_out(f"{config.output} already holds this comparison; nothing to do")
         return
@@ -101,14 +104,11 @@ def _compare(config: CompareConfig) -> None:
         torch=torch.__version__,
     )
     show_leaderboard(rows, metric, dataset, config)
+    _print_empty_rows(dataset)
     print_out(f"report: {write_compare_report(config.output)}")
     print_out(f"winner: {model}")
 
-    _print_empty_rows(dataset)
 
-def _settings(
-    config: CompareConfig,
-    specs: Sequence[ModelSpec],
 def _split_by_usable_rows(
     specs: Sequence[ModelSpec], dataset: Dataset
 ) -> tuple[list[ModelSpec], dict[str, str]]:
@@ -136,6 +136,9 @@ def _print_empty_rows(dataset: Dataset) -> None:
             )
 
 
+def _settings(
+    config: CompareConfig,
+    specs: Sequence[ModelSpec],
     resolved_runs: Mapping[str, ResolvedRun],
     higher_is_better: bool,
 ) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.store import files
-from mmfeat.system import ProgressBar, worker_pool
+from mmfeat.system import ProgressBar, WorkerPool, worker_pool
 from training.compare.config import CompareConfig
 from training.compare.emap import read_emap_score, score_projection, write_emap_score
 from training.compare.grid import ModelSpec
@@ -109,16 +109,17 @@ def train_grid(config: CompareConfig, specs: Sequence[ModelSpec]) -> None:
                     done += counts[futures[future]]
                     bar.update(done)
             except BrokenProcessPool as error:
+                death = pool.worker_death()
                 raise MmfeatError(
-                    "a training process was killed (out of memory?); finished trials are kept",
-                    cure="Run the same command again, perhaps with fewer --workers",
+                    f"{death.reason}; finished trials are kept",
+                    cure="Run the same command again, with fewer --workers" if death.killed else "",
                 ) from error
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
 
 
-def _start_pool(config: CompareConfig, models: int) -> ProcessPoolExecutor:
+def _start_pool(config: CompareConfig, models: int) -> WorkerPool:
     return worker_pool(
         min(config.workers or os.cpu_count() or 1, models),
         # Optimizers import torch._dynamo on first use, which takes longer than many trainings.

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
+from mmfeat.system import install_command
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
@@ -22,7 +23,7 @@ def check_tensorboard() -> None:
         raise MmfeatError(
             "--tensorboard needs the package tensorboard",
             got="no such package",
-            cure="pip install 'mmfeat[tensorboard]'",
+            cure=f"Install it with: {install_command('tensorboard')}",
         )
 
 

@@ -7,7 +7,7 @@ import torch
 
 from mmfeat.encoders.runtime import resolve_devices
 from mmfeat.features import FeatureStore
-from mmfeat.store import finished_manifest, lock_directory, open_run
+from mmfeat.store import check_output, finished_manifest, lock_directory, open_run
 from mmfeat.system import ProgressBar, print_out
 from training.config import TrainConfig
 from training.data import BLOCK, BLOCKS, TRAIN, Dataset
@@ -35,6 +35,7 @@ def train_model(config: TrainConfig) -> None:
 
 
 def _train_model(config: TrainConfig) -> None:
+    check_output(config.output, "model")
     torch.set_num_threads(config.run.threads)
     device = resolve_devices(config.run.device)[0]
     store = FeatureStore(config.features)

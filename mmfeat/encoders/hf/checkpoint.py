@@ -72,7 +72,7 @@ class Checkpoint:
         Raises:
             MmfeatError: no such checkpoint, missing weights, or not a model of this modality.
         """
-        transformers = import_optional("transformers", "hf")
+        transformers = import_optional("transformers", "transformers")
         title = f"hf:{name}"
         source, revision = split_revision("hf", name)
         arguments: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}

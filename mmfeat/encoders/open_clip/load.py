@@ -41,7 +41,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
     title = f"open_clip:{name}"
     if modality not in ("image", "text"):
         raise MmfeatError(f"{title} encodes image and text", got=modality)
-    library = import_optional("open_clip", "open-clip")
+    library = import_optional("open_clip", "open-clip-torch")
     output, max_tokens = options.get_output(("projected", "pooled", "tokens"))
     architecture, weights = _split_name(library, title, name, options.get_text("config", ""))
     with loading_errors(title):
