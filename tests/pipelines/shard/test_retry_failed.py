@@ -312,7 +312,7 @@ def test_an_outage_loses_no_picture(mmfeat, web_table, picture_server, tmp_path,
     assert [n for n in range(12) if rows[f"k{n:02}"]["status"] == "partial"] == [4, 5, 6, 7]
     assert len(read_rows(out)) == 12 + 3
     assert_totals_equal_the_newest_rows(read_rows, out)
-    assert "1 records lack a part" in result.stdout
+    assert "1 record lacks a part" in result.stdout
 
     # A verdict that is permanent ends the retries.
     picture_server.statuses["front4.png"] = 404
