@@ -4,6 +4,7 @@ import base64
 import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +15,18 @@ from mmfeat.records.values import is_missing, is_utf8
 _ARROW_TYPES = {
     "string": pa.string(),
     "int64": pa.int64(),
+    "large_int64": pa.int64(),
     "float64": pa.float64(),
     "bool": pa.bool_(),
     "json": pa.string(),
 }
+
+_MAX_EXACT = 2**53
+"""Larger integers may differ and be equal as float64: `large_int64` and `float64` have no common
+type of numbers."""
+
+_MAX_DIGITS = 300
+"""Longer decimals stay text."""
 
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "string": lambda value: value if isinstance(value, str) else canonical_text(value),
@@ -30,7 +39,10 @@ _JSON_CELLS = {b"mmfeat.kind": b"json"}
 
 
 def to_json_value(value: Any) -> Any:
-    """Convert a value for JSON: NaN becomes null, bytes base64, dates ISO 8601."""
+    """Convert a value for JSON: NaN becomes null, bytes base64, dates ISO 8601.
+
+    A decimal becomes a number if that is exact, else text.
+    """
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
@@ -45,7 +57,19 @@ def to_json_value(value: Any) -> Any:
         return [to_json_value(item) for item in value]
     if is_missing(value):
         return None
+    if isinstance(value, Decimal):
+        return _decimal_number(value)
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _decimal_number(value: Decimal) -> int | float | str | None:
+    if not value.is_finite():
+        return None
+    number = float(value)
+    if Decimal(repr(number)) == value:
+        return int(number) if number.is_integer() and abs(number) <= _MAX_EXACT else number
+    exact_integer = value == value.to_integral_value() and value.adjusted() < _MAX_DIGITS
+    return int(value) if exact_integer else str(value)
 
 
 def clean_metadata(
@@ -81,7 +105,9 @@ def value_kind(value: Any) -> str | None:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
-        return "int64" if -(2**63) <= value < 2**63 else "string"
+        if abs(value) <= _MAX_EXACT:
+            return "int64"
+        return "large_int64" if -(2**63) <= value < 2**63 else "string"
     if isinstance(value, float):
         return "float64"
     return "string" if isinstance(value, str) else "json"
@@ -93,9 +119,12 @@ def common_kind(first: str | None, second: str | None) -> str | None:
         return first
     if first is None:
         return second
-    if "json" in (first, second):
+    kinds = {first, second}
+    if "json" in kinds:
         return "json"
-    return "float64" if {first, second} == {"int64", "float64"} else "string"
+    if kinds == {"int64", "large_int64"}:
+        return "large_int64"
+    return "float64" if kinds == {"int64", "float64"} else "string"
 
 
 def free_columns(names: Iterable[str], taken: Collection[str]) -> dict[str, str]:

@@ -58,7 +58,7 @@ def cross_fit(model: LoadedModel, config: AlignReportConfig) -> FoldModels:
     objective = objective_for(model.task, model.target)
     columns = [store.columns[name] for name in model.column_names]
     try:
-        dataset = load_dataset(store, columns, objective, SplitRule(**model.split))
+        dataset = load_dataset(store, columns, objective, SplitRule.from_config(model.split))
     except MmfeatError as error:
         raise MmfeatError(
             f"cross-fitting trains two models on {config.features} and failed: {error.rule}",

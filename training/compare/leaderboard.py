@@ -41,7 +41,8 @@ class LeaderboardRow:
     """A model in the table.
 
     Attributes:
-        mean, sd: the metric on the test split, over seeds.
+        mean: the metric on the test split, over seeds.
+        sd: its standard deviation over seeds; None for one seed.
         low, high: 95 % interval of the mean, over rows and seeds.
         val_mean: the metric on validation, over seeds.
         difference: mean − mean of the best model.
@@ -62,7 +63,7 @@ class LeaderboardRow:
     lr: float | None
     seeds: int
     mean: float
-    sd: float
+    sd: float | None
     low: float
     high: float
     val_mean: float
@@ -138,7 +139,7 @@ def _row(
         lr=trials[0].choice.get("lr"),
         seeds=len(trials),
         mean=test.mean,
-        sd=float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        sd=float(values.std(ddof=1)) if len(values) > 1 else None,
         low=test.interval.low,
         high=test.interval.high,
         val_mean=val.mean,
@@ -164,6 +165,13 @@ def _mean(values: Sequence[float]) -> float:
 def write_leaderboard(folder: str, rows: Sequence[LeaderboardRow]) -> None:
     """Write leaderboard.parquet, one row per model."""
     table = pa.Table.from_pylist([asdict(row) for row in rows])
+    table = table.cast(
+        pa.schema(
+            # A column without values, such as `sd` of one seed, is still one of numbers.
+            pa.field(field.name, pa.float64()) if pa.types.is_null(field.type) else field
+            for field in table.schema
+        )
+    )
     with files.create(files.join(folder, LEADERBOARD)) as output:
         pq.write_table(table, output)
 
@@ -179,9 +187,9 @@ def show_leaderboard(
             [
                 _marked_name(row),
                 f"{row.mean:.3f}",
-                f"{row.sd:.3f}" if row.seeds > 1 else "",
+                "" if row.sd is None else f"{row.sd:.3f}",
                 f"{row.low:.3f} – {row.high:.3f}",
-                _versus_best(row),
+                _versus_best(row, is_best=row is rows[0]),
                 f"{row.val_mean:.3f}",
                 _emap(row),
             ]
@@ -210,9 +218,14 @@ def show_leaderboard(
         else "fewest FLOPs among the models tied with the best on validation"
     )
     print_out(f"→ picked: {picked.name} ({reason}). * no other model is as good with fewer FLOPs.")
-    tied = [row.name for row in rows if row.tied and row.difference != 0]
-    if tied:
-        print_out(f"Not significantly different from the best on the test rows: {', '.join(tied)}")
+    tied = [row for row in rows if row.tied]
+    if len(tied) > 1:
+        cheapest = min(tied, key=lambda row: row.flops)
+        print_out(
+            f"{len(tied)} models are tied for the best on the test rows; the cheapest of them is "
+            f"{cheapest.name} ({format_compact(cheapest.flops)} FLOPs): "
+            f"{', '.join(row.name for row in tied)}"
+        )
     fused = [row for row in rows if row.uses_interaction is not None]
     using = [row.name for row in fused if row.uses_interaction]
     if fused:
@@ -225,9 +238,9 @@ def _marked_name(row: LeaderboardRow) -> str:
     return ("→ " if row.picked else "  ") + row.name + (" *" if row.pareto else "")
 
 
-def _versus_best(row: LeaderboardRow) -> str:
-    if row.difference == 0:
-        return "best"
+def _versus_best(row: LeaderboardRow, *, is_best: bool) -> str:
+    if is_best:
+        return "best mean"
     return f"{row.difference:+.3f}, {'tied' if row.tied else f'p = {row.p_value:.3f}'}"
 
 

@@ -4,14 +4,17 @@ The model keeps the rule, so a record always falls into the same split.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
-from mmfeat.records import SPLIT_NAMES, SPLITS
+from mmfeat.records import SPLIT_NAMES, SPLITS, canonical_text, is_missing
 
 TRAIN, VAL, TEST = SPLITS
+BY_VALUE, BY_TEXT = "value", "text"
+
 UNASSIGNED = ""
 """The split of a row whose split column holds none of the known names."""
 
@@ -21,7 +24,7 @@ CUTS = (0.8, 0.9)
 """Hash values where train and val end."""
 
 CARVED_FRACTION = 0.1
-"""Fraction of the training rows that become validation if the split column has no val rows."""
+"""Fraction of the training rows that become validation if there are no val rows."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,16 @@ class SplitRule:
     cuts: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Label → hash values where train and val end, for a stratified split. Empty = `CUTS`."""
     carve: bool = False
-    """Whether a tenth of the training rows, chosen by hash, is validation."""
+    """Whether training rows with a low hash are validation."""
+    carve_below: float = CARVED_FRACTION
+    """Hash value up to which training rows are carved: a tenth of many keys or groups."""
+    group_by: str = BY_VALUE
+    """What is hashed of a group: `value`, so that equal values share a split however they are
+    written; or `text`, as in models of older versions, whose rows must stay in their splits."""
 
     def __post_init__(self) -> None:
         # JSON has no tuples; a rule read from config.json has lists.
-        cuts = {label: (first, second) for label, (first, second) in self.cuts.items()}
+        cuts = {_label_text(label): (first, second) for label, (first, second) in self.cuts.items()}
         object.__setattr__(self, "cuts", cuts)
 
     @property
@@ -47,13 +55,30 @@ class SplitRule:
         """Columns of the samples table that the rule reads."""
         return [name for name in (self.column, self.group) if name]
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "SplitRule":
+        """Return the rule of a model from the entry of its config.json."""
+        return cls(**({"group_by": BY_TEXT} if config.get("group") else {}) | config)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The entry of config.json, without fields that do not apply."""
+        settings = asdict(self)
+        if not self.group:
+            del settings["group_by"]
+        if self.carve_below == CARVED_FRACTION:
+            del settings["carve_below"]
+        return settings
+
     def hash_inputs(self, keys: Sequence[str], groups: Sequence[object]) -> list[str]:
         """Return the text to hash for each row: its group, or its key if it has no group."""
         if not self.group:
             return list(keys)
-        return [
-            key if group is None else str(group) for key, group in zip(keys, groups, strict=True)
-        ]
+        if self.group_by == BY_TEXT:
+            texts = [None if group is None else str(group) for group in groups]
+        else:
+            texts = [None if is_missing(group) else canonical_text(group) for group in groups]
+        return [key if text is None else text for key, text in zip(keys, texts, strict=True)]
 
     def assign(
         self,
@@ -69,17 +94,19 @@ class SplitRule:
             labels: targets as text. Ignored without cuts.
         """
         if self.column:
-            splits = [SPLIT_NAMES.get(str(value).strip().lower(), UNASSIGNED) for value in values]
+            splits = [
+                SPLIT_NAMES.get(str(value).strip().casefold(), UNASSIGNED) for value in values
+            ]
         elif self.cuts:
             splits = [
-                _split_of(text, self.cuts.get(str(label), CUTS))
+                _split_of(text, self.cuts.get(_label_text(label), CUTS))
                 for text, label in zip(hash_inputs, labels, strict=True)
             ]
         else:
             splits = [_split_of(text, CUTS) for text in hash_inputs]
         if self.carve:
             splits = [
-                VAL if split == TRAIN and hash_fraction(text, "carve") < CARVED_FRACTION else split
+                VAL if split == TRAIN and carve_fraction(text) < self.carve_below else split
                 for text, split in zip(hash_inputs, splits, strict=True)
             ]
         return np.array(splits, dtype="<U5")
@@ -115,7 +142,7 @@ def stratified_cuts(
         labels: label of each row; None = no label.
         fractions: hash value of each row, shape (rows,).
     """
-    names = np.array([None if label is None else str(label) for label in labels], object)
+    names = np.array([None if label is None else _label_text(label) for label in labels], object)
     cuts = {}
     for name in sorted({name for name in names if name is not None}):
         ordered = np.sort(fractions[names == name])
@@ -125,10 +152,20 @@ def stratified_cuts(
     return cuts
 
 
+def _label_text(label: object) -> str:
+    """Return a text that equal labels share. A list of labels has the text of Python."""
+    return canonical_text(label if isinstance(label, str) else str(label))
+
+
 def hash_fraction(text: str, salt: str) -> float:
     """Return a number in [0, 1) that depends only on the text and the salt."""
     digest = hashlib.sha256(f"{salt}\n{text}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def carve_fraction(text: str) -> float:
+    """Return the hash that decides whether a training row is carved for validation."""
+    return hash_fraction(text, "carve")
 
 
 def _split_of(text: str, cuts: tuple[float, float]) -> str:

@@ -10,7 +10,7 @@ import torch
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.saved_model import LoadedModel, load_model
-from mmfeat.system import ProgressBar, print_out, show_summary, show_table
+from mmfeat.system import ProgressBar, print_err, print_out, show_summary, show_table
 from training.config import EvaluateConfig
 from training.data import (
     SPLITS,
@@ -21,6 +21,7 @@ from training.data import (
     read_sample_rows,
 )
 from training.objectives.registry import objective_for
+from training.objectives.unseen_labels import UnseenLabels
 
 ALL = "all"
 
@@ -33,6 +34,9 @@ def evaluate(config: EvaluateConfig) -> None:
     model = load_model(config.model)
     store = FeatureStore(config.features)
     result = evaluate_split(model, store, config.split)
+    unseen = UnseenLabels.of_result(result)
+    if unseen.are_most:
+        print_err(f"mmfeat: warning: {unseen}")
     if config.json:
         print(json.dumps(result, ensure_ascii=False))
     else:
@@ -53,7 +57,7 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
     """
     model.check_columns(store.columns)
     objective = objective_for(model.task, model.target)
-    rule = SplitRule() if split == ALL else SplitRule(**model.split)
+    rule = SplitRule() if split == ALL else SplitRule.from_config(model.split)
     splits = SPLITS if split == ALL else (split,)
     check_sample_columns(store, objective, rule)
     targets: list[np.ndarray] = []
@@ -100,10 +104,8 @@ def show_result(result: dict[str, Any]) -> None:
     summary = {name: result[name] for name in ("split", "task", "target", "rows") if result[name]}
     summary |= {n: v for n, v in result.items() if isinstance(v, float) or v is None}
     summary |= {f"left out: {reason}": rows for reason, rows in result["left_out"].items()}
-    summary |= {
-        f"label {label!r}, unseen in training": f"{rows:,} rows"
-        for label, rows in result.get("unseen_labels", {}).items()
-    }
+    if unseen := str(UnseenLabels.of_result(result)):
+        summary["labels"] = unseen
     show_summary("evaluate", {name: "-" if v is None else v for name, v in summary.items()})
     if "per_subset" in result:
         _show_nested("by present modalities", "modalities", result["per_subset"])

@@ -1,7 +1,7 @@
 """The result of a fit, and the forward pass over the rows of a split."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,11 +47,28 @@ class FitResult:
     def sort_key(self) -> tuple[float, float]:
         """Key of the best result under `max`: the metric, then the loss.
 
-        The loss is rounded to a thousandth. Otherwise a model without errors would train on for
-        tiny improvements of its loss.
+        The loss is rounded to a thousandth: smaller differences do not matter.
         """
         score = -math.inf if self.score is None else self.score
         return -score if self.minimized else score, -round(self.loss, 3)
+
+
+def stalled_epochs(log: Sequence[Mapping[str, Any]], metric: str, *, minimized: bool) -> int:
+    """Return the number of epochs since the validation metric last improved.
+
+    A lower loss is no improvement: it goes down slowly for as long as a model trains. It counts
+    while the metric is undefined.
+    """
+    best, best_epoch = (-math.inf, -math.inf), 0
+    for number, metrics in enumerate(log, 1):
+        score, loss = metrics[f"val_{metric}"], metrics["val_loss"]
+        if score is not None:
+            key = (-score if minimized else score, 0.0)
+        else:
+            key = (-math.inf, -math.inf if loss is None else -round(loss, 3))
+        if not best_epoch or key > best:
+            best, best_epoch = key, number
+    return len(log) - best_epoch
 
 
 def best_result(results: Sequence[FitResult]) -> FitResult:

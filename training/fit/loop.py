@@ -15,7 +15,7 @@ from training.data import Batch, Batches, Dataset
 from training.fit.auxiliary import ModelWithAuxiliaryLosses
 from training.fit.checkpoint import CheckpointSlot, TrainState
 from training.fit.device import BFLOAT16, CPU_FLOAT32, FLOAT32, ComputeConfig, measure_speedup
-from training.fit.fit_result import FitResult, validate
+from training.fit.fit_result import FitResult, stalled_epochs, validate
 from training.objectives.base import Objective
 from training.objectives.imbalance import BALANCED_SAMPLING
 from training.recipe import MAX_GRADIENT_NORM, AdamWRecipe
@@ -132,7 +132,10 @@ def _train(
         best = FitResult(state.best, recipe, saved.facts["best"], log, minimized)
         for metrics in log:
             on_epoch(metrics)
-    while len(log) < recipe.epochs and not (best and len(log) - best.epoch >= recipe.patience):
+    while (
+        len(log) < recipe.epochs
+        and stalled_epochs(log, recipe.metric, minimized=minimized) < recipe.patience
+    ):
         log.append(_train_epoch(trainer, batches, dataset, len(log) + 1))
         on_epoch(log[-1])
         latest = FitResult(trainer.model, recipe, len(log), log, minimized)

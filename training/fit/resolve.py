@@ -10,9 +10,10 @@ from mmfeat.features import Column, FeatureStore
 from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture
 from mmfeat.models.saved_model import input_shapes
 from mmfeat.models.tasks import Align
+from mmfeat.shards import find_standard_columns, sha256_column
 from mmfeat.system import print_err
 from training.config import ModelOptions, TrainConfig, check_metric
-from training.data import TRAIN, Dataset, SplitRule, load_dataset, read_dropped
+from training.data import TEST, TRAIN, VAL, Dataset, SplitRule, load_dataset, read_dropped
 from training.fit.auxiliary import supports_auxiliary_losses
 from training.fit.linear import dense_columns
 from training.objectives import imbalance
@@ -36,6 +37,10 @@ _LINEAR_MODELS: dict[str, tuple[type[LinearRecipe], Sequence[float]]] = {
     RIDGE: (RidgeRecipe, RIDGE_PENALTIES),
 }
 """Linear model → class of its recipes, and values of C to try."""
+
+
+_SHOWN_COLUMNS = 10
+"""Columns that a message names."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,37 @@ def open_dataset(
     )
     if dataset.leakage.summary and not quiet:
         print_err(
-            f"mmfeat: warning: the splits leak: {dataset.leakage.summary}. Split by --group-column"
+            f"mmfeat: warning: the splits leak: {dataset.leakage.summary}. "
+            + _describe_grouping(store, columns, dataset)
         )
+    if not quiet:
+        _warn_of_unseen_labels(dataset)
     return dataset
+
+
+def _describe_grouping(store: FeatureStore, columns: Sequence[Column], dataset: Dataset) -> str:
+    """Name columns that keep equal records in one split."""
+    names = store.samples_schema.names
+    for column in columns:
+        digest = sha256_column(column.slot)
+        if column.name in dataset.leakage.columns and digest in names:
+            return f"Keep equal files in one split with --group-column {digest}"
+    own = {*find_standard_columns(names), *dataset.objective.target_columns, *dataset.rule.columns}
+    others = [name for name in names if name not in own]
+    more = [f"and {len(others) - _SHOWN_COLUMNS} more"] if len(others) > _SHOWN_COLUMNS else []
+    return (
+        "Keep such rows in one split with --group-column and a column in which they are equal; "
+        f"there are: {', '.join([*others[:_SHOWN_COLUMNS], *more]) or 'none'}"
+    )
+
+
+def _warn_of_unseen_labels(dataset: Dataset) -> None:
+    """Warn if half of the labels of a split do not occur in training."""
+    for split in (VAL, TEST):
+        targets = dataset.targets[dataset.split_rows[split]]
+        unseen = dataset.objective.unseen_labels(targets)
+        if unseen and unseen.are_most:
+            print_err(f"mmfeat: warning: of the {split} rows, {unseen}")
 
 
 def resolve_run(
@@ -138,7 +171,7 @@ def resolve_run(
         config={
             "target": config.target,
             **dataset.objective.task.config,
-            "split": asdict(dataset.rule),
+            "split": dataset.rule.config,
             "columns": [asdict(column) for column in columns],
             "features": {
                 "config_hash": store.manifest["config_hash"],

@@ -16,6 +16,7 @@ from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
 from training.evaluation.prediction_table import write_predictions
 from training.fit.fit_result import FitResult, best_result, run_rows
 from training.fit.metrics_log import LOG, format_line
+from training.objectives.unseen_labels import UnseenLabels
 from training.report import REPORT, write_model_report
 
 METRICS = "metrics.json"
@@ -160,8 +161,8 @@ def print_summary(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> Non
     if dataset.leakage.summary:
         facts["leakage"] = dataset.leakage.summary
     for split in ("validation", "test"):
-        for label, rows in (metrics[split] or {}).get("unseen_labels", {}).items():
-            facts[f"{split}: label {label!r}, unseen in training"] = f"{rows:,} rows"
+        if unseen := str(UnseenLabels.of_result(metrics[split] or {})):
+            facts[f"{split}: labels"] = unseen
     facts |= {
         **{name.replace("_", " "): f"{value:g}" for name, value in choice.items()},
         "best epoch": metrics["best_epoch"],

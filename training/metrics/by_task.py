@@ -66,14 +66,14 @@ def _per_class(
         truth, predicted, labels=range(len(classes)), zero_division=0
     )
     return {
-        name: {
-            "precision": float(precision),
-            "recall": float(recall),
-            "f1": float(f1),
-            "support": int(support),
-        }
-        for name, precision, recall, f1, support in zip(classes, *columns, strict=True)
+        name: _class_metrics(*values) for name, *values in zip(classes, *columns, strict=True)
     }
+
+
+def _class_metrics(precision: float, recall: float, f1: float, support: int) -> dict[str, Any]:
+    """Return the metrics of one class; None if no row has the class."""
+    values = {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
+    return (values if support else dict.fromkeys(values)) | {"support": int(support)}
 
 
 def multilabel_metrics(
@@ -135,10 +135,12 @@ def evaluate_multilabel(
     for number, name in enumerate(classes):
         column = truth[:, number]
         per_label[name] = {
-            "precision": float(_fraction(correct, positives)[number]),
-            "recall": float(_fraction(correct, support)[number]),
-            "f1": float(f1[number]),
-            "support": int(support[number]),
+            **_class_metrics(
+                _fraction(correct, positives)[number],
+                _fraction(correct, support)[number],
+                f1[number],
+                support[number],
+            ),
             "average_precision": (
                 float(average_precision_score(column, probabilities[:, number]))
                 if column.any()

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Task
 from training.metrics import METRICS, Metric
+from training.objectives.unseen_labels import UnseenLabels
 from training.recipe import Recipe
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -137,6 +138,10 @@ class Objective(ABC):
 
     def class_counts(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the number of rows of each class or label; None if there are no classes."""
+        return None
+
+    def unseen_labels(self, targets: np.ndarray) -> UnseenLabels | None:
+        """Return the labels that no training row has; None if the task has no labels."""
         return None
 
     def maximized(self, metric: str, value: float) -> float:

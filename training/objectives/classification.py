@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 
 from mmfeat.models.tasks import Multiclass, Multilabel, Task
+from mmfeat.records import canonical_text
 from training.objectives.base import Objective
 
 
 class ClassificationObjective(Objective):
     """Numbers the labels in the order in which the shards contain them.
+
+    Equal labels have one number, however they are written. A label is named as the rows spell it,
+    or by its canonical text if they spell it in several ways.
 
     Once the task is known, its classes come first, in the order of the logits. Labels that no
     training row has follow.
@@ -15,12 +19,11 @@ class ClassificationObjective(Objective):
 
     def __init__(self, target: str) -> None:
         super().__init__(target)
-        self._numbers: dict[str, int] = {}
-
-    @property
-    def labels(self) -> list[str]:
+        self.labels: list[str] = []
         """All labels, in the order of their numbers."""
-        return list(self._numbers)
+        self._spellings: dict[str, int] = {}
+        self._canonical: dict[str, int] = {}
+        self._fixed = 0
 
     @property
     def classes(self) -> list[str]:
@@ -31,14 +34,30 @@ class ClassificationObjective(Objective):
     def bind_task(self, task: Task) -> None:
         """See `Objective.bind_task`."""
         super().bind_task(task)
-        self._numbers = {label: number for number, label in enumerate(self.classes)}
+        self._bind_labels(self.classes)
 
     def number(self, label: str) -> int:
         """Return the number of a label; a new label gets the next number."""
-        return self._numbers.setdefault(label, len(self._numbers))
+        if label not in self._spellings:
+            canonical = canonical_text(label)
+            number = self._canonical.setdefault(canonical, len(self.labels))
+            self._spellings[label] = number
+            if number == len(self.labels):
+                self.labels.append(label)
+            elif number >= self._fixed:
+                self.labels[number] = canonical
+        return self._spellings[label]
+
+    def _bind_labels(self, labels: Sequence[str]) -> None:
+        """Number labels by their position, with fixed names."""
+        self.labels = list(labels)
+        self._fixed = len(self.labels)
+        self._spellings = {label: number for number, label in enumerate(labels)}
+        self._canonical = {}
+        for number, label in enumerate(labels):
+            self._canonical.setdefault(canonical_text(label), number)
 
     def _bind_classes(self, task: Task, unseen: Sequence[str]) -> None:
         """Bind the task, then number the labels that no training row has."""
         self.bind_task(task)
-        for label in unseen:
-            self.number(label)
+        self._bind_labels([*self.classes, *unseen])

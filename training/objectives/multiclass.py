@@ -15,6 +15,7 @@ from training.objectives.base import LossFunction
 from training.objectives.classification import ClassificationObjective
 from training.objectives.losses import MulticlassLoss
 from training.objectives.targets import find_classes, read_labels
+from training.objectives.unseen_labels import UnseenLabels
 from training.recipe import Recipe
 
 
@@ -31,7 +32,7 @@ class MulticlassObjective(ClassificationObjective):
         return np.array(
             [
                 -1 if label is None else self.number(label)
-                for label in read_labels(table[self.target], self.target)
+                for label in read_labels(table, self.target)
             ],
             np.int64,
         )
@@ -92,11 +93,15 @@ class MulticlassObjective(ClassificationObjective):
         A label that no training row has counts as a class that is never predicted: every such row
         is an error.
         """
-        labels = self.labels
-        unseen = Counter(labels[number] for number in targets[targets >= len(self.classes)])
         return evaluate_multiclass(targets, scores, present, self.classes) | {
-            "unseen_labels": dict(sorted(unseen.items()))
+            "unseen_labels": dict(self.unseen_labels(targets).rows)
         }
+
+    def unseen_labels(self, targets: np.ndarray) -> UnseenLabels:
+        """See `Objective.unseen_labels`."""
+        unseen = Counter(self.labels[n] for n in targets[targets >= len(self.classes)])
+        known = len(targets) - unseen.total()
+        return UnseenLabels(dict(sorted(unseen.items())), known, self.classes)
 
     def row_losses(self, targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """See `Objective.row_losses`: -log p of the class."""

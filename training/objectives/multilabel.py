@@ -26,6 +26,7 @@ from training.objectives.base import LossFunction
 from training.objectives.classification import ClassificationObjective
 from training.objectives.losses import MultilabelLoss
 from training.objectives.targets import read_binary, read_label_sets
+from training.objectives.unseen_labels import UnseenLabels
 from training.recipe import Recipe
 
 _NO_TARGET = 255
@@ -48,8 +49,7 @@ class MultilabelObjective(ClassificationObjective):
         names = split_commas(target)
         self.separator = ","
         self._binary_columns = names if len(names) > 1 else []
-        for name in self._binary_columns:
-            self.number(name)
+        self._bind_labels(self._binary_columns)
 
     @property
     def target_columns(self) -> list[str]:
@@ -61,12 +61,14 @@ class MultilabelObjective(ClassificationObjective):
         super().bind_task(task)
         assert isinstance(task, Multilabel)
         self.separator = task.separator
+        # Names of columns are no values: "1" and "1.0" are two columns.
+        self._bind_labels(list(dict.fromkeys([*task.classes, *self._binary_columns])))
 
     def read_targets(self, table: pa.Table) -> np.ndarray:
         """See `Objective.read_targets`."""
         if self._binary_columns:
             return self._read_binary_columns(table)
-        label_sets = read_label_sets(table[self.target], self.target, self.separator)
+        label_sets = read_label_sets(table, self.target, self.separator)
         # Number all labels first: they determine the width of the targets.
         numbers = [None if s is None else [*map(self.number, s)] for s in label_sets]
         targets = np.zeros((len(label_sets), max(1, len(self.labels))), np.uint8)
@@ -79,7 +81,7 @@ class MultilabelObjective(ClassificationObjective):
 
     def _read_binary_columns(self, table: pa.Table) -> np.ndarray:
         columns = self._binary_columns
-        values = np.stack([read_binary(table[name], name) for name in columns], axis=1)
+        values = np.stack([read_binary(table, name) for name in columns], axis=1)
         # The columns that are 0 in all training rows come last, whatever their order in --target.
         targets = np.zeros(values.shape, np.uint8)
         targets[:, [*map(self.number, columns)]] = values
@@ -170,15 +172,17 @@ class MultilabelObjective(ClassificationObjective):
         present: Mapping[str, np.ndarray],
     ) -> dict[str, Any]:
         """See `Objective.evaluate`; labels that no training row has are only counted."""
-        classes = len(self.classes)
-        known, unseen = targets[:, :classes], targets[:, classes:].sum(axis=0)
+        known = self.comparison_targets(targets)
         return evaluate_multilabel(known, scores, thresholds, present, self.classes) | {
-            "unseen_labels": {
-                label: int(count)
-                for label, count in zip(self.labels[classes:], unseen, strict=False)
-                if count
-            }
+            "unseen_labels": dict(self.unseen_labels(targets).rows)
         }
+
+    def unseen_labels(self, targets: np.ndarray) -> UnseenLabels:
+        """See `Objective.unseen_labels`."""
+        counts = dict(zip(self.labels, targets.sum(axis=0).tolist(), strict=False))
+        known = sum(counts.pop(label) for label in self.classes)
+        rows = {label: count for label, count in counts.items() if count}
+        return UnseenLabels(rows, known, self.classes)
 
     def row_losses(self, targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """See `Objective.row_losses`: the mean over the labels."""

@@ -24,7 +24,7 @@ class RegressionObjective(Objective):
 
     def read_targets(self, table: pa.Table) -> np.ndarray:
         """See `Objective.read_targets`."""
-        return read_numbers(table[self.target], self.target)
+        return read_numbers(table, self.target)
 
     def has_target(self, targets: np.ndarray) -> np.ndarray:
         """See `Objective.has_target`."""

@@ -1,72 +1,92 @@
 """Read classes, labels and numbers from a metadata column."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mmfeat.errors import MmfeatError
+from mmfeat.records import canonical_text, is_blank, is_missing, read_cells, to_number
 
 MANY_CLASSES = 1000
 """A column with more classes, and fewer than two rows per class, is free text or a key."""
 
+_LEARN_LISTS = "Learn lists of labels with --task multilabel"
 
-def check_target(target: str, available: Sequence[str]) -> None:
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+
+
+def check_target(target: str, available: Sequence[str], own: Collection[str] = ()) -> None:
     """Check that the samples table has the target.
+
+    Args:
+        target: name of the column.
+        available: the metadata columns of the samples table.
+        own: columns that mmfeat adds, such as `image_status`.
 
     Raises:
         MmfeatError: it does not; the error lists its columns and suggests a similar one.
     """
-    if target not in available:
-        close = get_close_matches(target, available, n=1)
-        raise MmfeatError(
-            f"the samples table has no column {target!r}; it has: {', '.join(available) or 'none'}",
-            cure=f"Did you mean {close[0]!r}?" if close else "Name one of them with --target",
-        )
+    if target in available:
+        return
+    close = get_close_matches(target, available, n=1)
+    rule = (
+        f"the target must be a column of the input, and mmfeat wrote {target!r}; the input has"
+        if target in own
+        else f"the samples table has no column {target!r}; it has"
+    )
+    raise MmfeatError(
+        f"{rule}: {', '.join(available) or 'none'}",
+        cure=f"Did you mean {close[0]!r}?" if close else "Name one of them with --target",
+    )
 
 
-def read_labels(column: pa.ChunkedArray, name: str) -> list[str | None]:
+def read_labels(table: pa.Table, name: str) -> list[str | None]:
     """Return the class of each row as text; None for null, NaN and blank values.
 
-    The integer 3, the float 3.0 and the text "3" are the same class.
+    A text keeps its spelling. `mmfeat.records.canonical_text` says which texts are the same class.
 
     Raises:
         MmfeatError: the column holds values that are not classes.
     """
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return read_labels(column.cast(kind.value_type), name)
-    if pa.types.is_null(kind):
-        return [None] * len(column)
-    values = column.to_pylist()
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        labels = [value if value and not value.isspace() else None for value in values]
-        _check_is_no_list(next(filter(None, labels), ""), name)
-        return labels
-    if pa.types.is_boolean(kind):
-        return [None if value is None else str(value).lower() for value in values]
-    if pa.types.is_integer(kind):
-        return [None if value is None else str(value) for value in values]
-    if pa.types.is_floating(kind):
-        return [_to_class(value, name) for value in values]
-    raise MmfeatError(
-        f"the target {name!r} must hold text, whole numbers or booleans",
-        got=str(kind),
-        cure="Learn lists of labels with --task multilabel" if _is_list(kind) else "",
-    )
+    labels = [_to_label(value, name) for value in read_cells(table, name)]
+    _check_is_no_list(next(filter(None, labels), ""), name)
+    return labels
+
+
+def _to_label(value: Any, name: str) -> str | None:
+    if is_missing(value):
+        return None
+    if isinstance(value, str):
+        return None if is_blank(value) else value
+    if isinstance(value, float) and not value.is_integer():
+        raise MmfeatError(
+            f"the target {name!r} must hold classes, not fractions",
+            got=value,
+            cure="Learn the number with --task regression, or bin it into another column",
+        )
+    if not isinstance(value, bool | int | float):
+        raise MmfeatError(
+            f"the target {name!r} must hold text, whole numbers or booleans",
+            got=value,
+            cure=_LEARN_LISTS if isinstance(value, list) else "",
+        )
+    return canonical_text(value)
 
 
 def _check_is_no_list(label: str, name: str) -> None:
-    """Raise if a label is a JSON array; `mmfeat shard` stores lists as JSON."""
+    """Raise if a label is a JSON array in a text."""
     if label.startswith('["') and isinstance(_parse_json(label), list):
         raise MmfeatError(
             f"the target {name!r} must hold text, whole numbers or booleans, but it holds lists",
             got=label,
-            cure="Learn lists of labels with --task multilabel",
+            cure=_LEARN_LISTS,
         )
 
 
@@ -74,59 +94,55 @@ def _parse_json(text: str) -> Any:
     """Return the value of a JSON text; the text itself if it is not JSON."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(test(kind) for test in tests)
-
-
-def read_label_sets(
-    column: pa.ChunkedArray, name: str, separator: str = ","
-) -> list[list[str] | None]:
+def read_label_sets(table: pa.Table, name: str, separator: str = ",") -> list[list[str] | None]:
     """Return the distinct labels of each row; None for null.
 
-    The column holds lists, JSON arrays (`mmfeat shard` stores lists as JSON), or text with a
-    separator between the labels. An empty list or text is a record without labels.
+    A cell is a list, a text that is a JSON array, or text with a separator between the labels. An
+    empty list or text is a record without labels.
 
     Raises:
         MmfeatError: the column holds other values.
     """
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return read_label_sets(column.cast(kind.value_type), name, separator)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        rows: list[Any] = [_split_labels(text, name, separator) for text in column.to_pylist()]
-    elif pa.types.is_null(kind):
-        rows = [None] * len(column)
-    elif _is_list(kind) and _can_be_label(kind.value_type):
-        rows = column.to_pylist()
-    else:
-        raise MmfeatError(
-            f"the target {name!r} of --task multilabel must hold lists of labels, or text with "
-            "--label-separator between labels",
-            got=str(kind),
-            cure="Or name several columns of 0 and 1 with --target A,B",
-        )
-    return [
-        None if row is None else list(dict.fromkeys(filter(None, map(_clean_label, row))))
-        for row in rows
-    ]
+    has_numbers = _is_number(table.schema.field(name).type)
+    rows: list[list[str] | None] = []
+    for value in read_cells(table, name):
+        labels: Any = value
+        if isinstance(value, str):
+            labels = _split_labels(value, name, separator)
+        elif isinstance(value, bool | int) and not has_numbers:
+            labels = [value]  # one label in a column that also holds lists or text
+        if labels is not None and not (
+            isinstance(labels, list) and all(_can_be_label(label) for label in labels)
+        ):
+            raise MmfeatError(
+                f"the target {name!r} of --task multilabel must hold lists of labels, or text with "
+                "--label-separator between labels",
+                got=value,
+                cure="Or name several columns of 0 and 1 with --target A,B",
+            )
+        names = None if labels is None else filter(None, map(_clean_label, labels))
+        rows.append(None if names is None else list(dict.fromkeys(names)))
+    return rows
 
 
-def _can_be_label(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _can_be_label(kind.value_type)
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
+def _is_number(kind: pa.DataType) -> bool:
+    tests = (
+        pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal,
+        pa.types.is_null,
+    )  # fmt: skip
     return any(test(kind) for test in tests)
 
 
-def _split_labels(text: str | None, name: str, separator: str) -> list[Any] | None:
+def _can_be_label(value: Any) -> bool:
+    return isinstance(value, str | int | None) or (isinstance(value, float) and value.is_integer())
+
+
+def _split_labels(text: str, name: str, separator: str) -> Any:
     """Return the labels in a text: a JSON array or string, or text with a separator."""
-    if text is None:
-        return None
     if text.lstrip()[:1] not in ("[", '"'):
         return text.split(separator)
     value = _parse_json(text)
@@ -138,22 +154,22 @@ def _split_labels(text: str | None, name: str, separator: str) -> list[Any] | No
                 cure="Use double quotes, or text with commas between the labels",
             )
         return value.split(separator)
-    if any(not isinstance(label, str | int | None) for label in value):
-        raise MmfeatError(f"the target {name!r} must hold lists of labels", got=text)
-    return list(value)
+    return value
 
 
-def _clean_label(label: object) -> str:
-    return "" if label is None else str(label).strip()
+def _clean_label(label: Any) -> str:
+    if label is None:
+        return ""
+    return label.strip() if isinstance(label, str) else canonical_text(label)
 
 
-def read_binary(column: pa.ChunkedArray, name: str) -> np.ndarray:
+def read_binary(table: pa.Table, name: str) -> np.ndarray:
     """Return 1 for yes, 0 for no, 255 for null; uint8, shape (rows,).
 
     Raises:
         MmfeatError: the column holds values other than booleans, 0 and 1.
     """
-    numbers = _to_floats(column, name, "0, 1 or booleans")
+    numbers = _read_floats(table, name, "0, 1 or booleans")
     known = ~np.isnan(numbers)
     invalid = numbers[known & ~np.isin(numbers, (0, 1))]
     if len(invalid):
@@ -161,50 +177,38 @@ def read_binary(column: pa.ChunkedArray, name: str) -> np.ndarray:
     return np.where(known, numbers, 255).astype(np.uint8)
 
 
-def read_numbers(column: pa.ChunkedArray, name: str) -> np.ndarray:
+def read_numbers(table: pa.Table, name: str) -> np.ndarray:
     """Return the numbers as float64, shape (rows,); NaN for null.
 
     Raises:
         MmfeatError: the column holds values other than finite numbers.
     """
-    numbers = _to_floats(column, name, "numbers for --task regression")
+    numbers = _read_floats(table, name, "numbers for --task regression")
     if np.isinf(numbers).any():
         raise MmfeatError(f"the target {name!r} must hold finite numbers", got="infinity")
     return numbers
 
 
-def _to_floats(column: pa.ChunkedArray, name: str, allowed: str) -> np.ndarray:
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        column = pc.utf8_trim_whitespace(column)
-        column = pc.if_else(pc.equal(column, ""), pa.scalar(None, kind), column)
-    elif not (
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_boolean(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_null(kind)
-    ):
-        raise MmfeatError(f"the target {name!r} must hold {allowed}", got=str(kind))
-    if pa.types.is_boolean(kind):
+def _read_floats(table: pa.Table, name: str, allowed: str) -> np.ndarray:
+    column = table[name]
+    if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
+    if _is_number(column.type):
+        # Not safe: large integers, such as times in nanoseconds, are rounded.
+        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), np.float64)
+    return np.array([_to_float(value, name, allowed) for value in read_cells(table, name)])
+
+
+def _to_float(value: Any, name: str, allowed: str) -> float:
+    if is_missing(value) or (isinstance(value, str) and is_blank(value)):
+        return math.nan
+    number = to_number(value)
+    if number is None:
+        raise MmfeatError(f"the target {name!r} must hold {allowed}", got=value)
     try:
-        numbers = column.cast(pa.float64())
-    except pa.ArrowInvalid as error:
-        raise MmfeatError(f"the target {name!r} must hold {allowed}", got=str(error)) from None
-    return np.asarray(numbers.to_numpy(), np.float64)
-
-
-def _to_class(value: float | None, name: str) -> str | None:
-    if value is None or np.isnan(value):
-        return None
-    if not float(value).is_integer():
-        raise MmfeatError(
-            f"the target {name!r} must hold classes, not fractions",
-            got=value,
-            cure="Learn the number with --task regression, or bin it into another column",
-        )
-    return str(int(value))
+        return float(number)
+    except OverflowError:
+        return math.inf
 
 
 def find_classes(counts: Mapping[str, int], name: str) -> list[str]:
@@ -229,6 +233,6 @@ def find_classes(counts: Mapping[str, int], name: str) -> list[str]:
             "it is free text or a key, not a class",
             cure="Name another column with --target",
         )
-    if all(label.lstrip("-").isdecimal() for label in counts):
-        return sorted(counts, key=lambda label: (int(label), label))
+    if all(map(_NUMBER.fullmatch, counts)):
+        return sorted(counts, key=lambda label: (Decimal(label), label))
     return sorted(counts)

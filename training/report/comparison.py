@@ -60,6 +60,12 @@ class Comparison:
         """The best row and the rows not significantly different from it."""
         return [row for row in self.rows if row["tied"] or row is self.best]
 
+    @property
+    def cheapest_tied(self) -> Row | None:
+        """The row with the fewest FLOPs among the tied ones; None if no other is tied."""
+        tied = [row for row in self.tied if row["flops"] is not None]
+        return min(tied, key=lambda row: row["flops"]) if len(self.tied) > 1 and tied else None
+
     def verdict(self) -> str:
         """Say which model is picked and why."""
         picked, best, tied = self.picked, self.best, self.tied
@@ -67,15 +73,14 @@ class Comparison:
             return ""
         name = clean_text(picked["name"])
         verdict = f"Picked: {name}, {display_name(self.metric)} {format_interval(picked)}."
-        other = f"{clean_text(best['name'])} ({format_number(best['mean'])})"
-        if picked is not best and picked not in tied:
-            return f"{verdict} The best model is {other}."
-        if picked is not best:
-            verdict += f" It is not significantly different from the best, {other}."
-        elif len(tied) == 1:
+        highest = f"{clean_text(best['name'])} ({format_number(best['mean'])})"
+        if picked not in tied:
+            return f"{verdict} The best model is {highest}."
+        if len(tied) == 1:
             return f"{verdict} It is the best model; no other model ties with it."
-        else:
-            verdict += " It is the best model."
+        others = len(tied) - 1
+        verdict += f" It is tied with {others} other{'s' if others > 1 else ''}"
+        verdict += "." if picked is best else f", among them the best mean, {highest}."
         reasons = [
             f"{description} ({format_compact(picked[column])})"
             for column, (description, higher_is_cheaper) in _COSTS.items()
@@ -83,6 +88,10 @@ class Comparison:
         ]
         if reasons:
             verdict += f" Of the {len(tied)} tied models it has {_enumerate(reasons)}."
+        cheapest = self.cheapest_tied
+        if cheapest and cheapest["flops"] < (picked["flops"] or 0):
+            cost = f"{format_compact(cheapest['flops'])} FLOPs per record"
+            verdict += f" The cheapest of them is {clean_text(cheapest['name'])} ({cost})."
         return verdict
 
     def with_interaction(self) -> list[Row]:
@@ -132,6 +141,8 @@ def read_comparison(folder: str, metric: str, higher_is_better: bool) -> Compari
         with files.open_input(path) as file:
             table = pq.read_table(file).to_pylist()
         rows = [_EMPTY_ROW | row for row in table if row.get("mean") is not None]
+        # Older leaderboards have 0 as the deviation of one seed.
+        rows = [row | {"sd": None} if row["seeds"] == 1 else row for row in rows]
     if not rows:
         raise MmfeatError(
             f"a finished comparison has a {LEADERBOARD} with rows; {folder} has none",

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmfeat.records.equality import values_equal
 from mmfeat.records.metadata import (
     arrow_array,
+    arrow_field,
     clean_metadata,
     common_kind,
+    read_cells,
     to_json_value,
     value_kind,
 )
@@ -35,11 +38,45 @@ def test_any_values_have_a_common_arrow_type(values):
     assert [item.is_valid for item in array] == [value is not None for value in ready]
 
 
-def test_mixed_types_become_json_text():
+def find_kind(values):
+    kind = None
+    for value in values:
+        kind = common_kind(kind, value_kind(value))
+    return kind
+
+
+def test_mixed_scalars_become_their_canonical_text():
     assert arrow_array([1, None], "int64") == pa.array([1, None])
-    assert common_kind("int64", "float64") == "float64"
-    kind = common_kind(value_kind(1), value_kind("one"))
-    assert arrow_array([1, "one", None], kind).to_pylist() == ["1", '"one"', None]
+    assert find_kind([1, 2.5]) == "float64"
+    # As floats, these two would be equal.
+    large = [2**53, 2**53 + 1, 0.5]
+    assert arrow_array(large, find_kind(large)).to_pylist() == [*map(str, large)]
+    assert arrow_array(large[:2], find_kind(large[:2])) == pa.array(large[:2])
+    values = [1, "1", 2.0, True, "one", None, 2**70]
+    kind = find_kind(values)
+    assert arrow_array(values, kind).to_pylist() == ["1", "1", "2", "true", "one", None, str(2**70)]
+
+
+@given(st.lists(json_values, max_size=6))
+def test_cells_read_back_equal_what_was_written(values):
+    ready = [to_json_value(value) for value in values]
+    kind = find_kind(ready) or "string"
+    array = arrow_array(ready, kind)
+    table = pa.table([array], pa.schema([arrow_field("x", kind, array.type)]))
+    for written, read in zip(ready, read_cells(table, "x"), strict=True):
+        close = kind == "float64" and written is not None and float(written) == read
+        assert close or values_equal(written, read)
+
+
+def test_only_json_cells_are_parsed():
+    values = ["[1]", "cat"]
+    as_text = pa.table([pa.array(values)], pa.schema([arrow_field("x", "string", pa.string())]))
+    assert read_cells(as_text, "x") == values
+    mixed = [*values, [1, "a"]]
+    array = arrow_array(mixed, find_kind(mixed))
+    as_json = pa.table([array], pa.schema([arrow_field("x", "json", array.type)]))
+    assert as_json["x"].to_pylist() == ['"[1]"', '"cat"', '[1, "a"]']
+    assert read_cells(as_json, "x") == mixed
 
 
 def test_values_that_json_cannot_hold_become_text():
@@ -60,3 +97,20 @@ def test_a_value_that_is_not_utf8_is_null_and_named():
 @pytest.mark.parametrize("value", [float("nan"), Decimal("nan"), np.datetime64("NaT")])
 def test_no_value_is_null(value):
     assert to_json_value({"x": [value]}) == {"x": [None]}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2.00", 2),
+        ("19.90", 19.9),
+        ("-0.5", -0.5),
+        ("12345678901234567890123", 12345678901234567890123),
+        ("0.12345678901234567890", "0.12345678901234567890"),
+        ("1E+5000", "1E+5000"),
+        ("Infinity", None),
+    ],
+)
+def test_decimals_are_numbers_if_that_is_exact(text, value):
+    read = to_json_value(Decimal(text))
+    assert (read, type(read)) == (value, type(value))

@@ -52,6 +52,37 @@ def test_texts_of_numbers_compare_as_numbers(condition):
     assert Condition(condition)(RECORD)
 
 
+@pytest.mark.parametrize("label", [1, 1.0, "1", "1.0"])
+def test_equal_labels_meet_the_same_conditions(label):
+    record = Record(0, "k", {}, {"label": label, "mixed": [label, "cat"]})
+    for condition in (
+        "label == 1", 'label == "1"', "label in (0, 1)", 'label in ("cat", 1)', "1 in mixed",
+        '"1" in mixed', "label not in (0, 2)", "not (label != 1)", "0 < label < 2",
+    ):  # fmt: skip
+        assert Condition(condition)(record), condition
+    for condition in ("label != 1", "label not in (0, 1)", 'label == "2"', 'label in ("a", "b")'):
+        assert not Condition(condition)(record), condition
+
+
+@pytest.mark.parametrize("flag", [True, "True", "true", "TRUE"])
+def test_booleans_of_json_and_csv_are_equal(flag):
+    record = Record(0, "k", {}, {"flag": flag})
+    for condition in ("flag == True", 'flag == "true"', "flag in (True, 2)", "flag != False"):
+        assert Condition(condition)(record), condition
+
+
+def test_texts_with_leading_zeros_differ():
+    record = Record(0, "k", {}, {"code": "01"})
+    assert Condition('code != "1" and code == "01"')(record)
+    assert Condition("code == 1")(record), "beside a number, a text compares as a number"
+
+
+def test_large_whole_numbers_in_text_are_exact():
+    record = Record(0, "k", {}, {"id": "9007199254740993"})
+    assert Condition("id == 9007199254740993")(record)
+    assert not Condition("id == 9007199254740992")(record)
+
+
 @pytest.mark.parametrize(
     "condition",
     [

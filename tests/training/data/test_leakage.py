@@ -75,19 +75,41 @@ def test_training_counts_and_warns(
     present = {"image": np.arange(200) != 166}
     store = make_store(
         features={"image": image, "text": text},
-        metadata={"label": [0, 1] * 100, "split": splits.tolist()},
+        metadata={
+            "label": [0, 1] * 100,
+            "split": splits.tolist(),
+            "product": [f"p{number}" for number in range(200)],
+            "image_size": [*range(200)],
+        },
         present=present,
     )
     train([store, str(tmp_path / "model"), *QUICK])
     captured = capsys.readouterr()
     assert "warning: the splits leak: 6 test rows have the same image" in captured.err
-    assert "5 test rows have the same all columns as a training row" in captured.err
-    assert "--group-column" in captured.err
+    assert "5 test rows have the same text as a training row" in captured.err
+    assert "5 test rows have the same image and text as a training row. " in captured.err
+    assert "with --group-column and a column in which they are equal; there are: " in captured.err
+    assert captured.err.rstrip().endswith("there are: product, image_size")
     metrics = json.loads((tmp_path / "model/metrics.json").read_text())
     assert metrics["leakage"] == {
         "val": {"image": 0, "text": 0, "all columns": 0},
         "test": {"image": 6, "text": 5, "all columns": 5},
     }
+
+
+def test_the_warning_names_the_digest_of_equal_files(
+    make_store: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = np.random.default_rng(0).normal(size=(200, 5))
+    image[190] = image[0]
+    splits = ["train"] * 120 + ["val"] * 40 + ["test"] * 40
+    digests = [f"{number:064x}" for number in range(200)]
+    store = make_store(
+        features={"image": image},
+        metadata={"label": [0, 1] * 100, "split": splits, "image_sha256": digests},
+    )
+    train([store, str(tmp_path / "model"), *QUICK])
+    assert "with --group-column image_sha256" in capsys.readouterr().err
 
 
 def test_no_warning_without_leakage(

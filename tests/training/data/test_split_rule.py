@@ -21,6 +21,7 @@ from training.data.split_rule import (
     UNASSIGNED,
     VAL,
     SplitRule,
+    carve_fraction,
     decode_split,
     encode_splits,
     hash_fraction,
@@ -87,13 +88,43 @@ def test_a_group_is_in_one_split(groups: list[int | str | None]) -> None:
     splits = rule.assign(rule.hash_inputs(KEYS[: len(groups)], groups)).tolist()
     splits_by_group: dict[str, set[str]] = {}
     for group, split in zip(groups, splits, strict=True):
-        if group is not None:
+        if group not in (None, ""):
             splits_by_group.setdefault(str(group), set()).add(split)
     assert all(len(splits) == 1 for splits in splits_by_group.values())
     # A record without a group is a group of its own.
-    ungrouped = [split for group, split in zip(groups, splits, strict=True) if group is None]
-    keys = [key for key, group in zip(KEYS, groups, strict=False) if group is None]
+    ungrouped = [s for group, s in zip(groups, splits, strict=True) if group in (None, "")]
+    keys = [key for key, group in zip(KEYS, groups, strict=False) if group in (None, "")]
     assert ungrouped == SplitRule().assign(keys).tolist()
+
+
+def test_equal_groups_share_a_split_however_they_are_written() -> None:
+    rule = SplitRule(group="seller")
+    for number in range(100):
+        spellings = [number, float(number), str(number), f"{number}.0"]
+        assert len(set(rule.hash_inputs(KEYS[:4], spellings))) == 1
+    assert len(set(rule.hash_inputs(KEYS[:3], [True, "True", "true"]))) == 1
+    assert rule.hash_inputs(["key"] * 3, ["01", "1", " 1"]) == ["01", "1", " 1"]
+    assert rule.hash_inputs(KEYS[:3], [None, float("nan"), ""]) == KEYS[:3]
+
+
+def test_groups_of_older_models_stay_in_their_splits() -> None:
+    old = {"column": "", "group": "seller", "cuts": {}, "carve": False}
+    rule = SplitRule.from_config(old)
+    assert rule.hash_inputs(KEYS[:4], [1.0, True, "", None]) == ["1.0", "True", "", KEYS[3]]
+    # Their entry is kept, and the rule of a new model survives config.json.
+    assert {**old, "group_by": "text"} == rule.config
+    new = SplitRule(group="seller", carve=True, carve_below=0.25)
+    assert SplitRule.from_config(json.loads(json.dumps(new.config))) == new
+    assert SplitRule("split").config == {"column": "split", "group": "", "cuts": {}, "carve": False}
+
+
+def test_equal_labels_share_stratified_cuts() -> None:
+    keys = [f"key-{number}" for number in range(40)]
+    fractions = np.array([hash_fraction(key, "split") for key in keys])
+    cuts = stratified_cuts(["1", "1.0"] * 20, fractions)
+    assert set(cuts) == {"1"}
+    assert Counter(SplitRule(cuts=cuts).assign(keys, (), ["1.0"] * 40).tolist())[TEST] == 4
+    assert SplitRule(cuts={"1.0": (0.5, 0.6)}).cuts == {"1": (0.5, 0.6)}
 
 
 @given(
@@ -153,6 +184,33 @@ def test_training_and_evaluation_keep_groups_together(
     # No author of a validation or test record is in the training split.
     assert len(predictions(model)) == 3 * len(splits_by_author)
     assert_evaluate_finds_the_same_rows(model, store, capsys)
+
+
+@pytest.mark.parametrize("groups", [2, 3, 6])
+def test_few_groups_leave_rows_to_validate_on(
+    make_store: Callable[..., str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    groups: int,
+) -> None:
+    # These groups are all training rows, and none of them has a hash below a tenth.
+    names = [
+        name
+        for name in map(str, range(100))
+        if SplitRule().assign([name])[0] == TRAIN and carve_fraction(name) >= 0.1
+    ][:groups]
+    rng = np.random.default_rng(0)
+    metadata = {
+        "label": rng.choice(["a", "b"], 60).tolist(),
+        "seller": [names[number % groups] for number in range(60)],
+    }
+    store = make_store(features={"x": rng.normal(size=(60, 4))}, metadata=metadata)
+    model = tmp_path / "model"
+    train([store, str(model), *LOGISTIC, "--group-column", "seller"])
+    rows = json.loads((model / "metrics.json").read_text())["rows"]
+    assert rows == {"train": 60 - 60 // groups, "val": 60 // groups, "test": 0}
+    evaluate([str(model), store, "--split", "val", "--json"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["rows"] == 60 // groups
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_tables_without_json(
     out = capsys.readouterr().out
     for words in ("balanced_accuracy", "text only", "confusion matrix", "(1) blue", "no target"):
         assert words in out
-    assert "'violet', unseen in training" in out
+    assert "'violet' (4)" in out
 
 
 def test_features_of_another_encoder_are_rejected(

@@ -18,7 +18,7 @@ from training.data.dataset import Dataset
 from training.data.resident import Batch
 from training.data.split_rule import TEST
 from training.fit.device import CPU, ComputeConfig, faster_precision
-from training.fit.fit_result import FitResult
+from training.fit.fit_result import FitResult, stalled_epochs
 from training.fit.loop import Trainer, fit_adamw, measure_bfloat16
 from training.recipe import AdamWRecipe, default_batch_size
 
@@ -89,7 +89,7 @@ def test_early_stopping_keeps_the_best_epoch(xor_store: str) -> None:
     best = fit(load(xor_store), replace(RECIPE, patience=3), fusion="gmu")
     scores = [entry["val_accuracy"] for entry in best.log]
     assert best.score == max(scores) == scores[best.epoch - 1]
-    assert len(best.log) == best.epoch + 3 < RECIPE.epochs
+    assert len(best.log) == scores.index(max(scores)) + 1 + 3 < RECIPE.epochs
 
 
 def test_the_random_state_of_the_caller_is_neither_used_nor_changed(xor_store: str) -> None:
@@ -174,3 +174,36 @@ def test_learning_rate_schedule() -> None:
 @pytest.mark.parametrize(("rows", "size"), [(10, 32), (5000, 100), (10_000_000, 1024)])
 def test_default_batch_size(rows: int, size: int) -> None:
     assert default_batch_size(rows) == size
+
+
+def test_a_flat_metric_stops_training_though_the_loss_falls(make_store: Callable[..., str]) -> None:
+    x = np.linspace(1, 2, 400)[:, None]
+    # Nine of ten labels are "yes", and the feature does not tell which.
+    labels = ["no" if number % 10 == 7 else "yes" for number in range(400)]
+    splits = ["val" if number % 4 == 3 else "train" for number in range(400)]
+    dataset = load(make_store(features={"image": x}, metadata={"label": labels, "split": splits}))
+    recipe = replace(RECIPE, lr=1e-3, epochs=30, patience=4)
+    best = fit(dataset, recipe, fusion="single")
+    scores = [entry["val_accuracy"] for entry in best.log]
+    losses = [entry["val_loss"] for entry in best.log]
+    assert scores[-4:] == [max(scores)] * 4
+    assert losses[-4] > losses[-1] + 0.001
+    assert len(best.log) == scores.index(max(scores)) + 1 + 4 < recipe.epochs
+
+
+def log_of(values: list[float | None], losses: list[float | None]) -> list[dict[str, Any]]:
+    return [{"val_f1": v, "val_loss": loss} for v, loss in zip(values, losses, strict=True)]
+
+
+def test_stalled_epochs() -> None:
+    falling: list[float | None] = [0.9, 0.8, 0.7, 0.6]
+
+    def count(values: list[float | None], *, minimized: bool = False) -> int:
+        return stalled_epochs(log_of(values, falling), "f1", minimized=minimized)
+
+    assert stalled_epochs([], "f1", minimized=False) == 0
+    assert count([0.5, 0.5, 0.5, 0.5]) == 3
+    assert count([0.5, 0.6, 0.4, 0.6]) == 2
+    assert count([0.5, 0.6, 0.4, 0.3], minimized=True) == 0
+    assert count([None, None, None, None]) == 0, "the loss counts while the metric is undefined"
+    assert count([None, 0.5, None, None]) == 2

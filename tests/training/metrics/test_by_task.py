@@ -77,6 +77,18 @@ def test_unseen_labels_are_errors_and_counted() -> None:
     assert result["nll"] == pytest.approx(-np.log(0.8))  # over rows with a known label
 
 
+def test_a_class_without_rows_has_no_metrics() -> None:
+    result = evaluate(list("aab"), one_hot("abc"), {"text": np.ones(3, bool)})
+    assert result["per_class"]["c"] == {"precision": None, "recall": None, "f1": None, "support": 0}
+    assert result["per_class"]["b"] == {"precision": 0, "recall": 0, "f1": 0, "support": 1}
+    truth = np.array([[1, 0], [1, 0]], np.uint8)
+    result = evaluate_multilabel(
+        truth, truth.astype(np.float32), np.full(2, 0.5), {"x": np.ones(2, bool)}, ["a", "b"]
+    )
+    assert [result["per_class"]["b"][name] for name in ("precision", "recall", "f1")] == [None] * 3
+    assert result["per_class"]["a"]["f1"] == 1
+
+
 def test_auroc_of_one_class_is_none() -> None:
     present = {"text": np.ones(2, bool)}
     assert evaluate(["a", "a"], one_hot("ab"), present)["auroc"] is None

@@ -1,20 +1,25 @@
 """Classes, labels and numbers of a metadata column."""
 
+import math
+
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from mmfeat.errors import MmfeatError
+from mmfeat.records import arrow_array, arrow_field
 from training.objectives.targets import (
     check_target,
     find_classes,
     read_binary,
     read_label_sets,
     read_labels,
+    read_numbers,
 )
 
 
 def read_column(values: list[object], kind: pa.DataType | None = None) -> list[str | None]:
-    return read_labels(pa.chunked_array([pa.array(values, kind)]), "label")
+    return read_labels(pa.table({"label": pa.array(values, kind)}), "label")
 
 
 @pytest.mark.parametrize(
@@ -34,8 +39,8 @@ def test_labels_are_text_and_blanks_are_none(
 
 
 def test_dictionary_encoded_text_reads_like_text() -> None:
-    column = pa.chunked_array([pa.array(["a", None, "b"]).dictionary_encode()])
-    assert read_labels(column, "label") == ["a", None, "b"]
+    table = pa.table({"label": pa.array(["a", None, "b"]).dictionary_encode()})
+    assert read_labels(table, "label") == ["a", None, "b"]
 
 
 def test_a_fraction_is_not_a_class() -> None:
@@ -67,9 +72,64 @@ def test_an_unknown_target_suggests_a_column() -> None:
     )
 
 
+def test_a_column_of_mmfeat_is_no_target() -> None:
+    with pytest.raises(MmfeatError) as caught:
+        check_target("image_status", ["label", "order_status"], {"status", "image_status"})
+    assert str(caught.value).startswith(
+        "the target must be a column of the input, and mmfeat wrote 'image_status'; the input has: "
+        "label, order_status"
+    )
+
+
 def test_numbers_sort_by_value_and_text_by_letters() -> None:
     assert find_classes({"10": 1, "9": 2, "-1": 1}, "label") == ["-1", "9", "10"]
     assert find_classes({"10": 1, "9": 1, "x": 1}, "label") == ["10", "9", "x"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (["--1", "2", "-3"], ["--1", "-3", "2"]),
+        (["-", "2", "10"], ["-", "10", "2"]),
+        (["10.0", "9.0", "-0.5"], ["-0.5", "9.0", "10.0"]),
+        (["²", "1", "٣"], ["1", "²", "٣"]),
+        (["1" * 5000, "2"], ["2", "1" * 5000]),
+        (["1e5", "nan", "02", "2"], ["02", "1e5", "2", "nan"]),
+    ],
+)
+def test_odd_labels_have_an_order(labels: list[str], order: list[str]) -> None:
+    assert find_classes(dict.fromkeys(labels, 3), "label") == order
+
+
+def test_a_column_of_json_cells_is_read_as_values() -> None:
+    table = json_cells(["cat", 1, True, None, ""])
+    assert read_labels(table, "x") == ["cat", "1", "true", None, None]
+    with pytest.raises(MmfeatError, match=r"must hold text.*got \['a'\].*--task multilabel"):
+        read_labels(json_cells(["cat", ["a"]]), "x")
+    table = json_cells([["a", 1], "b,1.0", 1, None, '["c"]'])
+    assert read_label_sets(table, "x") == [["a", "1"], ["b", "1.0"], ["1"], None, ["c"]]
+
+
+def test_texts_are_numbers_as_floats_are() -> None:
+    values = ["2.0", " 2 ", "", None, "-1e3", "1.50"]
+    numbers = read_numbers(pa.table({"x": values}), "x")
+    np.testing.assert_array_equal(numbers, [2, 2, math.nan, math.nan, -1000, 1.5])
+    mixed = read_numbers(json_cells([2, "2.0", True, [1]][:3]), "x")
+    np.testing.assert_array_equal(mixed, [2, 2, 1])
+    nanoseconds = 1_700_000_000_123_456_789
+    assert read_numbers(pa.table({"x": [nanoseconds]}), "x") == [float(nanoseconds)]
+    for values in (["two"], ["1_000"], ["0x1"]):
+        with pytest.raises(MmfeatError, match="must hold numbers for --task regression; got"):
+            read_numbers(pa.table({"x": values}), "x")
+    for value in ("inf", "9" * 5000):
+        with pytest.raises(MmfeatError, match="must hold finite numbers"):
+            read_numbers(pa.table({"x": [value]}), "x")
+
+
+def json_cells(values: list[object]) -> pa.Table:
+    """Return a table with a column `x` of values of different types, as it is in a store."""
+    array = arrow_array(values, "json")
+    return pa.table([array], pa.schema([arrow_field("x", "json", array.type)]))
 
 
 def test_one_class_is_refused() -> None:
@@ -83,12 +143,12 @@ def test_a_key_column_is_refused_as_target() -> None:
 
 
 def read_sets(values: list[object], kind: pa.DataType | None = None) -> list[list[str] | None]:
-    return read_label_sets(pa.chunked_array([pa.array(values, kind)]), "tags")
+    return read_label_sets(pa.table({"tags": pa.array(values, kind)}), "tags")
 
 
 def test_label_separator() -> None:
-    column = pa.chunked_array([pa.array(["sun, moon | a|", "b", ""])])
-    assert read_label_sets(column, "tags", "|") == [["sun, moon", "a"], ["b"], []]
+    table = pa.table({"tags": ["sun, moon | a|", "b", ""]})
+    assert read_label_sets(table, "tags", "|") == [["sun, moon", "a"], ["b"], []]
 
 
 @pytest.mark.parametrize(
@@ -140,8 +200,10 @@ def test_other_values_are_no_label_sets(values: list[object], message: str) -> N
 
 
 def test_binary_labels_from_numbers_booleans_and_text() -> None:
-    for values in ([1, 0, None], [True, False, None], ["1", " 0 ", " "], [1.0, 0.0, None]):
-        column = pa.chunked_array([pa.array(values)])
-        assert read_binary(column, "joy").tolist() == [1, 0, 255]
+    for values in (
+        [1, 0, None], [True, False, None], ["1", " 0 ", " "], [1.0, 0.0, None],
+        ["1.0", "0.0", ""], ["True", "False", ""],
+    ):  # fmt: skip
+        assert read_binary(pa.table({"joy": values}), "joy").tolist() == [1, 0, 255]
     with pytest.raises(MmfeatError, match=r"'joy' must hold 0, 1 or booleans; got 2\.0"):
-        read_binary(pa.chunked_array([pa.array([1, 2])]), "joy")
+        read_binary(pa.table({"joy": [1, 2]}), "joy")

@@ -55,7 +55,7 @@ def test_best_model_comes_first(make_comparison, read_page) -> None:
     assert names == ["large", "middle", "small", "worse"]
     cells = page.tables["leaderboard"][1]
     assert cells[1:4] == ["0.900", "0.880 – 0.920", "0.010"]
-    assert cells[7] == "best"
+    assert cells[7] == "best mean"
     assert page.tables["leaderboard"][2][7] == "tie"
     assert page.tables["leaderboard"][4][6] == "< 0.001"
 
@@ -63,8 +63,8 @@ def test_best_model_comes_first(make_comparison, read_page) -> None:
 def test_verdict_names_the_picked_model_and_the_reasons(make_comparison, read_page) -> None:
     page = read_page(write_compare_report(make_comparison()))
     assert (
-        "Picked: small, accuracy 0.880 [0.860, 0.900]. It is not significantly different from "
-        "the best, large (0.900). Of the 3 tied models it has the fewest FLOPs per record (1 k), "
+        "Picked: small, accuracy 0.880 [0.860, 0.900]. It is tied with 2 others, among them the "
+        "best mean, large (0.900). Of the 3 tied models it has the fewest FLOPs per record (1 k), "
         "the fewest parameters (500) and the most rows scored per second (1 M)."
     ) in page.text
 
@@ -75,7 +75,17 @@ def test_verdict_names_the_picked_model_and_the_reasons(make_comparison, read_pa
         ([row("a", 0.9, 10, picked=True), row("b", 0.8, 5)], "no other model ties with it."),
         (
             [row("a", 0.9, 10, picked=True, tied=True), row("b", 0.8, 50, tied=True)],
-            "It is the best model. Of the 2 tied models it has the fewest FLOPs",
+            "It is tied with 1 other. Of the 2 tied models it has the fewest FLOPs",
+        ),
+        (
+            [
+                row("a", 0.9, 90, tied=True, picked=True),
+                row("b", 0.9, 50, tied=True),
+                row("c", 0.8, 7000, tied=True),
+                row("d", 0.5, 10),
+            ],
+            "[0.880, 0.920]. It is tied with 2 others. The cheapest of them is b (50 FLOPs per "
+            "record).",
         ),
         ([row("a", 0.9, 10), row("b", 0.8, 5, picked=True)], "The best model is a (0.900)."),
         ([row("a", 0.9, 10)], ""),
@@ -90,6 +100,12 @@ def test_page_lists_models_with_and_without_interaction(make_comparison, read_pa
     text = " ".join(page.text.split())
     assert "gain nothing from interaction; their EMAP scores as well: small (EMAP 0.880, m" in text
     assert "gain from interaction; their EMAP scores worse: large (EMAP 0.700, model 0.900)" in text
+
+
+def test_one_seed_has_no_deviation(make_comparison, read_page) -> None:
+    rows = [row("a", 0.9, 10, seeds=1, sd=0.0), row("b", 0.8, 5, seeds=2, sd=0.0)]
+    page = read_page(write_compare_report(make_comparison(rows)))
+    assert [cells[3] for cells in page.tables["leaderboard"][1:]] == ["–", "0.000"]
 
 
 def test_lower_errors_are_better(make_comparison, read_page) -> None:
