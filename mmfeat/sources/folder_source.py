@@ -14,9 +14,9 @@ from mmfeat.records import (
     FileRef,
     MediaRef,
     Record,
+    clean_metadata,
     safe_key,
     split_of_folder,
-    to_json_value,
 )
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.folder_walk import DEAD_LINK, FolderFile, FolderWalk, format_types
@@ -103,12 +103,16 @@ class FolderSource(Source):
                 shared[file.modality] = self._file_ref(file)
             else:
                 try:
-                    metadata = self._read_metadata(file)
+                    metadata, json_problems = self._read_metadata(file)
+                    problems |= json_problems
                 except RecordError as error:
                     problems["json"] = (error.reason, error.detail)
         if stem_files:
             key = "/".join(safe_key(name) or "_" for name in stem_files[0].stem.split("/"))
-            metadata = self._folder_metadata(stem_files[0]) | (metadata or {})
+            folder_metadata, name_problems = clean_metadata(self._folder_metadata(stem_files[0]))
+            metadata = folder_metadata | (metadata or {})
+            if metadata.get("label") is None:
+                problems = name_problems | problems
             for offset, image in enumerate(images or [None]):
                 media = {"image": image, **shared} if image else shared
                 yield Record(row + offset, key, media, metadata, problems)
@@ -126,22 +130,22 @@ class FolderSource(Source):
             metadata["split"] = split
             del folders[0]
         if folders:
-            metadata["label"] = to_json_value(folders[-1])
+            metadata["label"] = folders[-1]
         return metadata
 
-    def _read_metadata(self, file: FolderFile) -> dict[str, Any]:
+    def _read_metadata(self, file: FolderFile) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
         if file.bytes is None:
             reason = "not_found" if file.oddity == DEAD_LINK else "unreadable"
             raise RecordError(reason, f"{file.path}: a {file.oddity}")
         if file.bytes > _MAX_JSON_BYTES:
             raise RecordError("too_large", f"{file.path}: {file.bytes} bytes")
         try:
-            value = to_json_value(json.loads(self._read_json_file(file)))
+            value = json.loads(self._read_json_file(file))
+            if not isinstance(value, dict):
+                raise RecordError("undecodable", f"{file.path}: not a JSON object")
+            return clean_metadata(value)
         except (ValueError, RecursionError) as error:
             raise RecordError("undecodable", f"{file.path}: {error}") from error
-        if not isinstance(value, dict):
-            raise RecordError("undecodable", f"{file.path}: not a JSON object")
-        return value
 
     def _read_json_file(self, file: FolderFile) -> bytes:
         if file.bytes is None:

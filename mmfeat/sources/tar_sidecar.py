@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records import parse_problems, rows_to_python, to_json_value
+from mmfeat.records import clean_metadata, parse_problems, rows_to_python, to_json_value
 from mmfeat.shards import find_standard_columns
 from mmfeat.store import MANIFEST_FILE, files, retry_shards
 
@@ -87,11 +87,12 @@ class TarStore:
             if status == "failed" and not problems:
                 problems = {"": ("missing", str(row.get("error") or ""))}
             return self._metadata(row), problems
-        metadata = to_json_value(dict(row))
-        if status in (None, "success"):
-            return metadata, {}
-        reason = "not_found" if status == "failed_to_download" else "undecodable"
-        return metadata, {"image": (reason, f"img2dataset: {row.get('error_message') or status}")}
+        metadata, problems = clean_metadata(row)
+        if status not in (None, "success"):
+            reason = "not_found" if status == "failed_to_download" else "undecodable"
+            detail = f"img2dataset: {row.get('error_message') or status}"
+            problems = {"image": (reason, detail), **problems}
+        return metadata, problems
 
     def _metadata(self, row: Row) -> dict[str, Any]:
         """Return the metadata of a row of mmfeat, with original names and values if known."""

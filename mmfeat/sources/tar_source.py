@@ -17,13 +17,13 @@ from mmfeat.records import (
     MediaRef,
     Record,
     TarMemberRef,
+    clean_metadata,
     escapes_folder,
     modality_of_slot,
     passthrough_slot,
     safe_key,
     safe_tar_key,
     slot_of_extension,
-    to_json_value,
 )
 from mmfeat.shards import IndexedSample, index_tar, join_parts
 from mmfeat.sources.base import Source
@@ -213,7 +213,8 @@ def _sample_record(
     document: dict[str, Any] | None = None
     if sample.metadata_json is not None:
         try:
-            document = _parse_json(sample.metadata_json)
+            document, json_problems = _parse_json(sample.metadata_json)
+            problems |= json_problems
         except RecordError as error:
             problems["json"] = (error.reason, error.detail)
     metadata = {extension: _parse_label(label) for extension, label in sample.labels.items()}
@@ -251,11 +252,11 @@ def _absent_record(
     return Record(row, safe_tar_key(key), {}, metadata, problems)
 
 
-def _parse_json(document: bytes) -> dict[str, Any]:
+def _parse_json(document: bytes) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
     try:
-        value = to_json_value(json.loads(document))
+        value = json.loads(document)
+        if not isinstance(value, dict):
+            raise RecordError("undecodable", ".json: not a JSON object")
+        return clean_metadata(value)
     except (ValueError, RecursionError) as error:
         raise RecordError("undecodable", f".json: {error}") from error
-    if not isinstance(value, dict):
-        raise RecordError("undecodable", ".json: not a JSON object")
-    return value

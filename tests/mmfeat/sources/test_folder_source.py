@@ -101,9 +101,11 @@ def test_invalid_json_is_a_problem_of_the_metadata_only(folder, content):
     assert "image" in broken.media
 
 
-def test_invalid_unicode_in_json_is_escaped(folder):
-    (folder / "a.json").write_text('{"\\ud800": "\\udce9", "n": NaN}')
-    assert records_of(folder)["a"].metadata == {"\\ud800": "\\udce9", "n": None}
+def test_a_value_in_json_that_is_not_unicode_is_null_with_a_reason(folder):
+    (folder / "a.json").write_text('{"\\ud800": 1, "x": "\\udce9", "n": NaN}')
+    record = records_of(folder)["a"]
+    assert record.metadata == {"\\ud800": 1, "x": None, "n": None}
+    assert record.problems == {"json": ("undecodable", "not UTF-8: 'x'")}
 
 
 def test_two_images_of_one_stem_are_two_records(folder):
@@ -140,7 +142,8 @@ def test_unsafe_names_become_safe_keys(tmp_path):
             file.write(b"x")
     records = records_of(tmp_path)
     assert set(records) == {"caf_/1", "_/2", "a/_", "a_b/c_d", "x__/y_", "n/z"}
-    assert records["caf_/1"].metadata == {"label": "caf\\udce9"}
+    assert records["caf_/1"].metadata == {"label": None}
+    assert records["caf_/1"].problems == {"json": ("undecodable", "not UTF-8: 'label'")}
     assert records["caf_/1"].media["image"].path == f"{tmp_path}/caf\udce9/1.jpg"
 
 

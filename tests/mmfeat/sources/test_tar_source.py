@@ -212,6 +212,20 @@ def test_invalid_json_affects_the_metadata_only(tmp_path, content):
     assert reasons(record) == {"json": "undecodable"} or record.metadata["x"]
 
 
+def test_a_value_that_is_not_utf8_is_null_with_a_reason(tmp_path):
+    members = {"a.json": b'{"label": "\\ud83d", "n": 1}', "a.txt": b"x", "b.txt": b"y"}
+    write_tar(tmp_path / "0.tar", members)
+    urls = pa.Array.from_buffers(pa.string(), 2, pa.array([b"caf\xe9", b"\xff"]).buffers())
+    failed = ["success", "failed_to_resize"]
+    table = pa.table({"key": ["a", "b"], "status": failed, "url": urls})
+    pq.write_table(table, tmp_path / "0.parquet")
+    first, second = records_of(tmp_path / "0.tar")
+    assert first.metadata == {"key": "a", "status": "success", "url": None, "label": None, "n": 1}
+    assert first.problems == {"json": ("undecodable", "not UTF-8: 'label'")}
+    assert second.metadata["url"] is None
+    assert reasons(second) == {"image": "undecodable", "json": "undecodable"}
+
+
 @pytest.mark.parametrize(("cut", "whole"), [(1100, 1), (2048 + 300, 1), (2048 + 512 + 10, 2)])
 def test_the_table_gives_the_records_after_damage(tmp_path, cut, whole):
     write_store(tmp_path, [sample(i, f"k{i}", txt=b"x") for i in range(4)])

@@ -37,6 +37,29 @@ def test_shards_respect_max_shard_bytes(mmfeat, make_table, tmp_path, read_rows)
     assert [row["input_row"] for row in read_rows(tmp_path / "out")] == list(range(20))
 
 
+def test_a_folder_called_http_is_no_server(mmfeat, make_table, tmp_path):
+    table = make_table([{"file_name": f"httpdata/{n}.png", "text": "x"} for n in range(9)])
+    for name, flags in {"out": (), "dry": ("--dry-run",)}.items():
+        result = mmfeat("shard", table, tmp_path / name, "--max-shard-bytes", 5000, *flags)
+        assert result.returncode == 0, result.stderr
+        assert "unknown size" not in result.stdout
+    assert len(manifest_of(tmp_path / "out")["shards"]) > 1
+
+
+def test_paths_may_have_colons(mmfeat, make_table, tmp_path, read_rows):
+    table = make_table([{"file_name": f"{n}.png", "text": "x"} for n in range(4)], "a::b/t.csv")
+    folder = table.parent
+    keys, config = folder / "keys::1.txt", folder / "c::1.yaml"
+    keys.write_text("1\n2\n")
+    config.write_text("samples_per_shard: 1\n")
+    for name, source in {"1": table, "2": folder, "3": folder / "out::1"}.items():
+        out = folder / f"out::{name}"
+        result = mmfeat("shard", source, out, "--config", config, "--keys", keys)
+        assert result.returncode == 0, result.stderr
+        assert {row["__key__"] for row in read_rows(out)} == {"1", "2"}
+        assert len(manifest_of(out)["shards"]) == 2
+
+
 def test_shard_names_follow_the_pattern(mmfeat, toy_table, tmp_path, read_samples):
     flags = ("--shard-name", "cats2-%03d_v1", "--samples-per-shard", 25)
     assert mmfeat("shard", toy_table, tmp_path / "out", *flags).returncode == 0
