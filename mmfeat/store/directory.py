@@ -245,19 +245,22 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         f"{name} was {_shorten(before.get(name))}, is {_shorten(after.get(name))} now"
         for name in sorted({*names} - digests)
     ]
-    differences = list(dict.fromkeys(plain + [_describe_digest(name) for name in sorted(digests)]))
+    meanings: dict[str, str] = {}
+    for name in sorted(digests):
+        meanings.setdefault(_digest_meaning(name), name)
+    differences = plain + [f"{meaning} ({name})" for meaning, name in meanings.items()]
     if len(differences) > _MAX_DIFFERENCES:
         rest = len(differences) - _MAX_DIFFERENCES
         differences = [*differences[:_MAX_DIFFERENCES], f"and {rest} more"]
     return "; ".join(differences)
 
 
-def _describe_digest(name: str) -> str:
-    parts = [*name.split("."), ""]
-    for part, following in pairwise(parts):
+def _digest_meaning(name: str) -> str:
+    """Return what a differing digest means, by the first known part of its name."""
+    for part, following in pairwise([*name.split("."), ""]):
         if part in _DIGESTS:
             return _DIGESTS[part].format(following)
-    return f"{name} has other content"
+    return f"the {name.rpartition('.')[2]} differ"
 
 
 def _shorten(value: Any) -> str:
@@ -273,7 +276,8 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested settings under dotted names."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        if isinstance(value, list) and all(isinstance(v, Mapping) and "name" in v for v in value):
+        named = isinstance(value, list) and [isinstance(v, Mapping) and "name" in v for v in value]
+        if named and all(named):
             value = {v["name"]: v for v in value}
         if isinstance(value, Mapping):
             flat |= _flatten(value, f"{prefix}{key}." if key else prefix)

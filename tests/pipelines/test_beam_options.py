@@ -1,7 +1,9 @@
 import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 
+from mmfeat.config import flag_names
 from mmfeat.errors import MmfeatError
+from mmfeat.sharding import ShardConfig
 from pipelines.beam_options import LOCAL_RUNNER, beam_options, make_pipeline
 
 
@@ -24,6 +26,42 @@ def test_flags_of_beam_are_passed_on():
 def test_a_mistyped_flag_is_refused():
     with pytest.raises(MmfeatError, match=r"got '--direct_num_worker=2'.*--direct_num_workers"):
         beam_options(["--direct_num_worker=2"])
+
+
+OWN_FLAGS = flag_names(ShardConfig)
+
+
+@pytest.mark.parametrize("runner", ["FnApiRunner", "PortableRunner"])
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--samples-per-shrad", "--samples-per-shard"),
+        ("--samples_per_shrad=10", "--samples-per-shard"),
+        ("--no-folder-label", "--no-folder-labels"),
+        ("--key-colum=sku", "--key-column"),
+        ("--dryrun", "--dry-run"),
+        ("--confg", "--config"),
+    ],
+)
+def test_a_mistyped_flag_of_the_command_is_corrected(runner, typed, meant):
+    with pytest.raises(MmfeatError, match=rf"Did you mean {meant}\?"):
+        beam_options([f"--runner={runner}", typed], OWN_FLAGS)
+
+
+def test_flags_of_another_runner_are_passed_on():
+    flags = ["--runner=PortableRunner", "--their_own_option=3"]
+    assert "--their_own_option=3" in beam_options(flags, OWN_FLAGS)._flags
+
+
+def test_an_argument_too_many_is_named():
+    with pytest.raises(MmfeatError, match="takes no further argument; got 'extra'"):
+        beam_options(["extra"], OWN_FLAGS)
+
+
+def test_a_dry_run_refuses_a_mistyped_flag(mmfeat, toy_table, tmp_path):
+    result = mmfeat("shard", toy_table, tmp_path / "out", "--dry-run", "--samples-per-shrad", 7)
+    assert result.returncode == 1
+    assert "Did you mean --samples-per-shard?" in result.stderr
 
 
 def test_the_dask_runner_is_refused():

@@ -20,6 +20,7 @@ from training.objectives import imbalance
 from training.objectives.base import Objective
 from training.objectives.multilabel import MultilabelObjective
 from training.objectives.registry import OBJECTIVES
+from training.objectives.targets import MANY_NUMBERS, hold_numbers
 from training.recipe import (
     INVERSE_PENALTIES,
     LEARNING_RATES,
@@ -130,6 +131,7 @@ def open_dataset(
         )
     if not quiet:
         _warn_of_unseen_labels(dataset)
+        _hint_at_regression(config, dataset)
     return dataset
 
 
@@ -156,6 +158,16 @@ def _warn_of_unseen_labels(dataset: Dataset) -> None:
         unseen = dataset.objective.unseen_labels(targets)
         if unseen and unseen.are_most:
             print_err(f"mmfeat: warning: of the {split} rows, {unseen}")
+
+
+def _hint_at_regression(config: TrainConfig, dataset: Dataset) -> None:
+    """Name the task regression if many numbers are learned as classes."""
+    classes = dataset.objective.task.config.get("classes", [])
+    if config.task == "multiclass" and len(classes) > MANY_NUMBERS and hold_numbers(classes):
+        print_err(
+            f"mmfeat: the target {config.target!r} has {len(classes):,} numbers, each a class of "
+            "its own. Learn the number itself with --task regression"
+        )
 
 
 def resolve_run(

@@ -14,6 +14,9 @@ import pyarrow as pa
 from mmfeat.errors import MmfeatError
 from mmfeat.records import canonical_text, is_blank, is_missing, read_cells, to_number
 
+MANY_NUMBERS = 20
+"""A column with more numbers, and fewer than two rows per number, is a quantity or a key."""
+
 MANY_CLASSES = 1000
 """A column with more classes, and fewer than two rows per class, is free text or a key."""
 
@@ -211,6 +214,11 @@ def _to_float(value: Any, name: str, allowed: str) -> float:
         return math.inf
 
 
+def hold_numbers(labels: Collection[str]) -> bool:
+    """Return whether all labels are numbers."""
+    return all(map(_NUMBER.fullmatch, labels))
+
+
 def find_classes(counts: Mapping[str, int], name: str) -> list[str]:
     """Return the classes of the training rows in order; numbers are sorted by value.
 
@@ -227,12 +235,16 @@ def find_classes(counts: Mapping[str, int], name: str) -> list[str]:
             got=sorted(counts),
         )
     rows = sum(counts.values())
-    if len(counts) > MANY_CLASSES and len(counts) > rows / 2:
+    are_numbers = hold_numbers(counts)
+    if len(counts) > (MANY_NUMBERS if are_numbers else MANY_CLASSES) and len(counts) > rows / 2:
         raise MmfeatError(
-            f"the target {name!r} has {len(counts):,} classes in {rows:,} training rows: "
-            "it is free text or a key, not a class",
-            cure="Name another column with --target",
+            f"the target {name!r} has {len(counts):,} classes in {rows:,} training rows: it is "
+            + ("a quantity or a key" if are_numbers else "free text or a key")
+            + ", not a class",
+            cure="Learn the number with --task regression, or name another column with --target"
+            if are_numbers
+            else "Name another column with --target",
         )
-    if all(map(_NUMBER.fullmatch, counts)):
+    if are_numbers:
         return sorted(counts, key=lambda label: (Decimal(label), label))
     return sorted(counts)

@@ -36,6 +36,21 @@ def test_an_unknown_command_is_an_error(mmfeat):
     assert "no command 'shrad'" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("trian", "train"), ("shrad", "shard"), ("Extract", "extract"), ("align", "align-report")],
+)
+def test_a_mistyped_command_is_corrected(mmfeat, typed, meant):
+    result = mmfeat(typed, "a", "b")
+    assert result.returncode == 2
+    assert f"Did you mean: mmfeat {meant}?" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_command_like_no_other_shows_the_commands(mmfeat):
+    assert "usage: mmfeat COMMAND" in mmfeat("upload").stderr
+
+
 def test_the_version_is_that_of_the_package(mmfeat):
     from importlib.metadata import version
 

@@ -41,6 +41,14 @@ def test_column_name_cannot_leave_the_output_directory(text):
         EncoderSpec.parse(text)
 
 
+@pytest.mark.parametrize("text", ["image=clip", "clip", "image:clip", "text=st:", "image=hf"])
+def test_an_encoder_without_a_scheme_is_shown_the_schemes_and_an_example(text):
+    with pytest.raises(MmfeatError) as caught:
+        EncoderSpec.parse(text)
+    assert ", ".join(f"{scheme}:" for scheme in SCHEMES) in str(caught.value)
+    assert "image=builtin:image" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,10 +1,19 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store.directory import json_digest, lock_directory, open_run, shard_name
+from mmfeat.store.directory import (
+    check_output,
+    describe_differences,
+    json_digest,
+    lock_directory,
+    match_run,
+    open_run,
+    shard_name,
+)
 
 
 def test_shard_names_have_five_digits_or_follow_the_pattern():
@@ -64,3 +73,67 @@ def test_the_lock_removes_a_directory_that_stays_empty(tmp_path):
     with lock_directory(str(tmp_path)):
         pass
     assert tmp_path.is_dir()
+
+
+def test_a_check_writes_nothing(folder):
+    assert check_output(folder, "shards") is None
+    config_hash = match_run(folder, "shards", {"n": 1})
+    assert not Path(folder).exists()
+    assert open_run(folder, "shards", {"n": 1}) == config_hash
+    with pytest.raises(MmfeatError, match="n was 1, is 2 now"):
+        match_run(folder, "shards", {"n": 2})
+
+
+@pytest.mark.parametrize("content", ['{"model_type": "bert"}', "[1, 2]"])
+def test_the_config_of_another_program_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(MmfeatError, match=r"must be empty .* got 'config\.json'"):
+        open_run(str(tmp_path), "model", {})
+    assert (tmp_path / "config.json").read_text() == content
+
+
+@pytest.mark.parametrize("name", ["", "below"])
+def test_an_output_that_is_a_file_is_refused(tmp_path, name):
+    file = tmp_path / "table.csv"
+    file.write_text("a,b\n")
+    with (
+        pytest.raises(MmfeatError, match=rf"must be a directory, and {file} is a file"),
+        lock_directory(str(file / name)),
+    ):
+        pass
+
+
+def test_the_lock_removes_all_folders_that_it_made(tmp_path):
+    with lock_directory(str(tmp_path / "a/b/c")):
+        assert (tmp_path / "a/b/c").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with lock_directory(str(tmp_path / "a/b/c")):
+        (tmp_path / "a/file").touch()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+
+
+def test_differing_digests_are_said_in_words():
+    old = {"systems": {"gmu": "a" * 64}, "features": {"config_hash": "a" * 64}, "seeds": 5}
+    new = {"systems": {"gmu": "b" * 64}, "features": {"config_hash": "b" * 64}, "seeds": 2}
+    assert describe_differences(old, new).split("; ") == [
+        "seeds was 5, is 2 now",
+        "the features are of other shards (features.config_hash)",
+        "the model gmu has other features or options (systems.gmu)",
+    ]
+
+
+def test_details_say_what_a_digest_stands_for(folder):
+    def claim(dim):
+        config = {"columns": {"text": f"{dim:064}"}}
+        open_run(folder, "predictions", config, {"columns": {"text": {"dim": dim}}})
+
+    claim(4096)
+    claim(4096)
+    with pytest.raises(MmfeatError, match=r"columns\.text\.dim was 4096, is 512 now"):
+        claim(512)
+
+
+def test_long_values_are_cut():
+    text = describe_differences({"files": ["a" * 9] * 99}, {"files": []})
+    assert len(text) < 200
+    assert text.endswith("…, is [] now")

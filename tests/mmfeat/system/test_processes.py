@@ -57,3 +57,75 @@ def test_workers_run_the_initializer_and_log_like_the_main_process():
             check=True,
         )
         assert result.stdout.split() == ["/", logs_debug]
+
+
+DEATHS = """
+import os, signal
+from concurrent.futures.process import BrokenProcessPool
+from mmfeat.system import worker_pool
+
+class Unreadable:
+    "Its bytes need a module that the worker cannot import."
+    def __reduce__(self):
+        return exec, ("import a_missing_module",)
+
+def death(task, *arguments, **options):
+    with worker_pool(2, preload=[], **options) as pool:
+        future = pool.submit(task, *arguments)
+        try:
+            future.result()
+        except BrokenProcessPool:
+            print(*pool.worker_death(), sep="|")
+
+if __name__ == "__main__":
+    death(print, Unreadable())
+    death(print, initializer=print, initargs=(Unreadable(),))
+    death(print, initializer=int, initargs=("x",))
+    death(signal.raise_signal, signal.SIGKILL)
+    death(signal.raise_signal, signal.SIGSEGV)
+    death(os._exit, 3)
+"""
+
+
+def test_a_dead_worker_is_reported_with_its_own_error(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(DEATHS)
+    result = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    missing = "a worker process failed: ModuleNotFoundError: No module named 'a_missing_module'"
+    assert result.stdout.splitlines() == [
+        f"{missing}|False",
+        f"{missing}|False",
+        "a worker process failed: ValueError: invalid literal for int() with base 10: 'x'|False",
+        "a worker process was killed (out of memory?)|True",
+        "a worker process was ended by the signal SIGSEGV|False",
+        "a worker process ended with exit code 3; an error stands above|False",
+    ]
+    assert "Traceback" not in result.stderr
+
+
+SAFE_PATH = """
+import os, sys
+from mmfeat.system import worker_pool
+
+def import_path():
+    return [os.path.abspath(path) for path in sys.path], sys.flags.safe_path
+
+if __name__ == "__main__":
+    sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+    with worker_pool(1, preload=[]) as pool:
+        path, safe = pool.submit(import_path).result()
+    print(os.getcwd() in path, safe, os.environ["KEPT"] in path, "PYTHONSAFEPATH" in os.environ)
+"""
+
+
+def test_workers_do_not_import_from_the_working_directory_but_from_pythonpath(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(SAFE_PATH)
+    kept = str(tmp_path / "kept")
+    result = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, check=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": kept, "KEPT": kept},
+    )  # fmt: skip
+    assert result.stdout.split() == ["False", "True", "True", "False"]

@@ -199,6 +199,14 @@ def test_other_values_are_no_label_sets(values: list[object], message: str) -> N
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("prices", [range(100, 160), [f"{n / 7:.2f}" for n in range(60)]])
+def test_a_column_of_many_numbers_is_no_class_column(prices: list[object]) -> None:
+    counts = {str(price): 1 for price in prices}
+    with pytest.raises(MmfeatError, match="a quantity or a key.*--task regression"):
+        find_classes(counts, "price")
+    assert len(find_classes(dict.fromkeys(counts, 2), "price")) == 60
+
+
 def test_binary_labels_from_numbers_booleans_and_text() -> None:
     for values in (
         [1, 0, None], [True, False, None], ["1", " 0 ", " "], [1.0, 0.0, None],
