@@ -1,11 +1,13 @@
 """The task `align`: training, ranking of misaligned records, and dropping them."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,6 +17,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
 from mmfeat.models.saved_model import load_model
 from mmfeat.scoring.stage import ScoreConfig, Scoring
+from mmfeat.store import RETRY_SHARD
 from tests.training.stores import Records, write_store
 from training import evaluate, train
 from training.alignment import align_report
@@ -175,3 +178,27 @@ def test_classifier_cannot_rank_pairs(pairs: dict[str, Any], tmp_path: Path) -> 
     train.main([pairs["features"], str(tmp_path / "model"), *flags])
     with pytest.raises(MmfeatError, match="must be an alignment"):
         align_report.main([str(tmp_path / "model"), pairs["features"], str(tmp_path / "ranking")])
+
+
+def test_a_retried_pair_is_ranked_once(pairs: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(pairs["features"], tmp_path / "features")
+    first, last = (tmp_path / "features" / "samples" / f"0000{n}.parquet" for n in (0, 1))
+    rows, newest = pq.read_table(first), pq.read_table(last)
+    keys = rows["__key__"].to_pylist()
+    pq.write_table(rows.set_column(1, "status", pa.array(["partial"] * len(rows))), first)
+    newest_keys = newest["__key__"].to_pylist()
+    newest_keys[1:4] = keys[1:4]
+    pq.write_table(newest.set_column(0, "__key__", pa.array(newest_keys)), last)
+    path = tmp_path / "features" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["shards"][1][RETRY_SHARD] = True
+    path.write_text(json.dumps(manifest))
+    output = str(tmp_path / "ranking")
+    align_report.main([pairs["model"], str(tmp_path / "features"), output, "--no-cross-fit"])
+    ranking = read_ranking(output)
+    assert len(ranking["__key__"]) == len({*ranking["__key__"]})
+    shards = dict(zip(ranking["__key__"], ranking["shard"], strict=True))
+    assert {shards[key] for key in keys[1:4]} == {"00001"}
+    totals = json.loads((tmp_path / "ranking" / "manifest.json").read_text())["totals"]
+    assert totals["records"] == COUNT - 3
+    assert totals["ranked"] == len(ranking["__key__"])
