@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.Image import Transpose
 
 from mmfeat.errors import RecordError
 from mmfeat.media.pixel_modes import scale_transparent_color, to_plain_mode
@@ -24,6 +25,18 @@ _COMMON_FORMATS = frozenset({"JPEG", "PNG", "WEBP"})
 
 MAX_PIXELS = 128 * 1024**2
 """Enough for a 100-megapixel camera. As RGBA this is 0.5 GiB of memory."""
+
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSES = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""EXIF orientation → how its pixels are turned upright."""
 
 
 # Pillow warns about large images, invalid EXIF and more, without the name of the file. The row of a
@@ -102,11 +115,16 @@ def load_image(data: bytes, *, draft: int | None = None) -> Image.Image:
 
 
 def apply_exif_orientation(image: Image.Image) -> Image.Image:
-    """Rotate an image as its EXIF orientation says. Invalid EXIF leaves it unchanged."""
+    """Rotate an image as its EXIF orientation says. Without a valid one it stays unchanged.
+
+    Only this tag is read: many cameras and editors write other tags that are invalid.
+    `ImageOps.exif_transpose` encodes all tags again and fails for them.
+    """
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # many cameras and editors write invalid EXIF
+        transpose = _TRANSPOSES.get(image.getexif().get(_ORIENTATION_TAG))
+    except Exception:  # the EXIF has no readable table, or the tag is no number
         return image
+    return image if transpose is None else image.transpose(transpose)
 
 
 def load_plain_image(data: bytes, *, draft: int | None = None) -> Image.Image:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmfeat.errors import RecordError
 from mmfeat.media import images
@@ -106,6 +106,50 @@ def test_exif_orientation_is_applied() -> None:
     image = load_image(image_bytes(noise((60, 40)), exif=exif))
     assert image.size == (60, 40)
     assert apply_exif_orientation(image).size == (40, 60)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_as_pillow_turns_it(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = load_image(image_bytes(noise((6, 4)), exif=exif))
+    turned = apply_exif_orientation(image)
+    expected = ImageOps.exif_transpose(image)
+    assert (turned.size, turned.tobytes()) == (expected.size, expected.tobytes())
+
+
+def exif_with(tag: int, type_: int, value: bytes) -> bytes:
+    """Return EXIF of orientation 6 and one more tag of any type."""
+    entries = [(0x0112, 3, 1, struct.pack("<HH", 6, 0)), (tag, type_, len(value), value)]
+    table = b"".join(
+        struct.pack("<HHI4s", tag, type_, count, value) for tag, type_, count, value in entries
+    )
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("tag", "type_", "value"),
+    [
+        (0x011A, 2, b"72"),  # XResolution as text
+        (0x0110, 1, b"ab"),  # Model as bytes
+        (0x0131, 7, b"abcd"),  # Software of no type
+        (0x0128, 2, b"in"),  # ResolutionUnit as text
+        (0x0132, 1, b"\xff\xfe"),  # DateTime as bytes
+        (0x8769, 2, b"x"),  # the Exif IFD at no position
+    ],
+)
+def test_an_invalid_other_tag_does_not_lose_the_orientation(
+    tag: int, type_: int, value: bytes
+) -> None:
+    data = image_bytes(noise((60, 40)), "JPEG", exif=exif_with(tag, type_, value))
+    assert apply_exif_orientation(load_image(data)).size == (40, 60)
+
+
+def test_rotation_keeps_the_transparent_color() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = load_image(image_bytes(noise().convert("P"), exif=exif, transparency=3))
+    assert apply_exif_orientation(image).info["transparency"] == image.info["transparency"]
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
