@@ -26,6 +26,7 @@ $(TESTABLE): $(READY)
 
 quickstart: $(READY)  ## the whole way on a small generated dataset
 	$(BIN)/mmfeat quickstart
+	@echo "Next: activate the environment with '. .venv/bin/activate', then run 'mmfeat --help'"
 
 test: $(TESTABLE)  ## all tests
 	$(BIN)/python -m pytest --numprocesses 2

@@ -14,6 +14,7 @@ from tests.inputs import make_inputs
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
 CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
+PACKAGES = ("mmfeat", "pipelines", "training")
 PAGES = [README, CONTRIBUTING, *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -56,6 +57,20 @@ def test_commands_and_code_run_in_order(page, mmfeat, tmp_path, monkeypatch):
         assert result.returncode == 0, f"{command}\n{result.stderr}"
     for block in code:
         exec(compile(block, str(page), "exec"), {})
+
+
+def test_the_readme_activates_the_environment_before_the_first_command():
+    text = README.read_text("utf-8")
+    assert 0 < text.index(". .venv/bin/activate") < text.index("$ mmfeat")
+
+
+def test_no_command_installs_mmfeat_by_a_name_that_pip_cannot_find():
+    """mmfeat is not on PyPI: docs name a clone, and messages name the missing package itself."""
+    sources = [p for name in PACKAGES for p in (REPOSITORY / name).rglob("*.py")]
+    for path in (*PAGES, *sources, REPOSITORY / "Makefile"):
+        text = path.read_text("utf-8")
+        assert not re.search(r"pip install [^\n]*\bmmfeat\[|`mmfeat\[", text), path
+        assert not re.search(r"pip install '?mmfeat\b", text), path
 
 
 def test_the_readme_shows_every_command():

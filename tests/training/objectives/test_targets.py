@@ -202,7 +202,7 @@ def test_other_values_are_no_label_sets(values: list[object], message: str) -> N
 @pytest.mark.parametrize("prices", [range(100, 160), [f"{n / 7:.2f}" for n in range(60)]])
 def test_a_column_of_many_numbers_is_no_class_column(prices: list[object]) -> None:
     counts = {str(price): 1 for price in prices}
-    with pytest.raises(MmfeatError, match="a quantity or a key.*--task regression"):
+    with pytest.raises(MmfeatError, match=r"a quantity or a key.*--task regression"):
         find_classes(counts, "price")
     assert len(find_classes(dict.fromkeys(counts, 2), "price")) == 60
 
