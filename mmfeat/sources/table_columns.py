@@ -5,17 +5,22 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records import (
     MODALITIES,
     PATH_COLUMNS,
     FileRef,
+    is_missing,
     modality_of_extension,
     modality_of_slot,
 )
 from mmfeat.sources.base import InputOptions
 from mmfeat.sources.formats import Row
+
+_SNIFFED_VALUES = 1000
+"""Values of a column that are read to find the modality of its paths."""
 
 _NAMED_COLUMN = re.compile(r"([A-Za-z0-9_]+)=(.+)", re.DOTALL)
 
@@ -28,14 +33,15 @@ class ColumnFinder:
         path: the table, for error messages.
         names: all column names except those of nested bytes.
         options: the columns that the user named.
-        first_rows: returns the first rows of the table; read only if names are ambiguous.
+        rows: returns the rows of all files; read only if names are ambiguous, and only so far
+            that enough values are seen.
         nested_bytes: columns with bytes inside lists or structs, which no part can be read from.
     """
 
     path: str
     names: Sequence[str]
     options: InputOptions
-    first_rows: Callable[[], Iterator[Row]]
+    rows: Callable[[], Iterator[Row]]
     nested_bytes: Collection[str] = ()
 
     def find(self) -> dict[str, str]:
@@ -112,9 +118,10 @@ class ColumnFinder:
 
     def _sniff_modality(self, column: str) -> str | None:
         """Return the modality of the first path in a column with a known extension."""
-        for row in self.first_rows():
-            value = row.get(column) if isinstance(row, dict) else None
-            if isinstance(value, str) and value:
+        cells = (row.get(column) for row in self.rows() if isinstance(row, dict))
+        values = (value for value in cells if not is_missing(value))
+        for value in islice(values, _SNIFFED_VALUES):
+            if isinstance(value, str):
                 extension = posixpath.splitext(FileRef(value).name)[1].removeprefix(".")
                 if modality := modality_of_extension(extension):
                     return modality

@@ -3,10 +3,11 @@
 import hashlib
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from mmfeat.errors import MmfeatError, RecordError
@@ -35,7 +36,7 @@ from mmfeat.sources.table_columns import ColumnFinder
 from mmfeat.sources.table_formats import open_table, read_rows
 
 _SNIFFED_ROWS = 1000
-"""Rows that are read to find out what a column contains."""
+"""Rows of each column that are read to find out whether it contains files."""
 
 _DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]{40,}+={0,2}[\r\n]*")
@@ -80,7 +81,7 @@ class TableSource(Source):
         readable = [name for name in names if name not in nested_bytes]
         self._text_columns: set[str] = set()
         self._columns = ColumnFinder(
-            files[0].path, readable, options, self._first_rows, nested_bytes
+            files[0].path, readable, options, self._all_rows, nested_bytes
         ).find()
         self.slots = tuple(self._columns)
         self._cells = [(slot, name, _is_inline(slot)) for slot, name in self._columns.items()]
@@ -100,8 +101,17 @@ class TableSource(Source):
                 name for name, value in row.items() if name not in used_columns and _is_media(value)
             }
 
+    def _all_rows(self) -> Iterator[Row]:
+        return chain.from_iterable(read_rows(table, self._text_columns) for table in self._tables)
+
     def _first_rows(self) -> Iterator[Row]:
-        return islice(read_rows(self._tables[0], self._text_columns), _SNIFFED_ROWS)
+        """Yield the first rows of each column, which may begin in any file."""
+        numbers: Counter[str] = Counter()
+        for table in self._tables:
+            missing = _SNIFFED_ROWS - min(numbers[name] for name in table.columns)
+            for row in islice(read_rows(table, self._text_columns), max(0, missing)):
+                numbers.update(table.columns)
+                yield row
 
     def describe(self) -> dict[str, Any]:
         """Return the columns in use and a digest of the files."""

@@ -2,6 +2,7 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records.media_ref import FileRef, TextRef
+from mmfeat.sources import table_columns
 from tests.mmfeat.sources.tables import source_of, write_csv, write_json_lines, write_parquet
 
 
@@ -18,6 +19,30 @@ def test_paths_give_the_modality_of_their_column(tmp_path):
     assert source_of(tmp_path / "b.csv").slots == ("image", "audio", "text")
     write_csv(tmp_path / "c.csv", [{"url": "http://x/y.mp3?a=b.png"}])
     assert source_of(tmp_path / "c.csv").slots == ("audio",)
+
+
+def test_paths_may_begin_in_a_later_file(tmp_path):
+    (tmp_path / "0.csv").write_text("file_name,caption\n")
+    write_csv(tmp_path / "1.csv", [{"file_name": "", "caption": "x"}] * 3)
+    write_csv(tmp_path / "2.csv", [{"file_name": "a.wav", "caption": "y"}])
+    source = source_of(tmp_path / "{0,1,2}.csv")
+    assert source.slots == ("audio", "text")
+    assert [list(record.media) for record in source.records()] == [["text"]] * 3 + [
+        ["audio", "text"]
+    ]
+
+
+def test_paths_may_begin_after_many_rows_without_a_value(tmp_path):
+    rows = [{"file_name": "", "caption": "x"}] * (table_columns._SNIFFED_VALUES + 1)
+    write_csv(tmp_path / "t.csv", [*rows, {"file_name": "a.wav", "caption": "y"}])
+    assert source_of(tmp_path / "t.csv").slots == ("audio", "text")
+
+
+def test_a_limited_number_of_values_is_read_for_their_modality(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_columns, "_SNIFFED_VALUES", 2)
+    rows = [{"file_name": name} for name in ("", "a", "b", "c.wav")]
+    write_csv(tmp_path / "t.csv", rows)
+    assert source_of(tmp_path / "t.csv").slots == ("image",)
 
 
 def test_a_record_may_have_several_images(tmp_path):

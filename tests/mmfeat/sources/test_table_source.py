@@ -61,6 +61,16 @@ def test_base64_is_detected_by_its_first_characters(tmp_path, picture, kind):
     assert all(record.metadata == {} and record.key == "" for record in records)
 
 
+def test_base64_of_a_later_file_is_no_metadata(tmp_path, picture):
+    content = base64.b64encode(picture()).decode()
+    (tmp_path / "0.csv").write_text("text,thumbnail\n")
+    write_csv(tmp_path / "1.csv", [{"text": "x"}] * 1001)
+    write_csv(tmp_path / "2.csv", [{"text": "y", "thumbnail": content}])
+    source = source_of(tmp_path / "{0,1,2}.csv")
+    assert "ignored columns of bytes: thumbnail" in source.notes()
+    assert not any(record.metadata for record in source.records())
+
+
 def test_a_data_url_without_base64_is_undecodable(tmp_path):
     write_csv(tmp_path / "t.csv", [{"image": "data:image/svg+xml,<svg/>"}])
     (record,) = source_of(tmp_path / "t.csv").records()
