@@ -2,7 +2,7 @@
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -48,7 +48,8 @@ class Lines:
 
     Attributes:
         record: the lines of the current record.
-        has_broken_quotes: whether the quotes of the current record do not fit its cells.
+        first: number of its first line, from 1.
+        has_broken_quotes: whether its quotes do not fit its cells.
         number: lines read so far.
     """
 
@@ -56,6 +57,7 @@ class Lines:
         self._file = file
         self._given_back: deque[str] = deque()
         self.record: list[str] = []
+        self.first = 1
         self.has_broken_quotes = False
         self.number = 0
 
@@ -70,17 +72,16 @@ class Lines:
         self.number += 1
         return line
 
-    def start_record(self) -> int:
-        """Start a record; return the number of its first line, from 1."""
+    def start_record(self) -> None:
+        """Start a record with the next line."""
         self.record = []
+        self.first = self.number + 1
         self.has_broken_quotes = False
-        return self.number + 1
 
-    def give_back(self) -> None:
-        """Give back all lines of the record except the first."""
-        self._given_back.extendleft(reversed(self.record[1:]))
-        self.number -= len(self.record) - 1
-        del self.record[1:]
+    def give_back(self, lines: Sequence[str]) -> None:
+        """Give back the last lines that were read."""
+        self._given_back.extendleft(reversed(lines))
+        self.number -= len(lines)
 
 
 def read_cells(lines: Lines, dialect: Dialect, width: int) -> Iterator[list[str] | str]:
@@ -91,16 +92,16 @@ def read_cells(lines: Lines, dialect: Dialect, width: int) -> Iterator[list[str]
     """
     reader = dialect.reader(lines)
     while True:
-        number = lines.start_record()
+        lines.start_record()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            is_open = str(error) == "unexpected end of data"
             lines.has_broken_quotes = True
-            yield f"line {number}: {'a quote opens and does not close' if is_open else error}"
-            lines.give_back()
+            lines.give_back(lines.record[1:])
+            is_open = str(error) == "unexpected end of data"
+            yield f"line {lines.first}: {'a quote opens and does not close' if is_open else error}"
             continue
         if dialect.padded:
             cells = [cell.strip(" ") for cell in cells]
@@ -110,5 +111,5 @@ def read_cells(lines: Lines, dialect: Dialect, width: int) -> Iterator[list[str]
             yield cells
         elif any(line.strip() for line in lines.record):
             lines.has_broken_quotes = len(lines.record) > 1
-            yield f"line {number}: {len(cells)} cells, the header {width}"
-            lines.give_back()
+            lines.give_back(lines.record[1:])
+            yield f"line {lines.first}: {len(cells)} cells, the header {width}"

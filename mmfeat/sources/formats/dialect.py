@@ -133,16 +133,21 @@ def _survey_quotes(lines: Lines, dialect: Dialect, width: int) -> QuoteSurvey:
     survey = QuoteSurvey()
     quoted_cell = _quoted_cells(dialect)
     is_tab = dialect.separator == "\t"
-    for cells in read_cells(lines, dialect, width):
-        record = lines.record
-        number = lines.number - len(record) + 1
+    records = read_cells(lines, dialect, width)
+    for line in lines:
+        if not survey.first_undecoded and not is_utf8(line):
+            survey.first_undecoded = lines.number
+        if '"' not in line:
+            lines.start_record()
+            continue
+        lines.give_back([line])
+        cells = next(records)
+        record, number, is_broken = lines.record, lines.first, lines.has_broken_quotes
+        lines.start_record()
         text = record[0] if len(record) == 1 else "".join(record)
         if not survey.first_undecoded and not is_utf8(text):
-            bad = next(place for place, line in enumerate(record) if not is_utf8(line))
-            survey.first_undecoded = number + bad
-        if '"' not in text:
-            continue
-        is_broken = lines.has_broken_quotes
+            undecoded = next(place for place, line in enumerate(record) if not is_utf8(line))
+            survey.first_undecoded = number + undecoded
         if isinstance(cells, list) and _looks_like_records(record, dialect, width):
             survey.first_swallowed = survey.first_swallowed or number
             is_broken = is_tab or len(record) > 2

@@ -14,7 +14,8 @@ _MAX_VALUE_CHARACTERS = 512 << 20
 DECODER = json.JSONDecoder(strict=False)
 """Accepts what `json.loads` accepts (NaN, integers of any size), and control characters in text."""
 
-_SPACE = re.compile(r"[ \t\n\r]*")
+_SPACES = " \t\n\r"
+_SPACE = re.compile(rf"[{_SPACES}]*")
 _TOKEN = re.compile(
     r'"(?:[^"\\]++|\\.)*+"|[-+.\deE]++|true|false|null|NaN|-?Infinity'
     r"|(?P<separator>[ \t\n\r,:]++)|(?P<bracket>[][{}])",
@@ -51,10 +52,13 @@ class JsonValues:
     def next_character(self) -> str:
         """Return the next character that is no space, without reading it; empty at the end."""
         while True:
+            character = self._text[self._place : self._place + 1]
+            if character and character not in _SPACES:
+                return character
             match = _SPACE.match(self._text, self._place)
             self._place = match.end() if match else self._place
-            if self._place < len(self._text) or not self._read_more():
-                return self._text[self._place : self._place + 1]
+            if self._place == len(self._text) and not self._read_more():
+                return ""
 
     def take(self, character: str) -> bool:
         """Read the next character if it is this one; return whether it was."""
