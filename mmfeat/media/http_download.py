@@ -6,9 +6,11 @@ pages until they end. Only another thread can stop that at a given time.
 
 import functools
 import socket
+import string
 import threading
 import time
 from typing import Any, Self
+from urllib.parse import quote
 
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -155,6 +157,12 @@ class _WatchedConnection(HTTPConnection):
         if _thread.download is not None and self.sock is not None:
             _thread.download.watch(self.sock)
         response = super().getresponse()
+        location = response.headers.get("Location")
+        if location and not location.isascii():
+            # http.client decodes the bytes of headers as Latin-1; urllib3 would quote these
+            # characters as UTF-8, other bytes than the server sent.
+            quoted = quote(location, safe=string.punctuation, encoding="latin-1")
+            response.headers["Location"] = quoted
         # Before a retry or a redirect, urllib3 reads the rest of the response to reuse the
         # connection. The response may be endless, so close the connection instead.
         response.drain_conn = functools.partial(release, response)  # type: ignore[method-assign]

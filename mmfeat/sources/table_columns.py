@@ -122,7 +122,7 @@ class ColumnFinder:
         values = (value for value in cells if not is_missing(value))
         for value in islice(values, _SNIFFED_VALUES):
             if isinstance(value, str):
-                extension = posixpath.splitext(FileRef(value).name)[1].removeprefix(".")
+                extension = posixpath.splitext(FileRef(value.strip()).name)[1].removeprefix(".")
                 if modality := modality_of_extension(extension):
                     return modality
         return None

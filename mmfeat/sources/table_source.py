@@ -34,6 +34,7 @@ from mmfeat.sources.formats import Row, UnreadBytes
 from mmfeat.sources.paths import resolve_path
 from mmfeat.sources.table_columns import ColumnFinder
 from mmfeat.sources.table_formats import open_table, read_rows
+from mmfeat.system import is_url
 
 _SNIFFED_ROWS = 1000
 """Rows of each column that are read to find out whether it contains files."""
@@ -221,7 +222,8 @@ class TableSource(Source):
             return value.path
         if isinstance(value, dict):
             return to_json_value(value.get("path"))
-        is_content = isinstance(value, str) and (value.startswith("data:") or _is_base64(value))
+        stripped = _strip_url(value) if isinstance(value, str) else ""
+        is_content = stripped.startswith("data:") or _is_base64(stripped)
         return None if is_content else to_json_value(value)
 
     def _media_ref(
@@ -236,6 +238,7 @@ class TableSource(Source):
             if value is None:
                 return None
         _require_string(value, column)
+        value = _strip_url(value)
         if value.startswith("data:"):
             header, _, content = value.partition(",")
             if not header.endswith(";base64"):
@@ -251,6 +254,7 @@ class TableSource(Source):
     ) -> ParquetCellRef:
         """Refer to a cell of bytes. If the bytes are null, `path` is read unless it is outside."""
         complete_path = ""
+        path = _strip_url(path)
         if path:
             with suppress(RecordError):
                 complete_path = resolve_path(
@@ -269,12 +273,22 @@ def _is_inline(slot: str) -> bool:
     return MODALITIES[modality_of_slot(slot) or slot].inline
 
 
+def _strip_url(value: str) -> str:
+    """Strip the spaces around a URL or base64. Those of a local path belong to its name."""
+    stripped = value.strip()
+    is_path = not (is_url(stripped) or stripped.startswith("data:") or _is_base64(stripped))
+    return value if is_path else stripped
+
+
 def _is_media(value: Any, depth: int = 2) -> bool:
     """Return whether a value is a file as base64, or a list or struct of such."""
     if isinstance(value, dict | list):
         items = value.values() if isinstance(value, dict) else value
         return depth > 0 and any(_is_media(item, depth - 1) for item in items)
-    return isinstance(value, str) and bool(_DATA_URL.match(value) or _is_base64(value))
+    if not isinstance(value, str):
+        return False
+    value = _strip_url(value)
+    return bool(_DATA_URL.match(value) or _is_base64(value))
 
 
 def _is_base64(value: str) -> bool:

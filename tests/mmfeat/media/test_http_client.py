@@ -139,6 +139,12 @@ class Handler(BaseHTTPRequestHandler):
         left = int(self.path.rpartition("/")[2])
         self.reply(302, Location=f"/hops/{left - 1}" if left else "/ok")
 
+    def renamed(self, number: int) -> None:
+        """Redirect to a name whose bytes are not quoted, as many servers do."""
+        encoding = self.path.rpartition("/")[2]
+        name = "/ok/caf\u00e9 %41.png?a=\u00fc&b".encode(encoding).decode("latin-1")
+        self.reply(302, Location=name)
+
     def to_file(self, number: int) -> None:
         self.reply(302, Location="file:///etc/passwd")
 
@@ -195,6 +201,20 @@ def get_error(server: Server) -> GetError:
         return caught.value
 
     return read
+
+
+@pytest.mark.parametrize(
+    ("encoding", "path"),
+    [
+        ("utf-8", "/ok/caf%C3%A9%20%41.png?a=%C3%BC&b"),
+        ("latin-1", "/ok/caf%E9%20%41.png?a=%FC&b"),
+    ],
+)
+def test_a_redirect_requests_the_bytes_of_its_location(
+    server: Server, encoding: str, path: str
+) -> None:
+    assert make_client().get(server.url(f"renamed/{encoding}")) == BODY
+    assert server.requests[-1][0].upper() == path.upper()
 
 
 def test_get_returns_the_body_and_sends_headers(server: Server) -> None:

@@ -49,6 +49,23 @@ def test_urls_stay_unchanged(tmp_path):
     assert record.key == "c"
 
 
+@pytest.mark.parametrize("space", [" ", "\n", "\t", "\r\n", "\u00a0"])
+def test_spaces_around_a_url_do_not_belong_to_it(tmp_path, picture, space):
+    content = base64.b64encode(picture()).decode()
+    urls = ["http://x/c.jpg", "s3://b/d.png", f"data:image/png;base64,{content}", content]
+    write_json_lines(tmp_path / "t.jsonl", [{"image": f"{space}{url}{space}"} for url in urls])
+    refs = [record.media["image"] for record in source_of(tmp_path / "t.jsonl").records()]
+    assert refs == [*map(FileRef, urls[:2]), Base64Ref(content), Base64Ref(content)]
+    write_json_lines(tmp_path / "t.jsonl", [{"url": f"{space}http://x/y.mp3{space}"}])
+    assert source_of(tmp_path / "t.jsonl").slots == ("audio",)
+
+
+def test_spaces_around_a_local_path_belong_to_it(tmp_path):
+    write_json_lines(tmp_path / "t.jsonl", [{"image": " a.png "}])
+    (record,) = source_of(tmp_path / "t.jsonl").records()
+    assert record.media["image"] == FileRef(f"{tmp_path}/ a.png ")
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "WAV"])
 def test_base64_is_detected_by_its_first_characters(tmp_path, picture, kind):
     content = audio_bytes(WAVE) if kind == "WAV" else picture(kind=kind)
