@@ -66,6 +66,8 @@ def _summary_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     lines += _nested_lines(facts["config"], "  ")
     if "shards" in facts:
         lines.append(("shards", len(facts["shards"])))
+    if "slots" in facts:
+        lines.append(("slots", ", ".join(facts["slots"])))
     for name, column in (facts["columns"] if facts["kind"] == "features" else {}).items():
         shape = f"{Column(**column).slot}, {Column(**column).summary}"
         lines.append((f"column {name}", f"{shape}, fingerprint {column['fingerprint'][:12]}"))

@@ -170,6 +170,7 @@ def test_info_shows_the_slots(mmfeat, make_shards, extract, tmp_path):
     shown = extract(make_shards("both", "title", "desc"), "desc:text.desc=builtin:text").stdout
     assert "8 features of text.desc (4096 x float16" in shown
     assert "text.desc, 4096 x float16" in mmfeat("info", tmp_path / "features").stdout
+    assert "text, text.desc" in mmfeat("info", tmp_path / "both").stdout
 
 
 def test_where_and_require_take_slots(make_shards):
