@@ -58,7 +58,8 @@ class SplitRule:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "SplitRule":
         """Return the rule of a model from the entry of its config.json."""
-        return cls(**({"group_by": BY_TEXT} if config.get("group") else {}) | config)
+        older = {"group_by": BY_TEXT} if config.get("group") else {}
+        return cls(**{**older, **config})
 
     @property
     def config(self) -> dict[str, Any]:

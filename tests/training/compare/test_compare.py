@@ -50,7 +50,9 @@ def test_each_model_has_a_row(compared: Path) -> None:
     single = {f"{name}{kind}" for name in ("image", "text") for kind in ("", " logistic", " ridge")}
     assert set(rows) == single | {"logistic", "ridge", "gmu", "concat", "late"}
     assert rows["gmu"]["seeds"] == 2
+    assert rows["gmu"]["sd"] >= 0
     assert rows["ridge"]["seeds"] == 1
+    assert rows["ridge"]["sd"] is None
 
 
 def test_only_interaction_learns_xor_and_emap_shows_it(compared: Path) -> None:
@@ -115,10 +117,19 @@ def test_killed_comparison_keeps_finished_trials(compared: Path, tmp_path: Path)
     assert resumed == unbroken
 
 
-def test_records_with_gaps_are_scored_by_every_model(tmp_path: Path) -> None:
+def test_records_with_gaps_are_scored_by_every_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_store(str(tmp_path / "features"), gap_records(), shards=3)
     main([str(tmp_path / "features"), str(tmp_path / "out"), "--pick", "cheapest-tied", *FLAGS])
     rows = rows_of(tmp_path / "out")
+    tied = [row for row in rows.values() if row["tied"]]
+    assert len(tied) > 1
+    cheapest = min(tied, key=lambda row: row["flops"])["name"]
+    out = capsys.readouterr().out
+    assert f"{len(tied)} models are tied for the best on the test rows; the cheapest of" in out
+    assert f"them is {cheapest} (" in out
+    assert out.count(" best mean ") == 1
     picked = next(row for row in rows.values() if row["picked"])
     best = max(rows.values(), key=lambda row: row["val_mean"])
     assert picked["flops"] <= best["flops"]
