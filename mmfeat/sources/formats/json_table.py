@@ -1,7 +1,7 @@
 """JSON tables: an array of objects, `{"data": […]}`, or JSON lines. The content decides which."""
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from mmfeat.errors import MmfeatError
@@ -15,8 +15,8 @@ from mmfeat.sources.formats.json_values import (
 from mmfeat.sources.formats.table import Row, Table
 from mmfeat.sources.formats.text import open_text
 
-_SNIFFED_ROWS = 1000
-"""Rows that are read to find the columns."""
+_BREAKS_OFF = (OSError, EOFError, zlib.error, ValueError)
+"""Errors of a file that cannot be read to its end."""
 
 _CURE = 'Write an array of objects, {"data": […]}, or JSON lines: one object per line'
 
@@ -34,13 +34,21 @@ def read_json_lines(path: str) -> Table:
 
 
 def _open_table(path: str, read: Callable[[str], Iterator[Row]]) -> Table:
-    """Return the table of rows without a header: the first rows give the columns."""
+    """Return the table of rows without a header. Any row may have a column of its own."""
     columns: dict[str, None] = {}
     error = ""
-    for row in islice(read(path), _SNIFFED_ROWS):
-        if isinstance(row, dict):
-            columns |= dict.fromkeys(row)
-        error = error or (row if isinstance(row, str) else "an object without names")
+    try:
+        for row in read(path):
+            if isinstance(row, str):
+                error = error or row
+            elif not row:
+                error = error or "an object without names"
+            elif not row.keys() <= columns.keys():
+                columns |= dict.fromkeys(row)
+    except _BREAKS_OFF:
+        if not columns:
+            raise
+        # Whoever reads the rows learns where they break off.
     if error and not columns:
         raise MmfeatError(f"no row of {path} is a JSON object with columns: {error}", cure=_CURE)
     return Table(path, list(columns), lambda _: read(path))

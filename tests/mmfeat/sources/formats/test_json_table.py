@@ -1,10 +1,13 @@
+import gzip
 import json
 
 import pytest
 
 from mmfeat.errors import MmfeatError
+from mmfeat.records import FileRef
 from mmfeat.sources import open_table, read_rows
 from mmfeat.sources.formats import json_values
+from tests.mmfeat.sources.tables import source_of
 
 COUNT = 12
 PLACES = [(1, 3), (2, 64), (2, 1 << 16), (COUNT - 1, 7)]
@@ -37,6 +40,29 @@ def write(request, tmp_path):
         return list(read_rows(open_table(str(tmp_path / path))))
 
     return write_table
+
+
+def test_a_column_may_begin_in_any_row(tmp_path):
+    rows = [{"text": "x"}] * 5000 + [{"picture": "a.png"}]
+    path = tmp_path / "t.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert open_table(str(path)).columns == ["text", "picture"]
+    path.write_text(json.dumps(rows))
+    assert open_table(str(path)).columns == ["text", "picture"]
+    *_, last = source_of(path, image="picture").records()
+    assert last.media["image"] == FileRef(str(tmp_path / "a.png"))
+
+
+def test_the_rows_say_where_a_file_breaks_off(tmp_path):
+    content = json.dumps([{"text": "x"}, {"picture": "a.png"}, {"text": "y"}])
+    (tmp_path / "t.json").write_text(content[:-8])
+    table = open_table(str(tmp_path / "t.json"))
+    assert table.columns == ["text", "picture"]
+    with pytest.raises(MmfeatError, match="breaks off after 2 rows"):
+        list(read_rows(table))
+    (tmp_path / "t.jsonl.gz").write_bytes(gzip.compress(b'{"text": "x"}\n' * 99)[:-9])
+    with pytest.raises(MmfeatError, match="cannot be read|breaks off"):
+        list(read_rows(open_table(str(tmp_path / "t.jsonl.gz"))))
 
 
 @pytest.mark.parametrize(
@@ -106,8 +132,7 @@ def test_a_record_that_cannot_be_read_is_one_malformed_row(write, monkeypatch, r
     ],
 )
 @pytest.mark.parametrize("number", [2, COUNT - 1])
-def test_an_array_that_cannot_be_read_on_is_an_error(tmp_path, monkeypatch, record, number):
-    monkeypatch.setattr("mmfeat.sources.formats.json_table._SNIFFED_ROWS", 1)
+def test_an_array_that_cannot_be_read_on_is_an_error(tmp_path, record, number):
     before, after = texts(number)
     (tmp_path / "t.json").write_text("[" + ",\n".join([*before, record, *after]) + "]")
     rows = read_rows(open_table(str(tmp_path / "t.json")))
@@ -118,8 +143,7 @@ def test_an_array_that_cannot_be_read_on_is_an_error(tmp_path, monkeypatch, reco
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_an_array_that_is_cut_off_is_an_error(tmp_path, monkeypatch, kept, wrapped):
-    monkeypatch.setattr("mmfeat.sources.formats.json_table._SNIFFED_ROWS", 1)
+def test_an_array_that_is_cut_off_is_an_error(tmp_path, kept, wrapped):
     records = [{"text": f"word {n}"} for n in range(200)]
     content = json.dumps({"data": records} if wrapped else records)
     (tmp_path / "t.json").write_text(content[: int(len(content) * kept)])
@@ -139,7 +163,7 @@ def test_a_value_without_an_end_does_not_use_all_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(json_values, "_MAX_VALUE_CHARACTERS", 500)
     (tmp_path / "t.json").write_text('[{"text": "a"}, {"text": "' + "b" * 5000)
     with pytest.raises(MmfeatError, match="a value has more than 500 characters"):
-        open_table(str(tmp_path / "t.json"))
+        list(read_rows(open_table(str(tmp_path / "t.json"))))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
