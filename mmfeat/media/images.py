@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from mmfeat.errors import RecordError
@@ -44,6 +44,12 @@ _TRANSPOSES = {
 # threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+# Pillow refuses a PNG whose color profile or comments are larger than 1 MiB, or 64 MiB together.
+# They are skipped here; the limits only bound the memory that one file can use.
+PngImagePlugin.MAX_TEXT_CHUNK = 64 << 20
+PngImagePlugin.MAX_TEXT_MEMORY = 256 << 20
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from mmfeat.errors import RecordError
 from mmfeat.media import images
@@ -16,6 +17,13 @@ from tests.mmfeat.samples import image_bytes
 
 def noise(size: tuple[int, int] = (60, 40)) -> Image.Image:
     return Image.effect_noise(size, 80).convert("RGB")
+
+
+def png_with_comments(*sizes: int) -> bytes:
+    comments = PngInfo()
+    for place, size in enumerate(sizes):
+        comments.add_text(f"comment {place}", "x" * size, zip=True)
+    return image_bytes(noise(), pnginfo=comments)
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -50,6 +58,17 @@ def test_other_bytes_are_undecodable(data: bytes) -> None:
         open_image(data)
     assert caught.value.reason == "undecodable"
     assert caught.value.detail
+
+
+def test_a_png_may_have_large_comments_and_profiles() -> None:
+    assert load_image(png_with_comments(2 << 20)).size == (60, 40)
+    assert load_image(png_with_comments(33 << 20, 33 << 20)).size == (60, 40)
+    assert load_image(image_bytes(noise(), icc_profile=bytes(2 << 20))).size == (60, 40)
+
+
+def test_the_comments_of_a_png_cannot_fill_the_memory() -> None:
+    with pytest.raises(RecordError, match="undecodable"):
+        load_image(png_with_comments(65 << 20))
 
 
 def test_too_many_pixels_are_refused() -> None:
