@@ -127,7 +127,7 @@ def apply_exif_orientation(image: Image.Image) -> Image.Image:
     `ImageOps.exif_transpose` encodes all tags again and fails for them.
     """
     try:
-        transpose = _TRANSPOSES.get(image.getexif().get(_ORIENTATION_TAG))
+        transpose = _TRANSPOSES.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # the EXIF has no readable table, or the tag is no number
         return image
     return image if transpose is None else image.transpose(transpose)

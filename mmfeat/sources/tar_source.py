@@ -36,6 +36,12 @@ _SNIFFED_TARS = 100
 _SNIFFED_SAMPLES = 100
 """Tars, and samples of each, that are read to find the slots."""
 
+_MANY_SLOTS = 12
+"""More slots than the records of a real dataset have."""
+
+_NAME_PART = re.compile(r"\d|.*\s", re.DOTALL)
+"""A part that is hardly named on purpose: it looks like the rest of a file name with dots."""
+
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
@@ -56,9 +62,10 @@ class TarSource(Source):
         self._paths = paths
         if missing := [path for path in paths if not files.is_file(path)]:
             raise MmfeatError(f"no such file: {missing[0]}", cure="Name tars, a folder or a table")
-        slots: set[str] = set()
+        slots: dict[str, tuple[str, str]] = {}
         for sample in _sniff_samples(paths):
-            slots |= {*map(slot_of_extension, sample.members)}
+            for extension, (name, _, _) in sample.members.items():
+                slots.setdefault(slot_of_extension(extension), (name, sample.key))
         self.slots = tuple(
             slot
             for modality in MODALITIES
@@ -67,6 +74,7 @@ class TarSource(Source):
         )
         if not self.slots:
             raise _no_media_error(paths[0])
+        self._first_names = {slot: slots[slot] for slot in self.slots}
 
     def input_files(self) -> Iterator[str]:
         """Yield the tars, and the files that mmfeat or img2dataset write next to them."""
@@ -92,8 +100,23 @@ class TarSource(Source):
         }
 
     def notes(self) -> list[str]:
-        """Return the number of tars and the slots of their samples."""
-        return [f"{len(self._paths)} tars, their samples have: {', '.join(self.slots)}"]
+        """Return the number of tars, the slots of their samples, and dots that may mislead."""
+        shown = ", ".join(self.slots[:_MANY_SLOTS])
+        more = len(self.slots) - _MANY_SLOTS
+        shown += f" and {more} more" if more > 0 else ""
+        return [f"{len(self._paths)} tars, their samples have: {shown}", *self._dot_notes()]
+
+    def _dot_notes(self) -> list[str]:
+        """Return how a name with several dots is read, if its key may be meant to be longer."""
+        parts = {slot: slot.partition(".")[2] for slot in self.slots}
+        for slot, part in parts.items():
+            if part and (len(self.slots) > _MANY_SLOTS or _NAME_PART.match(part)):
+                name, key = self._first_names[slot]
+                return [
+                    f"keys end at the first dot of a member name: {name!r} is read as the part "
+                    f"{slot!r} of the key {key!r}. Rename the members if their keys have dots"
+                ]
+        return []
 
     def records(self) -> Iterator[Record]:
         """Yield tar by tar: its samples, then the records of its table that the tar lacks."""

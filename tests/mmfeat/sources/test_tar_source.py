@@ -61,6 +61,30 @@ def reasons(record):
     return {slot: reason for slot, (reason, _) in record.problems.items()}
 
 
+@pytest.mark.parametrize(
+    ("names", "example"),
+    [
+        (["v1.5.jpg", "v1.6.jpg"], "'v1.5.jpg' is read as the part 'image.5' of the key 'v1'"),
+        (["a/Mr. X.png"], "'a/Mr. X.png' is read as the part 'image. x' of the key 'a/Mr'"),
+        (
+            [f"Img.{place}.jpg" for place in "abcdefghijklm"],
+            "'Img.a.jpg' is read as the part 'image.a' of the key 'Img'",
+        ),
+    ],
+)
+def test_a_note_shows_how_dots_in_names_are_read(tmp_path, names, example):
+    source = open_source(str(write_tar(tmp_path / "a.tar", dict.fromkeys(names, b"1"))))
+    assert len(list(source.records())) == 1
+    first, second = source.notes()
+    assert second.startswith(f"keys end at the first dot of a member name: {example}.")
+    assert first.endswith(" and 1 more") == (len(names) == 13)
+
+
+def test_parts_that_are_named_on_purpose_have_no_note(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"k.jpg": b"1", "k.left.jpg": b"2", "k.desc.txt": b"3"})
+    assert len(open_source(str(path)).notes()) == 1
+
+
 def test_extensions_give_slots_and_others_pass_through(tmp_path):
     path = write_tar(
         tmp_path / "a.tar",
