@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from mmfeat.errors import RecordError
@@ -46,10 +46,19 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-# Pillow refuses a PNG whose color profile or comments are larger than 1 MiB, or 64 MiB together.
-# They are skipped here; the limits only bound the memory that one file can use.
-PngImagePlugin.MAX_TEXT_CHUNK = 64 << 20
+# Pillow refuses a PNG whose comments have more than 64 MiB. A compressed comment of more than
+# 1 MiB stays refused, as a decompression bomb.
 PngImagePlugin.MAX_TEXT_MEMORY = 256 << 20
+
+
+class _PngStream(PngImagePlugin.PngStream):
+    """Skips color profiles. Pillow refuses a PNG whose profile has more than 1 MiB."""
+
+    def chunk_iCCP(self, pos: int, length: int) -> bytes:  # noqa: N802
+        return ImageFile._safe_read(self.fp, length) if self.fp else b""
+
+
+PngImagePlugin.PngStream = _PngStream  # type: ignore[misc]
 
 
 @contextmanager
