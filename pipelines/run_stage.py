@@ -13,12 +13,14 @@ import apache_beam as beam
 from mmfeat.config import flag_names
 from mmfeat.errors import MmfeatError
 from mmfeat.store import ShardTask, Stage, lock_directory
-from mmfeat.system import console, peak_memory_mb, progress
+from mmfeat.system import console, explain_os_error, peak_memory_mb, progress
 from pipelines.beam_options import is_local, make_pipeline
 from pipelines.shard_workers import choose_processes
 from pipelines.transforms import FinishStore, ProcessShards
 
 _log = logging.getLogger("mmfeat")
+
+_BEAM_LOGGERS = ("apache_beam.runners.common", "apache_beam.runners.worker.sdk_worker")
 
 
 def run_stage(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
@@ -82,16 +84,34 @@ def _run_pipeline(
         | "Shards" >> ProcessShards(stage, stage.processes)
     )
     _ = finished_shards | "Manifest" >> FinishStore(stage, [task.shard for task in tasks])
+    if not _log.isEnabledFor(logging.DEBUG):  # they repeat the error, with its traceback
+        for name in _BEAM_LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     with _progress_bar(stage.name, sum(task.records for task in todo)):
         try:
             pipeline.run().wait_until_finish()
         except Exception as error:
             _log.debug("the pipeline failed", exc_info=True)
-            last_line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            reason = _explain_failure(error)
             raise MmfeatError(
-                f"the {stage.name} pipeline failed: {last_line}",
-                cure="Finished shards are kept; run the same command again",
+                f"the {stage.name} pipeline failed: {reason.rule}",
+                got=reason.got,
+                cure=reason.cure or "Finished shards are kept; run the same command again",
             ) from error
+
+
+def _explain_failure(error: BaseException) -> MmfeatError:
+    """Return the error of mmfeat or of the system behind an error of Beam, else its last line."""
+    cause: BaseException | None = error
+    while cause:
+        deeper = cause.__cause__ or cause.__context__
+        is_copy = deeper and getattr(cause, "_tagged_with_step", False)  # Beam's, without the cure
+        if isinstance(cause, MmfeatError) and not is_copy:
+            return cause
+        if isinstance(cause, OSError) and not is_copy:
+            return explain_os_error(cause)
+        cause = deeper
+    return MmfeatError((str(error).strip().splitlines() or [type(error).__name__])[-1])
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Architecture:
     """Feature column → maximum number of tokens of a record, for token columns."""
 
     def __post_init__(self) -> None:
-        check_choice("fusion", self.fusion, [*FUSIONS, *STANDALONE_MODELS, ALIGN])
+        check_fusion(self.fusion)
         check_choice("combination", self.combination, COMBINATIONS)
         if self.fusion in FUSIONS:
             self._check_columns(FUSIONS[self.fusion])
@@ -86,6 +86,15 @@ class Architecture:
                 cure="Extract a column of tokens, or name the fusion 'fusion_transformer', "
                 "which takes pooled vectors",
             )
+
+
+def check_fusion(name: str) -> None:
+    """Check that there is a fusion, or a model without one, of this name.
+
+    Raises:
+        MmfeatError: there is none; the message lists the names.
+    """
+    check_choice("fusion", name, [*FUSIONS, *STANDALONE_MODELS, ALIGN])
 
 
 def check_choice(option: str, name: str, choices: Iterable[str]) -> None:

@@ -36,7 +36,9 @@ def run_main(main: Main, arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         _log.debug("the command failed", exc_info=True)
-        console.print_err(f"mmfeat: error: {explain_os_error(error)}")
+        explained = explain_os_error(error)
+        explained.cure = explained.cure or "Run the same command again; finished work is kept"
+        console.print_err(f"mmfeat: error: {explained}")
         return 1
     except KeyboardInterrupt:
         console.print_err("mmfeat: interrupted. Run the same command again to continue")

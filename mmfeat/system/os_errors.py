@@ -5,10 +5,10 @@ import os
 
 from mmfeat.errors import MmfeatError
 
-_NO_SPACE = "Free some space there, or name another path; then run the same command again"
+_NO_SPACE = "Free some space there, or name another path"
 _WRONG_PATH = "Check the path"
 _MANY_FILES = "Raise the limit with `ulimit -n`, or use fewer processes and threads"
-_NETWORK = "Check the network and the server, then run the same command again"
+_NETWORK = "Check the network and the server"
 _CURES = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
@@ -50,7 +50,7 @@ _NUMBERS: dict[type[OSError], int] = {
 
 
 def explain_os_error(error: OSError) -> MmfeatError:
-    """Return an error with what failed, the path, and the cure for this kind of failure."""
+    """Return an error with what failed, the path, and the cure for this kind of failure, if any."""
     number = error.errno
     if number not in errno.errorcode:
         number = next((n for kind, n in _NUMBERS.items() if isinstance(error, kind)), None)
@@ -61,5 +61,4 @@ def explain_os_error(error: OSError) -> MmfeatError:
         text = ": ".join([error.strerror, " → ".join(paths)] if paths else [error.strerror])
     elif number is not None:
         text = f"{os.strerror(number)}: {text}" if text else os.strerror(number)
-    cure = _CURES.get(number or 0, "Run the same command again; finished work is kept")
-    return MmfeatError(text or type(error).__name__, cure=cure)
+    return MmfeatError(text or type(error).__name__, cure=_CURES.get(number or 0, ""))

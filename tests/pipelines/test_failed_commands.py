@@ -1,10 +1,12 @@
 """A command that fails before its work begins leaves the output as it was."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
+from mmfeat.errors import MmfeatError
 from tests.training.stores import Records, write_store
 
 
@@ -136,6 +138,7 @@ def test_extract_claims_nothing_if_an_encoder_cannot_be_loaded(mmfeat, toy_table
         ("train", ("--target", "price")),
         ("train", ("--target", "label", "--metric", "mae")),
         ("train", ("--target", "label", "--fusion", "gmuu")),
+        ("train", ("--target", "label", "--modalities", "image", "--fusion", "gmuu")),
         ("train", ("--target", "label", "--modalities", "sound")),
         ("train", ("--target", "label", "--split-column", "label")),
         ("compare", ("--target", "nothing")),
@@ -200,3 +203,23 @@ def test_every_command_checks_its_output_before_its_input(mmfeat, tmp_path, comm
     missing = fail(mmfeat, *arguments)
     assert "MISSING" in missing
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(24, "Too many open files"), "failed: Too many open files. Raise the limit with"),
+        (MmfeatError("it needs a package", cure="Install it"), "it needs a package. Install it"),
+        (ValueError("odd"), "failed: odd .* run the same command again"),
+    ],
+    ids=["system", "user", "other"],
+)
+def test_an_error_in_a_worker_keeps_its_cure(
+    mmfeat, toy_table, tmp_path, monkeypatch, caplog, error, message
+):
+    def fail_to_load(stage):
+        raise error
+
+    monkeypatch.setattr("mmfeat.sharding.stage.Sharding.load", fail_to_load)
+    assert re.search(message, fail(mmfeat, "shard", toy_table, tmp_path / "out"))
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -7,7 +7,7 @@ from typing import Any
 from mmfeat.config import split_commas
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
-from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture
+from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture, check_fusion
 from mmfeat.models.saved_model import input_shapes
 from mmfeat.models.tasks import Align
 from mmfeat.shards import find_standard_columns, sha256_column
@@ -208,6 +208,7 @@ def _resolve_architecture(
     shapes = {**input_shapes(columns), "outputs": dataset.objective.task.outputs}
     linear_model = RIDGE if config.task == "regression" else LOGISTIC
     fusion = options.fusion or (linear_model if is_unimodal else "gmu")
+    check_fusion(fusion)
     if config.task == ALIGN:
         fusion = ALIGN
     elif fusion in _LINEAR_MODELS:

@@ -20,6 +20,7 @@ def fail_with(error):
     [
         (MmfeatError("--n must be 1", got=2, cure="Use 1"), 1, "--n must be 1; got 2. Use 1"),
         (OSError(28, "No space left on device", "/out/00000.tar"), 1, "No space left on device"),
+        (OSError(5, "Input/output error", "/out"), 1, "/out. Run the same command again"),
         (KeyboardInterrupt(), 130, "Run the same command again to continue"),
     ],
 )
