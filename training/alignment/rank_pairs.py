@@ -6,7 +6,7 @@ shards → scores → external sort → misaligned.parquet. Memory does not grow
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from mmfeat.store import (
     files,
     finished_manifest,
     lock_directory,
+    match_run,
     open_run,
     read_manifest,
     write_manifest,
@@ -76,13 +77,13 @@ def rank_pairs(config: AlignReportConfig) -> None:
     store = FeatureStore(config.features)
     model.check_columns(store.columns)
     with lock_directory(config.output):
-        config_hash = open_run(config.output, "ranking", _settings(config, store))
-        manifest = finished_manifest(config.output, config_hash)
+        settings = _settings(config, store)
+        manifest = finished_manifest(config.output, match_run(config.output, "ranking", settings))
         if manifest:
             print_out(f"{config.output} already holds this ranking; nothing to do")
         else:
             models = cross_fit(model, config) if config.cross_fit else FoldModels([model])
-            manifest = _write_ranking(config, store, model, models, config_hash)
+            manifest = _write_ranking(config, store, model, models, settings)
     _show_ranking(config.output, manifest)
 
 
@@ -101,24 +102,28 @@ def _write_ranking(
     store: FeatureStore,
     model: LoadedModel,
     models: FoldModels,
-    config_hash: str,
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write misaligned.parquet and the manifest; return the manifest."""
+    """Rank the records, then claim the output and write misaligned.parquet and the manifest."""
     left_out: Counter[str] = Counter()
     ranked = islice(external_sort(_score_lines(store, model, models, left_out)), config.most)
+    first = next(ranked, None)
+    if first is None:
+        raise MmfeatError(
+            f"none of the {store.records:,} records of {store.path} has two modalities of the "
+            "model",
+            got=", ".join(model.column_names),
+        )
+    config_hash = open_run(config.output, "ranking", settings)
+    all_ranked = chain([first], ranked)
     listed = 0
     with files.create(files.join(config.output, MISALIGNED_FILE)) as output:
         writer = pq.ParquetWriter(output, _SCHEMA, compression="zstd")
-        while lines := list(islice(ranked, _BATCH_ROWS)):
+        while lines := list(islice(all_ranked, _BATCH_ROWS)):
             writer.write_table(_table(lines, listed + 1))
             listed += len(lines)
         writer.close()
     records = store.records - left_out.pop(SUPERSEDED, 0)
-    if not listed:
-        raise MmfeatError(
-            f"none of the {records:,} records of {store.path} has two modalities of the model",
-            got=", ".join(model.column_names),
-        )
     return write_manifest(
         config.output,
         "ranking",

@@ -116,7 +116,7 @@ def test_scores_equal_those_of_the_ranking(pairs: dict[str, Any], tmp_path: Path
     scored = {
         row["__key__"]: row
         for shard in FeatureStore(pairs["features"]).shards
-        for row in pq.read_table(tmp_path / f"{shard}.parquet").to_pylist()
+        for row in pq.read_table(tmp_path / "data" / f"{shard}.parquet").to_pylist()
     }
     ranking = read_ranking(pairs["ranking"])
     for name in ("misalignment", "alignment"):
@@ -178,6 +178,29 @@ def test_classifier_cannot_rank_pairs(pairs: dict[str, Any], tmp_path: Path) -> 
     train.main([pairs["features"], str(tmp_path / "model"), *flags])
     with pytest.raises(MmfeatError, match="must be an alignment"):
         align_report.main([str(tmp_path / "model"), pairs["features"], str(tmp_path / "ranking")])
+
+
+def test_the_cure_of_a_failed_cross_fit_works_in_the_same_directory(
+    pairs: dict[str, Any], tmp_path: Path
+) -> None:
+    records, _ = shuffled_pairs()
+    records.metadata["split"] = ["test"] * COUNT
+    features = write_store(str(tmp_path / "features"), records)
+    arguments = [pairs["model"], features, str(tmp_path / "ranking")]
+    with pytest.raises(MmfeatError, match="--no-cross-fit"):
+        align_report.main(arguments)
+    assert not (tmp_path / "ranking").exists()
+    align_report.main([*arguments, "--no-cross-fit"])
+    assert len(read_ranking(arguments[2])["__key__"]) == pairs["has_pair"].sum()
+
+
+def test_records_without_a_pair_claim_nothing(pairs: dict[str, Any], tmp_path: Path) -> None:
+    records, _ = shuffled_pairs()
+    records.present["image"][:] = False
+    features = write_store(str(tmp_path / "features"), records)
+    with pytest.raises(MmfeatError, match="has two modalities"):
+        align_report.main([pairs["model"], features, str(tmp_path / "ranking"), "--no-cross-fit"])
+    assert not (tmp_path / "ranking").exists()
 
 
 def test_a_retried_pair_is_ranked_once(pairs: dict[str, Any], tmp_path: Path) -> None:
