@@ -65,9 +65,7 @@ def _per_class(
     columns = precision_recall_fscore_support(
         truth, predicted, labels=range(len(classes)), zero_division=0
     )
-    return {
-        name: _class_metrics(*values) for name, *values in zip(classes, *columns, strict=True)
-    }
+    return {name: _class_metrics(*values) for name, *values in zip(classes, *columns, strict=True)}
 
 
 def _class_metrics(precision: float, recall: float, f1: float, support: int) -> dict[str, Any]:

@@ -52,4 +52,4 @@ def test_errors_without_a_number_are_told_by_their_class():
     )
     assert "Change the permissions" in str(explain_os_error(PermissionError("Forbidden")))
     assert "network" in str(explain_os_error(ConnectionResetError()))
-    assert str(explain_os_error(OSError("line one\n  line two")))== "line one line two"
+    assert str(explain_os_error(OSError("line one\n  line two"))) == "line one line two"
