@@ -3,8 +3,7 @@
 import re
 from typing import Any
 
-from mmfeat.records.equality import canonical_text
-
+_WHOLE_WITH_FRACTION = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -22,10 +21,12 @@ def is_utf8(text: str) -> bool:
 def key_text(value: Any) -> str:
     """Return a key as text; empty for no value.
 
-    Equal numbers are one key: 1, 1.0 and "1.0" read `1`, because a gap in a column of whole numbers
-    makes pandas write fractions. Other texts stay as they are.
+    The whole numbers 1 and 1.0 are one key, `1`, because a gap in a column of whole numbers makes
+    pandas write fractions. So is the text "1.0", which a CSV of pandas holds. Other texts stay.
     """
     if is_missing(value):
         return ""
-    text = canonical_text(value)
-    return str(value) if text in ("true", "false") else text
+    is_whole = isinstance(value, float) and value.is_integer()
+    text = str(int(value)) if is_whole else str(value)
+    match = _WHOLE_WITH_FRACTION.fullmatch(text)
+    return match[1] if match else text
