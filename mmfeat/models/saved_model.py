@@ -72,12 +72,13 @@ class LoadedModel:
                 )
             extracted = columns[column.name]
             if extracted.fingerprint != column.fingerprint:
+                differences = describe_differences(column.facts, extracted.facts)
                 raise MmfeatError(
-                    f"the feature column {column.name!r} must be of the encoder that the model in "
-                    f"{self.path} was trained on (fingerprint {column.fingerprint[:12]}): "
-                    f"{describe_differences(column.facts, extracted.facts)}",
+                    f"the feature column {column.name!r} must have the fingerprint the model in "
+                    f"{self.path} was trained on, {column.fingerprint[:12]}",
                     got=extracted.fingerprint[:12],
-                    cure="Extract it with that encoder, or train on these features",
+                    cure=f"Different: {differences or 'only the fingerprint'}. Extract it with "
+                    "that encoder, or train on these features",
                 )
 
     def predict(

@@ -75,6 +75,9 @@ def test_columns_are_checked_by_name_and_fingerprint(tmp_path: Path) -> None:
     model.check_columns(columns | {"more": Column("more", "text", 3, "ccc", {})})
     with pytest.raises(MmfeatError, match=r"'text'.* trained on, bbb; got 'ccc'"):
         model.check_columns(columns | {"text": Column("text", "text", 3, "ccc", {})})
+    other = Column("text", "text", 8, "ccc", {"scheme": "builtin"})
+    with pytest.raises(MmfeatError, match=r"dim was \d+, is 8 now; scheme was None, is 'builtin'"):
+        model.check_columns(columns | {"text": other})
     with pytest.raises(MmfeatError, match=r"needs the feature column 'text'; got \['image'\]"):
         model.check_columns({"image": COLUMNS[0]})
 
