@@ -170,11 +170,11 @@ def test_urls_are_fetched_or_have_a_reason(
         assert rows[f"p{n}"]["status"] == "ok"
         assert samples[f"p{n}"]["png"] == (folder / f"p{n}.png").read_bytes()
     assert {key: rows[key]["reason"] for key in ("p4", "page", "nothing", "gone", "refused")} == {
-        "p4": "image:unreadable",
+        "p4": "image:unavailable",
         "page": "image:undecodable",
         "nothing": "image:empty",
         "gone": "image:not_found",
-        "refused": "image:unreadable",
+        "refused": "image:unavailable",
     }
     assert "503" in rows["p4"]["error"]
     assert requests.count("/p4.png") == 2
