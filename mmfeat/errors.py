@@ -1,5 +1,7 @@
 """The two kinds of errors: a mistake that the user can fix, and an unusable record."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -28,6 +30,36 @@ class MmfeatError(Exception):
         if self.cure:
             text += f". {self.cure}"
         return text
+
+
+def suggest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return the known name that is most similar to a mistyped one; empty text if none is.
+
+    Args:
+        name: the name as typed.
+        known: the names that exist.
+        cutoff: least similarity, 0 to 1 (see `difflib.get_close_matches`).
+    """
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=cutoff)), "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `Did you mean 'NAME'?` with the most similar known name; empty text if none is."""
+    close = suggest(name, known)
+    return f"Did you mean {close!r}?" if close else ""
+
+
+def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
+    """Check that the value of an option is one of its choices.
+
+    Raises:
+        MmfeatError: it is not; the error lists the choices and suggests a similar one.
+    """
+    names = sorted(choices)
+    if value not in names:
+        listed = ", ".join(name or "empty" for name in names)
+        cure = did_you_mean(value, names) or f"Choose one of them for {option}"
+        raise MmfeatError(f"{option} must be one of: {listed}", got=value, cure=cure)
 
 
 class RecordError(Exception):

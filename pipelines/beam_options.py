@@ -2,12 +2,11 @@
 
 import argparse
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, suggest
 
 LOCAL_RUNNER = "FnApiRunner"
 """The default runner. It runs the pipeline in this process."""
@@ -84,15 +83,15 @@ def _refuse_unknown_flags(
     unknown = parser.parse_known_args(list(flags))[1]
     for flag in unknown if any_unknown else [word for word in unknown if word.startswith("-")]:
         name = flag.partition("=")[0]
-        own = get_close_matches(name.replace("_", "-").lower(), own_flags, n=1, cutoff=_ALMOST)
-        close = own or get_close_matches(name, [*names, *own_flags], n=1)
+        own = suggest(name.replace("_", "-").lower(), own_flags, cutoff=_ALMOST)
+        close = own or suggest(name, [*names, *own_flags])
         if own or any_unknown:
             raise MmfeatError(
                 "a flag must be one of this command (see --help) or of Apache Beam"
                 if flag.startswith("-")
                 else "the command takes no further argument",
                 got=flag,
-                cure=f"Did you mean {close[0]}?" if close else "",
+                cure=f"Did you mean {close}?" if close else "",
             )
 
 

@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from mmfeat.cli.commands import COMMANDS as STAGE_COMMANDS
 from mmfeat.cli.commands import load_main
+from mmfeat.errors import suggest
 from mmfeat.system import Main, print_err, print_out, run_main
 from mmfeat.version import __version__
 
@@ -44,9 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = arguments
     if name not in COMMANDS:
         word = name.lower()
-        close = [command for command in COMMANDS if command.startswith(word)]
-        close += get_close_matches(word, COMMANDS, n=1)
-        hint = f"Did you mean: mmfeat {close[0]}?" if close else f"\n\n{usage()}"
+        close = next((c for c in COMMANDS if c.startswith(word)), suggest(word, COMMANDS))
+        hint = f"Did you mean: mmfeat {close}?" if close else f"\n\n{usage()}"
         print_err(f"mmfeat: error: no command {name!r}. {hint}".replace(". \n", "\n"))
         return 2
     return run_main(lambda rest: _load(name)(rest), rest)

@@ -8,14 +8,13 @@ import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.builtin.load import BUILTIN
 from mmfeat.encoders.settings import EncoderOptions, Settings
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, suggest
 from mmfeat.features import COLUMNS, SAMPLES
 from mmfeat.records import MODALITIES, modality_of_slot, slot_column
 from mmfeat.store import json_digest
@@ -84,11 +83,11 @@ class EncoderSpec:
         if column in (SAMPLES, COLUMNS):
             raise MmfeatError(f"a column must not be called {column!r}: the store has that folder")
         if scheme not in SCHEMES:
-            close = get_close_matches(scheme, SCHEMES, n=1)
+            close = suggest(scheme, SCHEMES)
             raise MmfeatError(
                 "--encoder must name a known scheme",
                 got=f"{scheme}:{match['name']}",
-                cure=f"Did you mean {close[0]}:?" if close else _list_schemes(),
+                cure=f"Did you mean {close}:?" if close else _list_schemes(),
             )
         values = dict(parse_qsl(query, keep_blank_values=True))
         common_names = [name for name in ("dtype", "normalize") if name in values]

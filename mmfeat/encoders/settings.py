@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, did_you_mean
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -85,9 +84,5 @@ class EncoderOptions:
     def reject_unknown(self) -> None:
         """Raise an error if an option was given but never read."""
         for name in self._unread:
-            close = get_close_matches(name, self._known, n=1)
-            hint = f"Did you mean {close[0]}? " if close else ""
-            known = ", ".join(self._known) or "none"
-            raise MmfeatError(
-                f"{self._encoder} has no such option", got=name, cure=f"{hint}Options: {known}"
-            )
+            cure = f"{did_you_mean(name, self._known)} Options: {', '.join(self._known) or 'none'}"
+            raise MmfeatError(f"{self._encoder} has no such option", got=name, cure=cure.strip())

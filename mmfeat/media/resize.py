@@ -20,7 +20,7 @@ from typing import Literal, get_args
 
 from PIL import Image
 
-from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.errors import MmfeatError, RecordError, check_choice
 from mmfeat.media import images
 from mmfeat.media.images import load_plain_image, open_image, pillow_errors_as_record_errors
 
@@ -57,8 +57,8 @@ class ImageResizer:
     only_if_bigger: bool = False
 
     def __post_init__(self) -> None:
-        _check_choice("--resize-mode", self.mode, get_args(ResizeMode))
-        _check_choice("--encode", self.encode, get_args(ImageFormat))
+        check_choice("--resize-mode", self.mode, get_args(ResizeMode))
+        check_choice("--encode", self.encode, get_args(ImageFormat))
         if self.mode == "no" and self.size:
             raise MmfeatError(
                 "--resize needs a --resize-mode",
@@ -163,12 +163,6 @@ class ImageResizer:
                 return square
             left, top = (scaled[0] - final[0]) // 2, (scaled[1] - final[1]) // 2
             return image.crop((left, top, left + final[0], top + final[1]))
-
-
-def _check_choice(flag: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        names = ", ".join(choice or "empty" for choice in choices)
-        raise MmfeatError(f"{flag} must be one of {names}", got=value, cure=f"Give another {flag}")
 
 
 def _check_pixels(width: int, height: int) -> None:

@@ -1,9 +1,8 @@
 """The configuration of a model's layers, as config.json stores it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, check_choice
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS, Fusion
 
@@ -95,13 +94,3 @@ def check_fusion(name: str) -> None:
         MmfeatError: there is none; the message lists the names.
     """
     check_choice("fusion", name, [*FUSIONS, *STANDALONE_MODELS, ALIGN])
-
-
-def check_choice(option: str, name: str, choices: Iterable[str]) -> None:
-    """Check that a name is one of the choices.
-
-    Raises:
-        MmfeatError: it is not; the message lists the choices.
-    """
-    if name not in choices:
-        raise MmfeatError(f"{option} must be one of: {', '.join(sorted(choices))}", got=name)

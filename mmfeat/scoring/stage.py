@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.config import FeaturesPath, ModelPath, OutputPath, RepeatedFlag, split_commas
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.records import free_columns
 from mmfeat.store import (
@@ -225,11 +224,10 @@ def _choose_columns(flags: Sequence[str], features: FeatureStore) -> list[str]:
     ]
     for name in names:
         if name not in available:
-            close = get_close_matches(name, available, n=1)
             raise MmfeatError(
                 f"the samples table of {features.path} has no column {name!r} (--columns); it has: "
                 f"{', '.join(available)}",
-                cure=f"Did you mean {close[0]!r}?" if close else "Name one of them with --columns",
+                cure=did_you_mean(name, available) or "Name one of them with --columns",
             )
     return [name for name in dict.fromkeys(names) if name != "__key__"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import simpleeval
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.records import Record, TextRef, slot_column, to_number, values_equal
 
 _FUNCTIONS = {"len": len, "lower": str.lower, "upper": str.upper, "int": int, "float": float,
@@ -20,6 +20,8 @@ _METHODS = {str: {"startswith", "endswith", "lower", "upper", "strip"}, dict: se
 
 _MAX_POWER = 1000
 _MAX_BITS = 1 << 16
+_MAX_COLUMNS = 1000
+_SHOWN_COLUMNS = 20
 
 _UNDEFINED_ERRORS = (
     TypeError, ValueError, ArithmeticError, KeyError, IndexError, AttributeError,
@@ -62,12 +64,15 @@ class Condition:
         self._values: dict[str, Any] = {}
         self._unknown_names: set[str] = set()
         self._known_names: set[str] = set()
+        self._columns: set[str] = set()
 
     def _look_up(self, node: Any) -> Any:
         if node.id in self._values:
             self._known_names.add(node.id)
             return self._values[node.id]
         self._unknown_names.add(node.id)
+        if len(self._columns) < _MAX_COLUMNS:
+            self._columns.update(self._values)
         return None
 
     def __call__(self, record: Record) -> bool:
@@ -94,8 +99,14 @@ class Condition:
             MmfeatError: no record has one of the names.
         """
         if unknown := sorted(self._unknown_names - self._known_names):
+            columns = sorted(self._columns)
+            listed = ", ".join(columns[:_SHOWN_COLUMNS]) + (
+                ", …" if len(columns) > _SHOWN_COLUMNS else ""
+            )
             raise MmfeatError(
-                "--where must use columns of the input; no record has this one", got=unknown[0]
+                "--where must use columns of the input; no record has this one",
+                got=unknown[0],
+                cure=f"{did_you_mean(unknown[0], columns)} Columns: {listed}".strip(),
             )
 
 

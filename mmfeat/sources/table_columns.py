@@ -4,10 +4,9 @@ import posixpath
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import islice
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.records import (
     MODALITIES,
     PATH_COLUMNS,
@@ -128,6 +127,5 @@ class ColumnFinder:
         return None
 
     def _column_error(self, rule: str, got: str | None) -> MmfeatError:
-        close = get_close_matches(got, self.names, n=1) if got else []
-        hint = f"Did you mean {close[0]!r}? " if close else ""
-        return MmfeatError(rule, got=got, cure=f"{hint}Its columns are: {', '.join(self.names)}")
+        cure = f"{did_you_mean(got or '', self.names)} Its columns are: {', '.join(self.names)}"
+        return MmfeatError(rule, got=got, cure=cure.strip())

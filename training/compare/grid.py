@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from mmfeat.config import split_commas
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, check_choice
 from mmfeat.features import Column
 from mmfeat.models.architecture import (
     LATE,
@@ -13,7 +13,6 @@ from mmfeat.models.architecture import (
     LOGISTIC,
     RIDGE,
     Architecture,
-    check_choice,
 )
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmfeat.config import split_commas
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.features import Column, FeatureStore
 from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture, check_fusion
 from mmfeat.models.saved_model import input_shapes
@@ -75,7 +75,8 @@ def choose_columns(store: FeatureStore, modalities: str) -> list[Column]:
             raise MmfeatError(
                 f"no feature column of that name in {store.path}",
                 got=name,
-                cure=f"There are: {', '.join(store.columns)}",
+                cure=f"{did_you_mean(name, store.columns)} There are: "
+                f"{', '.join(store.columns)}".strip(),
             )
     return [column for name, column in store.columns.items() if name in names]
 
@@ -136,17 +137,25 @@ def open_dataset(
 
 
 def _describe_grouping(store: FeatureStore, columns: Sequence[Column], dataset: Dataset) -> str:
-    """Name columns that keep equal records in one split."""
+    """Name, for each column that leaks, a column that keeps its equal values in one split."""
     names = store.samples_schema.names
-    for column in columns:
-        digest = sha256_column(column.slot)
-        if column.name in dataset.leakage.columns and digest in names:
-            return f"Keep equal files in one split with --group-column {digest}"
+    leaking = [column for column in columns if column.name in dataset.leakage.columns]
+    digests = {column.name: sha256_column(column.slot) for column in leaking}
+    digests = {name: digest for name, digest in digests.items() if digest in names}
+    advice = [
+        f"--group-column {digest} keeps equal {name} files" for name, digest in digests.items()
+    ]
+    if others := [column.name for column in leaking if column.name not in digests]:
+        advice.append(_describe_other_grouping(names, others, dataset))
+    return f"To keep equal values in one split: {'; '.join(advice)}"
+
+
+def _describe_other_grouping(names: Sequence[str], leaking: Sequence[str], dataset: Dataset) -> str:
     own = {*find_standard_columns(names), *dataset.objective.target_columns, *dataset.rule.columns}
     others = [name for name in names if name not in own]
     more = [f"and {len(others) - _SHOWN_COLUMNS} more"] if len(others) > _SHOWN_COLUMNS else []
     return (
-        "Keep such rows in one split with --group-column and a column in which they are equal; "
+        f"for {', '.join(leaking)}, --group-column with a column that identifies equal rows; "
         f"there are: {', '.join([*others[:_SHOWN_COLUMNS], *more]) or 'none'}"
     )
 

@@ -5,13 +5,12 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.records import canonical_text, is_blank, is_missing, read_cells, to_number
 
 MANY_NUMBERS = 20
@@ -38,7 +37,6 @@ def check_target(target: str, available: Sequence[str], own: Collection[str] = (
     """
     if target in available:
         return
-    close = get_close_matches(target, available, n=1)
     rule = (
         f"the target must be a column of the input, and mmfeat wrote {target!r}; the input has"
         if target in own
@@ -46,7 +44,7 @@ def check_target(target: str, available: Sequence[str], own: Collection[str] = (
     )
     raise MmfeatError(
         f"{rule}: {', '.join(available) or 'none'}",
-        cure=f"Did you mean {close[0]!r}?" if close else "Name one of them with --target",
+        cure=did_you_mean(target, available) or "Name one of them with --target",
     )
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
+
+from mmfeat.errors import suggest
 
 _SHOWN = 5
 """Labels and classes that a message names."""
@@ -55,8 +56,8 @@ class UnseenLabels:
 
 def _find_similar(label: str, classes_by_form: Mapping[str, str]) -> str:
     form = _simplify(label)
-    close = get_close_matches(form, classes_by_form, n=1, cutoff=0.8)
-    return f", the model has {classes_by_form[close[0]]!r}" if close else ""
+    close = suggest(form, classes_by_form, cutoff=0.8)
+    return f", the model has {classes_by_form[close]!r}" if close else ""
 
 
 def _simplify(label: str) -> str:

@@ -47,6 +47,11 @@ def main(arguments: Sequence[str]) -> None:
         print_out(write_compare_report(config.path))
     elif kind == "model":
         print_out(write_model_report(config.path, shards=config.shards, worst=config.worst))
+    elif kind == "comparison":
+        raise MmfeatError(
+            f"the comparison in {config.path} is not finished",
+            cure="Run mmfeat compare again with the same options; it continues",
+        )
     else:
         raise MmfeatError(
             f"{config.path} must hold a model or a comparison",

@@ -1,10 +1,8 @@
 """The scheme `builtin:`: encoders that need no download."""
 
-from difflib import get_close_matches
-
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.settings import EncoderOptions, Settings
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, suggest
 
 BUILTIN = ("image", "audio", "text")
 """Modalities with a built-in encoder."""
@@ -30,12 +28,12 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
 
         encoder = LogMelStatistics()
     else:
-        close = get_close_matches(name, BUILTIN, n=1, cutoff=0.4)
+        close = suggest(name, BUILTIN, cutoff=0.4)
         known = ", ".join(f"builtin:{name}" for name in BUILTIN)
         raise MmfeatError(
             "--encoder must name a known built-in encoder",
             got=f"builtin:{name}",
-            cure=f"Did you mean builtin:{close[0]}?" if close else f"Encoders: {known}",
+            cure=f"Did you mean builtin:{close}?" if close else f"Encoders: {known}",
         )
     if encoder.modality != modality:
         raise MmfeatError(f"builtin:{name} encodes {encoder.modality}", got=modality)

@@ -141,7 +141,7 @@ def test_modality_dropout_never_hides_a_whole_row() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("fusion", "gum", "fusion must be one of: align, .*; got 'gum'"),
+        ("fusion", "gmuu", r"fusion must be one of: align, .*; got 'gmuu'\. Did you mean 'gmu'\?"),
         ("combination", "deep", "combination must be one of: add, .*; got 'deep'"),
         (
             "fusion",

@@ -88,7 +88,7 @@ def test_training_counts_and_warns(
     assert "warning: the splits leak: 6 test rows have the same image" in captured.err
     assert "5 test rows have the same text as a training row" in captured.err
     assert "5 test rows have the same image and text as a training row. " in captured.err
-    assert "with --group-column and a column in which they are equal; there are: " in captured.err
+    assert "for image, text, --group-column with a column that identifies" in captured.err
     assert captured.err.rstrip().endswith("there are: product, image_size")
     metrics = json.loads((tmp_path / "model/metrics.json").read_text())
     assert metrics["leakage"] == {
@@ -97,7 +97,7 @@ def test_training_counts_and_warns(
     }
 
 
-def test_the_warning_names_the_digest_of_equal_files(
+def test_the_warning_names_a_cure_for_each_column(
     make_store: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = np.random.default_rng(0).normal(size=(200, 5))
@@ -105,11 +105,12 @@ def test_the_warning_names_the_digest_of_equal_files(
     splits = ["train"] * 120 + ["val"] * 40 + ["test"] * 40
     digests = [f"{number:064x}" for number in range(200)]
     store = make_store(
-        features={"image": image},
+        features={"image": image, "text": image},
         metadata={"label": [0, 1] * 100, "split": splits, "image_sha256": digests},
     )
     train([store, str(tmp_path / "model"), *QUICK])
-    assert "with --group-column image_sha256" in capsys.readouterr().err
+    warning = capsys.readouterr().err
+    assert "--group-column image_sha256 keeps equal image files; for text, --group-col" in warning
 
 
 def test_no_warning_without_leakage(

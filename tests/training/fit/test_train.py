@@ -224,6 +224,7 @@ def test_a_model_in_an_object_store(xor_store: str) -> None:
     [
         (["--target", "lable"], "Did you mean 'label'?"),
         (["--modalities", "image,sound"], "got 'sound'. There are: image, text"),
+        (["--modalities", "imgae"], "got 'imgae'. Did you mean 'image'? There are: image"),
         (["--fusion", "gum"], "fusion must be one of: align, "),
         (["--fusion", "single"], "'single' takes at most 1 of the modalities"),
         (["--combination", "deep"], "combination must be one of: add, "),

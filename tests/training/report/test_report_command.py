@@ -22,6 +22,12 @@ def test_other_directories_are_an_error(tmp_path: Path) -> None:
         main([str(tmp_path)])
 
 
+def test_an_unfinished_comparison_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"kind": "comparison"}')
+    with pytest.raises(MmfeatError, match=r"is not finished\. Run mmfeat compare again"):
+        main([str(tmp_path)])
+
+
 def test_worst_is_limited(tmp_path: Path) -> None:
     with pytest.raises(MmfeatError, match="--worst"):
         main([str(tmp_path), "--worst", "1000"])
