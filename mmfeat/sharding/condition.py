@@ -12,16 +12,21 @@ import simpleeval
 from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.records import Record, TextRef, slot_column, to_number, values_equal
 
-_FUNCTIONS = {"len": len, "lower": str.lower, "upper": str.upper, "int": int, "float": float,
-              "str": str, "abs": abs, "round": round, "min": min, "max": max}  # fmt: skip
-
 _METHODS = {str: {"startswith", "endswith", "lower", "upper", "strip"}, dict: set()}
 """Type → methods that an expression may call."""
 
+_MAX_CHARACTERS = 10_000
+"""Limit of an expression."""
+
 _MAX_POWER = 1000
+"""Limit of the base and of the exponent of a power, and of the digits of `round`."""
+
 _MAX_BITS = 1 << 16
+"""Limit of the integers that `*`, `//`, `%`, `int` and `round` take or return."""
+
 _MAX_COLUMNS = 1000
 _SHOWN_COLUMNS = 20
+_SHOWN_CHARACTERS = 80
 
 _UNDEFINED_ERRORS = (
     TypeError, ValueError, ArithmeticError, KeyError, IndexError, AttributeError,
@@ -47,6 +52,8 @@ class Condition:
         self._text = text
         self._evaluator = _Evaluator(_OPERATORS, dict(_FUNCTIONS), self._look_up, _METHODS)
         try:
+            if len(text) > _MAX_CHARACTERS:
+                raise ValueError(f"it has more than {_MAX_CHARACTERS} characters")
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # a second expression would be ignored
                 self._parsed = self._evaluator.parse(text)
@@ -58,7 +65,7 @@ class Condition:
         ) as error:  # fmt: skip
             raise MmfeatError(
                 f"--where must be a condition: {error}",
-                got=text,
+                got=text[:_SHOWN_CHARACTERS],
                 cure="""Write it as in --where 'width >= 256 and label == "cat"'""",
             ) from error
         self._values: dict[str, Any] = {}
@@ -88,7 +95,9 @@ class Condition:
         except _UNDEFINED_ERRORS:
             return False
         except (RecursionError, MemoryError) as error:
-            raise MmfeatError("--where is nested too deeply", got=self._text[:80]) from error
+            raise MmfeatError(
+                "--where is nested too deeply", got=self._text[:_SHOWN_CHARACTERS]
+            ) from error
         except simpleeval.InvalidExpression as error:
             raise MmfeatError(f"--where cannot be evaluated: {error}", got=self._text) from error
 
@@ -124,6 +133,22 @@ def _remainder(first: Any, second: Any) -> Any:
     return _bounded_number(first) % _bounded_number(second)
 
 
+def _floor_divide(first: Any, second: Any) -> Any:
+    return _bounded_number(first) // _bounded_number(second)
+
+
+def _to_int(*arguments: Any) -> Any:
+    """Return `int(*arguments)`, which reads hexadecimal digits of any number."""
+    return _bounded_number(int(*arguments))
+
+
+def _round(number: Any, ndigits: Any = None) -> Any:
+    """Return `round(number, ndigits)`, which computes 10**-ndigits for integers."""
+    if ndigits is not None and abs(ndigits) > _MAX_POWER:
+        raise simpleeval.NumberTooHigh(f"round takes up to {_MAX_POWER} digits")
+    return round(_bounded_number(number), ndigits)
+
+
 def _bounded_number(value: Any) -> Any:
     """Refuse huge numbers, and texts and lists, which `*` and `%` could make huge."""
     if not isinstance(value, int | float):
@@ -152,10 +177,14 @@ def _numeric(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     return lambda first, second: compare(*_to_comparable(first, second))
 
 
+_FUNCTIONS = {"len": len, "lower": str.lower, "upper": str.upper, "int": _to_int, "float": float,
+              "str": str, "abs": abs, "round": _round, "min": min, "max": max}  # fmt: skip
+
 _OPERATORS = simpleeval.DEFAULT_OPERATORS | {
     ast.Pow: _power,
     ast.Mult: _multiply,
     ast.Mod: _remainder,
+    ast.FloorDiv: _floor_divide,
     ast.Eq: _equal,
     ast.NotEq: lambda first, second: not _equal(first, second),
     ast.In: _contains,
