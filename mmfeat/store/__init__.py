@@ -8,7 +8,6 @@ from mmfeat.store.directory import (
     check_output,
     describe_differences,
     json_digest,
-    lock_directory,
     match_run,
     newest_format,
     open_run,
@@ -16,6 +15,7 @@ from mmfeat.store.directory import (
     shard_name,
 )
 from mmfeat.store.files import OutputFile
+from mmfeat.store.lock import lock_directory
 from mmfeat.store.manifest import MANIFEST_FILE, finished_manifest, read_manifest, write_manifest
 from mmfeat.store.receipts import (
     Receipt,

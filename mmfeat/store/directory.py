@@ -12,14 +12,10 @@ One run at a time works in a directory, and all runs use the configuration and t
 config.json.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from mmfeat.errors import MmfeatError
@@ -98,49 +94,6 @@ def check_format(folder: str, store: Mapping[str, Any]) -> None:
             got=store.get("format"),
             cure="Upgrade mmfeat",
         )
-
-
-@contextmanager
-def lock_directory(folder: str) -> Iterator[None]:
-    """Lock a local directory against other runs on this machine.
-
-    The operating system releases the lock when the process ends, even if it is killed.
-
-    Raises:
-        MmfeatError: another run holds the lock.
-    """
-    if not files.is_local(folder):
-        yield
-        return
-    path = files.filesystem(folder)[1]
-    parents = [path, *map(str, Path(path).parents)]
-    new_folders = [parent for parent in parents if not os.path.lexists(parent)]
-    try:
-        os.makedirs(path, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        file = next((parent for parent in parents if os.path.lexists(parent)), path)
-        raise MmfeatError(
-            f"the output must be a directory, and {file} is a file",
-            got=folder,
-            cure="Name another output directory",
-        ) from error
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MmfeatError(
-                f"only one run at a time may write to {folder}, and another run is active",
-                cure="Wait until it ends, then run the same command again",
-            ) from None
-        except OSError:
-            pass  # the file system has no locks
-        yield
-    finally:
-        os.close(descriptor)
-        with suppress(OSError):  # a directory is not empty
-            for new_folder in new_folders:
-                os.rmdir(new_folder)
 
 
 def check_output(folder: str, kind: str) -> dict[str, Any] | None:

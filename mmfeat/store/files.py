@@ -1,7 +1,8 @@
 """Files through fsspec: a path is local or a URL (`memory://`, `gs://`, `s3://`, `http://`).
 
 Writes are atomic. A local file is written under a temporary name and renamed; a remote file is
-written to local disk and uploaded in one piece.
+written to local disk and uploaded in one piece. The content of a local file is on disk before it
+gets its name. The name is on disk after the next `sync_folder`, `write_json` or `remove` there.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from typing import IO, Any
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
+from mmfeat.store import local_disk
 from mmfeat.system import filesystem
 
 _TEMPORARY = ".tmp-"
@@ -92,10 +94,18 @@ def open_decompressed(path: str) -> IO[bytes]:
 
 
 def remove(path: str) -> None:
-    """Remove a file or a folder with its content, if it exists."""
+    """Remove a file or a folder with its content, if it exists. The removal is durable."""
     fs, name = filesystem(path)
     if fs.exists(name):
         fs.rm(name, recursive=True)
+        sync_folder(posixpath.dirname(path))
+
+
+def sync_folder(folder: str) -> None:
+    """Wait until new, renamed and removed files of a local folder are on disk."""
+    fs, name = filesystem(folder)
+    if isinstance(fs, LocalFileSystem):
+        local_disk.sync_folder(name)
 
 
 class OutputFile:
@@ -136,7 +146,7 @@ def create(path: str) -> Iterator[OutputFile]:
     local = isinstance(fs, LocalFileSystem)
     folder = posixpath.dirname(name)
     if local:
-        os.makedirs(folder, exist_ok=True)
+        local_disk.make_folder(folder)
         temporary = posixpath.join(
             folder, f".{posixpath.basename(name)}{_TEMPORARY}{uuid.uuid4().hex}"
         )
@@ -159,22 +169,23 @@ def create(path: str) -> Iterator[OutputFile]:
             os.remove(temporary)
 
 
-def remove_temporaries(folder: str) -> None:
-    """Remove the temporary files of killed runs from a local folder and its subfolders."""
-    fs, name = filesystem(folder)
-    if not isinstance(fs, LocalFileSystem):
-        return
-    for parent, _, files in os.walk(name):
-        for file in files:
-            if file.startswith(".") and _TEMPORARY in file:
-                os.remove(posixpath.join(parent, file))
+def is_temporary(name: str) -> bool:
+    """Return whether a file name is that of an unfinished local file."""
+    return name.startswith(".") and _TEMPORARY in name
 
 
 def write_json(path: str, value: Any) -> None:
-    """Write a JSON document."""
+    """Write a JSON document durably.
+
+    Documents vouch for other files: a receipt for a shard, a manifest for a store. So the files
+    beside it are on disk before it appears, and it is on disk when the function returns.
+    """
     text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=False) + "\n"
+    folder = posixpath.dirname(path)
+    sync_folder(folder)
     with create(path) as output:
         output.write(text.encode())
+    sync_folder(folder)
 
 
 def read_json(path: str) -> Any:

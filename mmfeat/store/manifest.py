@@ -5,6 +5,7 @@ from typing import Any
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
 from mmfeat.store.directory import CONFIG_FILE, check_format
+from mmfeat.store.temporaries import remove_temporaries
 from mmfeat.version import __version__
 
 MANIFEST_FILE = "manifest.json"
@@ -52,7 +53,7 @@ def write_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> 
 
     Temporary files of killed runs are removed first.
     """
-    files.remove_temporaries(folder)
+    remove_temporaries(folder)
     run = files.read_json(files.join(folder, CONFIG_FILE))
     manifest = {
         "format": run["format"],

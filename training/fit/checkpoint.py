@@ -116,7 +116,6 @@ class Checkpoint:
     def __init__(self, output: str, binding: Mapping[str, Any]) -> None:
         self._folder = files.join(output, FOLDER)
         self._binding = json_digest(binding)
-        files.remove_temporaries(self._folder)
         state = files.read_json(self._path)
         if isinstance(state, dict) and state.get("binding") == self._binding:
             self._settings: dict[str, Any] = state["settled"]

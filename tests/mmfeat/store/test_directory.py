@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +7,6 @@ from mmfeat.store.directory import (
     check_output,
     describe_differences,
     json_digest,
-    lock_directory,
     match_run,
     open_run,
     shard_name,
@@ -53,28 +50,6 @@ def test_a_directory_with_other_files_is_refused(tmp_path):
         open_run(str(tmp_path), "shards", {})
 
 
-def test_a_locked_directory_refuses_another_process(folder):
-    program = f"""
-from mmfeat.store.directory import lock_directory
-with lock_directory({folder!r}):
-    pass
-"""
-    command = [sys.executable, "-c", program]
-    with lock_directory(folder):
-        refused = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert "only one run at a time" in refused.stderr
-    subprocess.run(command, check=True)
-
-
-def test_the_lock_removes_a_directory_that_stays_empty(tmp_path):
-    with lock_directory(str(tmp_path / "new")):
-        assert (tmp_path / "new").is_dir()
-    assert not (tmp_path / "new").exists()
-    with lock_directory(str(tmp_path)):
-        pass
-    assert tmp_path.is_dir()
-
-
 def test_a_check_writes_nothing(folder):
     assert check_output(folder, "shards") is None
     config_hash = match_run(folder, "shards", {"n": 1})
@@ -90,26 +65,6 @@ def test_the_config_of_another_program_is_refused(tmp_path, content):
     with pytest.raises(MmfeatError, match=r"must be empty .* got 'config\.json'"):
         open_run(str(tmp_path), "model", {})
     assert (tmp_path / "config.json").read_text() == content
-
-
-@pytest.mark.parametrize("name", ["", "below"])
-def test_an_output_that_is_a_file_is_refused(tmp_path, name):
-    file = tmp_path / "table.csv"
-    file.write_text("a,b\n")
-    with (
-        pytest.raises(MmfeatError, match=rf"must be a directory, and {file} is a file"),
-        lock_directory(str(file / name)),
-    ):
-        pass
-
-
-def test_the_lock_removes_all_folders_that_it_made(tmp_path):
-    with lock_directory(str(tmp_path / "a/b/c")):
-        assert (tmp_path / "a/b/c").is_dir()
-    assert list(tmp_path.iterdir()) == []
-    with lock_directory(str(tmp_path / "a/b/c")):
-        (tmp_path / "a/file").touch()
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
 
 
 def test_differing_digests_are_said_in_words():

@@ -44,14 +44,6 @@ def test_an_old_file_stays_until_the_new_one_is_complete(folder):
     assert files.read_json(path) == 1
 
 
-def test_temporary_files_are_removed(tmp_path):
-    (tmp_path / "column").mkdir()
-    (tmp_path / "column" / ".00000.arrow.tmp-0123").write_bytes(b"half")
-    (tmp_path / "column" / ".keep").write_bytes(b"mine")
-    files.remove_temporaries(str(tmp_path))
-    assert [path.name for path in (tmp_path / "column").iterdir()] == [".keep"]
-
-
 def test_missing_files_read_as_none(folder):
     assert files.list_names(folder) == []
     assert files.read_json(files.join(folder, "x.json")) is None
