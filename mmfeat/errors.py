@@ -32,6 +32,10 @@ class MmfeatError(Exception):
         return text
 
 
+class UsageError(MmfeatError):
+    """The arguments of a command cannot be parsed. The command line exits with 2."""
+
+
 def suggest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return the known name that is most similar to a mistyped one; empty text if none is.
 
@@ -60,6 +64,10 @@ def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
         listed = ", ".join(name or "empty" for name in names)
         cure = did_you_mean(value, names) or f"Choose one of them for {option}"
         raise MmfeatError(f"{option} must be one of: {listed}", got=value, cure=cure)
+
+
+class DamagedFileError(MmfeatError):
+    """A file that mmfeat wrote is damaged: its content breaks the format, or its bytes changed."""
 
 
 class RecordError(Exception):

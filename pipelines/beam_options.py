@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from mmfeat.errors import MmfeatError, suggest
+from mmfeat.errors import MmfeatError, UsageError, suggest
 
 LOCAL_RUNNER = "FnApiRunner"
 """The default runner. It runs the pipeline in this process."""
@@ -75,18 +75,23 @@ def _refuse_unknown_flags(
         own_flags: flags of the command.
         any_unknown: whether to refuse every flag that Beam does not know.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    parser = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False, conflict_handler="resolve"
+    )
     for options in _subclasses(PipelineOptions):
         if add_arguments := vars(options).get("_add_argparse_args"):
             add_arguments.__func__(options, parser)
     names = [name for action in parser._actions for name in action.option_strings]
-    unknown = parser.parse_known_args(list(flags))[1]
+    try:
+        unknown = parser.parse_known_args(list(flags))[1]
+    except argparse.ArgumentError as error:
+        raise UsageError(f"a flag of Apache Beam has an error: {error}") from None
     for flag in unknown if any_unknown else [word for word in unknown if word.startswith("-")]:
         name = flag.partition("=")[0]
         own = suggest(name.replace("_", "-").lower(), own_flags, cutoff=_ALMOST)
         close = own or suggest(name, [*names, *own_flags])
         if own or any_unknown:
-            raise MmfeatError(
+            raise UsageError(
                 "a flag must be one of this command (see --help) or of Apache Beam"
                 if flag.startswith("-")
                 else "the command takes no further argument",

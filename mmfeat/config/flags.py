@@ -12,7 +12,9 @@ from typing import Annotated, Any, Generic, TypeVar, cast, get_type_hints
 
 import tyro
 
+from mmfeat.config.flag_errors import raise_usage_errors
 from mmfeat.config.yaml_file import FieldPath, read_overrides, read_yaml_file, to_yaml
+from mmfeat.errors import UsageError
 
 Config = TypeVar("Config")
 
@@ -57,8 +59,9 @@ def parse_args(config: type[Config], arguments: Sequence[str], *, prog: str) -> 
         prog: the command in the usage line, such as `mmfeat train`.
 
     Raises:
+        UsageError: an argument is missing, unknown or of another type.
         MmfeatError: the --config file or --set has an error, or the dataclass rejects a value.
-        SystemExit: a flag has an error, or --help or --print-config was given.
+        SystemExit: --help or --print-config was given.
     """
     return _CommandLine(config, list(arguments), prog, known_only=False).parse()[0]
 
@@ -72,12 +75,18 @@ def parse_known_args(
 
 def flag_names(config: type) -> list[str]:
     """Return the flags of a config dataclass, as on its command line."""
+    return [*_field_flags(config), *_field_flags(ConfigFlags)]
+
+
+def _field_flags(config: type) -> list[str]:
     names = []
-    for known in (config, ConfigFlags):
-        hints = get_type_hints(known, include_extras=True)
-        positional = _positional_fields(known)
-        for name in (name for name in hints if name not in positional):
-            flag = name.replace("_", "-")
+    types, hints = get_type_hints(config), get_type_hints(config, include_extras=True)
+    positional = _positional_fields(config)
+    for name in (name for name in hints if name not in positional):
+        flag = name.replace("_", "-")
+        if dataclasses.is_dataclass(types[name]):
+            names += _field_flags(types[name])  # commands leave out its name
+        else:
             names += [f"--{flag}", f"--no-{flag}"] if hints[name] is bool else [f"--{flag}"]
     return names
 
@@ -109,13 +118,14 @@ class _CommandLine(Generic[Config]):
         return options, unknown
 
     def _parse_config_flags(self) -> ConfigFlags:
-        return tyro.cli(
-            ConfigFlags,
-            args=self.arguments,
-            prog=self.prog,
-            add_help=False,
-            return_unknown_args=True,
-        )[0]
+        with raise_usage_errors(flag_names(self.config)):
+            return tyro.cli(
+                ConfigFlags,
+                args=self.arguments,
+                prog=self.prog,
+                add_help=False,
+                return_unknown_args=True,
+            )[0]
 
     def _has_flag(self, name: str) -> bool:
         flags = [word.partition("=")[0] for word in self.arguments if word.startswith("--")]
@@ -130,22 +140,22 @@ class _CommandLine(Generic[Config]):
         fixed = [name for name in positional if (name,) in given]
         if 0 < len(fixed) < len(positional) and not {"-h", "--help"} & set(self.arguments):
             for attempt in ([], fixed):
-                with contextlib.suppress(SystemExit):
-                    return self._call_tyro(given, attempt, quiet=True)
+                with contextlib.suppress(UsageError):
+                    return self._call_tyro(given, attempt)
         return self._call_tyro(given)
 
     def _call_tyro(
-        self, given: Mapping[FieldPath, Any], fixed: Sequence[str] = (), *, quiet: bool = False
+        self, given: Mapping[FieldPath, Any], fixed: Sequence[str] = ()
     ) -> tuple[Config, list[str]]:
         parser_type: Any = _parser_dataclass(self.config, fixed)
-        parsed: Any = tyro.cli(  # type: ignore[call-overload]
-            parser_type,
-            args=self.arguments,
-            prog=self.prog,
-            default=_unchecked_instance(parser_type, given),
-            return_unknown_args=self.known_only,
-            console_outputs=not quiet,
-        )
+        with raise_usage_errors(flag_names(self.config)):
+            parsed: Any = tyro.cli(  # type: ignore[call-overload]
+                parser_type,
+                args=self.arguments,
+                prog=self.prog,
+                default=_unchecked_instance(parser_type, given),
+                return_unknown_args=self.known_only,
+            )
         parsed, unknown = parsed if self.known_only else (parsed, [])
         names = [field.name for field in dataclasses.fields(cast(Any, self.config)) if field.init]
         return self.config(**{name: getattr(parsed, name) for name in names}), unknown

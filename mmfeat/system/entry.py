@@ -5,8 +5,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, UsageError
 from mmfeat.import_path import safe_child_processes
+from mmfeat.startup import describe_interrupt, raise_interrupts, was_interrupted
 from mmfeat.system import console
 from mmfeat.system.os_errors import explain_os_error
 
@@ -24,26 +25,39 @@ def run_main(main: Main, arguments: Sequence[str] | None = None) -> int:
         arguments: its arguments; `sys.argv[1:]` by default.
 
     Returns:
-        0 after success, 1 after an error of the user or the disk, 130 after an interrupt.
+        0 after success, 1 after an error of the user or the disk, 2 after an error in the
+        arguments, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
-        configure_logging()
-        with safe_child_processes():
+        with raise_interrupts(), safe_child_processes():
+            configure_logging()
             main(sys.argv[1:] if arguments is None else arguments)
-    except MmfeatError as error:
-        _log.debug("the command failed", exc_info=True)
-        console.print_err(f"mmfeat: error: {error}")
-        return 1
-    except OSError as error:
-        _log.debug("the command failed", exc_info=True)
-        explained = explain_os_error(error)
-        explained.cure = explained.cure or "Run the same command again; finished work is kept"
-        console.print_err(f"mmfeat: error: {explained}")
-        return 1
+            sys.stdout.flush()  # a full disk is an error of the command
     except KeyboardInterrupt:
-        console.print_err("mmfeat: interrupted. Run the same command again to continue")
-        return 130
+        return _end_interrupted()
+    except Exception as error:
+        if was_interrupted():
+            return _end_interrupted()
+        if not isinstance(error, MmfeatError | OSError):
+            raise
+        return _print_error(error)
     return 0
+
+
+def _end_interrupted() -> int:
+    _log.debug("the command was interrupted", exc_info=True)
+    message, code = describe_interrupt()
+    console.print_err(message)
+    return code
+
+
+def _print_error(error: MmfeatError | OSError) -> int:
+    _log.debug("the command failed", exc_info=True)
+    if isinstance(error, OSError):
+        error = explain_os_error(error)
+        error.cure = error.cure or "Run the same command again; finished work is kept"
+    console.print_err(f"mmfeat: error: {error}")
+    return 2 if isinstance(error, UsageError) else 1
 
 
 def configure_logging() -> None:

@@ -2,7 +2,7 @@ import pytest
 from apache_beam.options.pipeline_options import StandardOptions
 
 from mmfeat.config import flag_names
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, UsageError
 from mmfeat.sharding import ShardConfig
 from pipelines.beam_options import LOCAL_RUNNER, beam_options, make_pipeline
 
@@ -21,6 +21,12 @@ def test_flags_of_beam_are_passed_on():
     options = beam_options(flags).get_all_options()
     assert options["job_endpoint"] == "embed"
     assert options["environment_type"] == "LOOPBACK"
+
+
+def test_a_wrong_value_of_a_flag_of_beam_is_one_line(capsys):
+    with pytest.raises(UsageError, match="--direct_num_workers: invalid int value: 'x'"):
+        beam_options(["--direct_num_workers", "x"])
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_mistyped_flag_is_refused():
@@ -60,7 +66,7 @@ def test_an_argument_too_many_is_named():
 
 def test_a_dry_run_refuses_a_mistyped_flag(mmfeat, toy_table, tmp_path):
     result = mmfeat("shard", toy_table, tmp_path / "out", "--dry-run", "--samples-per-shrad", 7)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "Did you mean --samples-per-shard?" in result.stderr
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from mmfeat.cli import main
-from mmfeat.config.flags import parse_known_args, split_commas
-from mmfeat.errors import MmfeatError
+from mmfeat.config.flags import flag_names, parse_known_args, split_commas
+from mmfeat.errors import MmfeatError, UsageError
 from tests.mmfeat.config.example_config import CHECKED, REQUIRED, Model, Recipe, Train
 
 
@@ -42,11 +42,9 @@ def test_positional_arguments_override_a_complete_file(train):
     assert (options.features, options.output) == ("X", "out")
 
 
-def test_a_missing_positional_argument_is_an_error(train, capsys):
-    with pytest.raises(SystemExit) as caught:
+def test_a_missing_positional_argument_is_an_error(train):
+    with pytest.raises(UsageError, match=r"mmfeat train needs OUTPUT\. See mmfeat train --help"):
         train("--target", "t", file="features: in")
-    assert caught.value.code == 2
-    assert "OUTPUT" in capsys.readouterr().err
 
 
 def test_checks_run_once_and_on_final_values(train):
@@ -67,11 +65,42 @@ def test_unknown_arguments_are_returned(tmp_path):
     assert (options.recipe.lr, options.output, unknown) == (1.0, "O", ["--runner=X"])
 
 
-def test_an_unknown_flag_is_an_error(train, capsys):
-    with pytest.raises(SystemExit) as caught:
-        train(*REQUIRED, "--hiden", "3", file="features: in")
-    assert caught.value.code == 2
-    assert "--hiden" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["F", "O"], "mmfeat train needs --target"),
+        ([], "mmfeat train needs FEATURES and OUTPUT and --target"),
+        ([*REQUIRED, "--hiden", "3"], "got '--hiden'. Did you mean '--hidden'?"),
+        (["--hiden=3"], "needs FEATURES"),
+        ([*REQUIRED, "further"], "takes no further argument; got 'further'"),
+        ([*REQUIRED, "--hidden"], "--hidden needs a value"),
+        ([*REQUIRED, "--hidden", "1.5"], "--hidden must be a whole number; got '1.5'"),
+        ([*REQUIRED, "--lr", "fast"], "--lr must be a number; got 'fast'"),
+        (
+            [*REQUIRED, "--mode", "bordr"],
+            "--mode must be one of: no, border, empty; got 'bordr'. Did you mean 'border'?",
+        ),
+        ([*REQUIRED, "--config"], "--config needs a value"),
+    ],
+)
+def test_an_error_in_the_arguments_is_one_line(train, capsys, arguments, message):
+    with pytest.raises(UsageError) as caught:
+        train(*arguments)
+    assert message in str(caught.value)
+    assert str(caught.value).endswith(" See mmfeat train --help")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("command", sorted(set(main.COMMANDS) - {"quickstart"}))
+def test_every_command_says_what_is_missing_in_one_line(mmfeat, command):
+    result = mmfeat(command)
+    assert result.returncode == 2
+    assert f"mmfeat: error: mmfeat {command} needs " in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_all_flags_of_a_command_are_known():
+    assert {"--hidden", "--lr", "--target", "--no-strict", "--config"} <= {*flag_names(Train)}
 
 
 def test_a_comma_separated_list_is_split():
