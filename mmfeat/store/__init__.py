@@ -1,12 +1,12 @@
 """The shape of every output: files, receipts, the claim on a directory, manifests, stages."""
 
+from mmfeat.store.differences import describe_differences
 from mmfeat.store.directory import (
     CONFIG_FILE,
     PLAN_FILE,
     PLAN_FOLDER,
     check_format,
     check_output,
-    describe_differences,
     json_digest,
     match_run,
     newest_format,

@@ -15,11 +15,11 @@ config.json.
 import hashlib
 import json
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
+from mmfeat.store.differences import describe_differences
 
 STORE_FORMATS = {"features": 2, "predictions": 2}
 """Kind of store → its newest format; other kinds have format 1.
@@ -35,24 +35,6 @@ PLAN_FOLDER = "_plan"
 """Folder of a plan. It is written before the run claims the directory."""
 
 PLAN_FILE = "plan.json"
-
-_MAX_DIFFERENCES = 5
-"""Differing settings that an error lists. The remaining ones are counted."""
-
-_MAX_CHARACTERS = 100
-"""Longer values are cut in an error."""
-
-_DIGESTS = {
-    "source": "the input has other content",
-    "keys_sha256": "the file of --keys has other content",
-    "shards": "the shards are of another input or other options",
-    "features": "the features are of other shards",
-    "columns": "the column {} is of another encoder",
-    "encoder": "the encoder has other {}",
-    "model": "the model has other weights",
-    "systems": "the model {} has other features or options",
-}
-"""Setting → what it means if its digest differs. `{}` is the name within the setting."""
 
 
 def shard_name(index: int, pattern: str = "%05d") -> str:
@@ -187,53 +169,3 @@ def open_run(
         facts |= {"config": dict(config), "hash": config_hash}
         files.write_json(path, facts | ({"details": dict(details)} if details else {}))
     return config_hash
-
-
-def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Say which settings differ. Plain values come first, digests last."""
-    before, after = _flatten(old), _flatten(new)
-    names = [name for name in {*before, *after} if before.get(name) != after.get(name)]
-    digests = {n for n in names if _is_digest(before.get(n)) or _is_digest(after.get(n))}
-    plain = [
-        f"{name} was {_shorten(before.get(name))}, is {_shorten(after.get(name))} now"
-        for name in sorted({*names} - digests)
-    ]
-    meanings: dict[str, str] = {}
-    for name in sorted(digests):
-        meanings.setdefault(_digest_meaning(name), name)
-    differences = plain + [f"{meaning} ({name})" for meaning, name in meanings.items()]
-    if len(differences) > _MAX_DIFFERENCES:
-        rest = len(differences) - _MAX_DIFFERENCES
-        differences = [*differences[:_MAX_DIFFERENCES], f"and {rest} more"]
-    return "; ".join(differences)
-
-
-def _digest_meaning(name: str) -> str:
-    """Return what a differing digest means, by the first known part of its name."""
-    for part, following in pairwise([*name.split("."), ""]):
-        if part in _DIGESTS:
-            return _DIGESTS[part].format(following)
-    return f"the {name.rpartition('.')[2]} differ"
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
-
-
-def _is_digest(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 64
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings under dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        named = isinstance(value, list) and [isinstance(v, Mapping) and "name" in v for v in value]
-        if named and all(named):
-            value = {v["name"]: v for v in value}
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}." if key else prefix)
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -5,7 +5,6 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.store.directory import (
     check_output,
-    describe_differences,
     json_digest,
     match_run,
     open_run,
@@ -67,16 +66,6 @@ def test_the_config_of_another_program_is_refused(tmp_path, content):
     assert (tmp_path / "config.json").read_text() == content
 
 
-def test_differing_digests_are_said_in_words():
-    old = {"systems": {"gmu": "a" * 64}, "features": {"config_hash": "a" * 64}, "seeds": 5}
-    new = {"systems": {"gmu": "b" * 64}, "features": {"config_hash": "b" * 64}, "seeds": 2}
-    assert describe_differences(old, new).split("; ") == [
-        "seeds was 5, is 2 now",
-        "the features are of other shards (features.config_hash)",
-        "the model gmu has other features or options (systems.gmu)",
-    ]
-
-
 def test_details_say_what_a_digest_stands_for(folder):
     def claim(dim):
         config = {"columns": {"text": f"{dim:064}"}}
@@ -86,9 +75,3 @@ def test_details_say_what_a_digest_stands_for(folder):
     claim(4096)
     with pytest.raises(MmfeatError, match=r"columns\.text\.dim was 4096, is 512 now"):
         claim(512)
-
-
-def test_long_values_are_cut():
-    text = describe_differences({"files": ["a" * 9] * 99}, {"files": []})
-    assert len(text) < 200
-    assert text.endswith("…, is [] now")

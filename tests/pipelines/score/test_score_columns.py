@@ -64,4 +64,4 @@ def test_other_columns_are_another_configuration(score):
     assert "nothing to do" in score("--columns", "label").stdout
     refused = score("--columns", "sku")
     assert refused.returncode == 1
-    assert "sample_columns was ['label'], is ['sku'] now" in refused.stderr
+    assert "--columns was ['label'], is ['sku'] now" in refused.stderr

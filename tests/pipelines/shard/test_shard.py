@@ -92,7 +92,7 @@ def test_another_configuration_is_refused(mmfeat, toy_table, tmp_path):
     mmfeat("shard", toy_table, tmp_path / "out")
     result = mmfeat("shard", toy_table, tmp_path / "out", "--samples-per-shard", "7")
     assert result.returncode == 1
-    assert "samples_per_shard was 1000, is 7 now" in result.stderr
+    assert "--samples-per-shard was 1000, is 7 now" in result.stderr
     toy_table.write_text(toy_table.read_text() + "p000.png,one more,cat,train\n")
     assert "source.sha256" in mmfeat("shard", toy_table, tmp_path / "out").stderr
 

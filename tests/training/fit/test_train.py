@@ -85,7 +85,7 @@ def test_another_configuration_names_the_difference(xor_store: str, tmp_path: Pa
     train(xor_store, tmp_path / "model")
     with pytest.raises(MmfeatError) as caught:
         train(xor_store, tmp_path / "model", "--fusion", "sum")
-    assert ": fusion was 'gmu', is 'sum' now. Run it" in str(caught.value)
+    assert ": --fusion was 'gmu', is 'sum' now. Run it" in str(caught.value)
 
 
 def test_a_killed_run_resumes_to_the_same_weights(xor_store: str, tmp_path: Path) -> None:
