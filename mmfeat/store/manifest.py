@@ -1,10 +1,13 @@
 """The manifest of a store: totals and the list of shards. A stage writes it last."""
 
+from collections import Counter
 from typing import Any
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.store import files
 from mmfeat.store.directory import CONFIG_FILE, check_format
+from mmfeat.store.documents import check_value, read_document
+from mmfeat.store.schemas import MANIFESTS, Manifest, RunConfig
 from mmfeat.store.temporaries import remove_temporaries
 from mmfeat.version import __version__
 
@@ -25,6 +28,7 @@ def read_manifest(folder: str, kind: str) -> dict[str, Any]:
     Raises:
         MmfeatError: the store does not exist, is not finished, is of another kind, or has a newer
             format.
+        DamagedFileError: the manifest breaks a rule, such as the rule of names.
     """
     manifest = files.read_json(files.join(folder, MANIFEST_FILE))
     if not isinstance(manifest, dict) or "kind" not in manifest:
@@ -37,15 +41,38 @@ def read_manifest(folder: str, kind: str) -> dict[str, Any]:
     if manifest["kind"] != kind:
         raise MmfeatError(f"{folder} must hold {kind}", got=manifest["kind"], cure=_CURES[kind])
     check_format(folder, manifest)
+    return check_manifest(folder, manifest)
+
+
+def check_manifest(folder: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Check a manifest, and return it.
+
+    Raises:
+        DamagedFileError: an entry is missing or has another type, a name is not plain, or two
+            shards have the same name.
+    """
+    path = files.join(folder, MANIFEST_FILE)
+    schema = MANIFESTS.get(str(manifest.get("kind")), Manifest)
+    check_value(manifest, schema, path)
+    shards = manifest["shards"] if "shards" in schema.__annotations__ else []
+    names = Counter(shard["name"] for shard in shards)
+    if twice := [name for name, number in names.items() if number > 1]:
+        raise DamagedFileError(
+            f"{path} must name each shard once", got=twice[0], cure=files.RESTORE
+        )
     return manifest
 
 
 def finished_manifest(folder: str, config_hash: str) -> dict[str, Any] | None:
-    """Return the manifest if the store was finished with this configuration, else None."""
-    manifest = files.read_json(files.join(folder, MANIFEST_FILE))
-    if isinstance(manifest, dict) and manifest.get("config_hash") == config_hash:
-        return manifest
-    return None
+    """Return the manifest if the store was finished with this configuration, else None.
+
+    Raises:
+        DamagedFileError: the manifest breaks a rule.
+    """
+    manifest = read_document(files.join(folder, MANIFEST_FILE), dict[str, Any])
+    if manifest is None or manifest.get("config_hash") != config_hash:
+        return None
+    return check_manifest(folder, manifest)
 
 
 def write_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> dict[str, Any]:
@@ -54,7 +81,8 @@ def write_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> 
     Temporary files of killed runs are removed first.
     """
     remove_temporaries(folder)
-    run = files.read_json(files.join(folder, CONFIG_FILE))
+    run = read_document(files.join(folder, CONFIG_FILE), RunConfig)
+    assert run is not None, f"{folder} has no {CONFIG_FILE}"
     manifest = {
         "format": run["format"],
         "kind": kind,

@@ -6,12 +6,21 @@ records in = records out + records rejected.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.store import files
+from mmfeat.store.documents import (
+    SMALL_BYTES,
+    Count,
+    FileName,
+    Name,
+    check_value,
+    read_intact_document,
+)
+from mmfeat.store.schemas import Counts, Failure, RecordedFile
 
 StatusAndReason: TypeAlias = tuple[str, str | None]
 """Status of a row, and its reason if it is not `ok`."""
@@ -21,31 +30,36 @@ StatusAndReason: TypeAlias = tuple[str, str | None]
 class Receipt:
     """The counts and files of one shard."""
 
-    shard: str
+    shard: Name
     config_hash: str
-    records: int
+    records: Count
     """Input records."""
-    out: int
+    out: Count
     """Usable output records."""
-    rejected: dict[str, int] = field(default_factory=dict)
+    rejected: Counts = field(default_factory=dict)
     """Reason → records that are not in the output."""
-    status: dict[str, int] = field(default_factory=dict)
+    status: Counts = field(default_factory=dict)
     """`ok`, `partial`, `failed` → records."""
-    problems: dict[str, int] = field(default_factory=dict)
+    problems: Counts = field(default_factory=dict)
     """Reason → records that lack a part, in the output or not."""
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """File, relative to the store → bytes and sha256."""
-    replaced: dict[str, dict[str, int]] = field(default_factory=dict)
+    files: dict[FileName, dict[str, Any]] = field(default_factory=dict)
+    """File, relative to the store → bytes, sha256 and xxh3_128."""
+    replaced: dict[str, Counts] = field(default_factory=dict)
     """Of a retry shard, the rows that its rows replace: status → reason → records."""
     keys_sha256: str = ""
     source: dict[str, Any] = field(default_factory=dict)
     """What the shard was made from."""
-    bytes_read: int = 0
+    bytes_read: Count = 0
     seconds: float = 0.0
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether records in = records out + records rejected."""
+        return self.records == self.out + sum(self.rejected.values())
 
     def write(self, folder: str) -> None:
         """Commit the shard: check the counts, then write the receipt."""
-        if self.records != self.out + sum(self.rejected.values()):
+        if not self.adds_up:
             raise AssertionError(
                 f"shard {self.shard}: {self.records} records in, {self.out} out and "
                 f"{sum(self.rejected.values())} rejected do not add up"
@@ -54,28 +68,38 @@ class Receipt:
 
 
 def read_receipt(
-    folder: str, shard: str, config_hash: str = "", *, unchecked_file: str = "", root: str = ""
+    folder: str,
+    shard: str,
+    config_hash: str = "",
+    *,
+    expected_files: Sequence[str] = (),
+    unchecked_file: str = "",
+    root: str = "",
 ) -> Receipt | None:
     """Read the receipt of a shard.
 
-    A receipt is valid while each of its files exists with the recorded size.
+    A receipt is valid if it follows the rules of names, its counts add up, its files are those of
+    the shard, and each of them exists with the recorded size.
 
     Args:
         folder: where the receipt is.
         shard: name of the shard.
         config_hash: the configuration the shard must be made with; empty = any.
+        expected_files: files that the receipt must list, with `{}` for the shard: `{}.tar`.
         unchecked_file: a file of the shard whose size is not checked.
         root: what the names of its files are relative to, if not to the same folder.
 
     Returns:
         None if the shard has no valid receipt and must be made (again).
     """
-    data = files.read_json(files.join(folder, f"{shard}_stats.json"))
-    try:
-        receipt = Receipt(**data)
-    except TypeError:
+    receipt = _read_intact_receipt(files.join(folder, f"{shard}_stats.json"))
+    if receipt is None or receipt.shard != shard or not receipt.adds_up:
         return None
     if config_hash and receipt.config_hash != config_hash:
+        return None
+    if not {name.format(shard) for name in expected_files} <= receipt.files.keys():
+        return None
+    if not all(name.rpartition("/")[2].startswith(f"{shard}.") for name in receipt.files):
         return None
     for name, info in receipt.files.items():
         path = files.join(root or folder, name)
@@ -84,14 +108,30 @@ def read_receipt(
     return receipt
 
 
+def _read_intact_receipt(path: str) -> Receipt | None:
+    """Read a receipt; None if it does not exist or is damaged."""
+    receipt = read_intact_document(path, Receipt, SMALL_BYTES)
+    try:
+        check_value(receipt.files if receipt else {}, dict[FileName, RecordedFile], path)
+    except DamagedFileError:
+        return None
+    return receipt
+
+
 def require_receipts(
-    folder: str, shards: Iterable[str], *, root: str = "", failures_in: str = ""
+    folder: str,
+    shards: Iterable[str],
+    *,
+    expected_files: Sequence[str] = (),
+    root: str = "",
+    failures_in: str = "",
 ) -> list[Receipt]:
     """Read the receipts of all shards of a store, in order.
 
     Args:
         folder: where the receipts are.
         shards: names of the shards.
+        expected_files: as in `read_receipt`.
         root: what the names of files are relative to, if not to the same folder.
         failures_in: where failures are recorded, if not in the same folder.
 
@@ -100,7 +140,7 @@ def require_receipts(
     """
     receipts, missing = [], []
     for shard in shards:
-        receipt = read_receipt(folder, shard, root=root)
+        receipt = read_receipt(folder, shard, expected_files=expected_files, root=root)
         if receipt:
             receipts.append(receipt)
         else:
@@ -138,8 +178,9 @@ def read_failures(folder: str) -> dict[str, str]:
     failures = {}
     for name in files.list_names(folder):
         if name.endswith("_failed.json"):
-            record = files.read_json(files.join(folder, name)) or {}
-            failures[name.removesuffix("_failed.json")] = str(record.get("error"))
+            record = read_intact_document(files.join(folder, name), Failure, SMALL_BYTES)
+            error = record["error"] if record else "its record is damaged"
+            failures[name.removesuffix("_failed.json")] = error
     return failures
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.store import files
 from mmfeat.store.directory import CONFIG_FILE, newest_format, open_run, read_format
 from mmfeat.store.manifest import (
@@ -10,6 +10,18 @@ from mmfeat.store.manifest import (
     write_manifest,
 )
 
+TOTALS = {
+    **dict.fromkeys(["records", "out", "bytes_read", "bytes_written"], 0),
+    **{name: {} for name in ("rejected", "status", "problems")},
+}
+ENTRIES = {"slots": [], "columns": {}, "selection": {}, "shards": [], "totals": TOTALS}
+SHARD = {
+    "name": "00000",
+    "records": 1,
+    "out": 1,
+    **dict.fromkeys(["sha256", "keys_sha256", "config_hash"], "0"),
+}
+
 
 def test_only_a_finished_store_of_the_right_kind_is_read(folder):
     with pytest.raises(MmfeatError, match="Make them with: mmfeat shard"):
@@ -17,7 +29,7 @@ def test_only_a_finished_store_of_the_right_kind_is_read(folder):
     config_hash = open_run(folder, "shards", {})
     with pytest.raises(MmfeatError, match="not finished"):
         read_manifest(folder, "shards")
-    write_manifest(folder, "shards", config_hash, shards=[])
+    write_manifest(folder, "shards", config_hash, **ENTRIES)
     assert read_manifest(folder, "shards")["config_hash"] == config_hash
     with pytest.raises(MmfeatError, match="must hold features; got 'shards'"):
         read_manifest(folder, "features")
@@ -26,7 +38,7 @@ def test_only_a_finished_store_of_the_right_kind_is_read(folder):
 def test_a_store_is_finished_for_its_own_configuration(folder):
     config_hash = open_run(folder, "shards", {})
     assert finished_manifest(folder, config_hash) is None
-    manifest = write_manifest(folder, "shards", config_hash)
+    manifest = write_manifest(folder, "shards", config_hash, **ENTRIES)
     assert finished_manifest(folder, config_hash) == manifest
     assert finished_manifest(folder, "another hash") is None
 
@@ -58,3 +70,23 @@ def test_a_store_keeps_the_format_of_its_first_run(folder):
     assert open_run(folder, "predictions", {}) == config_hash
     assert write_manifest(folder, "predictions", config_hash)["format"] == 1
     assert read_format(folder, "predictions") == 1
+
+
+@pytest.mark.parametrize(
+    ("shards", "message"),
+    [
+        ([SHARD | {"name": "../x"}], r"shards\[0\]\.name: expected a plain name .*; got '\.\./x'"),
+        ([SHARD | {"records": -1}], r"shards\[0\]\.records: expected `int` >= 0; got -1"),
+        ([SHARD | {"sha256": None}], r"shards\[0\]\.sha256: expected `str`, got `null`"),
+        ([SHARD, SHARD], "must name each shard once; got '00000'"),
+        ([{}], r"shards\[0\]: object missing required field `name`"),
+        ("00000", "shards: expected `array`, got `str`; got '00000'"),
+    ],
+)
+def test_a_manifest_that_breaks_a_rule_is_refused(folder, shards, message):
+    config_hash = open_run(folder, "shards", {})
+    write_manifest(folder, "shards", config_hash, **ENTRIES | {"shards": shards})
+    with pytest.raises(DamagedFileError, match=rf"manifest\.json .*{message}.*Restore"):
+        read_manifest(folder, "shards")
+    with pytest.raises(DamagedFileError, match=message):
+        finished_manifest(folder, config_hash)

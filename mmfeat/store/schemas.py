@@ -1,0 +1,155 @@
+"""Types of the documents that all stages share; see `mmfeat.store.documents`.
+
+A document may have more keys than its type. Types of the documents of one stage stand beside the
+code that writes them.
+"""
+
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from msgspec import Meta
+
+from mmfeat.store.documents import Count, FileName, Name
+
+Counts = dict[str, Count]
+"""Reason, status or split → records."""
+
+
+class RecordedFile(TypedDict):
+    """What a receipt or a manifest records of a file."""
+
+    bytes: Count
+    sha256: str
+    xxh3_128: NotRequired[str]
+
+
+class RunConfig(TypedDict):
+    """config.json."""
+
+    format: int
+    kind: str
+    config: dict[str, Any]
+    hash: str
+    details: NotRequired[dict[str, Any]]
+
+
+class Failure(TypedDict):
+    """NNNNN_failed.json."""
+
+    shard: str
+    error: str
+
+
+class Totals(TypedDict):
+    """Totals of a store, or of one column."""
+
+    records: Count
+    out: Count
+    bytes_read: Count
+    bytes_written: Count
+    rejected: Counts
+    status: Counts
+    problems: Counts
+
+
+class FeatureTotals(Totals):
+    """Totals of a feature store."""
+
+    columns: dict[Name, Totals]
+
+
+class ShardEntry(TypedDict):
+    """A shard in a manifest."""
+
+    name: Name
+    records: Count
+    keys_sha256: str
+    further: NotRequired[bool]
+
+
+class TarShardEntry(ShardEntry):
+    """A shard in the manifest of shards."""
+
+    out: Count
+    sha256: str
+    config_hash: str
+
+
+class Manifest(TypedDict):
+    """manifest.json of every kind."""
+
+    format: int
+    kind: str
+    config: dict[str, Any]
+    config_hash: str
+
+
+class ShardsManifest(Manifest):
+    """Manifest of `mmfeat shard`."""
+
+    slots: list[str]
+    columns: dict[str, str]
+    kinds: NotRequired[dict[str, str]]
+    selection: Counts
+    shards: list[TarShardEntry]
+    totals: Totals
+
+
+class FeaturesManifest(Manifest):
+    """Manifest of `mmfeat extract`. `mmfeat.features` checks the description of each column."""
+
+    columns: Annotated[dict[Name, dict[str, Any]], Meta(min_length=1)]
+    shards: Annotated[list[ShardEntry], Meta(min_length=1)]
+    totals: FeatureTotals
+
+
+class PredictionsManifest(Manifest):
+    """Manifest of `mmfeat score`."""
+
+    shards: list[ShardEntry]
+    totals: Totals
+
+
+class ModelManifest(Manifest):
+    """Manifest of `mmfeat train`. `mmfeat.models` checks the configuration."""
+
+    files: dict[FileName, RecordedFile]
+    features: NotRequired[str]
+
+
+class Winner(TypedDict):
+    """The model that a comparison picked."""
+
+    name: str
+    model: str
+
+
+class ComparisonManifest(Manifest):
+    """Manifest of `mmfeat compare`."""
+
+    winner: Winner
+
+
+class RankingTotals(TypedDict):
+    """Totals of a ranking."""
+
+    records: Count
+    ranked: Count
+    listed: Count
+    left_out: Counts
+
+
+class RankingManifest(Manifest):
+    """Manifest of `mmfeat align-report`."""
+
+    totals: RankingTotals
+
+
+MANIFESTS: dict[str, Any] = {
+    "shards": ShardsManifest,
+    "features": FeaturesManifest,
+    "predictions": PredictionsManifest,
+    "model": ModelManifest,
+    "comparison": ComparisonManifest,
+    "ranking": RankingManifest,
+}
+"""Kind of store → type of its manifest; other kinds have the type `Manifest`."""
