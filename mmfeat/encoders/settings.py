@@ -86,3 +86,23 @@ class EncoderOptions:
         for name in self._unread:
             cure = f"{did_you_mean(name, self._known)} Options: {', '.join(self._known) or 'none'}"
             raise MmfeatError(f"{self._encoder} has no such option", got=name, cure=cure.strip())
+
+
+def check_modality(title: str, encoded: Sequence[str], modality: str) -> None:
+    """Check that an encoder encodes the modality of its column.
+
+    Args:
+        title: the encoder as the user wrote it.
+        encoded: the modalities that it encodes.
+        modality: the modality of the slot that the column reads.
+
+    Raises:
+        MmfeatError: it encodes others.
+    """
+    if modality not in encoded:
+        raise MmfeatError(
+            f"{title} encodes {' and '.join(encoded)}",
+            got=modality,
+            cure=f"Choose an encoder of {modality} for this column, or let the column read "
+            f"{encoded[0]}: --encoder COLUMN:{encoded[0]}={title}",
+        )

@@ -16,7 +16,7 @@ from mmfeat.encoders.loading import (
     split_revision,
 )
 from mmfeat.encoders.runtime import Runtime
-from mmfeat.encoders.settings import EncoderOptions, Settings
+from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.encoders.text_encoder import TextEncoder, thread_safe_tokenizer, tokens_per_batch
 from mmfeat.errors import MmfeatError
 
@@ -34,8 +34,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
         MmfeatError: no such model or prompt, or not a text model.
     """
     title = f"st:{name}"
-    if modality != "text":
-        raise MmfeatError(f"{title} encodes text", got=modality)
+    check_modality(title, ["text"], modality)
     library = import_optional("sentence_transformers", "sentence-transformers")
     source, revision = split_revision("st", name)
     with loading_errors(title):

@@ -16,7 +16,7 @@ from mmfeat.encoders.loading import (
 )
 from mmfeat.encoders.preprocessing import ImageTransform, check_filter, per_channel, square_side
 from mmfeat.encoders.runtime import Runtime
-from mmfeat.encoders.settings import EncoderOptions, Settings
+from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError
 
 _SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
@@ -35,8 +35,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
         MmfeatError: no such model or weights, or weights that do not fit.
     """
     title = f"timm:{name}"
-    if modality != "image":
-        raise MmfeatError(f"{title} encodes image", got=modality)
+    check_modality(title, ["image"], modality)
     library = import_optional("timm", "timm")
     output, max_tokens = options.get_output(("pooled", "tokens"))
     model, source = _load_model(library, title, name)

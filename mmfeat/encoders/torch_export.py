@@ -25,7 +25,7 @@ from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.loading import loading_errors, package_versions
 from mmfeat.encoders.preprocessing import ImageTransform
 from mmfeat.encoders.runtime import Runtime, resolve_devices
-from mmfeat.encoders.settings import EncoderOptions, Settings
+from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError
 from mmfeat.media import load_audio
 from mmfeat.store import files
@@ -49,8 +49,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
             got=name.removesuffix(".pt2") + ".json",
             cure='Write it as in {"modality": "image", "picture": {"size": 224, "resize": 256}}',
         )
-    if config["modality"] != modality:
-        raise MmfeatError(f"{title} encodes {config['modality']}", got=modality)
+    check_modality(title, [config["modality"]], modality)
     with files.open_input(name) as file:
         data = file.read()
     with loading_errors(title):

@@ -1,7 +1,7 @@
 """The scheme `builtin:`: encoders that need no download."""
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.settings import EncoderOptions, Settings
+from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError, suggest
 
 BUILTIN = ("image", "audio", "text")
@@ -35,6 +35,5 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
             got=f"builtin:{name}",
             cure=f"Did you mean builtin:{close}?" if close else f"Encoders: {known}",
         )
-    if encoder.modality != modality:
-        raise MmfeatError(f"builtin:{name} encodes {encoder.modality}", got=modality)
+    check_modality(f"builtin:{name}", [encoder.modality], modality)
     return encoder

@@ -16,7 +16,7 @@ from mmfeat.encoders.loading import (
     package_versions,
     split_revision,
 )
-from mmfeat.encoders.settings import Settings
+from mmfeat.encoders.settings import Settings, check_modality
 from mmfeat.errors import MmfeatError
 from mmfeat.store import json_digest
 
@@ -173,8 +173,7 @@ def _resolve_commit(transformers: ModuleType, source: str, revision: str) -> str
 def _check_modality(title: str, model: Any, modality: str) -> None:
     modalities = [name for name, method in PROJECTIONS.items() if hasattr(model, method)]
     modalities = modalities or [_INPUTS.get(model.main_input_name, model.main_input_name)]
-    if modality not in modalities:
-        raise MmfeatError(f"{title} encodes {' and '.join(modalities)}", got=modality)
+    check_modality(title, modalities, modality)
 
 
 def _relevant_values(config: Any) -> Any:

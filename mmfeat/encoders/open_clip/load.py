@@ -18,7 +18,7 @@ from mmfeat.encoders.loading import (
 from mmfeat.encoders.open_clip.image import image_forward, image_transform
 from mmfeat.encoders.open_clip.text import OpenClipText, extract_text_tower
 from mmfeat.encoders.runtime import Runtime
-from mmfeat.encoders.settings import EncoderOptions, Settings
+from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError
 
 _SOURCES = ("hf-hub:", "local-dir:")
@@ -39,8 +39,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
         MmfeatError: no such model, weights or output, or weights that do not fit.
     """
     title = f"open_clip:{name}"
-    if modality not in ("image", "text"):
-        raise MmfeatError(f"{title} encodes image and text", got=modality)
+    check_modality(title, ["image", "text"], modality)
     library = import_optional("open_clip", "open-clip-torch")
     output, max_tokens = options.get_output(("projected", "pooled", "tokens"))
     architecture, weights = _split_name(library, title, name, options.get_text("config", ""))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.settings import EncoderOptions, Settings
+from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.encoders.text_encoder import decode_text
 from mmfeat.encoders.words.vocabulary import Vocabulary
 from mmfeat.errors import MmfeatError
@@ -25,8 +25,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
     Raises:
         MmfeatError: no such file, or a line without a word and its numbers.
     """
-    if modality != "text":
-        raise MmfeatError(f"embedding:{name} encodes text", got=modality)
+    check_modality(f"embedding:{name}", ["text"], modality)
     return WordVectors(name, options.get_int("words", 400_000, 1, 10_000_000))
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.loading import hash_weights, loading_errors, package_versions
 from mmfeat.encoders.runtime import Runtime
-from mmfeat.encoders.settings import EncoderOptions, Settings
+from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.encoders.text_encoder import TextEncoder
 from mmfeat.encoders.words.vocabulary import read_vocabulary
 from mmfeat.errors import MmfeatError
@@ -83,8 +83,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
         MmfeatError: a file is missing, or the files do not fit together.
     """
     title = f"rnn:{name}"
-    if modality != "text":
-        raise MmfeatError(f"{title} encodes text", got=modality)
+    check_modality(title, ["text"], modality)
     config = files.read_json(files.join(name, "config.json"))
     is_valid = (
         isinstance(config, dict)
