@@ -5,12 +5,16 @@ model.predict({"image": images, "text": texts}).scores   # shape (rows, classes)
 model.module                                              # a plain torch.nn.Module
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from mmfeat.startup import prepare_command
 
-from mmfeat.errors import MmfeatError
-from mmfeat.import_path import drop_working_directory
-from mmfeat.version import __version__
+prepare_command()  # first, so that Ctrl-C finds it in place
+
+import importlib  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from mmfeat.errors import MmfeatError  # noqa: E402
+from mmfeat.import_path import drop_working_directory  # noqa: E402
+from mmfeat.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from mmfeat.models.saved_model import load_model
