@@ -11,6 +11,7 @@ def test_only_both_modalities_answer_the_quickstart(mmfeat, tmp_path):
     output = tmp_path / "quickstart"
     result = mmfeat("quickstart", "--output", output)
     assert result.returncode == 0, result.stderr
+    assert result.stderr.count("the splits leak") == 1
     accuracy = read_manifest(str(output), "quickstart")["accuracy"]
     assert accuracy["fused (gmu)"] >= 0.95
     assert accuracy["image only"] <= 0.60

@@ -43,6 +43,9 @@ _LINEAR_MODELS: dict[str, tuple[type[LinearRecipe], Sequence[float]]] = {
 _SHOWN_COLUMNS = 10
 """Columns that a message names."""
 
+_LEAK_WARNINGS: set[tuple[str, str]] = set()
+"""Features and warnings of this process: the quickstart trains several models on the same rows."""
+
 
 @dataclass(frozen=True)
 class ResolvedRun:
@@ -126,10 +129,11 @@ def open_dataset(
         dropped=read_dropped(config.split.drop_misaligned),
     )
     if dataset.leakage.summary and not quiet:
-        print_err(
-            f"mmfeat: warning: the splits leak: {dataset.leakage.summary}. "
-            + _describe_grouping(store, columns, dataset)
-        )
+        warning = f"mmfeat: warning: the splits leak: {dataset.leakage.summary}. "
+        warning += _describe_grouping(store, columns, dataset)
+        if (store.path, warning) not in _LEAK_WARNINGS:
+            _LEAK_WARNINGS.add((store.path, warning))
+            print_err(warning)
     if not quiet:
         _warn_of_unseen_labels(dataset)
         _hint_at_regression(config, dataset)

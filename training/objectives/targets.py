@@ -19,6 +19,9 @@ MANY_NUMBERS = 20
 MANY_CLASSES = 1000
 """A column with more classes, and fewer than two rows per class, is free text or a key."""
 
+ALMOST_ALL = 0.9
+"""A column with more classes than this fraction of the rows is free text or a key, too."""
+
 _LEARN_LISTS = "Learn lists of labels with --task multilabel"
 
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
@@ -234,14 +237,14 @@ def find_classes(counts: Mapping[str, int], name: str) -> list[str]:
         )
     rows = sum(counts.values())
     are_numbers = hold_numbers(counts)
-    if len(counts) > (MANY_NUMBERS if are_numbers else MANY_CLASSES) and len(counts) > rows / 2:
+    is_class = len(counts) <= MANY_NUMBERS or len(counts) <= rows / 2
+    if not is_class and (are_numbers or len(counts) > min(MANY_CLASSES, ALMOST_ALL * rows)):
+        kind = "a quantity or a key" if are_numbers else "free text or a key"
+        use_number = "Learn the number with --task regression, or name" if are_numbers else "Name"
         raise MmfeatError(
-            f"the target {name!r} has {len(counts):,} classes in {rows:,} training rows: it is "
-            + ("a quantity or a key" if are_numbers else "free text or a key")
-            + ", not a class",
-            cure="Learn the number with --task regression, or name another column with --target"
-            if are_numbers
-            else "Name another column with --target",
+            f"the target {name!r} has {len(counts):,} classes in {rows:,} training rows, so most "
+            f"rows have a class of their own: it is {kind}, not a class",
+            cure=f"{use_number} a column of categories with --target; a class needs many rows",
         )
     if are_numbers:
         return sorted(counts, key=lambda label: (Decimal(label), label))

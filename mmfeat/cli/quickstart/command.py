@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 
 from mmfeat.cli.commands import load_main
 from mmfeat.cli.quickstart.picture import ShownSample, draw_picture
-from mmfeat.cli.quickstart.toyset import make_toyset
+from mmfeat.cli.quickstart.toyset import DAMAGED_RECORDS, make_toyset
 from mmfeat.config import parse_args
 from mmfeat.errors import MmfeatError
 from mmfeat.records import file_stem, safe_key

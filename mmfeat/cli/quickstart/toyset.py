@@ -26,6 +26,9 @@ QUESTIONS = (
     "{side}, please",
 )
 
+DAMAGED_RECORDS = 5
+"""Records that are added to the intact ones."""
+
 SIZE = 64
 """Width and height of a picture in pixels."""
 

@@ -137,9 +137,23 @@ def test_one_class_is_refused() -> None:
         find_classes({"only": 2}, "label")
 
 
-def test_a_key_column_is_refused_as_target() -> None:
-    with pytest.raises(MmfeatError, match="1,200 classes in 1,200 training rows"):
-        find_classes({f"id-{number}": 1 for number in range(1200)}, "label")
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {f"id-{number}": 1 for number in range(1200)},
+        {"the same title": 3, **{f"title {number}": 1 for number in range(30)}},
+        {f"title {number}": 1 + number % 2 for number in range(1200)},
+    ],
+)
+def test_a_column_of_titles_or_keys_is_refused_as_target(counts: dict[str, int]) -> None:
+    with pytest.raises(MmfeatError, match=r"most rows have a class of their own.*a column of"):
+        find_classes(counts, "title")
+
+
+def test_few_rows_per_class_are_classes() -> None:
+    few = {f"class {number}": 1 for number in range(20)}
+    assert len(find_classes(few, "label")) == 20
+    assert len(find_classes({f"class {n}": 1 + n % 2 for n in range(100)}, "label")) == 100
 
 
 def read_sets(values: list[object], kind: pa.DataType | None = None) -> list[list[str] | None]:

@@ -1,7 +1,7 @@
 import csv
 from collections import Counter
 
-from mmfeat.cli.quickstart.toyset import COLOURS, make_toyset
+from mmfeat.cli.quickstart.toyset import COLOURS, DAMAGED_RECORDS, make_toyset
 
 
 def rows_of(table):
@@ -28,4 +28,4 @@ def test_some_records_are_damaged_on_purpose(tmp_path):
     table = make_toyset(tmp_path, records=12)
     missing = [r for r in rows_of(table) if not (tmp_path / r["file_name"]).exists()]
     assert len(missing) == 2
-    assert len(rows_of(table)) == 12 + 5
+    assert len(rows_of(table)) == 12 + DAMAGED_RECORDS
