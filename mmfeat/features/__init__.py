@@ -7,6 +7,7 @@ from mmfeat.features.column_format import (
     RowStatus,
     column_schema,
     make_column_batch,
+    parse_columns,
 )
 from mmfeat.features.column_reader import ColumnShard, read_column_file, read_reasons
 from mmfeat.features.row_hashes import row_hashes
@@ -25,6 +26,7 @@ __all__ = [
     "TableFiles",
     "column_schema",
     "make_column_batch",
+    "parse_columns",
     "read_column_file",
     "read_reasons",
     "row_hashes",

@@ -10,12 +10,16 @@ Row i of NNNNN.arrow is row i of samples/NNNNN.parquet. The status is stored bes
 a new column never changes existing files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Meta
+
+from mmfeat.errors import DamagedFileError
+from mmfeat.store import Name, Size, check_value
 
 
 @dataclass(frozen=True)
@@ -44,18 +48,21 @@ class RowStatus:
 
 OK = RowStatus("ok")
 
+MaxTokens = Annotated[int, Meta(ge=0, le=1 << 16)]
+"""Largest number of vectors per row. Encoders of tokens give at most 4,096."""
+
 
 @dataclass(frozen=True)
 class Column:
     """Description of a feature column: its encoder and the shape of its features."""
 
-    name: str
+    name: Name
     modality: str
-    dim: int
+    dim: Size
     fingerprint: str
     encoder: dict[str, Any]
-    dtype: str = "float16"
-    max_tokens: int = 0
+    dtype: Literal["float16", "float32"] = "float16"
+    max_tokens: MaxTokens = 0
 
     @property
     def shape(self) -> FeatureShape:
@@ -89,6 +96,23 @@ class Column:
             size = f"up to {self.max_tokens} tokens of {size}"
         precision = self.encoder.get("precision")
         return f"{size}, {name}{f' in {precision}' if precision else ''}"
+
+
+def parse_columns(descriptions: Mapping[str, Any], path: str) -> dict[str, Column]:
+    """Return the columns that a document describes: name → column.
+
+    Args:
+        descriptions: name → description, from a manifest.
+        path: the manifest, for errors.
+
+    Raises:
+        DamagedFileError: a description is incomplete or has a wrong value.
+    """
+    columns = {name: check_value(facts, Column, path) for name, facts in descriptions.items()}
+    for name, column in columns.items():
+        if column.name != name:
+            raise DamagedFileError(f"{path} must have one name for column {name}", got=column.name)
+    return columns
 
 
 def column_schema(shape: FeatureShape) -> pa.Schema:

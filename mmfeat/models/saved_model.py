@@ -7,29 +7,47 @@ MODEL/log.jsonl           one line per epoch
 MODEL/manifest.json       written last: a model without it is not finished
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
-import safetensors
-import safetensors.torch
+from msgspec import Meta
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, ColumnShard
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
-from mmfeat.models.build import build_model
 from mmfeat.models.inference import CHUNK_ROWS, Predictions, concatenate_predictions, predict
 from mmfeat.models.tasks import Task, task_from_config
-from mmfeat.store import describe_differences, files, read_manifest
+from mmfeat.models.weights import WEIGHTS, read_weights, restore_model
+from mmfeat.store import (
+    MANIFEST_FILE,
+    check_value,
+    describe_differences,
+    files,
+    read_manifest,
+)
 
-WEIGHTS = "model.safetensors"
 
-_LAYERS = ("fusion", "combination", "hidden", "dropout", "modality_dropout")
-"""Fields of the architecture in config.json; the columns and the task determine the others."""
+class Layers(TypedDict):
+    """Fields of the architecture in config.json; the columns and the task determine the others."""
+
+    fusion: str
+    combination: str
+    hidden: Annotated[int, Meta(ge=1, le=1 << 20)]
+    dropout: float
+    modality_dropout: float
+
+
+class ModelConfig(Layers):
+    """What config.json must have. The task has more fields."""
+
+    task: str
+    target: str
+    split: dict[str, Any]
+    columns: Annotated[list[Column], Meta(min_length=1, max_length=256)]
 
 
 @dataclass(frozen=True)
@@ -71,7 +89,7 @@ class LoadedModel:
                     cure="Extract it with the encoder the model was trained on",
                 )
             extracted = columns[column.name]
-            if extracted.fingerprint != column.fingerprint:
+            if extracted.shape != column.shape or extracted.fingerprint != column.fingerprint:
                 differences = describe_differences(column.facts, extracted.facts)
                 raise MmfeatError(
                     f"the feature column {column.name!r} must have the fingerprint the model in "
@@ -151,51 +169,29 @@ def input_shapes(columns: Sequence[Column]) -> dict[str, Any]:
     }
 
 
-def save_weights(folder: str, module: Model) -> dict[str, Any]:
-    """Write model.safetensors and return its size and sha256."""
-    state = {name: value.contiguous() for name, value in module.state_dict().items()}
-    with files.create(files.join(folder, WEIGHTS)) as output:
-        output.write(safetensors.torch.save(state))
-    return output.info()
-
-
 def load_model(path: str) -> LoadedModel:
     """Load a finished model.
 
     Raises:
-        MmfeatError: there is no finished model, or its weights file was changed.
+        MmfeatError: there is no finished model.
+        DamagedFileError: its configuration is incomplete, or its weights are damaged, not finite,
+            or not those of the configuration.
     """
     manifest = read_manifest(path, "model")
-    config = manifest["config"]
-    columns = [Column(**column) for column in config["columns"]]
-    task = task_from_config(config)
-    layers = {name: config[name] for name in _LAYERS}
-    module = build_model(Architecture(**input_shapes(columns), outputs=task.outputs, **layers))
-    module.load_state_dict(_read_weights(path, manifest["files"][WEIGHTS]["sha256"]))
+    document, config = files.join(path, MANIFEST_FILE), manifest["config"]
+    check_value(config, ModelConfig, document)
+    columns = [check_value(column, Column, document) for column in config["columns"]]
+    task = task_from_config(config, document)
+    layers = {name: config[name] for name in Layers.__annotations__}
+    architecture = Architecture(**input_shapes(columns), outputs=task.outputs, **layers)
+    weights = read_weights(path, manifest["files"][WEIGHTS])
     return LoadedModel(
         path=path,
         config=config,
         # Keep requires_grad: without it, a matrix product may round differently.
-        module=module.eval(),
+        module=restore_model(architecture, weights, files.join(path, WEIGHTS)).eval(),
         columns=columns,
         task=task,
         target=config["target"],
         split=config["split"],
     )
-
-
-def _read_weights(path: str, sha256: str) -> dict[str, Any]:
-    """Read model.safetensors and check its sha256."""
-    name = files.join(path, WEIGHTS)
-    try:
-        with files.open_input(name) as file:
-            data = file.read()
-    except FileNotFoundError:
-        data = b""
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise MmfeatError(
-            f"{name} must have the sha256 of its manifest, {sha256[:12]}…",
-            got=f"{len(data):,} bytes with another sha256",
-            cure="Copy the model again, or remove its directory and train again",
-        )
-    return safetensors.torch.load(data)

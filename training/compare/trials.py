@@ -12,13 +12,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 
 from mmfeat.models.base import Model
-from mmfeat.models.build import build_model
 from mmfeat.models.inference import run_model
-from mmfeat.models.saved_model import WEIGHTS, save_weights
+from mmfeat.models.weights import read_weights, restore_model, save_weights
 from mmfeat.store import files
 from mmfeat.system import peak_memory_mb
 from training.compare.flops import count_parameters, flops_per_record
@@ -116,10 +114,7 @@ def read_predictions(folder: str, split: str) -> np.ndarray:
 
 def read_model(folder: str, resolved: ResolvedRun) -> Model:
     """Load the model of a finished trial, in eval mode."""
-    model = build_model(resolved.architecture)
-    with files.open_input(files.join(folder, WEIGHTS)) as file:
-        model.load_state_dict(safetensors.torch.load(file.read()))
-    return model.eval()
+    return restore_model(resolved.architecture, read_weights(folder), folder).eval()
 
 
 def best_seed(trials: Sequence[Trial], *, minimized: bool) -> int:

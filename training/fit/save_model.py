@@ -9,7 +9,7 @@ import torch
 from mmfeat.features import FeatureStore
 from mmfeat.models.alignment import AlignmentModel
 from mmfeat.models.inference import InferenceOutput, to_predictions
-from mmfeat.models.saved_model import WEIGHTS, save_weights
+from mmfeat.models.weights import WEIGHTS, save_weights
 from mmfeat.store import files, write_manifest
 from mmfeat.system import peak_memory_mb, show_summary
 from training.data import SPLITS, TEST, TRAIN, VAL, Dataset

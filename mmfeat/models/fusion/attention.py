@@ -90,7 +90,7 @@ class TransformerFusion(PooledFusion):
 
     def __init__(self, modalities: int, dim: int, blocks: int = 2) -> None:
         super().__init__(modalities, dim)
-        self.cls = nn.Parameter(0.02 * torch.randn(dim))
+        self.cls = nn.Parameter(0.02 * _randn(dim))
         self.blocks = nn.ModuleList(Block(dim) for _ in range(blocks))
         self.norm = nn.LayerNorm(dim)
 
@@ -152,8 +152,8 @@ class ResamplerFusion(TokenFusion):
 
     def __init__(self, modalities: int, dim: int, queries: int = 8, blocks: int = 2) -> None:
         super().__init__(modalities, dim)
-        self.queries = nn.Parameter(0.02 * torch.randn(queries, dim))
-        self.kinds = nn.Parameter(0.02 * torch.randn(modalities, dim))
+        self.queries = nn.Parameter(0.02 * _randn(queries, dim))
+        self.kinds = nn.Parameter(0.02 * _randn(modalities, dim))
         self.blocks = nn.ModuleList(Block(dim) for _ in range(blocks))
         self.norm = nn.LayerNorm(dim)
 
@@ -167,3 +167,8 @@ class ResamplerFusion(TokenFusion):
         for block in self.blocks:
             x = block(x, context, keys)
         return FusionOutput(self.norm(x.mean(dim=1)), None)
+
+
+def _randn(*shape: int) -> Tensor:
+    # Always on the CPU: on the meta device, a random draw loads the compiler of torch for seconds.
+    return torch.randn(shape, device="cpu")

@@ -1,13 +1,15 @@
 """Alignment: no target, but whether the modalities of a record belong together."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Meta
 
 from mmfeat.models.tasks.base import Task, float_column
 from mmfeat.models.tasks.multilabel import sigmoid
+from mmfeat.store import Size
 
 BIAS, ALIGNMENT, LOG_RATIO = -3, -2, -1
 """Positions in the outputs; the modalities' vectors precede them."""
@@ -28,9 +30,9 @@ class Align(Task):
     name: ClassVar[str] = "align"
     min_modalities: ClassVar[int] = 2
 
-    modalities: list[str]
+    modalities: Annotated[list[str], Meta(min_length=2)]
     """Names of the feature columns."""
-    hidden: int
+    hidden: Size
     """Length of a vector of the shared space."""
     align_loss: str
     """`infonce` or `siglip`."""

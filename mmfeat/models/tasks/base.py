@@ -2,10 +2,17 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Meta
+
+ClassNames = Annotated[list[str], Meta(min_length=1)]
+"""Names of the classes or labels, in the order of the logits."""
+
+Finite = Annotated[float, Meta(gt=-1e300, lt=1e300)]
+"""A finite number."""
 
 
 @dataclass(frozen=True)

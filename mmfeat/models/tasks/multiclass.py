@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.models.tasks.base import Task, float_column
+from mmfeat.models.tasks.base import ClassNames, Task, float_column
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Multiclass(Task):
 
     name: ClassVar[str] = "multiclass"
 
-    classes: list[str]
+    classes: ClassNames
 
     @property
     def outputs(self) -> int:

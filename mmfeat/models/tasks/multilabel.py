@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.models.tasks.base import Task, float_column
+from mmfeat.models.tasks.base import ClassNames, Task, float_column
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Multilabel(Task):
 
     name: ClassVar[str] = "multilabel"
 
-    classes: list[str]
+    classes: ClassNames
     separator: str = ","
     """Separates the labels in a text."""
 

@@ -1,20 +1,30 @@
 """Tasks by name. A new task is one file and one line here."""
 
-from dataclasses import fields
 from typing import Any
 
+from mmfeat.errors import DamagedFileError
 from mmfeat.models.tasks.align import Align
 from mmfeat.models.tasks.base import Task
 from mmfeat.models.tasks.multiclass import Multiclass
 from mmfeat.models.tasks.multilabel import Multilabel
 from mmfeat.models.tasks.regression import Regression
+from mmfeat.store import check_value
 
 TASKS: dict[str, type[Task]] = {
     task.name: task for task in (Multiclass, Multilabel, Regression, Align)
 }
 
 
-def task_from_config(config: dict[str, Any]) -> Task:
-    """Return the task that a model's config.json describes."""
-    task = TASKS[config["task"]]
-    return task(**{field.name: config[field.name] for field in fields(task)})
+def task_from_config(config: dict[str, Any], path: str) -> Task:
+    """Return the task that a model's configuration describes.
+
+    Args:
+        config: the configuration.
+        path: the file it is from, for errors.
+
+    Raises:
+        DamagedFileError: there is no such task, or it lacks a field.
+    """
+    if config["task"] not in TASKS:
+        raise DamagedFileError(f"{path} must have a task of {', '.join(TASKS)}", got=config["task"])
+    return check_value(config, TASKS[config["task"]], path)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.models.tasks.base import Task, float_column
+from mmfeat.models.tasks.base import Finite, Task, float_column
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,9 @@ class Regression(Task):
 
     name: ClassVar[str] = "regression"
 
-    mean: float
+    mean: Finite
     """Mean of the targets of the training rows."""
-    deviation: float
+    deviation: Finite
     """Standard deviation of the targets of the training rows."""
 
     @property
