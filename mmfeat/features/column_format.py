@@ -12,7 +12,7 @@ a new column never changes existing files.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,7 @@ class RowStatus:
 
 OK = RowStatus("ok")
 
+Dtype = Annotated[str, Meta(pattern=r"\A(float16|float32)\Z")]
 MaxTokens = Annotated[int, Meta(ge=0, le=1 << 16)]
 """Largest number of vectors per row. Encoders of tokens give at most 4,096."""
 
@@ -61,7 +62,7 @@ class Column:
     dim: Size
     fingerprint: str
     encoder: dict[str, Any]
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: Dtype = "float16"
     max_tokens: MaxTokens = 0
 
     @property

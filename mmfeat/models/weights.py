@@ -7,7 +7,6 @@ than the file has bytes; and every number must be finite.
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -17,7 +16,7 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
-from mmfeat.store import files
+from mmfeat.store import RecordedFile, files
 
 WEIGHTS = "model.safetensors"
 
@@ -27,7 +26,7 @@ MAX_TEMPERATURE = 1e6
 _CURE = "Copy the model again, or remove its directory and train again"
 
 
-def save_weights(folder: str, module: Model) -> dict[str, Any]:
+def save_weights(folder: str, module: Model) -> RecordedFile:
     """Write model.safetensors and return its size and digests."""
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
     with files.create(files.join(folder, WEIGHTS)) as output:
@@ -35,7 +34,7 @@ def save_weights(folder: str, module: Model) -> dict[str, Any]:
     return output.info()
 
 
-def read_weights(folder: str, info: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+def read_weights(folder: str, info: RecordedFile | None = None) -> dict[str, Tensor]:
     """Read model.safetensors.
 
     Args:

@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
-from mmfeat.errors import DamagedFileError, MmfeatError
+from mmfeat.errors import MmfeatError
 from mmfeat.store import files
 from mmfeat.store.documents import (
     SMALL_BYTES,
     Count,
     FileName,
     Name,
-    check_value,
     read_intact_document,
 )
 from mmfeat.store.schemas import Counts, Failure, RecordedFile
@@ -42,7 +41,7 @@ class Receipt:
     """`ok`, `partial`, `failed` → records."""
     problems: Counts = field(default_factory=dict)
     """Reason → records that lack a part, in the output or not."""
-    files: dict[FileName, dict[str, Any]] = field(default_factory=dict)
+    files: dict[FileName, RecordedFile] = field(default_factory=dict)
     """File, relative to the store → bytes, sha256 and xxh3_128."""
     replaced: dict[str, Counts] = field(default_factory=dict)
     """Of a retry shard, the rows that its rows replace: status → reason → records."""
@@ -92,7 +91,8 @@ def read_receipt(
     Returns:
         None if the shard has no valid receipt and must be made (again).
     """
-    receipt = _read_intact_receipt(files.join(folder, f"{shard}_stats.json"))
+    path = files.join(folder, f"{shard}_stats.json")
+    receipt = read_intact_document(path, Receipt, SMALL_BYTES)
     if receipt is None or receipt.shard != shard or not receipt.adds_up:
         return None
     if config_hash and receipt.config_hash != config_hash:
@@ -105,16 +105,6 @@ def read_receipt(
         path = files.join(root or folder, name)
         if name != unchecked_file and files.size(path) != info["bytes"]:
             return None
-    return receipt
-
-
-def _read_intact_receipt(path: str) -> Receipt | None:
-    """Read a receipt; None if it does not exist or is damaged."""
-    receipt = read_intact_document(path, Receipt, SMALL_BYTES)
-    try:
-        check_value(receipt.files if receipt else {}, dict[FileName, RecordedFile], path)
-    except DamagedFileError:
-        return None
     return receipt
 
 

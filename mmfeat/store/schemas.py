@@ -9,17 +9,10 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from msgspec import Meta
 
 from mmfeat.store.documents import Count, FileName, Name
+from mmfeat.store.files import RecordedFile
 
 Counts = dict[str, Count]
 """Reason, status or split → records."""
-
-
-class RecordedFile(TypedDict):
-    """What a receipt or a manifest records of a file."""
-
-    bytes: Count
-    sha256: str
-    xxh3_128: NotRequired[str]
 
 
 class RunConfig(TypedDict):
