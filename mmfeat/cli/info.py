@@ -1,6 +1,5 @@
 """The command `mmfeat info`: what a store contains, finished or not."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     config = parse_args(InfoConfig, arguments, prog="mmfeat info")
     facts = describe_store(config.path)
     if config.json:
-        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        console.print_json(facts, indent=2)
         return
     console.show_summary(f"{facts['kind']} in {facts['path']}", _summary_lines(facts))
 

@@ -1,12 +1,11 @@
 """The command `mmfeat`: find a command by its name and run it."""
 
-import sys
 from collections.abc import Sequence
 
 from mmfeat.cli.commands import COMMANDS as STAGE_COMMANDS
 from mmfeat.cli.commands import load_main
-from mmfeat.errors import suggest
-from mmfeat.system import Main, print_err, print_out, run_main
+from mmfeat.errors import UsageError, suggest
+from mmfeat.system import Main, print_out, run_main
 from mmfeat.version import __version__
 
 COMMANDS = {
@@ -34,21 +33,25 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    return run_main(_run, arguments)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    if not arguments:
         print_out(usage())
-        return 0 if arguments else 2
-    if arguments[0] == "--version":
-        print_out(f"mmfeat {__version__}")
-        return 0
+        raise SystemExit(2)
     name, *rest = arguments
-    if name not in COMMANDS:
+    if name in ("-h", "--help", "help"):
+        print_out(usage())
+    elif name == "--version":
+        print_out(f"mmfeat {__version__}")
+    elif name in COMMANDS:
+        _load(name)(rest)
+    else:
         word = name.lower()
         close = next((c for c in COMMANDS if c.startswith(word)), suggest(word, COMMANDS))
-        hint = f"Did you mean: mmfeat {close}?" if close else f"\n\n{usage()}"
-        print_err(f"mmfeat: error: no command {name!r}. {hint}".replace(". \n", "\n"))
-        return 2
-    return run_main(lambda rest: _load(name)(rest), rest)
+        hint = f". Did you mean: mmfeat {close}?" if close else f"\n\n{usage()}"
+        raise UsageError(f"no command {name!r}{hint}")
 
 
 def _load(command: str) -> Main:

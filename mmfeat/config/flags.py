@@ -13,8 +13,10 @@ from typing import Annotated, Any, Generic, TypeVar, cast, get_type_hints
 import tyro
 
 from mmfeat.config.flag_errors import raise_usage_errors
+from mmfeat.config.separate_paths import check_separate
 from mmfeat.config.yaml_file import FieldPath, read_overrides, read_yaml_file, to_yaml
 from mmfeat.errors import UsageError
+from mmfeat.system import console
 
 Config = TypeVar("Config")
 
@@ -113,9 +115,16 @@ class _CommandLine(Generic[Config]):
         given = {path: given[path] for path in given if not self._has_flag(path[-1])}
         options, unknown = self._parse_with_defaults(given)
         if flags.print_config:
-            print(to_yaml(options), end="")
+            print(to_yaml(options, ascii_only=not console.prints_unicode()), end="")
             raise SystemExit(0)
+        check_separate(*self._paths(options))
         return options, unknown
+
+    def _paths(self, options: Config) -> tuple[str, dict[str, str]]:
+        """Return the output of the command, and its inputs by their names in the help."""
+        paths = {name: getattr(options, name) for name in _positional_fields(self.config)}
+        output = paths.pop("output", "")
+        return output, {name.upper(): path for name, path in paths.items()}
 
     def _parse_config_flags(self) -> ConfigFlags:
         with raise_usage_errors(flag_names(self.config)):

@@ -159,10 +159,15 @@ def _field_hints(config: type, parents: FieldPath) -> Iterator[tuple[FieldPath, 
             yield (*parents, field.name), hint
 
 
-def to_yaml(config: Any) -> str:
-    """Write all fields of a dataclass as YAML that `read_yaml_file` reads to the same values."""
+def to_yaml(config: Any, *, ascii_only: bool = False) -> str:
+    """Write all fields of a dataclass as YAML that `read_yaml_file` reads to the same values.
+
+    Args:
+        config: the dataclass.
+        ascii_only: whether to escape all other characters.
+    """
     values = _to_plain(config)
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=not ascii_only)
     # PyYAML does not read back some Unicode line separators that it writes unescaped.
     return text if yaml.safe_load(text) == values else yaml.safe_dump(values, sort_keys=False)
 

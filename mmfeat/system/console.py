@@ -4,6 +4,7 @@ Results go to standard output. Progress and messages go to standard error, so th
 results only.
 """
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,16 @@ def print_out(text: str) -> None:
 def print_err(text: str) -> None:
     """Print a line to standard error."""
     make_console(stderr=True).print(text, soft_wrap=True)
+
+
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a JSON document to standard output, escaped if its encoding lacks characters."""
+    print(json.dumps(value, ensure_ascii=not prints_unicode(), indent=indent))
+
+
+def prints_unicode() -> bool:
+    """Return whether standard output can print every character."""
+    return (sys.stdout.encoding or "").lower().startswith("utf")
 
 
 def show_table(

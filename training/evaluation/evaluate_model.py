@@ -1,6 +1,5 @@
 """Evaluate a model on one split of a feature store, shard by shard."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.saved_model import LoadedModel, load_model
-from mmfeat.system import ProgressBar, print_err, print_out, show_summary, show_table
+from mmfeat.system import ProgressBar, console, print_err, print_out, show_summary, show_table
 from training.config import EvaluateConfig
 from training.data import (
     SPLITS,
@@ -38,7 +37,7 @@ def evaluate(config: EvaluateConfig) -> None:
     if unseen.are_most:
         print_err(f"mmfeat: warning: {unseen}")
     if config.json:
-        print(json.dumps(result, ensure_ascii=False))
+        console.print_json(result)
     else:
         show_result(result)
 
