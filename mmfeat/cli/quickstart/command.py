@@ -35,8 +35,7 @@ class QuickstartConfig:
     output: str = "quickstart"
     """Output directory."""
     records: int = 2400
-    """Number of intact records to generate, at least 120. Five damaged ones are added, as real data
-    has them."""
+    """Number of intact records to generate. Five damaged ones are added, as in real data."""
     seed: int = 0
     """Seed of the dataset and of the training."""
 
@@ -53,10 +52,8 @@ def main(arguments: Sequence[str]) -> None:
         config.output, "quickstart", {"records": config.records, "seed": config.seed}
     )
     table = make_toyset(output / "raw", records=config.records, seed=config.seed)
-    console.print_out(
-        f"wrote {table}: {config.records:,} records of two shapes, and a text that asks for the colour of one. "
-        "Five more records are damaged on purpose"
-    )
+    console.print_out(f"wrote {table}: two shapes, and a text that asks for the colour of one")
+    console.print_out(f"{DAMAGED_RECORDS} more records are damaged on purpose, as real data are")
     shards, features = str(output / "shards"), str(output / "features")
     _run_command("shard", str(table), shards)
     _run_command("extract", shards, features)
