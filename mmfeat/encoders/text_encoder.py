@@ -10,8 +10,7 @@ from torch import Tensor
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.runtime import Runtime
-from mmfeat.errors import RecordError
-from mmfeat.records import is_blank
+from mmfeat.records import decode_text
 
 Tokenize = Callable[[str], list[int]]
 """A function from a text to token ids that threads can share."""
@@ -80,21 +79,6 @@ class TextEncoder(Encoder):
             row[: min(len(item), self.max_tokens)]
             for row, item in zip(features, batch, strict=True)
         ]
-
-
-def decode_text(data: bytes) -> str:
-    """Decode a text member.
-
-    Raises:
-        RecordError: `undecodable` if not UTF-8, `empty` if it has no visible character.
-    """
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise RecordError("undecodable", str(error)) from error
-    if is_blank(text):
-        raise RecordError("empty", "the text has no visible character")
-    return text
 
 
 def thread_safe_tokenizer(tokenizer: Any, limit: int | None) -> Tokenize:

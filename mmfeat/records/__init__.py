@@ -12,6 +12,7 @@ from mmfeat.records.keys import (
     suffix_tildes,
     unique_key,
 )
+from mmfeat.records.limits import MAX_COLUMNS, MAX_DEPTH, MAX_METADATA_VALUES, check_columns
 from mmfeat.records.media_ref import (
     Base64Ref,
     BytesRef,
@@ -58,9 +59,13 @@ from mmfeat.records.problems import (
 )
 from mmfeat.records.record import OWN_COLUMNS, STATUS_COLUMNS, Record, Sample
 from mmfeat.records.split_names import SPLIT_NAMES, SPLITS, split_of_folder
+from mmfeat.records.text import check_text_size, decode_text
 from mmfeat.records.values import is_missing, is_utf8, key_text
 
 __all__ = [
+    "MAX_COLUMNS",
+    "MAX_DEPTH",
+    "MAX_METADATA_VALUES",
     "MODALITIES",
     "OWN_COLUMNS",
     "PASSING_REASON",
@@ -83,8 +88,11 @@ __all__ = [
     "arrow_array",
     "arrow_field",
     "canonical_text",
+    "check_columns",
+    "check_text_size",
     "clean_metadata",
     "common_kind",
+    "decode_text",
     "escapes_folder",
     "file_stem",
     "free_columns",

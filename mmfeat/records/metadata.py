@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from mmfeat.records.equality import canonical_text
+from mmfeat.records.limits import MAX_DEPTH, MAX_METADATA_CHARACTERS, MAX_METADATA_VALUES
 from mmfeat.records.values import is_missing, is_utf8
 
 _ARROW_TYPES = {
@@ -75,27 +76,51 @@ def _decimal_number(value: Decimal) -> int | float | str | None:
 def clean_metadata(
     values: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
-    """Return JSON-ready metadata, and its problem if a value is not UTF-8: that value is null."""
+    """Return JSON-ready metadata, and its problem if a value cannot be kept: that value is null.
+
+    A value cannot be kept if it is not UTF-8, or if it exceeds a limit of `mmfeat.records.limits`.
+    """
     metadata: dict[str, Any] = {}
-    undecodable: list[str] = []
+    budget = _Budget()
+    refused: dict[tuple[str, str], list[str]] = {}
     for name, value in values.items():
         column = to_json_value(name)
-        if not _holds_utf8(value):
-            undecodable.append(repr(column))
+        if problem := budget.spend(value):
+            refused.setdefault(problem, []).append(repr(column))
             value = None
         metadata[column] = to_json_value(value)
-    if not undecodable:
+    if not refused:
         return metadata, {}
-    return metadata, {"json": ("undecodable", f"not UTF-8: {', '.join(undecodable)}")}
+    details = [f"{detail}: {', '.join(names)}" for (_, detail), names in refused.items()]
+    return metadata, {"json": (next(iter(refused))[0], "; ".join(details))}
 
 
-def _holds_utf8(value: Any) -> bool:
-    """Return whether the texts in a value are UTF-8; other bytes are lone surrogates."""
-    if isinstance(value, str):
-        return is_utf8(value)
-    if isinstance(value, dict):
-        return all(map(_holds_utf8, value.values()))
-    return all(map(_holds_utf8, value)) if isinstance(value, list | tuple) else True
+class _Budget:
+    """The characters and values that the metadata of one record may still have."""
+
+    def __init__(self) -> None:
+        self._characters, self._values = MAX_METADATA_CHARACTERS, MAX_METADATA_VALUES
+
+    def spend(self, value: Any) -> tuple[str, str] | None:
+        """Count a value. Return the reason and the detail if it cannot be kept."""
+        pending = [(value, 0)]
+        while pending:
+            item, depth = pending.pop()
+            if isinstance(item, str | bytes):
+                self._characters -= len(item)
+                if self._characters < 0:
+                    return "too_large", f"more than {MAX_METADATA_CHARACTERS:,} characters"
+                if isinstance(item, str) and not is_utf8(item):
+                    return "undecodable", "not UTF-8"
+            elif isinstance(item, dict | list | tuple):
+                self._values -= len(item)
+                if self._values < 0:
+                    return "too_large", f"more than {MAX_METADATA_VALUES:,} values"
+                if depth == MAX_DEPTH:
+                    return "too_large", f"more than {MAX_DEPTH} levels of lists and objects"
+                items = item.values() if isinstance(item, dict) else item
+                pending += [(inner, depth + 1) for inner in items]
+        return None
 
 
 def value_kind(value: Any) -> str | None:
@@ -133,11 +158,13 @@ def free_columns(names: Iterable[str], taken: Collection[str]) -> dict[str, str]
     A name that is taken gets the prefix `meta_`.
     """
     columns: dict[str, str] = {}
+    used = set(taken)
     for name in names:
         column = name
-        while column in taken or column in columns.values():
+        while column in used:
             column = f"meta_{column}"
         columns[name] = column
+        used.add(column)
     return columns
 
 

@@ -18,6 +18,7 @@ from mmfeat.records import (
     EarlierRow,
     Record,
     Sample,
+    check_columns,
     common_kind,
     key_hash,
     known_size,
@@ -61,6 +62,7 @@ class LineEncoder:
             kind = value_kind(value)
             if name not in self.kinds or self.kinds[name] != kind:
                 self.kinds[name] = common_kind(self.kinds.get(name), kind)
+                check_columns(self.kinds, "the input")
         total, all_known = 0, True
         for ref in record.media.values():
             size = known_size(ref)

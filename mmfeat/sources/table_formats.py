@@ -6,11 +6,13 @@ To add a format, write a reader in `mmfeat.sources.formats` and add it to `TABLE
 import csv
 import posixpath
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 
 import pyarrow as pa
 
 from mmfeat.errors import MmfeatError
+from mmfeat.records import check_columns
 from mmfeat.sources.formats import (
     Row,
     Table,
@@ -28,7 +30,8 @@ def open_table(path: str) -> Table:
     """Open a table.
 
     Raises:
-        MmfeatError: the file does not exist, is not a table, or has no or repeated columns.
+        MmfeatError: the file does not exist, is not a table, or has no, repeated or too many
+            columns.
     """
     reader = _find_reader(path)
     try:
@@ -42,7 +45,8 @@ def open_table(path: str) -> Table:
     columns = table.columns
     if not columns:
         raise MmfeatError(f"{path} is empty: no header and no row")
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    check_columns(columns, path)
+    repeated = sorted(name for name, number in Counter(columns).items() if number > 1)
     if repeated:
         raise MmfeatError(f"the columns of {path} must have different names", got=repeated[0])
     return table

@@ -13,9 +13,9 @@ import numpy as np
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
-from mmfeat.encoders.text_encoder import decode_text
 from mmfeat.encoders.words.vocabulary import Vocabulary
 from mmfeat.errors import MmfeatError
+from mmfeat.records import decode_text
 from mmfeat.store import files
 
 

@@ -3,9 +3,10 @@
 from mmfeat.sources.formats.delimited import read_csv, read_tsv
 from mmfeat.sources.formats.json_table import read_json, read_json_lines
 from mmfeat.sources.formats.parquet_table import read_parquet
-from mmfeat.sources.formats.table import Row, Table, UnreadBytes
+from mmfeat.sources.formats.table import OversizedRow, Row, Table, UnreadBytes
 
 __all__ = [
+    "OversizedRow",
     "Row",
     "Table",
     "UnreadBytes",

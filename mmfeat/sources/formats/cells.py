@@ -6,10 +6,33 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-_MAX_CELL_CHARACTERS = 512 << 20
-_MAX_RECORD_LINES = 1 << 18
-"""Limits of one record: a quote that never closes must not use all memory. Base64 of a file of
-`--max-file-bytes` fits."""
+from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS, MAX_RECORD_LINES
+from mmfeat.sources.formats.table import OversizedRow
+from mmfeat.sources.formats.text import LongLine, read_lines
+
+csv.field_size_limit(MAX_RECORD_CHARACTERS)
+
+_REREAD_CHARACTERS = 64 << 20
+_REREAD_RATIO = 8
+"""Limit of the characters that are read again after broken records: a constant, and a multiple of
+those read. Quotes of which each opens where the last one closes would be read again for ever."""
+
+_LINE_CHARACTERS = 64
+"""Cost of a line in characters, besides its own."""
+
+
+class OversizedRecordError(csv.Error):
+    """A record has more characters than the limit."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a record has more than {MAX_RECORD_CHARACTERS:,} characters")
+
+
+class EndlessQuotesError(csv.Error):
+    """Records whose quotes do not close make it too slow to read on."""
+
+    def __init__(self) -> None:
+        super().__init__("too many quotes open and do not close; write the table again")
 
 
 @dataclass(frozen=True)
@@ -30,7 +53,6 @@ class Dialect:
 
     def reader(self, lines: Iterator[str]) -> Any:
         """Return a reader of the cells of each record, from the csv module."""
-        csv.field_size_limit(_MAX_CELL_CHARACTERS)
         return csv.reader(
             lines,
             delimiter=self.separator,
@@ -54,22 +76,35 @@ class Lines:
     """
 
     def __init__(self, file: IO[str]) -> None:
-        self._file = file
+        self._lines = read_lines(file)
         self._given_back: deque[str] = deque()
         self.record: list[str] = []
         self.first = 1
         self.has_broken_quotes = False
         self.number = 0
+        self._record_characters = self._characters = self._reread = 0
 
     def __iter__(self) -> "Lines":
         return self
 
     def __next__(self) -> str:
-        if len(self.record) >= _MAX_RECORD_LINES:
-            raise csv.Error(f"a cell has more than {_MAX_RECORD_LINES} lines")
-        line = self._given_back.popleft() if self._given_back else next(self._file)
-        self.record.append(line)
-        self.number += 1
+        if len(self.record) >= MAX_RECORD_LINES:
+            raise csv.Error(f"a cell has more than {MAX_RECORD_LINES} lines")
+        line = self.next_line()
+        if not line:
+            raise StopIteration
+        if isinstance(line, LongLine) or self._record_characters > MAX_RECORD_CHARACTERS:
+            raise OversizedRecordError
+        return line
+
+    def next_line(self) -> str:
+        """Return the next line, whatever its length; empty at the end of the file."""
+        line = self._given_back.popleft() if self._given_back else next(self._lines, "")
+        if line:
+            self.record.append(line)
+            self.number += 1
+            self._record_characters += len(line)
+            self._characters += len(line) + _LINE_CHARACTERS
         return line
 
     def start_record(self) -> None:
@@ -77,11 +112,21 @@ class Lines:
         self.record = []
         self.first = self.number + 1
         self.has_broken_quotes = False
+        self._record_characters = 0
 
     def give_back(self, lines: Sequence[str]) -> None:
-        """Give back the last lines that were read."""
+        """Give back the last lines that were read.
+
+        Raises:
+            EndlessQuotesError: too many lines have been read again.
+        """
         self._given_back.extendleft(reversed(lines))
         self.number -= len(lines)
+        characters = sum(map(len, lines)) + _LINE_CHARACTERS * len(lines)
+        self._reread += characters
+        self._characters -= characters
+        if self._reread > _REREAD_CHARACTERS + _REREAD_RATIO * self._characters:
+            raise EndlessQuotesError
 
 
 def read_cells(lines: Lines, dialect: Dialect, width: int) -> Iterator[list[str] | str]:
@@ -97,6 +142,10 @@ def read_cells(lines: Lines, dialect: Dialect, width: int) -> Iterator[list[str]
             cells = next(reader)
         except StopIteration:
             return
+        except OversizedRecordError as error:
+            lines.give_back(lines.record[1:])
+            yield OversizedRow(f"line {lines.first}: {error}")
+            continue
         except csv.Error as error:
             lines.has_broken_quotes = True
             lines.give_back(lines.record[1:])

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from mmfeat.records import is_utf8
-from mmfeat.sources.formats.cells import Dialect, Lines, read_cells
-from mmfeat.sources.formats.text import open_text
+from mmfeat.records import check_columns, is_utf8
+from mmfeat.sources.formats.cells import Dialect, EndlessQuotesError, Lines, read_cells
+from mmfeat.sources.formats.limits import MAX_HEADER_CHARACTERS
+from mmfeat.sources.formats.text import LongLine, open_text, read_lines
 
 _SEPARATORS = (",", ";", "\t", "|")
 
@@ -46,7 +47,9 @@ def start_reading(path: str, dialect: Dialect) -> Iterator[tuple[Lines, list[str
         for _ in range(dialect.first_line):
             next(lines)
         lines.start_record()
-        yield lines, next(replace(dialect, quoted=True).reader(lines), [])
+        header = next(replace(dialect, quoted=True).reader(lines), [])
+        check_columns(header, path)
+        yield lines, header
 
 
 def find_dialect(path: str, default_separator: str) -> tuple[Dialect, list[str]]:
@@ -89,10 +92,12 @@ def find_dialect(path: str, default_separator: str) -> tuple[Dialect, list[str]]
 
 
 def _read_start(path: str, default_separator: str) -> Dialect:
-    with open_text(path) as lines:
-        start = list(islice(_nonblank(lines), 3))
+    with open_text(path) as file:
+        start = list(islice(_nonblank(read_lines(file)), 3))
     first_line = start[0][0] if start else 0
     texts = [line for _, line in start]
+    if texts and (len(texts[0]) > MAX_HEADER_CHARACTERS or isinstance(texts[0], LongLine)):
+        raise csv.Error(f"its header has more than {MAX_HEADER_CHARACTERS:,} characters")
     if texts and (match := _SEPARATOR_LINE.fullmatch(texts[0])):
         separator, texts, first_line = match[1], texts[1:], start[1][0] if start[1:] else 0
     else:
@@ -118,8 +123,11 @@ def _find_separator(lines: Sequence[str], default: str) -> str:
 
 
 def _is_padded(line: str, separator: str) -> bool:
-    """Return whether a space follows each separator, or stands before each."""
-    number = line.count(separator)
+    """Return whether a space follows each separator, or stands before each.
+
+    A line of blank cells proves nothing.
+    """
+    number = 0 if not line.replace(separator, "").strip() else line.count(separator)
     return number > 0 and number in (line.count(f"{separator} "), line.count(f" {separator}"))
 
 
@@ -131,13 +139,22 @@ def _quoted_cells(dialect: Dialect) -> re.Pattern[str]:
 
 def _survey_quotes(lines: Lines, dialect: Dialect, width: int) -> QuoteSurvey:
     survey = QuoteSurvey()
+    try:
+        _survey_records(survey, lines, dialect, width)
+    except EndlessQuotesError:
+        survey.violations = max(survey.violations, survey.proof + 1)
+        survey.first_violation = survey.first_violation or lines.first
+    return survey
+
+
+def _survey_records(survey: QuoteSurvey, lines: Lines, dialect: Dialect, width: int) -> None:
     quoted_cell = _quoted_cells(dialect)
     is_tab = dialect.separator == "\t"
     records = read_cells(lines, dialect, width)
-    for line in lines:
+    while line := lines.next_line():
         if not survey.first_undecoded and not is_utf8(line):
             survey.first_undecoded = lines.number
-        if '"' not in line:
+        if '"' not in line or isinstance(line, LongLine):
             lines.start_record()
             continue
         lines.give_back([line])
@@ -157,7 +174,6 @@ def _survey_quotes(lines: Lines, dialect: Dialect, width: int) -> QuoteSurvey:
         elif isinstance(cells, list) and quoted_cell.search(text):
             has_separator = any(dialect.separator in cell for cell in cells)
             survey.proof += not is_tab or len(record) > 1 or '""' in text or has_separator
-    return survey
 
 
 def _looks_like_records(lines: Sequence[str], dialect: Dialect, width: int) -> bool:

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from mmfeat.records import is_utf8
+from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS, MAX_RECORD_VALUES
 
 _BLOCK_CHARACTERS = 1 << 16
-_MAX_VALUE_CHARACTERS = 512 << 20
-"""Limit of one value: a string that never closes must not use all memory."""
+_MAX_BLOCK_CHARACTERS = 4 << 20
+"""Characters that are read at a time: a few at first, more inside a long value."""
+
+TOO_LONG = (
+    f"a value has more than {MAX_RECORD_CHARACTERS:,} characters, or {MAX_RECORD_VALUES:,} values"
+)
 
 DECODER = json.JSONDecoder(strict=False)
 """Accepts what `json.loads` accepts (NaN, integers of any size), and control characters in text."""
@@ -21,6 +26,17 @@ _TOKEN = re.compile(
     r"|(?P<separator>[ \t\n\r,:]++)|(?P<bracket>[][{}])",
     re.DOTALL,
 )
+_TEXT_REST = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
+"""The rest of a text, up to its quote."""
+
+_UNNESTED = re.compile(r'[^][{}"]++')
+"""Numbers, words and what stands between values, inside a list or an object."""
+
+_SCALAR = re.compile(rf'[^][{{}}",:{_SPACES}]++')
+
+_MAX_SKIPPED_STEPS = 16 << 20
+"""Limit of the texts and brackets of a value that is skipped. More would take minutes."""
+
 _CLOSING = {"[": "]", "{": "}"}
 _LONGEST_WORD = len("-Infinity")
 _NUMBER_TAIL = len("e+")
@@ -37,6 +53,19 @@ class MalformedValue(str):
     __slots__ = ()
 
 
+class OversizedValue(MalformedValue):
+    """The error of one value that is too long, although its end is known."""
+
+    __slots__ = ()
+
+
+def has_too_many_values(text: str, start: int = 0) -> bool:
+    """Return whether a long text may hold more values than a record may have."""
+    if len(text) - start <= MAX_RECORD_VALUES:
+        return False
+    return sum(text.count(mark, start) for mark in ",[{") > MAX_RECORD_VALUES
+
+
 class JsonValues:
     """A JSON text that is read value by value.
 
@@ -47,7 +76,12 @@ class JsonValues:
     def __init__(self, file: IO[str]) -> None:
         self._file = file
         self._text, self._place = "", 0
-        self._lines = 0
+        self._lines = self._dropped = 0
+
+    @property
+    def position(self) -> int:
+        """Characters read so far."""
+        return self._dropped + self._place
 
     def next_character(self) -> str:
         """Return the next character that is no space, without reading it; empty at the end."""
@@ -70,6 +104,8 @@ class JsonValues:
     def value(self) -> Any:
         """Read the next value; a `MalformedValue` if it can be skipped but not decoded.
 
+        It is an `OversizedValue` if it exceeds a limit of `mmfeat.sources.formats.limits`.
+
         Raises:
             BrokenJsonError: the value is not JSON, or does not end.
         """
@@ -78,11 +114,17 @@ class JsonValues:
             start = self._place
             try:
                 value, end = DECODER.raw_decode(self._text, start)
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 end = self._skip_value(error)
                 value = MalformedValue(describe_error(error))
+            except RecursionError as error:
+                self._skip_oversized()
+                return MalformedValue(describe_error(error))
             if end and end + _NUMBER_TAIL < len(self._text):
                 break
+            if self._is_oversized():
+                self._skip_oversized()
+                return OversizedValue(TOO_LONG)
             if not self._read_more():
                 if not end:
                     raise self.broken("the file ends inside a value")
@@ -117,6 +159,8 @@ class JsonValues:
         if self.take("}"):
             return
         while True:
+            if self.next_character() != '"':
+                raise self.broken("an object must have names in double quotes")
             name = self.value()
             self.expect(":")
             yield name
@@ -144,13 +188,51 @@ class JsonValues:
 
     def _read_more(self) -> bool:
         rest = len(self._text) - self._place
-        if rest > _MAX_VALUE_CHARACTERS:
-            raise self.broken(f"a value has more than {_MAX_VALUE_CHARACTERS} characters")
-        block = self._file.read(max(_BLOCK_CHARACTERS, rest))
+        block = self._file.read(max(_BLOCK_CHARACTERS, min(rest, _MAX_BLOCK_CHARACTERS)))
         if block:
             self._lines += self._text.count("\n", 0, self._place)
+            self._dropped += self._place
             self._text, self._place = self._text[self._place :] + block, 0
         return bool(block)
+
+    def _is_oversized(self) -> bool:
+        """Return whether the current value is too long. It fills the text that was read."""
+        return len(self._text) - self._place > MAX_RECORD_CHARACTERS or has_too_many_values(
+            self._text, self._place
+        )
+
+    def _skip_oversized(self) -> None:
+        """Skip a value without keeping it in memory.
+
+        Raises:
+            BrokenJsonError: the file ends inside it, or it has too many texts and brackets.
+        """
+        depth = 0
+        for _ in range(_MAX_SKIPPED_STEPS):
+            start = self.next_character()
+            if not start:
+                raise self.broken("the file ends inside a value")
+            if start == '"':
+                self._place += 1
+                self._skip_pattern(_TEXT_REST)
+                self.expect('"')
+            elif start in "[]{}":
+                self._place += 1
+                depth += 1 if start in "[{" else -1
+            else:
+                self._skip_pattern(_UNNESTED if depth else _SCALAR)
+            if depth <= 0:
+                return
+        raise self.broken(f"a value has more than {_MAX_SKIPPED_STEPS:,} texts and brackets")
+
+    def _skip_pattern(self, pattern: re.Pattern[str]) -> None:
+        """Skip the longest text that a pattern matches, over any number of blocks."""
+        while True:
+            match = pattern.match(self._text, self._place)
+            self._place = match.end() if match else self._place
+            # A backslash at the end of a block waits for the character that it escapes.
+            if len(self._text) - self._place > 1 or not self._read_more():
+                return
 
     def _skip_value(self, error: Exception) -> int:
         """Return the end of a value that cannot be decoded; 0 if more must be read to find it.

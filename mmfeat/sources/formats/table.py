@@ -8,6 +8,12 @@ Row = dict[str, Any] | str
 """Column → value, or an error message if the row cannot be parsed."""
 
 
+class OversizedRow(str):
+    """The error of a row that exceeds a limit of `mmfeat.sources.formats.limits`."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Table:
     """One file of a table.

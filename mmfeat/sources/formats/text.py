@@ -2,9 +2,16 @@
 
 import codecs
 import io
+from collections.abc import Iterator
 from typing import IO
 
+from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS
 from mmfeat.store import files
+
+_SKIPPED_CHARACTERS = 1 << 20
+"""Characters of a long line that are skipped at a time."""
+
+_SHOWN_CHARACTERS = 80
 
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -36,3 +43,25 @@ def open_text(path: str, newline: str = "") -> IO[str]:
         errors="surrogateescape" if is_utf8 else "surrogatepass",
         newline=newline,
     )
+
+
+class LongLine(str):
+    """The start of a line with more characters than a record may have. Its rest is skipped."""
+
+    __slots__ = ()
+
+
+def read_lines(file: IO[str], ends: tuple[str, ...] = ("\n", "\r")) -> Iterator[str]:
+    """Yield the lines of a file, each with its end. A `LongLine` stands for one that is too long.
+
+    Args:
+        file: a file from `open_text`.
+        ends: characters that end a line, as the file is opened.
+    """
+    while line := file.readline(MAX_RECORD_CHARACTERS + 1):
+        if len(line) <= MAX_RECORD_CHARACTERS:
+            yield line
+            continue
+        yield LongLine(line[:_SHOWN_CHARACTERS])
+        while line and not line.endswith(ends):
+            line = file.readline(_SKIPPED_CHARACTERS)

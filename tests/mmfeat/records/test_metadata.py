@@ -5,19 +5,29 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmfeat.records import metadata
 from mmfeat.records.equality import values_equal
 from mmfeat.records.metadata import (
     arrow_array,
     arrow_field,
     clean_metadata,
     common_kind,
+    free_columns,
     read_cells,
     to_json_value,
     value_kind,
 )
+
+
+def nested(levels):
+    value = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=9),
@@ -26,6 +36,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(json_values, max_size=6))
 def test_any_values_have_a_common_arrow_type(values):
     ready = [to_json_value(value) for value in values]
@@ -57,6 +68,7 @@ def test_mixed_scalars_become_their_canonical_text():
     assert arrow_array(values, kind).to_pylist() == ["1", "1", "2", "true", "one", None, str(2**70)]
 
 
+@settings(deadline=None)
 @given(st.lists(json_values, max_size=6))
 def test_cells_read_back_equal_what_was_written(values):
     ready = [to_json_value(value) for value in values]
@@ -114,3 +126,36 @@ def test_no_value_is_null(value):
 def test_decimals_are_numbers_if_that_is_exact(text, value):
     read = to_json_value(Decimal(text))
     assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "detail"),
+    [
+        ("a" * 2001, "more than 2,000 characters"),
+        ([["a" * 1001], {"x": "a" * 1000}], "more than 2,000 characters"),
+        ([0] * 501, "more than 500 values"),
+        ([{"x": [[]] * 99}] * 9, "more than 500 values"),
+        (nested(101), "more than 100 levels of lists and objects"),
+    ],
+)
+def test_a_value_above_a_limit_is_null_with_a_reason(monkeypatch, value, detail):
+    monkeypatch.setattr(metadata, "MAX_METADATA_CHARACTERS", 2000)
+    monkeypatch.setattr(metadata, "MAX_METADATA_VALUES", 500)
+    values = {"x": value, "y": "z", "bad": "\udce9"}
+    cleaned, problems = clean_metadata(values)
+    assert cleaned["x"] is cleaned["bad"] is None
+    assert problems["json"][0] == "too_large"
+    assert f"{detail}: 'x'" in problems["json"][1]
+
+
+def test_values_within_the_limits_stay():
+    values = {"x": nested(100), "y": [0] * 1000, "z": ["a" * 1000]}
+    assert clean_metadata(values) == (values, {})
+
+
+def test_the_names_of_many_columns_are_freed_in_linear_time():
+    names = [f"c{number}" for number in range(100_000)]
+    columns = free_columns([*names, "meta_c0"], {"c0"})
+    assert columns["c0"] == "meta_c0"
+    assert columns["meta_c0"] == "meta_meta_c0"
+    assert len({*columns.values()}) == len(columns)

@@ -91,7 +91,7 @@ def test_stray_quotes_alone_are_text(read, place, strays):
 
 
 def test_an_unclosed_quote_does_not_use_all_memory(read, monkeypatch):
-    monkeypatch.setattr(cells, "_MAX_RECORD_LINES", 10)
+    monkeypatch.setattr(cells, "MAX_RECORD_LINES", 10)
     rows, _ = read('text,n\n"a, b",1\n"open,2\n' + "x,3\n" * 100)
     assert [row for row in rows if isinstance(row, str)] == [
         "line 3: a cell has more than 10 lines"

@@ -6,7 +6,7 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.records import FileRef
 from mmfeat.sources import open_table, read_rows
-from mmfeat.sources.formats import json_values
+from mmfeat.sources.formats import OversizedRow, json_values, text
 from tests.mmfeat.sources.tables import source_of
 
 COUNT = 12
@@ -160,9 +160,55 @@ def test_content_after_the_end_is_an_error(tmp_path, end):
 
 def test_a_value_without_an_end_does_not_use_all_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(json_values, "_BLOCK_CHARACTERS", 64)
-    monkeypatch.setattr(json_values, "_MAX_VALUE_CHARACTERS", 500)
+    monkeypatch.setattr(json_values, "MAX_RECORD_CHARACTERS", 500)
     (tmp_path / "t.json").write_text('[{"text": "a"}, {"text": "' + "b" * 5000)
-    with pytest.raises(MmfeatError, match="a value has more than 500 characters"):
+    with pytest.raises(MmfeatError, match="breaks off after 1 rows: line 1"):
+        list(read_rows(open_table(str(tmp_path / "t.json"))))
+
+
+LONG_RECORDS = {
+    "text": '{"text": "' + "b" * 900 + r"\\" * 20 + r"\"" * 20 + '"}',
+    "texts": json.dumps({"text": "b", "list": ['c ] } , " \\' * 20, {"n": [1, None]}] * 5}),
+    "numbers": json.dumps({"text": "b", "list": [-1.5e3, True, None] * 70}),
+    "brackets": '{"text": "b", "list": ' + "[{}, []," * 90 + "[]" + "]" * 90 + "}",
+    "scalar": "1" * 900,
+}
+
+
+@pytest.mark.parametrize("record", LONG_RECORDS.values(), ids=LONG_RECORDS)
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_a_record_that_is_too_long_is_one_row(write, monkeypatch, record, block):
+    monkeypatch.setattr(json_values, "_BLOCK_CHARACTERS", block)
+    monkeypatch.setattr(json_values, "_MAX_BLOCK_CHARACTERS", 100)
+    monkeypatch.setattr(json_values, "MAX_RECORD_CHARACTERS", 500)
+    monkeypatch.setattr(text, "MAX_RECORD_CHARACTERS", 500)
+    monkeypatch.setattr(text, "_SKIPPED_CHARACTERS", block)
+    first, second, third = write(['{"text": "a"}', record, '{"text": "c"}'])
+    assert (first, third) == ({"text": "a"}, {"text": "c"})
+    assert isinstance(second, OversizedRow)
+
+
+def test_a_record_of_too_many_values_is_one_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_values, "_BLOCK_CHARACTERS", 64)
+    monkeypatch.setattr(json_values, "MAX_RECORD_VALUES", 100)
+    records = [{"text": "a"}, {"text": "b", "list": [[]] * 200}, {"text": "c"}]
+    for content in (json.dumps(records), "\n".join(map(json.dumps, records))):
+        (tmp_path / "t.json").write_text(content)
+        first, second, third = read_rows(open_table(str(tmp_path / "t.json")))
+        assert isinstance(second, OversizedRow)
+        assert (first, third) == ({"text": "a"}, {"text": "c"})
+
+
+def test_one_object_with_many_names_is_no_table(tmp_path):
+    (tmp_path / "t.json").write_text(json.dumps({f"id{n}": {"text": "a"} for n in range(10_001)}))
+    with pytest.raises(MmfeatError, match=r"one JSON object, .* id19 \(an object\), and .* more"):
+        open_table(str(tmp_path / "t.json"))
+
+
+@pytest.mark.parametrize("content", ['{"text": "caf\udce9"}', "{[1]: 2}"])
+def test_a_single_object_that_is_malformed_gives_no_text(tmp_path, content):
+    (tmp_path / "t.json").write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(MmfeatError, match=r"not UTF-8|names in double quotes"):
         list(read_rows(open_table(str(tmp_path / "t.json"))))
 
 
