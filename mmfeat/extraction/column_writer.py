@@ -97,7 +97,7 @@ class ColumnWriter:
         self._table, self._shard = table, shard
         self._column, self._encoder = column, encoder
         self._batch_size, self._normalize = batch_size, normalize
-        self._file_name = f"{shard}.arrow"
+        self._attempt = table.attempt(shard)
         self._keys: list[str] = []
         self._rejected: Counter[str] = Counter()
         self._status: Counter[str] = Counter()
@@ -105,10 +105,10 @@ class ColumnWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            path = files.join(self._table.folder, self._file_name)
-            self._output = stack.enter_context(files.create(path))
+            name = self._table.receipt_name(f"{self._shard}.arrow")
+            output = stack.enter_context(self._attempt.create(name))
             schema = column_schema(self._column.shape)
-            self._arrow = stack.enter_context(pa.ipc.new_file(self._output, schema))
+            self._arrow = stack.enter_context(pa.ipc.new_file(output, schema))
             self._stack = stack.pop_all()
         return self
 
@@ -151,19 +151,19 @@ class ColumnWriter:
 
     def commit(self, source: Mapping[str, Any], *, seconds: float) -> None:
         """Write the receipt."""
-        Receipt(
+        receipt = Receipt(
             shard=self._shard,
             config_hash=self._column.fingerprint,
             records=len(self._keys),
             out=self._status["ok"],
             rejected=dict(self._rejected),
             status=dict(self._status),
-            files={self._table.receipt_name(self._file_name): self._output.info()},
             keys_sha256=keys_digest(self._keys),
             source=dict(source),
             bytes_read=self._bytes_read,
             seconds=round(seconds, 3),
-        ).write(self._table.receipts)
+        )
+        self._attempt.commit(receipt)
 
 
 def encode_batch(

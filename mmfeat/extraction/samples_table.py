@@ -35,13 +35,14 @@ def copy_samples_table(
         )
     if sharded.records != records:
         sharded = _drop_failed(sharded)
+    attempt = samples.attempt(sharded.shard)
     with (
         files.open_input(files.join(shards, table_name)) as table,
-        files.create(files.join(samples.folder, table_name)) as output,
+        attempt.create(samples.receipt_name(table_name)) as output,
     ):
         while block := table.read(1 << 20):
             output.write(block)
-    Receipt(
+    receipt = Receipt(
         shard=shard,
         config_hash=config_hash,
         records=sharded.records,
@@ -49,11 +50,11 @@ def copy_samples_table(
         rejected=sharded.rejected,
         status=sharded.status,
         problems=sharded.problems,
-        files={samples.receipt_name(table_name): output.info()},
         keys_sha256=sharded.keys_sha256,
         source={"shards": shards, "sha256": sha256},
         bytes_read=sharded.files[tar_name]["bytes"],
-    ).write(samples.receipts)
+    )
+    attempt.commit(receipt)
 
 
 def _drop_failed(receipt: Receipt) -> Receipt:

@@ -13,7 +13,7 @@ descriptions lie beside the rows.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mmfeat.store import Receipt, files, read_receipt, require_receipts
+from mmfeat.store import Receipt, ShardAttempt, files, read_receipt, require_receipts
 
 SAMPLES = "samples"
 """Folder of the samples table. Each column has a folder beside it."""
@@ -59,6 +59,10 @@ class TableFiles:
     def require_receipts(self, shards: Iterable[str]) -> list[Receipt]:
         """Read the receipts of all shards; see `mmfeat.store.receipts.require_receipts`."""
         return require_receipts(self.receipts, shards, root=self._root, failures_in=self.store)
+
+    def attempt(self, shard: str) -> ShardAttempt:
+        """Start an attempt to make the rows of a shard."""
+        return ShardAttempt(self.receipts, shard, self._root)
 
     @property
     def _root(self) -> str:

@@ -24,6 +24,7 @@ from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.records import free_columns
 from mmfeat.store import (
     Receipt,
+    ShardAttempt,
     ShardTask,
     Stage,
     check_output,
@@ -147,8 +148,8 @@ class Scoring(Stage):
             field = samples.schema.field(name).with_name(column)
             table = table.append_column(field, samples[name])
         table = table.filter(pa.array(~features.retried_rows.mask(samples, task.shard)))
-        name = files.join(self._data_folder, f"{task.shard}.parquet")
-        with files.create(files.join(self.output, name)) as output:
+        attempt = ShardAttempt(self.output, task.shard)
+        with attempt.create(files.join(self._data_folder, f"{task.shard}.parquet")) as output:
             pq.write_table(table, output, compression="zstd")
         rejected = [reason for reason in table["reason"].to_pylist() if reason]
         receipt = Receipt(
@@ -158,7 +159,6 @@ class Scoring(Stage):
             out=len(table) - len(rejected),
             rejected=dict(Counter(rejected)),
             status={"ok": len(table) - len(rejected), "failed": len(rejected)},
-            files={name: output.info()},
             keys_sha256=keys_digest(table["__key__"].to_pylist()),
             source={
                 "features": self.config.features,
@@ -168,7 +168,7 @@ class Scoring(Stage):
             bytes_read=sum(column.features.nbytes for column in columns.values()),
             seconds=round(time.monotonic() - started, 3),
         )
-        receipt.write(self.output)
+        attempt.commit(receipt)
         progress.RECORDS_DONE.add(task.records)
         return receipt
 

@@ -33,10 +33,10 @@ from mmfeat.sources import Source
 from mmfeat.store import (
     Receipt,
     RunStoppedError,
+    ShardAttempt,
     ShardTask,
     Stage,
     check_output,
-    files,
     format_counts,
     keys_digest,
     match_run,
@@ -156,8 +156,8 @@ class Sharding(Stage):
         table = ShardTable(self.slots, self._kinds)
         replaced: dict[str, Counter[str]] = {"failed": Counter(), "partial": Counter()}
         bytes_read = 0
-        tar_name, table_name = f"{task.shard}.tar", f"{task.shard}.parquet"
-        with files.create(files.join(self.output, tar_name)) as tar_file:
+        attempt = ShardAttempt(self.output, task.shard)
+        with attempt.create(f"{task.shard}.tar") as tar_file:
             tar = TarWriter(tar_file)
             for sample in read_samples(records, self.config, self.slots, self.processes):
                 status = sample.status(self.config.required)
@@ -173,7 +173,7 @@ class Sharding(Stage):
                     tar.write(sample)
                 table.append(sample, status)
             tar.close()
-        with files.create(files.join(self.output, table_name)) as table_file:
+        with attempt.create(f"{task.shard}.parquet") as table_file:
             pq.write_table(table.to_arrow(), table_file, compression="zstd")
         receipt = Receipt(
             shard=task.shard,
@@ -184,12 +184,11 @@ class Sharding(Stage):
             status=dict(table.status),
             problems=dict(table.problems),
             replaced={status: dict(counts) for status, counts in replaced.items() if counts},
-            files={tar_name: tar_file.info(), table_name: table_file.info()},
             keys_sha256=keys_digest(table.keys),
             bytes_read=bytes_read,
             seconds=round(time.monotonic() - started, 3),
         )
-        receipt.write(self.output)
+        attempt.commit(receipt)
         return receipt
 
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The shape of every output: files, receipts, the claim on a directory, manifests, stages."""
 
+from mmfeat.store.attempt import ShardAttempt
 from mmfeat.store.differences import describe_differences
 from mmfeat.store.directory import (
     CONFIG_FILE,
@@ -44,6 +45,7 @@ __all__ = [
     "Receipt",
     "RetriedRows",
     "RunStoppedError",
+    "ShardAttempt",
     "ShardTask",
     "Stage",
     "StatusAndReason",
