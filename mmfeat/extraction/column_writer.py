@@ -120,13 +120,11 @@ class ColumnWriter:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def write(self, keys: Sequence[str], items: Sequence[Any], bytes_read: int) -> None:
-        """Encode a window of rows and append it to the file.
+    def encode(self, items: Sequence[Any]) -> tuple[list[np.ndarray | None], list[RowStatus]]:
+        """Return the feature of each row, None if it has none, and its status.
 
         Args:
-            keys: key of each row.
             items: the encoder input of each row, or a `RowStatus` if it has none.
-            bytes_read: bytes of the members that were decoded.
         """
         statuses = [item if isinstance(item, RowStatus) else OK for item in items]
         features: list[np.ndarray | None] = [None] * len(items)
@@ -141,6 +139,17 @@ class ColumnWriter:
                     statuses[row] = RowStatus("failed", result.reason, result.detail)
                 else:
                     features[row] = result
+        return features, statuses
+
+    def write(self, keys: Sequence[str], items: Sequence[Any], bytes_read: int) -> None:
+        """Encode a window of rows and append it to the file.
+
+        Args:
+            keys: key of each row.
+            items: the encoder input of each row, or a `RowStatus` if it has none.
+            bytes_read: bytes of the members that were decoded.
+        """
+        features, statuses = self.encode(items)
         self._arrow.write_batch(make_column_batch(features, statuses, self._column.shape))
         self._keys += keys
         self._bytes_read += bytes_read

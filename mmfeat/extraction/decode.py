@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from mmfeat.encoders import Encoder
-from mmfeat.errors import RecordError
+from mmfeat.errors import DamagedFileError, RecordError
 from mmfeat.features import RowStatus
 from mmfeat.records import slot_of_extension
 from mmfeat.shards import ShardRecord
@@ -112,17 +112,17 @@ def _decode_chunk(
 def _decode_record(encoder: Encoder, slot: str, record: ShardRecord) -> tuple[Any, int]:
     """Return the encoder input, or a `RowStatus` if there is none, and the bytes decoded."""
     try:
-        if record.problem:
-            raise record.problem
         content = find_member(record, slot)
         if content is None:
             reason = record.statuses.get(slot, "missing")
             if reason == "ok":
-                raise RecordError("damaged_shard", f"the tar ends before its {slot}")
+                raise DamagedFileError(f"the tar must have the {slot} of {record.key!r}")
             return RowStatus("missing", reason), 0
         return encoder.decode(content), len(content)
     except RecordError as error:
         return RowStatus("failed", error.reason, error.detail), 0
+    except DamagedFileError:
+        raise
     except Exception as error:
         return RowStatus("failed", "encoder_failed", f"{type(error).__name__}: {error}"), 0
 

@@ -1,15 +1,37 @@
 """Copy the table of a shard into the feature store, where it is the samples table."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError
 from mmfeat.features import TableFiles
-from mmfeat.store import Receipt, files, read_receipt
+from mmfeat.store import CheckedStream, Receipt, files, read_receipt
+
+
+def read_input_receipt(shards: str, entry: Mapping[str, Any]) -> Receipt:
+    """Read the receipt of an input shard.
+
+    Args:
+        shards: folder of the shards.
+        entry: entry of the shard in the manifest.
+
+    Raises:
+        DamagedFileError: the shard is missing, or it has changed since the manifest was written.
+    """
+    receipt = read_receipt(shards, entry["name"])
+    tar = f"{entry['name']}.tar"
+    if receipt is None or receipt.files[tar]["sha256"] != entry["sha256"]:
+        raise DamagedFileError(
+            f"shard {entry['name']} of {shards} is missing or has changed",
+            cure=f"Restore its files, or run mmfeat verify --fix {shards}, then shard again",
+        )
+    return receipt
 
 
 def copy_samples_table(
-    shards: str, samples: TableFiles, shard: str, *, records: int, sha256: str, config_hash: str
+    shards: str, samples: TableFiles, sharded: Receipt, *, records: int, config_hash: str
 ) -> None:
     """Copy the table of one shard, byte for byte, and write its receipt.
 
@@ -18,32 +40,26 @@ def copy_samples_table(
     Args:
         shards: folder of the shards.
         samples: where to copy the table to.
-        shard: name of the shard.
+        sharded: the receipt of the shard.
         records: rows of the table.
-        sha256: digest of the shard's tar.
         config_hash: configuration of the feature store.
 
     Raises:
-        MmfeatError: the shard is missing, or a file of it has changed.
+        DamagedFileError: the table of the shard is damaged.
     """
-    table_name, tar_name = f"{shard}.parquet", f"{shard}.tar"
-    sharded = read_receipt(shards, shard, unchecked_file=tar_name)
-    if sharded is None:
-        raise MmfeatError(
-            f"shard {shard} of {shards} is missing or has changed",
-            cure="Shard the input again with the same command",
-        )
+    table_name, tar_name = f"{sharded.shard}.parquet", f"{sharded.shard}.tar"
     if sharded.records != records:
         sharded = _drop_failed(sharded)
     attempt = samples.attempt(sharded.shard)
     with (
-        files.open_input(files.join(shards, table_name)) as table,
+        CheckedStream(files.join(shards, table_name), sharded.files[table_name]) as table,
         attempt.create(samples.receipt_name(table_name)) as output,
     ):
         while block := table.read(1 << 20):
             output.write(block)
+        table.check()
     receipt = Receipt(
-        shard=shard,
+        shard=sharded.shard,
         config_hash=config_hash,
         records=sharded.records,
         out=sharded.out,
@@ -51,7 +67,7 @@ def copy_samples_table(
         status=sharded.status,
         problems=sharded.problems,
         keys_sha256=sharded.keys_sha256,
-        source={"shards": shards, "sha256": sha256},
+        source={"shards": shards, "sha256": sharded.files[tar_name]["sha256"]},
         bytes_read=sharded.files[tar_name]["bytes"],
     )
     attempt.commit(receipt)

@@ -5,6 +5,8 @@ OUTPUT/image/00000.arrow            row i is the feature of row i of the samples
 OUTPUT/columns/image/column.json    the encoder of the column
 """
 
+import gc
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,18 +17,17 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mmfeat.encoders import Encoder, EncoderSpec, Settings
-from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.errors import DamagedFileError, MmfeatError, RecordError
 from mmfeat.extraction.account import RecordAccount
 from mmfeat.extraction.autotune import TUNING_RECORDS, TunedSettings, autotune
 from mmfeat.extraction.column_writer import ColumnWriter, claim_column, read_tuned_settings
 from mmfeat.extraction.config import ExtractConfig
-from mmfeat.extraction.decode import decode_windows, find_member
-from mmfeat.extraction.samples_table import copy_samples_table
+from mmfeat.extraction.decode import DecodedWindow, decode_windows, find_member
+from mmfeat.extraction.samples_table import copy_samples_table, read_input_receipt
 from mmfeat.features import SAMPLES, Column, TableFiles, read_reasons
-from mmfeat.shards import read_shard
+from mmfeat.shards import ShardRecord, read_stored_shard
 from mmfeat.store import (
     MANIFEST_FILE,
     RETRY_SHARD,
@@ -39,9 +40,11 @@ from mmfeat.store import (
     files,
     format_counts,
     match_run,
+    open_checked,
     open_run,
     read_format,
     read_manifest,
+    read_parquet,
     retry_shards,
     subtract,
     sum_receipts,
@@ -120,15 +123,19 @@ class Extraction(Stage):
     def _read_members(self, slot: str) -> Iterator[bytes]:
         """Yield the members of a slot, from the first shard on."""
         for shard in self._input_shards:
-            base = files.join(self.config.shards, shard)
-            with (
-                files.open_input(f"{base}.parquet") as table,
-                files.open_input(f"{base}.tar") as tar,
-            ):
-                for record in read_shard(table, tar, self._slots):
+            with suppress(DamagedFileError):  # the shard fails when it is made
+                for record in self._read_shard(shard):
                     with suppress(RecordError):
                         if content := find_member(record, slot):
                             yield content
+
+    def _read_shard(self, shard: str) -> Iterator[ShardRecord]:
+        """Read the records of an input shard and check its files; see `read_stored_shard`."""
+        receipt = self._read_input_receipt(shard)
+        return read_stored_shard(self.config.shards, receipt, self._slots)
+
+    def _read_input_receipt(self, shard: str) -> Receipt:
+        return read_input_receipt(self.config.shards, self._input_shards[shard])
 
     def _settings(self, column: str) -> Settings:
         """Return the settings of a column's encoder, with its tuned precision."""
@@ -176,15 +183,14 @@ class Extraction(Stage):
         pending = self._pending_tables(task.shard)
         columns = [name for name in self.columns if name in pending]
         if columns:
-            self._write_columns(task.shard, {name: loaded[name] for name in columns})
+            self._write_columns(task, {name: loaded[name] for name in columns})
         progress.RECORDS_DONE.add(task.records if not columns else 0)
         if SAMPLES in pending:
             copy_samples_table(
                 self.config.shards,
                 self._table(SAMPLES),
-                task.shard,
+                self._read_input_receipt(task.shard),
                 records=self._input_shards[task.shard]["records"],
-                sha256=self._input_shards[task.shard]["sha256"],
                 config_hash=self.config_hash,
             )
         receipt = self._table(SAMPLES).read_receipt(task.shard)
@@ -192,33 +198,47 @@ class Extraction(Stage):
             raise OSError(f"the receipt of shard {task.shard} is missing from {self.output}")
         return receipt
 
-    def _write_columns(self, shard: str, encoders: Mapping[str, Encoder]) -> None:
+    def try_records(self, task: ShardTask, rows: range, loaded: Mapping[str, Encoder]) -> None:
+        """Decode and encode some records for the missing columns, and write nothing."""
+        pending = self._pending_tables(task.shard)
+        encoders = {name: loaded[name] for name in self.columns if name in pending}
+        writers = {name: self._make_writer(name, task.shard, e) for name, e in encoders.items()}
+        records = enumerate(self._read_shard(task.shard))
+        for window in self._decode((record for row, record in records if row in rows), encoders):
+            for name, writer in writers.items():
+                writer.encode(window.items[name])
+
+    def _make_writer(self, column: str, shard: str, encoder: Encoder) -> ColumnWriter:
+        return ColumnWriter(
+            self._table(column),
+            shard,
+            self.columns[column],
+            encoder,
+            batch_size=self._tuned[column].batch_size,
+            normalize=self._specs[column].normalize,
+        )
+
+    def _decode(
+        self, records: Iterable[ShardRecord], encoders: Mapping[str, Encoder]
+    ) -> Iterator[DecodedWindow]:
+        return decode_windows(
+            records,
+            encoders,
+            {name: self._specs[name].slot for name in encoders},
+            threads=self.config.decoding_threads,
+            prefetch=any(encoder.on_gpu for encoder in encoders.values()),
+        )
+
+    def _write_columns(self, task: ShardTask, encoders: Mapping[str, Encoder]) -> None:
         started = time.monotonic()
-        base = files.join(self.config.shards, shard)
+        shard = task.shard
         with ExitStack() as stack:
-            table = stack.enter_context(files.open_input(f"{base}.parquet"))
-            tar = stack.enter_context(files.open_input(f"{base}.tar"))
             writers = {
-                name: stack.enter_context(
-                    ColumnWriter(
-                        self._table(name),
-                        shard,
-                        self.columns[name],
-                        encoder,
-                        batch_size=self._tuned[name].batch_size,
-                        normalize=self._specs[name].normalize,
-                    )
-                )
+                name: stack.enter_context(self._make_writer(name, shard, encoder))
                 for name, encoder in encoders.items()
             }
-            windows = decode_windows(
-                read_shard(table, tar, self._slots),
-                encoders,
-                {name: self._specs[name].slot for name in encoders},
-                threads=self.config.decoding_threads,
-                prefetch=any(encoder.on_gpu for encoder in encoders.values()),
-            )
-            for window in windows:
+            records = _leave_out(self._read_shard(shard), task.deadly)
+            for window in self._decode(records, encoders):
                 for name, writer in writers.items():
                     writer.write(window.keys, window.items[name], window.bytes_read[name])
                 progress.RECORDS_DONE.add(len(window.keys))
@@ -273,7 +293,7 @@ class Extraction(Stage):
         """
         account = RecordAccount(sorted(receipts))
         replaced: dict[str, Counter[StatusAndReason]] = {name: Counter() for name in receipts}
-        retried_rows = RetriedRows(self._table(SAMPLES).folder, listing)
+        retried_rows = RetriedRows(listing, lambda shard: self._read_samples(shard)["__key__"])
         for number, sample in enumerate(samples):
             has_replaced = bool(self._retry_shards and sample.problems)
             rejected = {name: receipts[name][number].rejected for name in receipts}
@@ -283,16 +303,26 @@ class Extraction(Stage):
             columns = {name: read_reasons(path) for name, path in paths.items()}
             rows = pa.table({name: column["reason"] for name, column in columns.items()})
             if has_replaced:
-                path = files.join(self.output, SAMPLES, f"{sample.shard}.parquet")
-                with files.open_input(path) as file:
-                    keys = pq.read_table(file, columns=["__key__", "status"])
-                mask = retried_rows.mask(keys, sample.shard)
+                mask = retried_rows.mask(self._read_samples(sample.shard), sample.shard)
                 for name, counts in replaced.items():
                     gone = columns[name].filter(pa.array(mask)).to_pylist()
                     counts.update((row["status"], row["reason"]) for row in gone)
                 rows = rows.filter(pa.array(~mask))
             account.add_rows(rows)
         return account, replaced
+
+    def _read_samples(self, shard: str) -> pa.Table:
+        """Read the keys and the status of a shard of the samples table."""
+        path, info = self._table(SAMPLES).find_rows(shard)
+        with open_checked(path, info) as file:
+            return read_parquet(path, ["__key__", "status"], file=file)
+
+    def release(self) -> None:
+        """Free the memory of the encoders."""
+        _LOADED_ENCODERS.clear()
+        gc.collect()
+        if torch := sys.modules.get("torch"):
+            torch.cuda.empty_cache()
 
     def clean_up(self, shards: Sequence[str]) -> None:
         """Release the encoders."""
@@ -314,6 +344,16 @@ class Extraction(Stage):
             lines[f"column {name}"] = f"{source} ({Column(**column).summary})"
             lines |= {f"  no {name}: {reason}": n for reason, n in totals["rejected"].items()}
         return lines
+
+
+def _leave_out(records: Iterable[ShardRecord], deadly: Mapping[int, str]) -> Iterator[ShardRecord]:
+    """Yield the records; those that kill their process without members."""
+    for row, record in enumerate(records):
+        if row in deadly and record.sample:
+            problem = RecordError("worker_died", deadly[row])
+            problems = record.sample.problems | dict.fromkeys(record.sample.members, problem)
+            record = replace(record, sample=replace(record.sample, members={}, problems=problems))
+        yield record
 
 
 def _check_alignment(

@@ -1,12 +1,21 @@
 """Read one shard of a feature column. Local files are memory-mapped."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from mmfeat.features.column_format import FeatureShape, column_schema
-from mmfeat.store import files
+from mmfeat.store import (
+    RecordedFile,
+    check_file,
+    damage_errors,
+    damaged,
+    files,
+    open_checked,
+)
 
 
 @dataclass(frozen=True)
@@ -46,38 +55,72 @@ class ColumnShard:
         return features, mask
 
 
-def read_column_file(path: str) -> ColumnShard:
-    """Read a column file."""
+def read_column_file(path: str, info: RecordedFile, shape: FeatureShape) -> ColumnShard:
+    """Read a column file.
+
+    Args:
+        path: the file.
+        info: what its receipt records of it.
+        shape: shape of the column's features.
+
+    Raises:
+        DamagedFileError: the file has other bytes than its receipt records, or it is not a valid
+            Arrow file of that shape.
+    """
     if files.is_local(path):
+        check_file(path, info)
         with pa.memory_map(files.filesystem(path)[1]) as file:
-            table = pa.ipc.open_file(file).read_all()
+            table = _read_table(file, path, column_schema(shape))
     else:
-        with files.open_input(path) as file:
-            table = pa.ipc.open_file(pa.BufferReader(file.read())).read_all()
-    feature_type = table.schema.field("feature").type
-    has_tokens = pa.types.is_list(feature_type)
-    tensor_type = feature_type.value_type if has_tokens else feature_type
-    dim = tensor_type.shape[0]
-    dtype = np.float16 if tensor_type.value_type == pa.float16() else np.float32
+        with open_checked(path, info) as file:
+            table = _read_table(pa.BufferReader(file.read()), path, column_schema(shape))
     chunks = table["feature"].chunks
-    tensors = [chunk.flatten() if has_tokens else chunk for chunk in chunks]
-    parts = [_to_numpy(tensor.storage, dim) for tensor in tensors]
-    features = parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, dim), dtype), *parts])
+    tensors = [chunk.flatten() if shape.max_tokens else chunk for chunk in chunks]
+    with damage_errors(path, "a valid Arrow file"):
+        parts = [_to_numpy(tensor.storage, shape.dim) for tensor in tensors]
+    empty = np.empty((0, shape.dim), shape.dtype)
+    features = parts[0] if len(parts) == 1 else np.concatenate([empty, *parts])
     present = table["feature"].is_valid().to_numpy()
     offsets: np.ndarray | None = None
-    if has_tokens:
+    if shape.max_tokens:
         counts = [chunk.value_lengths().fill_null(0).to_numpy() for chunk in chunks]
         offsets = np.concatenate([[0], np.cumsum(np.concatenate([[], *counts]))]).astype(np.int64)
     return ColumnShard(features, present, table["reason"], offsets)
 
 
 def read_reasons(path: str) -> pa.Table:
-    """Read only `status` and `reason` of a column file: why a row has no feature."""
-    schema = column_schema(FeatureShape(1))
-    indices = [schema.get_field_index(name) for name in ("status", "reason")]
-    options = pa.ipc.IpcReadOptions(included_fields=indices)
+    """Read only `status` and `reason` of a column file: why a row has no feature.
+
+    Raises:
+        DamagedFileError: it is not a valid Arrow file with these columns.
+    """
     with files.open_input(path) as file:
-        return pa.ipc.open_file(file, options=options).read_all()
+        return _read_table(file, path, column_schema(FeatureShape(1)), ("status", "reason"))
+
+
+def _read_table(source: Any, path: str, schema: pa.Schema, names: Sequence[str] = ()) -> pa.Table:
+    """Read an Arrow file and check it whole, so that no value leads out of a buffer.
+
+    Args:
+        source: the open file.
+        path: its path, for errors.
+        schema: the schema it must have.
+        names: the fields to read and to compare; all by default.
+    """
+    indices = [schema.get_field_index(name) for name in names or schema.names]
+    options = pa.ipc.IpcReadOptions(included_fields=indices)
+    schema = pa.schema([schema.field(index) for index in indices])
+    with damage_errors(path, "a valid Arrow file"):
+        reader = pa.ipc.open_file(source, options=options)
+        if not reader.schema.equals(schema):
+            raise damaged(path, f"an Arrow file of {_describe(schema)}", _describe(reader.schema))
+        table = reader.read_all()
+        table.validate(full=True)
+    return table
+
+
+def _describe(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in schema)
 
 
 def _to_numpy(vectors: pa.FixedSizeListArray, dim: int) -> np.ndarray:

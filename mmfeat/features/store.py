@@ -1,15 +1,27 @@
-"""The feature store: a samples table and feature columns, one file of each per shard."""
+"""The feature store: a samples table and feature columns, one file of each per shard.
+
+Each file is checked against its receipt, whole and once per process, before its rows are read.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mmfeat.features.column_format import Column
+from mmfeat.features.column_format import Column, parse_columns
 from mmfeat.features.column_reader import ColumnShard, read_column_file
-from mmfeat.features.table_files import SAMPLES
-from mmfeat.store import RetriedRows, files, read_manifest
+from mmfeat.features.table_files import SAMPLES, TableFiles
+from mmfeat.store import (
+    MANIFEST_FILE,
+    RecordedFile,
+    RetriedRows,
+    damaged,
+    files,
+    open_checked,
+    read_manifest,
+    read_parquet,
+    read_parquet_schema,
+)
 
 
 class FeatureStore:
@@ -29,7 +41,8 @@ class FeatureStore:
     @cached_property
     def columns(self) -> dict[str, Column]:
         """Column name → column."""
-        return {name: Column(**facts) for name, facts in self.manifest["columns"].items()}
+        path = files.join(self.path, MANIFEST_FILE)
+        return parse_columns(self.manifest["columns"], path)
 
     @cached_property
     def shards(self) -> dict[str, int]:
@@ -44,28 +57,55 @@ class FeatureStore:
     @cached_property
     def retried_rows(self) -> RetriedRows:
         """Tells rows whose records have another one, since they were tried again."""
-        return RetriedRows(files.join(self.path, SAMPLES), self.manifest["shards"])
+        return RetriedRows(self.manifest["shards"], self.read_keys)
 
     @cached_property
     def samples_schema(self) -> pa.Schema:
         """Schema of the samples table: `__key__`, `status`, `reason`, `error` and metadata."""
-        shard = next(iter(self.shards))
-        with files.open_input(self._samples_path(shard)) as file:
-            return pq.read_schema(file)
+        path, info = self._find_samples(next(iter(self.shards)))
+        with open_checked(path, info) as file:
+            return read_parquet_schema(path, file)
 
     def read_samples(self, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read the samples table of a shard: all columns, or the named ones."""
-        with files.open_input(self._samples_path(shard)) as file:
-            return pq.read_table(file, columns=list(columns) if columns is not None else None)
+        """Read the samples table of a shard: all columns, or the named ones.
+
+        Raises:
+            DamagedFileError: the file is damaged.
+        """
+        path, info = self._find_samples(shard)
+        with open_checked(path, info) as file:
+            return read_parquet(path, columns, file=file, rows=self.shards[shard])
+
+    def read_keys(self, shard: str) -> pa.ChunkedArray:
+        """Read the keys of a shard."""
+        return self.read_samples(shard, ["__key__"])["__key__"]
 
     def read_column(self, column: str, shard: str) -> ColumnShard:
-        """Read one shard of a feature column."""
-        return read_column_file(files.join(self.path, column, f"{shard}.arrow"))
+        """Read one shard of a feature column.
+
+        Raises:
+            DamagedFileError: the file is damaged.
+        """
+        description = self.columns[column]
+        path, info = self._find_rows(column, shard, description.fingerprint)
+        rows = read_column_file(path, info, description.shape)
+        if len(rows.present) != self.shards[shard]:
+            rule = f"a column of {self.shards[shard]:,} rows, as the manifest says"
+            raise damaged(path, rule, f"{len(rows.present):,} rows")
+        return rows
 
     def read(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, ColumnShard]]]:
         """Yield each shard's name and its named columns."""
         for shard in self.shards:
             yield shard, {column: self.read_column(column, shard) for column in columns}
 
-    def _samples_path(self, shard: str) -> str:
-        return files.join(self.path, SAMPLES, f"{shard}.parquet")
+    def _find_samples(self, shard: str) -> tuple[str, RecordedFile]:
+        return self._find_rows(SAMPLES, shard, self.manifest["config_hash"])
+
+    def _find_rows(self, table: str, shard: str, config_hash: str) -> tuple[str, RecordedFile]:
+        table_files = TableFiles(self.path, table, self.manifest["format"])
+        return table_files.find_rows(shard, config_hash, self._key_digests[shard])
+
+    @cached_property
+    def _key_digests(self) -> dict[str, str]:
+        return {shard["name"]: shard["keys_sha256"] for shard in self.manifest["shards"]}

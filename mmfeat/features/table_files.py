@@ -13,7 +13,8 @@ descriptions lie beside the rows.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mmfeat.store import Receipt, ShardAttempt, files, read_receipt, require_receipts
+from mmfeat.errors import DamagedFileError
+from mmfeat.store import Receipt, RecordedFile, ShardAttempt, files, read_receipt, require_receipts
 
 SAMPLES = "samples"
 """Folder of the samples table. Each column has a folder beside it."""
@@ -54,15 +55,60 @@ class TableFiles:
 
     def read_receipt(self, shard: str, config_hash: str = "") -> Receipt | None:
         """Read the receipt of a shard; see `mmfeat.store.receipts.read_receipt`."""
-        return read_receipt(self.receipts, shard, config_hash, root=self._root)
+        return read_receipt(
+            self.receipts,
+            shard,
+            config_hash,
+            expected_files=[self.receipt_name(self._file)],
+            root=self._root,
+        )
+
+    def find_rows(
+        self, shard: str, config_hash: str = "", keys_sha256: str = ""
+    ) -> tuple[str, RecordedFile]:
+        """Return the file with the rows of a shard, and what the receipt records of it.
+
+        Args:
+            shard: name of the shard.
+            config_hash: as in `read_receipt`.
+            keys_sha256: digest of the keys that the rows must align with; empty = any.
+
+        Raises:
+            DamagedFileError: the shard has no valid receipt, or is of other records.
+        """
+        receipt = self.read_receipt(shard, config_hash)
+        if receipt is None:
+            raise DamagedFileError(
+                f"shard {shard} of {self.folder} is missing or damaged",
+                cure=f"Make it again with the command that made {self.store}",
+            )
+        if keys_sha256 and receipt.keys_sha256 != keys_sha256:
+            raise DamagedFileError(
+                f"shard {shard} of {self.folder} must have the keys of the manifest",
+                got="the receipt of other keys",
+                cure=f"Restore it, or run mmfeat verify --fix {self.store}",
+            )
+        name = self.receipt_name(self._file.format(shard))
+        return files.join(self._root, name), receipt.files[name]
 
     def require_receipts(self, shards: Iterable[str]) -> list[Receipt]:
         """Read the receipts of all shards; see `mmfeat.store.receipts.require_receipts`."""
-        return require_receipts(self.receipts, shards, root=self._root, failures_in=self.store)
+        return require_receipts(
+            self.receipts,
+            shards,
+            expected_files=[self.receipt_name(self._file)],
+            root=self._root,
+            failures_in=self.store,
+        )
 
     def attempt(self, shard: str) -> ShardAttempt:
         """Start an attempt to make the rows of a shard."""
         return ShardAttempt(self.receipts, shard, self._root)
+
+    @property
+    def _file(self) -> str:
+        """Name of a file of rows, with `{}` for the shard."""
+        return "{}.parquet" if self.name == SAMPLES else "{}.arrow"
 
     @property
     def _root(self) -> str:

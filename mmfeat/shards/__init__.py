@@ -1,7 +1,7 @@
 """The shard format: tar writer and reader, tar index, samples table, shard reader."""
 
 from mmfeat.shards.sample_parts import join_parts
-from mmfeat.shards.shard_reader import ShardRecord, read_shard
+from mmfeat.shards.shard_reader import ShardRecord, read_shard, read_stored_shard
 from mmfeat.shards.shard_table import (
     ShardTable,
     find_standard_columns,
@@ -21,5 +21,6 @@ __all__ = [
     "join_parts",
     "metadata_columns",
     "read_shard",
+    "read_stored_shard",
     "sha256_column",
 ]

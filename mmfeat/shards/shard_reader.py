@@ -3,13 +3,14 @@
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, cast
 
 import pyarrow.parquet as pq
 
-from mmfeat.errors import RecordError
+from mmfeat.errors import DamagedFileError
 from mmfeat.shards.shard_table import status_column
 from mmfeat.shards.tar_reader import TarSample, read_tar
+from mmfeat.store import CheckedStream, Receipt, files, open_checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,53 +20,69 @@ class ShardRecord:
     Attributes:
         key: its `__key__`.
         statuses: slot → `ok`, or the reason why sharding could not use it.
-        sample: its bytes; None if the record is not in the tar.
-        problem: why the tar lacks a sample that the table lists.
+        sample: its bytes; None if sharding could not use the record.
     """
 
     key: str
     statuses: dict[str, str]
     sample: TarSample | None = None
-    problem: RecordError | None = None
+
+
+def read_stored_shard(folder: str, receipt: Receipt, slots: Sequence[str]) -> Iterator[ShardRecord]:
+    """Read a shard of a store, and check that its files have the bytes of its receipt.
+
+    The table is checked first. The tar is checked while it is read: what was made from the records
+    may be kept if the iterator ends without an error.
+
+    Args:
+        folder: the store.
+        receipt: the receipt of the shard.
+        slots: the slots of the store.
+
+    Raises:
+        DamagedFileError: a file of the shard is damaged.
+    """
+    table_name, tar_name = f"{receipt.shard}.parquet", f"{receipt.shard}.tar"
+    with (
+        open_checked(files.join(folder, table_name), receipt.files[table_name]) as table,
+        CheckedStream(files.join(folder, tar_name), receipt.files[tar_name]) as tar,
+    ):
+        try:
+            yield from read_shard(table, cast(IO[bytes], tar), slots)
+        except DamagedFileError:
+            tar.check()  # other bytes are the better explanation
+            raise
+        tar.check()
 
 
 def read_shard(table: IO[bytes], tar: IO[bytes], slots: Sequence[str]) -> Iterator[ShardRecord]:
     """Read the records of a shard in the order of its table.
 
-    If the tar is damaged, only the samples after the damage are lost.
-
     Args:
         table: the Parquet file of the shard.
         tar: the tar of the shard.
         slots: the slots of the store.
+
+    Raises:
+        DamagedFileError: the tar is damaged, or it lacks a sample of the table.
     """
-    samples = _read_until_damage(tar)
-    damage: RecordError | None = None
+    samples = _read_samples(tar)
     for key, status, statuses in _read_table(table, slots):
         if status == "failed":
             yield ShardRecord(key, statuses)
             continue
-        if damage is None:
-            sample = next(samples, None)
-            if isinstance(sample, TarSample) and sample.key == key:
-                yield ShardRecord(key, statuses, sample=sample)
-                continue
-            damage = _damage_at(key, sample)
-        yield ShardRecord(key, statuses, problem=damage)
+        sample = next(samples, None)
+        if sample is None or sample.key != key:
+            content = f"{sample.key!r}" if sample else "its end"
+            raise DamagedFileError(f"the tar must have the sample {key!r} here", got=content)
+        yield ShardRecord(key, statuses, sample)
 
 
-def _read_until_damage(tar: IO[bytes]) -> Iterator[TarSample | RecordError]:
+def _read_samples(tar: IO[bytes]) -> Iterator[TarSample]:
     try:
         yield from read_tar(tar)
-    except (tarfile.TarError, EOFError) as error:
-        yield RecordError("damaged_shard", str(error))
-
-
-def _damage_at(key: str, sample: TarSample | RecordError | None) -> RecordError:
-    if isinstance(sample, RecordError):
-        return sample
-    content = f"the tar has {sample.key!r}" if sample else "the tar ends"
-    return RecordError("damaged_shard", f"{content} where {key!r} should stand")
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
+        raise DamagedFileError("the tar must be readable", got=str(error)) from error
 
 
 def _read_table(

@@ -15,9 +15,33 @@ from mmfeat.store.directory import (
     read_format,
     shard_name,
 )
+from mmfeat.store.documents import (
+    SMALL_BYTES,
+    Count,
+    FileName,
+    Name,
+    Size,
+    check_value,
+    read_document,
+    read_intact_document,
+)
 from mmfeat.store.files import OutputFile
+from mmfeat.store.integrity import CheckedStream, check_file, open_checked
 from mmfeat.store.lock import lock_directory
-from mmfeat.store.manifest import MANIFEST_FILE, finished_manifest, read_manifest, write_manifest
+from mmfeat.store.manifest import (
+    MANIFEST_FILE,
+    check_manifest,
+    finished_manifest,
+    read_manifest,
+    write_manifest,
+)
+from mmfeat.store.parquet_files import (
+    damage_errors,
+    damaged,
+    iter_parquet,
+    read_parquet,
+    read_parquet_schema,
+)
 from mmfeat.store.receipts import (
     Receipt,
     StatusAndReason,
@@ -33,7 +57,15 @@ from mmfeat.store.receipts import (
     write_failure,
 )
 from mmfeat.store.retried_rows import RETRY_SHARD, RetriedRows, retry_shards
+from mmfeat.store.schemas import RecordedFile
 from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
+from mmfeat.store.unfinished import (
+    has_unfinished,
+    is_unfinished,
+    leave_mark,
+    mark_unfinished,
+    remove_marks,
+)
 
 __all__ = [
     "CONFIG_FILE",
@@ -41,30 +73,53 @@ __all__ = [
     "PLAN_FILE",
     "PLAN_FOLDER",
     "RETRY_SHARD",
+    "SMALL_BYTES",
+    "CheckedStream",
+    "Count",
+    "FileName",
+    "Name",
     "OutputFile",
     "Receipt",
+    "RecordedFile",
     "RetriedRows",
     "RunStoppedError",
     "ShardAttempt",
     "ShardTask",
+    "Size",
     "Stage",
     "StatusAndReason",
+    "check_file",
     "check_format",
+    "check_manifest",
     "check_output",
+    "check_value",
     "clear_failure",
+    "damage_errors",
+    "damaged",
     "describe_differences",
     "finished_manifest",
     "format_counts",
+    "has_unfinished",
+    "is_unfinished",
+    "iter_parquet",
     "json_digest",
     "keys_digest",
+    "leave_mark",
     "lock_directory",
+    "mark_unfinished",
     "match_run",
     "newest_format",
+    "open_checked",
     "open_run",
+    "read_document",
     "read_failures",
     "read_format",
+    "read_intact_document",
     "read_manifest",
+    "read_parquet",
+    "read_parquet_schema",
     "read_receipt",
+    "remove_marks",
     "remove_shard",
     "require_receipts",
     "retry_shards",

@@ -15,16 +15,33 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Annotated, Any, NotRequired, TypedDict
 
 import pyarrow as pa
+import xxhash
 from fsspec.implementations.local import LocalFileSystem
+from msgspec import Meta
 
+from mmfeat.errors import DamagedFileError
 from mmfeat.store import local_disk
+from mmfeat.store.checksum import CHECKSUM, add_checksum, is_damaged
 from mmfeat.system import filesystem
 
 _TEMPORARY = ".tmp-"
 _BUFFER_BYTES = 1 << 16
+
+MAX_JSON_BYTES = 512 << 20
+"""Maximum size of a JSON document. The manifest of a million shards takes 350 MB."""
+
+MAX_JSON_VALUES = 1 << 24
+"""Maximum number of values in a JSON document, so that it takes at most some 2 GB of memory. The
+manifest of a million shards has 7 million."""
+
+MAX_JSON_DEPTH = 64
+"""Maximum depth of a JSON document. Code that visits one recursively is safe up to some 900."""
+
+RESTORE = "Restore it from a copy, or remove it and run the command that made it again"
+"""What to do about a damaged JSON document."""
 
 
 def join(base: str, *names: str) -> str:
@@ -108,18 +125,27 @@ def sync_folder(folder: str) -> None:
         local_disk.sync_folder(name)
 
 
+class RecordedFile(TypedDict):
+    """What a receipt or a manifest records of a file."""
+
+    bytes: Annotated[int, Meta(ge=0)]
+    sha256: str
+    xxh3_128: NotRequired[str]
+
+
 class OutputFile:
     """A file open for writing. It counts and hashes the bytes, so that nothing is read again."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._hash = hashlib.sha256()
+        self._sha256, self._xxh3 = hashlib.sha256(), xxhash.xxh3_128()
         self.bytes = 0
 
     def write(self, data: Any) -> int:
         """Append bytes."""
         view = memoryview(data)
-        self._hash.update(view)
+        self._sha256.update(view)
+        self._xxh3.update(view)
         self.bytes += view.nbytes
         self._file.write(view)
         return view.nbytes
@@ -134,9 +160,16 @@ class OutputFile:
 
     closed = False
 
-    def info(self) -> dict[str, Any]:
-        """Return the size and the sha256 of the file, as receipts record them."""
-        return {"bytes": self.bytes, "sha256": self._hash.hexdigest()}
+    def info(self) -> RecordedFile:
+        """Return the size and the digests of the file, as receipts record them.
+
+        Readers compare the XXH3-128, which is fast; the sha256 identifies the content.
+        """
+        return {
+            "bytes": self.bytes,
+            "sha256": self._sha256.hexdigest(),
+            "xxh3_128": self._xxh3.hexdigest(),
+        }
 
 
 @contextmanager
@@ -175,12 +208,13 @@ def is_temporary(name: str) -> bool:
 
 
 def write_json(path: str, value: Any) -> None:
-    """Write a JSON document durably.
+    """Write a JSON document durably. An object gets a checksum as its last entry.
 
     Documents vouch for other files: a receipt for a shard, a manifest for a store. So the files
     beside it are on disk before it appears, and it is on disk when the function returns.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=False) + "\n"
+    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=False)
+    text = add_checksum(text) if isinstance(value, dict) and value else text + "\n"
     folder = posixpath.dirname(path)
     sync_folder(folder)
     with create(path) as output:
@@ -188,13 +222,52 @@ def write_json(path: str, value: Any) -> None:
     sync_folder(folder)
 
 
-def read_json(path: str) -> Any:
-    """Read a JSON document; None if the file does not exist or is not JSON."""
+def read_json(path: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Read a JSON document; None if the file does not exist.
+
+    `mmfeat.store.read_document` reads a document that mmfeat wrote, and checks its content.
+
+    Args:
+        path: the file.
+        max_bytes: maximum size of the file.
+
+    Raises:
+        DamagedFileError: the file is not JSON, it has another checksum, or it is too large or too
+            deeply nested.
+    """
     try:
         with open_input(path) as file:
-            return json.loads(file.read())
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            text = file.read(_BUFFER_BYTES)
+            if len(text) == _BUFFER_BYTES:
+                text += file.read(max_bytes + 1 - len(text))
+    except FileNotFoundError:
         return None
+    if len(text) > max_bytes:
+        raise DamagedFileError(f"{path} must have at most {max_bytes:,} bytes")
+    if len(text) > MAX_JSON_VALUES and sum(map(text.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
+        raise DamagedFileError(f"{path} must have at most {MAX_JSON_VALUES:,} values")
+    try:
+        value = json.loads(text)
+        if _is_deep(value):
+            raise RecursionError
+    except RecursionError as error:
+        raise DamagedFileError(f"{path} must have at most {MAX_JSON_DEPTH} levels") from error
+    except ValueError as error:
+        raise DamagedFileError(f"{path} must be JSON", got=str(error), cure=RESTORE) from error
+    if is_damaged(text):
+        raise DamagedFileError(f"{path} must have the content of its checksum", cure=RESTORE)
+    if isinstance(value, dict):
+        value.pop(CHECKSUM, None)
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Return whether a JSON value has more than `MAX_JSON_DEPTH` levels."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_JSON_DEPTH):
+        parents = (v.values() if type(v) is dict else v for v in level)
+        level = [v for values in parents for v in values if type(v) in (dict, list)]
+    return bool(level)
 
 
 @contextmanager

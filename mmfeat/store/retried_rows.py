@@ -5,16 +5,14 @@ the table. The newer row is in an additional shard. Code that counts, trains on 
 leaves the earlier rows out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from mmfeat.store import files
 from mmfeat.store.directory import json_digest
 
 RETRY_SHARD = "further"
@@ -31,12 +29,14 @@ class RetriedRows:
     """Finds the rows of a samples table that a retry has replaced.
 
     Args:
-        folder: where the tables are, one per shard.
         shards: the list of shards in the manifest. Later shards have newer rows.
+        read_keys: reads the keys of a shard, given its name.
     """
 
-    def __init__(self, folder: str, shards: Sequence[Mapping[str, Any]]) -> None:
-        self._folder = folder
+    def __init__(
+        self, shards: Sequence[Mapping[str, Any]], read_keys: Callable[[str], pa.ChunkedArray]
+    ) -> None:
+        self._read_keys = read_keys
         self._retry_shards = {s["name"]: s["keys_sha256"] for s in shards if s.get(RETRY_SHARD)}
 
     @property
@@ -71,9 +71,7 @@ class RetriedRows:
     @cached_property
     def _keys(self) -> dict[str, pa.Array]:
         """Retry shard → its keys."""
-        keys = {}
-        for name in self._retry_shards:
-            with files.open_input(files.join(self._folder, f"{name}.parquet")) as file:
-                column = pq.read_table(file, columns=["__key__"])["__key__"]
-            keys[name] = column.cast(pa.string()).combine_chunks()
-        return keys
+        return {
+            name: self._read_keys(name).cast(pa.string()).combine_chunks()
+            for name in self._retry_shards
+        }

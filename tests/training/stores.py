@@ -1,5 +1,6 @@
 """Synthetic feature stores in the format of `mmfeat extract`."""
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,8 @@ from mmfeat.features.column_format import (
     make_column_batch,
 )
 from mmfeat.features.store import FeatureStore
-from mmfeat.store import files
+from mmfeat.features.table_files import SAMPLES, TableFiles
+from mmfeat.store import OutputFile, Receipt, files
 from mmfeat.store.directory import newest_format, shard_name
 from mmfeat.store.receipts import keys_digest
 from training.data.dataset import Dataset, load_dataset
@@ -68,7 +70,37 @@ def write_store(folder: str, records: Records, shards: int = 2) -> str:
             ):
                 file.write_batch(batch)
     files.write_json(files.join(folder, "manifest.json"), _manifest(records, parts))
+    write_receipts(folder)
     return folder
+
+
+def write_receipts(folder: str) -> None:
+    """Write the receipts of all files of a store, and the digests of its keys."""
+    path = files.join(folder, "manifest.json")
+    manifest = files.read_json(path)
+    tables = {
+        name: (column["fingerprint"], "arrow") for name, column in manifest["columns"].items()
+    }
+    for shard in manifest["shards"]:
+        with files.open_input(f"{folder}/samples/{shard['name']}.parquet") as file:
+            keys = pq.read_table(file)["__key__"].to_pylist()
+        shard["keys_sha256"] = keys_digest(keys)
+        for table, (config_hash, extension) in {
+            SAMPLES: (manifest["config_hash"], "parquet"), **tables
+        }.items():  # fmt: skip
+            name = f"{table}/{shard['name']}.{extension}"
+            output = OutputFile(io.BytesIO())
+            with files.open_input(files.join(folder, name)) as file:
+                output.write(file.read())
+            Receipt(
+                shard["name"],
+                config_hash,
+                records=len(keys),
+                out=len(keys),
+                files={name: output.info()},
+                keys_sha256=shard["keys_sha256"],
+            ).write(TableFiles(folder, table, manifest["format"]).receipts)
+    files.write_json(path, manifest)
 
 
 def _feature(vector: np.ndarray, row: int) -> np.ndarray:
@@ -127,7 +159,11 @@ def _manifest(records: Records, parts: Sequence[np.ndarray]) -> Mapping[str, Any
             }
             for index, rows in enumerate(parts)
         ],
-        "totals": {"records": records.count},
+        "totals": {
+            **dict.fromkeys(("records", "out"), records.count),
+            **dict.fromkeys(("bytes_read", "bytes_written"), 0),
+            **{name: {} for name in ("rejected", "status", "problems", "columns")},
+        },
     }
 
 

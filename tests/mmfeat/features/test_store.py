@@ -18,9 +18,11 @@ from mmfeat.store import files
 
 
 def write_column(path, batches, shape):
+    """Write a column file and return what its receipt records."""
     with files.create(path) as output, pa.ipc.new_file(output, column_schema(shape)) as writer:
         for batch in batches:
             writer.write_batch(batch)
+    return output.info()
 
 
 @pytest.mark.parametrize("location", ["local", "memory"])
@@ -45,8 +47,8 @@ def test_vectors_round_trip(tmp_path_factory, location, present, dim, dtype):
         features = [vector if ok else None for vector, ok in zip(vectors, block, strict=True)]
         batches.append(make_column_batch(features, statuses, shape))
         start += len(block)
-    write_column(path, batches, shape)
-    shard = read_column_file(path)
+    info = write_column(path, batches, shape)
+    shard = read_column_file(path, info)
     assert shard.features.shape == (rows, dim)
     assert shard.features.dtype == dtype
     np.testing.assert_array_equal(shard.features, values)
@@ -81,8 +83,8 @@ def test_tokens_round_trip(tmp_path_factory, counts, dtype):
         statuses = [RowStatus("failed", "empty") if count is None else OK for count in block]
         batches.append(make_column_batch(tokens[start : start + len(block)], statuses, shape))
         start += len(block)
-    write_column(path, batches, shape)
-    shard = read_column_file(path)
+    info = write_column(path, batches, shape)
+    shard = read_column_file(path, info)
     assert shard.present.tolist() == [count is not None for count in flat_counts]
     assert shard.features.shape == (sum(count or 0 for count in flat_counts), 3)
     for row, expected in enumerate(tokens):

@@ -4,9 +4,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mmfeat.errors import DamagedFileError
 from mmfeat.records.record import Record, Sample
-from mmfeat.shards.shard_reader import read_shard
+from mmfeat.shards.shard_reader import read_shard, read_stored_shard
 from mmfeat.shards.tar_writer import TarWriter
+from mmfeat.store import Receipt, files
 from mmfeat.store.files import OutputFile
 
 
@@ -34,45 +36,72 @@ def table():
 
 
 def outcomes(records):
-    """Key, key of the sample and reason of each record."""
-    return [
-        (
-            record.key,
-            record.sample.key if record.sample else None,
-            record.problem.reason if record.problem else None,
-        )
-        for record in records
-    ]
+    """Key, and key of the sample, of each record."""
+    return [(record.key, record.sample.key if record.sample else None) for record in records]
 
 
 def test_each_record_has_its_sample_and_failed_records_have_none(table):
     assert outcomes(read_shard(table, io.BytesIO(tar_with("acd")), ["text"])) == [
-        ("a", "a", None),
-        ("b", None, None),
-        ("c", "c", None),
-        ("d", "d", None),
-    ]
-
-
-def test_a_truncated_tar_loses_the_records_after_the_cut(table):
-    tar = tar_with("acd")
-    assert outcomes(read_shard(table, io.BytesIO(tar[:3000]), ["text"])) == [
-        ("a", "a", None),
-        ("b", None, None),
-        ("c", None, "damaged_shard"),
-        ("d", None, "damaged_shard"),
+        ("a", "a"),
+        ("b", None),
+        ("c", "c"),
+        ("d", "d"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("tar", "reasons"),
+    ("tar", "whole"),
     [
-        (tar_with("axd"), [None, None, "damaged_shard", "damaged_shard"]),
-        (b"", ["damaged_shard", None, "damaged_shard", "damaged_shard"]),
+        (tar_with("acd")[:3000], "ab"),
+        (tar_with("axd"), "ab"),
+        (tar_with("ac"), "abc"),
+        (tar_with("acd")[:2048] + b"noise" * 1600, "ab"),
+        (b"", ""),
     ],
-    ids=["other samples", "empty"],
+    ids=["cut", "other samples", "too few", "noise", "empty"],
 )
-def test_a_tar_that_does_not_match_the_table_is_damaged(table, tar, reasons):
-    assert [
-        reason for *_, reason in outcomes(read_shard(table, io.BytesIO(tar), ["text"]))
-    ] == reasons
+def test_a_tar_that_does_not_fit_the_table_is_an_error(table, tar, whole):
+    records = read_shard(table, io.BytesIO(tar), ["text"])
+    with pytest.raises(DamagedFileError, match="the tar must"):
+        for record, key in zip(records, [*whole, "error"], strict=True):
+            assert record.key == key
+
+
+@pytest.fixture
+def stored(table, tmp_path):
+    """A shard of a store, and its receipt."""
+    contents = {"00000.parquet": table.getvalue(), "00000.tar": tar_with("acd")}
+    receipt = Receipt("00000", "hash", records=4, out=3, rejected={"missing": 1})
+    for name, content in contents.items():
+        with files.create(str(tmp_path / name)) as output:
+            output.write(content)
+        receipt.files[name] = output.info()
+    return tmp_path, receipt
+
+
+def test_an_intact_shard_is_read(stored):
+    folder, receipt = stored
+    assert [key for key, _ in outcomes(read_stored_shard(str(folder), receipt, ["text"]))] == [
+        *"abcd"
+    ]
+
+
+def test_damage_that_tar_does_not_notice_is_an_error(stored):
+    """One bit of a text, and one of the padding after the end of the tar."""
+    folder, receipt = stored
+    path = folder / "00000.tar"
+    whole = path.read_bytes()
+    for place in (700, len(whole) - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        records = read_stored_shard(str(folder), receipt, ["text"])
+        with pytest.raises(DamagedFileError, match=r"00000\.tar must have the bytes"):
+            outcomes(records)
+
+
+@pytest.mark.parametrize("name", ["00000.tar", "00000.parquet"])
+def test_a_file_of_another_size_is_an_error(stored, name):
+    folder, receipt = stored
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match=f"{name} must have the"):
+        next(read_stored_shard(str(folder), receipt, ["text"]))

@@ -7,14 +7,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.features.store import FeatureStore
+from mmfeat.store import files
 from mmfeat.store.manifest import MANIFEST_FILE
 from mmfeat.store.receipts import read_failures
 from tests.faults import kill, wait_for
 
 
 def data_files(folder):
-    files = [*Path(folder).rglob("*.arrow"), *Path(folder).rglob("*.parquet")]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(files)}
+    paths = [*Path(folder).rglob("*.arrow"), *Path(folder).rglob("*.parquet")]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(paths)}
 
 
 @pytest.fixture
@@ -108,24 +109,14 @@ def test_features_of_other_shards_are_refused(mmfeat, shards, features, make_tab
 
 
 def test_a_changed_shard_is_refused(mmfeat, shards, features):
-    receipt = shards / "manifest.json"
-    receipt.write_text(receipt.read_text().replace('"sha256": "', '"sha256": "0'))
+    path = str(shards / "manifest.json")
+    manifest = files.read_json(path)
+    for shard in manifest["shards"]:
+        shard["sha256"] = shard["sha256"][::-1]
+    files.write_json(path, manifest)
     result = mmfeat("extract", shards, features)
     assert result.returncode == 1
     assert "was made from other bytes" in result.stderr
-
-
-def test_a_damaged_tar_loses_only_its_own_records(mmfeat, shards, tmp_path):
-    tar = shards / "00001.tar"
-    whole = tar.read_bytes()
-    tar.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
-    result = mmfeat("extract", shards, tmp_path / "out")
-    assert result.returncode == 0, result.stderr
-    store = FeatureStore(str(tmp_path / "out"))
-    assert store.records == 60
-    text = store.manifest["totals"]["columns"]["text"]
-    assert text["out"] + text["rejected"]["damaged_shard"] == 60
-    assert 5 < text["rejected"]["damaged_shard"] < 20
 
 
 def test_features_do_not_depend_on_batches_and_threads(mmfeat, shards, features, tmp_path):

@@ -1,17 +1,18 @@
 import csv
+import json
 import random
 import resource
 import subprocess
 import sys
 import tarfile
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from mmfeat.features.store import FeatureStore
 from mmfeat.features.table_files import TableFiles
+from mmfeat.store import files
 from tests.faults import assert_one_error_line, flaky_files, kill, wait_for, write_noise_table
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -29,6 +30,13 @@ def shards(mmfeat, pictures, tmp_path):
     result = mmfeat("shard", pictures, tmp_path / "shards", "--samples-per-shard", 10)
     assert result.returncode == 0, result.stderr
     return tmp_path / "shards"
+
+
+@pytest.fixture
+def whole_features(mmfeat, small_shards, tmp_path, snapshot):
+    """The files of an undisturbed run."""
+    assert mmfeat("extract", small_shards, tmp_path / "whole").returncode == 0
+    return snapshot(tmp_path / "whole")
 
 
 MOMENTS = ("time", "receipts", "receipts", "temporary")
@@ -71,60 +79,87 @@ def test_a_run_killed_many_times_gives_the_same_store(
     assert snapshot(out) == whole
 
 
-def reasons_of(folder, column):
-    """Shard → reason of each row without a feature."""
-    store = FeatureStore(str(folder))
-    return {shard: store.read_column(column, shard).reasons.to_pylist() for shard in store.shards}
-
-
-EXPECTED = {
-    ("cut", "at a member", "image"): None,
-    ("noise", "at a member", "image"): None,
-    ("noise", "in a content", "image"): "undecodable",
-}
-"""Damage, place, column → reason of the record at the damage, if not `damaged_shard`."""
-
-
-@pytest.mark.parametrize("place", ["at a record", "at a member", "in a header", "in a content"])
-@pytest.mark.parametrize("damage", ["cut", "noise"])
-def test_a_damaged_tar_loses_the_records_after_the_damage(
-    mmfeat, small_shards, tmp_path, damage, place
-):
-    assert mmfeat("extract", small_shards, tmp_path / "whole").returncode == 0
-    tar = small_shards / "00003.tar"
+def damage_tar(tar, damage, place):
+    """Damage a tar in its fifth record, at a place."""
     with tarfile.open(tar) as file:
         members = file.getmembers()
     names = [member.name.partition(".")[0] for member in members]
-    first = names.index(sorted(set(names), key=names.index)[4])  # the fifth record's
+    first = names.index(sorted(set(names), key=names.index)[4])
     at = {
         "at a record": members[first].offset,
         "at a member": members[first + 1].offset,
         "in a header": members[first].offset + 100,
         "in a content": members[first].offset_data + 7,
+        "at the end": tar.stat().st_size - 1,
     }[place]
     data = tar.read_bytes()
-    noise = random.Random(3).randbytes(len(data) - at) if damage == "noise" else b""
-    tar.write_bytes(data[:at] + noise)
+    rest = {
+        "cut": b"",
+        "noise": random.Random(3).randbytes(len(data) - at),
+        "zeros": bytes(len(data) - at),
+        "bit": bytes([data[at] ^ 1]) + data[at + 1 :],
+    }[damage]
+    tar.write_bytes(data[:at] + rest)
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        ("cut", "at a record"),
+        ("cut", "in a content"),
+        ("noise", "in a header"),
+        ("zeros", "at a member"),
+        ("bit", "in a content"),
+        ("bit", "at the end"),
+    ],
+)
+def test_a_damaged_tar_fails_its_shard_until_it_is_restored(
+    mmfeat, small_shards, whole_features, tmp_path, snapshot, damage, place
+):
+    tar = small_shards / "00003.tar"
+    data = tar.read_bytes()
+    damage_tar(tar, damage, place)
     result = mmfeat("extract", small_shards, tmp_path / "out")
-    assert result.returncode == 0, result.stderr
-    out = FeatureStore(str(tmp_path / "out"))
-    for column in ("image", "text"):
-        reasons = reasons_of(tmp_path / "out", column)
-        lost = reasons.pop("00003")
-        assert {reason for rows in reasons.values() for reason in rows} == {None}
-        assert lost[:4] == [None] * 4
-        assert lost[5:] == ["damaged_shard"] * 5
-        assert lost[4] == EXPECTED.get((damage, place, column), "damaged_shard")
-        receipt = TableFiles(out.path, column, 2).read_receipt("00003")
-        assert receipt.records == 10
-        assert receipt.rejected == Counter(filter(None, lost))
-        assert receipt.out == lost.count(None)
-        assert out.manifest["totals"]["columns"][column]["rejected"] == receipt.rejected
-        for shard in reasons:
-            name = f"{column}/{shard}.arrow"
-            assert (tmp_path / "out" / name).read_bytes() == (
-                tmp_path / "whole" / name
-            ).read_bytes()
+    assert result.returncode == 1
+    line = assert_one_error_line(result.stderr)
+    assert "1 of 6 shards" in line
+    assert "00003" in line
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    done = {path.name[:5] for path in (tmp_path / "out").rglob("*_stats.json")}
+    assert done == {"00000", "00001", "00002", "00004", "00005"}
+    tar.write_bytes(data)
+    assert mmfeat("extract", small_shards, tmp_path / "out").returncode == 0
+    assert snapshot(tmp_path / "out") == whole_features
+
+
+@pytest.mark.parametrize("name", ["00000.parquet", "00003.parquet", "00000.tar"])
+def test_a_damaged_file_of_any_shard_fails_that_shard(
+    mmfeat, small_shards, whole_features, tmp_path, snapshot, name
+):
+    """Also of the first shard, which is read to choose the settings of encoders."""
+    path = small_shards / name
+    data = path.read_bytes()
+    path.write_bytes(data[:200] + bytes([data[200] ^ 64]) + data[201:])
+    result = mmfeat("extract", small_shards, tmp_path / "out")
+    assert result.returncode == 1
+    line = assert_one_error_line(result.stderr)
+    assert "1 of 6 shards" in line
+    assert f"{name} must have the bytes of its receipt" in line
+    path.write_bytes(data)
+    assert mmfeat("extract", small_shards, tmp_path / "out").returncode == 0
+    assert snapshot(tmp_path / "out") == whole_features
+
+
+def test_a_shard_with_the_receipt_of_another_one_fails(mmfeat, small_shards, tmp_path):
+    """The receipt fits the files, but not the manifest."""
+    for suffix in (".tar", ".parquet", "_stats.json"):
+        content = (small_shards / f"00002{suffix}").read_bytes()
+        (small_shards / f"00001{suffix}").write_bytes(content.replace(b"00002", b"00001"))
+    receipt = json.loads((small_shards / "00001_stats.json").read_bytes())
+    files.write_json(str(small_shards / "00001_stats.json"), receipt)
+    result = mmfeat("extract", small_shards, tmp_path / "out")
+    assert result.returncode == 1
+    assert "shard 00001" in assert_one_error_line(result.stderr)
 
 
 def test_random_storage_errors_do_not_change_the_store(mmfeat, small_shards, flaky):

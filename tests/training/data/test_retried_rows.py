@@ -10,7 +10,7 @@ import pytest
 
 from mmfeat.features import FeatureStore
 from mmfeat.store import RETRY_SHARD
-from tests.training.stores import Records, write_store
+from tests.training.stores import Records, write_receipts, write_store
 from training.data.dataset import load_dataset
 from training.data.split_rule import SplitRule
 from training.objectives.registry import OBJECTIVES
@@ -37,6 +37,7 @@ def write_retried_store(folder: Path) -> str:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["shards"][1][RETRY_SHARD] = True
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_receipts(path)
     return path
 
 

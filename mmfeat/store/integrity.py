@@ -1,0 +1,147 @@
+"""Check that files have the bytes their receipts record.
+
+A receipt has the size, the sha256 and the XXH3-128 of each file. Readers compare the XXH3-128: it
+costs a fraction of reading. Receipts of earlier versions lack it, and their sha256 is compared.
+
+A file is hashed once per process, before its content is used or while it is streamed. After a
+local file is hashed, the reader gets it from the page cache.
+"""
+
+import hashlib
+import io
+from functools import lru_cache
+from typing import IO, Any, cast
+
+import xxhash
+
+from mmfeat.errors import DamagedFileError
+from mmfeat.store import files
+from mmfeat.store.schemas import RecordedFile
+
+_BLOCK_BYTES = 1 << 20
+_MAX_REMEMBERED = 1 << 14
+"""Files of which a process remembers that they are intact: a few megabytes."""
+
+
+def check_file(path: str, info: RecordedFile) -> None:
+    """Check a file against its receipt, once per process while the file does not change.
+
+    Args:
+        path: the file.
+        info: what the receipt records of it.
+
+    Raises:
+        DamagedFileError: the file is missing, or has another size or other bytes.
+    """
+    _check_once(path, _version(path, info), info["bytes"], *_digest_of(info))
+
+
+def open_checked(path: str, info: RecordedFile) -> IO[bytes]:
+    """Open a file whose bytes are those of its receipt; arguments and errors as in `check_file`.
+
+    A remote file is read into memory, so that it is downloaded once.
+    """
+    if files.is_local(path):
+        check_file(path, info)
+        return files.open_input(path)
+    _version(path, info)
+    with CheckedStream(path, info) as stream:
+        data = stream.read()
+        stream.check()
+    return io.BytesIO(data)
+
+
+class CheckedStream(io.RawIOBase):
+    """A file that is hashed while it is read from start to end.
+
+    The reader calls `check` before it commits what it made from the bytes.
+
+    Args:
+        path: the file.
+        info: what the receipt records of it.
+
+    Raises:
+        DamagedFileError: the file is missing or has another size.
+    """
+
+    def __init__(self, path: str, info: RecordedFile) -> None:
+        super().__init__()
+        _version(path, info)
+        self._path = path
+        self._algorithm, self._expected = _digest_of(info)
+        self._hash = _HASHES[self._algorithm]()
+        self._file = files.open_input(path)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read bytes, all that are left by default."""
+        data = self._file.read(-1 if size is None else size)
+        self._hash.update(data)
+        return data
+
+    def check(self) -> None:
+        """Read the rest of the file and compare its digest.
+
+        Raises:
+            DamagedFileError: the file has other bytes than its receipt records.
+        """
+        while self.read(_BLOCK_BYTES):
+            pass
+        if self._hash.hexdigest() != self._expected:
+            raise _other_bytes(self._path, self._algorithm)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+_HASHES: dict[str, Any] = {"xxh3_128": xxhash.xxh3_128, "sha256": hashlib.sha256}
+
+
+def _digest_of(info: RecordedFile) -> tuple[str, str]:
+    """Return the algorithm that readers use, and the digest."""
+    if "xxh3_128" in info:
+        return "xxh3_128", info["xxh3_128"]
+    return "sha256", info["sha256"]
+
+
+def _version(path: str, info: RecordedFile) -> str:
+    """Return a text that changes if the file does.
+
+    Raises:
+        DamagedFileError: the file is missing or has another size than the receipt records.
+    """
+    fs, name = files.filesystem(path)
+    size = files.size(path)
+    if size != info["bytes"]:
+        got = "no such file" if size is None else f"{size:,} bytes"
+        raise _damaged(path, f"must have the {info['bytes']:,} bytes of its receipt", got)
+    return str(fs.ukey(name))
+
+
+@lru_cache(_MAX_REMEMBERED)
+def _check_once(path: str, version: str, size: int, algorithm: str, expected: str) -> None:
+    """Hash a file. lru_cache remembers files that are intact, and no errors."""
+    digest = _HASHES[algorithm]()
+    buffer = memoryview(bytearray(_BLOCK_BYTES))
+    with files.open_input(path) as file:
+        while count := file.readinto(buffer):  # type: ignore[attr-defined]
+            digest.update(buffer[:count])
+    if digest.hexdigest() != expected:
+        raise _other_bytes(path, algorithm)
+
+
+def _other_bytes(path: str, algorithm: str) -> DamagedFileError:
+    return _damaged(path, "must have the bytes of its receipt", f"bytes with another {algorithm}")
+
+
+def _damaged(path: str, rule: str, got: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path} {rule}",
+        got=got,
+        cure="Restore the file, or run mmfeat verify --fix on its store and make it again",
+    )
