@@ -42,14 +42,14 @@ def process_shard(stage: Stage, task: ShardTask, loaded: Any) -> bool:
         retrying(stage.process, task, loaded)
         retrying(clear_failure, stage.output, task.shard)
     except RunStoppedError as error:
-        _record_failure(stage, task, str(error))
+        record_failure(stage, task, str(error))
         raise
     except Exception as error:
         if not isinstance(error, OSError):
-            _record_failure(stage, task, f"{type(error).__name__}: {error}")
+            record_failure(stage, task, f"{type(error).__name__}: {error}")
             return False
         explained = explain_os_error(error)
-        _record_failure(stage, task, str(explained))
+        record_failure(stage, task, str(explained))
         if error.errno in _DISK_ERRORS:
             raise RunStoppedError(explained.rule, cure=explained.cure) from error
         return False
@@ -60,8 +60,14 @@ def _is_temporary(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno not in _DISK_ERRORS | {errno.EFBIG}
 
 
-def _record_failure(stage: Stage, task: ShardTask, error: str) -> None:
-    """Log the current exception and write its message to the store, or else print it."""
+def record_failure(stage: Stage, task: ShardTask, error: str) -> None:
+    """Log the current exception and write its message to the store, or else print it.
+
+    Args:
+        stage: the stage.
+        task: the shard.
+        error: the message.
+    """
     _log.debug("%s: shard %s failed", stage.name, task.shard, exc_info=True)
     try:
         write_failure(stage.output, task.shard, error)

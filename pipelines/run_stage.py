@@ -12,7 +12,7 @@ import apache_beam as beam
 
 from mmfeat.config import flag_names
 from mmfeat.errors import MmfeatError
-from mmfeat.store import ShardTask, Stage, lock_directory
+from mmfeat.store import ShardTask, Stage, has_unfinished, lock_directory
 from mmfeat.system import console, explain_os_error, peak_memory_mb, progress
 from pipelines.beam_options import is_local, make_pipeline
 from pipelines.shard_workers import choose_processes
@@ -78,10 +78,19 @@ def _run_pipeline(
     pipeline: beam.Pipeline, stage: Stage, tasks: Sequence[ShardTask], todo: Sequence[ShardTask]
 ) -> None:
     stage.processes = choose_processes(stage, todo, local=is_local(pipeline))
+    in_runner = stage.processes == 1 and not stage.expects_deaths
+    if has_unfinished(stage.output):
+        in_runner = False
+        console.print_err(
+            f"mmfeat {stage.name}: the last run ended within a shard. In case a record was the "
+            "cause, shards are made in processes of their own"
+        )
+    if not in_runner:
+        stage.release()
     finished_shards = (
         pipeline
         | "Tasks" >> beam.Create(list(todo))
-        | "Shards" >> ProcessShards(stage, stage.processes)
+        | "Shards" >> ProcessShards(stage, stage.processes, in_runner)
     )
     _ = finished_shards | "Manifest" >> FinishStore(stage, [task.shard for task in tasks])
     if not _log.isEnabledFor(logging.DEBUG):  # they repeat the error, with its traceback

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mmfeat.config import flag_names, parse_known_args
 from mmfeat.sharding import ShardConfig, Sharding, dry_run
 from mmfeat.system import run_main, show_summary
-from pipelines.shard_workers import warm_up
+from pipelines.worker import warm_up
 
 
 def main(arguments: Sequence[str]) -> None:

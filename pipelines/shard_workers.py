@@ -3,27 +3,27 @@
 Sharding is a little Python between many short system calls. Two threads of one process slow each
 other down; two processes do not. Workers of a cluster are processes already, so each of them makes
 its shards alone.
+
+The death of a worker costs only time. Its shard is made again by another worker, and alone after
+that (see `isolation.py`).
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from contextlib import closing
 
-from mmfeat.store import RunStoppedError, ShardTask, Stage, write_failure
-from mmfeat.system import peak_memory_mb, progress, start_fork_server, worker_pool
-from pipelines.attempts import process_shard
+from mmfeat.store import RunStoppedError, ShardTask, Stage, leave_mark
+from mmfeat.system import WorkerDiedError, WorkerStartError, print_err, progress
+from pipelines.attempts import record_failure
+from pipelines.isolation import IsolationError, make_isolated
+from pipelines.worker import make_shard, stage_workers
 
 MIN_RECORDS = 4000
 """With fewer records, starting processes takes longer than it saves."""
 
-_PRELOAD = ("mmfeat.sharding.stage", "pipelines.attempts")
-
-
-def warm_up() -> None:
-    """Start the server that workers are forked from, so that it imports while the stage plans."""
-    start_fork_server(_PRELOAD)
+_ROUNDS = 2
+"""Tries to make a shard beside other shards."""
 
 
 def choose_processes(stage: Stage, todo: Sequence[ShardTask], *, local: bool) -> int:
@@ -41,57 +41,94 @@ def choose_processes(stage: Stage, todo: Sequence[ShardTask], *, local: bool) ->
     return min(stage.processes or os.cpu_count() or 1, len(todo))
 
 
-class ShardWorkers:
-    """A pool of processes, each with the stage loaded once.
+def make_in_workers(stage: Stage, tasks: Sequence[ShardTask], processes: int) -> Iterator[str]:
+    """Make shards in worker processes. Yield the names of shards as they are made.
+
+    It ends when all shards are made or have failed, or when the run must stop.
 
     Args:
         stage: the stage.
+        tasks: the shards.
         processes: number of processes.
     """
+    with closing(_ShardWorkers(stage, processes)) as workers:
+        yield from workers.make(tasks)
+
+
+class _ShardWorkers:
+    """A pool of processes, each with the stage loaded once."""
 
     def __init__(self, stage: Stage, processes: int) -> None:
         self._stage = stage
-        self._pool = worker_pool(
-            processes, preload=_PRELOAD, initializer=_load_stage, initargs=(stage,)
-        )
-        self._tasks: dict[Future[tuple[bool, float]], ShardTask] = {}
+        self._pool = stage_workers(stage, processes)
+        self._left: dict[str, ShardTask] = {}
+        self._futures: dict[Future[tuple[bool, float]], ShardTask] = {}
 
-    def submit(self, task: ShardTask) -> None:
-        """Add a shard to make."""
-        self._tasks[self._pool.submit(_process_task, task)] = task
-
-    def finished_shards(self) -> Iterator[str]:
-        """Yield the names of shards as they are made, until all are done or the run stops."""
+    def make(self, tasks: Sequence[ShardTask]) -> Iterator[str]:
+        self._left = {task.shard: task for task in tasks}
         try:
-            for future in as_completed(self._tasks):
-                task = self._tasks[future]
-                made, peak = future.result()
-                progress.WORKER_PEAK_MB.raise_to(peak)
-                progress.RECORDS_DONE.add(task.records)
-                if made:
-                    yield task.shard
+            for _ in range(_ROUNDS):
+                tasks = yield from self._make_together(tasks)
+            if tasks:
+                yield from self._make_alone(tasks)
         except RunStoppedError:
             self._pool.shutdown(cancel_futures=True)
-        except BrokenProcessPool:
-            death = self._pool.worker_death()
-            for future, task in self._tasks.items():
-                if not future.done() or future.exception() is not None:
-                    write_failure(self._stage.output, task.shard, death.reason)
+        except WorkerStartError as error:
+            self._pool.shutdown(cancel_futures=True)
+            for future, task in self._futures.items():
+                if not (future.cancelled() or future.exception()):
+                    del self._left[task.shard]  # made since then
+            for task in [*self._left.values()]:
+                self._fail(task, error)
+
+    def _make_together(self, tasks: Sequence[ShardTask]) -> Generator[str, None, list[ShardTask]]:
+        """Make shards in parallel. Yield those that are made, return those whose worker died."""
+        died = []
+        self._futures = {self._pool.submit(make_shard, task): task for task in tasks}
+        for future in as_completed(self._futures):
+            task = self._futures.pop(future)
+            try:
+                made, peak = future.result()
+            except WorkerDiedError as error:
+                print_err(f"{self._describe(task)}: {error}. It is made again")
+                died.append(task)
+                continue
+            yield from self._end(task, made, peak)
+        return died
+
+    def _make_alone(self, tasks: Sequence[ShardTask]) -> Iterator[str]:
+        """Make shards whose workers have died, one after the other in one worker."""
+        self._pool.shutdown()
+        self._pool = stage_workers(self._stage, 1)
+        for task in tasks:
+            try:
+                made, peak, task = make_isolated(self._pool, task)
+            except IsolationError as error:
+                self._fail(task, error)
+                continue
+            if task.deadly:
+                print_err(
+                    f"{self._describe(task)}: {len(task.deadly)} of {task.records} records kill "
+                    "the process that works on them; they are rejected as worker_died"
+                )
+            yield from self._end(task, made, peak)
+
+    def _end(self, task: ShardTask, made: bool, peak: float) -> Iterator[str]:
+        progress.WORKER_PEAK_MB.raise_to(peak)
+        progress.RECORDS_DONE.add(task.records)
+        del self._left[task.shard]
+        if made:
+            yield task.shard
+
+    def _fail(self, task: ShardTask, error: Exception) -> None:
+        """Record why a shard failed. The next run makes it in a process of its own again."""
+        del self._left[task.shard]
+        record_failure(self._stage, task, str(error))
+        leave_mark(self._stage.output, task.shard)
+
+    def _describe(self, task: ShardTask) -> str:
+        return f"mmfeat {self._stage.name}: shard {task.shard}"
 
     def close(self) -> None:
         """End the processes after their current shards."""
         self._pool.shutdown(cancel_futures=True)
-
-
-_worker_state: dict[str, Any] = {}
-"""In a worker process: the stage, and what it has loaded."""
-
-
-def _load_stage(stage: Stage) -> None:
-    _worker_state.update(stage=stage, loaded=stage.load())
-
-
-def _process_task(task: ShardTask) -> tuple[bool, float]:
-    """Return whether the shard was made, and the peak memory of this process in MB."""
-    made = process_shard(_worker_state["stage"], task, _worker_state["loaded"])
-    return made, peak_memory_mb()

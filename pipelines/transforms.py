@@ -17,9 +17,9 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import RunStoppedError, ShardTask, Stage
+from mmfeat.store import RunStoppedError, ShardTask, Stage, is_unfinished, mark_unfinished
 from pipelines.attempts import process_shard
-from pipelines.shard_workers import ShardWorkers
+from pipelines.shard_workers import make_in_workers
 
 _log = logging.getLogger("mmfeat")
 
@@ -30,25 +30,27 @@ class ProcessShards(beam.PTransform):
 
     Args:
         stage: the stage.
-        processes: processes on this machine; 1 = process shards in the workers of the runner.
+        processes: processes that each worker of the runner starts to make its shards.
+        in_runner: whether the workers of the runner make the shards themselves instead.
     """
 
     stage: Stage
     processes: int = 1
+    in_runner: bool = True
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, tasks: beam.PCollection) -> beam.PCollection:
         """Spread the tasks over the workers and process them."""
-        do_fn: beam.DoFn = _ProcessShard(self.stage, Shared())
-        if self.processes > 1:
-            do_fn = _ProcessShardsInParallel(self.stage, self.processes)
+        do_fn: beam.DoFn = _ProcessShards(self.stage, self.processes)
+        if self.in_runner:
+            do_fn = _ProcessShard(self.stage, Shared())
         return tasks | "Spread" >> beam.Reshuffle() | "ProcessShard" >> beam.ParDo(do_fn)
 
 
 class _ProcessShard(beam.DoFn):
-    """Makes one shard per element."""
+    """Makes one shard per element, in this process unless the shard has killed one before."""
 
     def __init__(self, stage: Stage, shared: Shared) -> None:
         self._stage, self._shared = stage, shared
@@ -59,8 +61,13 @@ class _ProcessShard(beam.DoFn):
     def process(self, task: ShardTask) -> Iterable[str]:
         if self._state.stopped:
             return
+        if is_unfinished(self._stage.output, task.shard):
+            yield from make_in_workers(self._stage, [task], processes=1)
+            return
         try:
-            if process_shard(self._stage, task, self._state.loaded):
+            with mark_unfinished(self._stage.output, task.shard):
+                made = process_shard(self._stage, task, self._state.loaded)
+            if made:
                 yield task.shard
         except RunStoppedError:
             self._state.stopped = True
@@ -74,24 +81,21 @@ class _ProcessState:
     stopped: bool = False
 
 
-class _ProcessShardsInParallel(beam.DoFn):
-    """Makes the shards of a bundle in several processes."""
+class _ProcessShards(beam.DoFn):
+    """Makes the shards of a bundle in processes of its own."""
 
     def __init__(self, stage: Stage, processes: int) -> None:
         self._stage, self._processes = stage, processes
 
     def start_bundle(self) -> None:
-        self._workers = ShardWorkers(self._stage, self._processes)
+        self._tasks: list[ShardTask] = []
 
     def process(self, task: ShardTask) -> None:
-        self._workers.submit(task)
+        self._tasks.append(task)
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
-        try:
-            for shard in self._workers.finished_shards():
-                yield WindowedValue(shard, MIN_TIMESTAMP, [GlobalWindow()])
-        finally:
-            self._workers.close()
+        for shard in make_in_workers(self._stage, self._tasks, self._processes):
+            yield WindowedValue(shard, MIN_TIMESTAMP, [GlobalWindow()])
 
 
 @dataclass

@@ -30,8 +30,9 @@ COLUMN = "column.json"
 
 def read_tuned_settings(folder: str) -> TunedSettings | None:
     """Read the settings a column was started with; None if the column is new."""
-    description = files.read_json(files.join(folder, COLUMN))
-    return TunedSettings(**description["settled"]) if description else None
+    path = files.join(folder, COLUMN)
+    description = read_document(path, dict[str, Any], SMALL_BYTES)
+    return check_value(description.get("settled"), TunedSettings, path) if description else None
 
 
 def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedSettings) -> Column:
@@ -54,16 +55,15 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedS
         dtype=spec.dtype,
         max_tokens=encoder.max_tokens,
     )
-    existing = files.read_json(files.join(folder, COLUMN))
+    existing = read_document(files.join(folder, COLUMN), Column, SMALL_BYTES)
     if existing is None:
         description = {**vars(column), "settled": asdict(tuned)}
         files.write_json(files.join(folder, COLUMN), description)
-    elif existing["fingerprint"] != column.fingerprint:
-        old = Column(**{name: existing[name] for name in vars(column)})
+    elif existing.fingerprint != column.fingerprint:
         raise MmfeatError(
             f"column {spec.column} in {folder} was made by another encoder (fingerprint "
-            f"{old.fingerprint[:12]}, now {column.fingerprint[:12]}; different: "
-            f"{describe_differences(old.facts, column.facts)})",
+            f"{existing.fingerprint[:12]}, now {column.fingerprint[:12]}; different: "
+            f"{describe_differences(existing.facts, column.facts)})",
             cure="Give the new encoder another column name",
         )
     return column

@@ -56,6 +56,25 @@ class Predictions(NamedTuple):
     weights: np.ndarray | None
     scorable: np.ndarray
 
+    def spread(self, rows: np.ndarray, total: int) -> "Predictions":
+        """Return predictions of more rows, of which the additional ones are not scorable.
+
+        Args:
+            rows: int64, shape (n,): the rows of these predictions.
+            total: number of rows of the result.
+        """
+        if len(rows) == total:
+            return self
+        scores = np.full((total, *self.scores.shape[1:]), np.nan, self.scores.dtype)
+        scores[rows] = self.scores
+        weights = None
+        if self.weights is not None:
+            weights = np.full((total, self.weights.shape[1]), np.nan, self.weights.dtype)
+            weights[rows] = self.weights
+        scorable = np.zeros(total, bool)
+        scorable[rows] = self.scorable
+        return Predictions(scores, weights, scorable)
+
     def weight_columns(self, names: Sequence[str]) -> dict[str, pa.Array]:
         """Return `w_<column>` for each modality: float32, null if not scorable or no weights.
 

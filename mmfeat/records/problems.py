@@ -22,6 +22,7 @@ REASONS = {
     "damaged_shard": "the tar is damaged at or before this sample",
     "encoder_failed": "the encoder raised an error for this input",
     "not_finite": "the encoder returned NaN, or a value beyond the range of float16",
+    "worker_died": "the record alone crashes its process, or takes more memory than there is",
 }
 """Reason → meaning: the fixed vocabulary of why a part, or a whole record, is unusable."""
 

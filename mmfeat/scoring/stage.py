@@ -9,7 +9,7 @@ A retried record has only the row of its last try.
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -140,8 +140,9 @@ class Scoring(Stage):
         columns = {c.name: features.read_column(c.name, task.shard) for c in model.columns}
         names = dict.fromkeys(["__key__", "status", *self._sample_columns])
         samples = features.read_samples(task.shard, [*names])
-        predictions = model.predict_shard(columns)
-        reasons = _find_reasons(predictions.scorable, columns)
+        rows = np.array([row for row in range(len(samples)) if row not in task.deadly], np.int64)
+        predictions = model.predict_shard(columns, rows).spread(rows, len(samples))
+        reasons = _find_reasons(predictions.scorable, columns, task.deadly)
         table = _make_table(model, predictions, samples["__key__"], reasons)
         copied = free_columns(self._sample_columns, table.column_names)
         for name, column in copied.items():
@@ -171,6 +172,12 @@ class Scoring(Stage):
         attempt.commit(receipt)
         progress.RECORDS_DONE.add(task.records)
         return receipt
+
+    def try_records(self, task: ShardTask, rows: range, loaded: ScoringInputs) -> None:
+        """Score some records, and write nothing."""
+        model, features = loaded
+        columns = {c.name: features.read_column(c.name, task.shard) for c in model.columns}
+        model.predict_shard(columns, np.array(rows, np.int64))
 
     @cached_property
     def _data_folder(self) -> str:
@@ -232,12 +239,22 @@ def _choose_columns(flags: Sequence[str], features: FeatureStore) -> list[str]:
     return [name for name in dict.fromkeys(names) if name != "__key__"]
 
 
-def _find_reasons(scorable: np.ndarray, columns: dict[str, ColumnShard]) -> list[str | None]:
-    """Return why each row cannot be scored: the reasons of its missing columns, or None."""
+def _find_reasons(
+    scorable: np.ndarray, columns: Mapping[str, ColumnShard], deadly: Collection[int]
+) -> list[str | None]:
+    """Return why each row cannot be scored: the reasons of its missing columns, or None.
+
+    Args:
+        scorable: bool, shape (rows,).
+        columns: the columns of the shard.
+        deadly: rows that kill the process that scores them.
+    """
     column_reasons = {name: column.reasons.to_pylist() for name, column in columns.items()}
     return [
         None
         if is_scorable
+        else "worker_died"
+        if row in deadly
         else ", ".join(
             f"{name}:{reasons[row]}"
             for name, reasons in column_reasons.items()

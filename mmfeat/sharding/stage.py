@@ -10,13 +10,14 @@ The way of a record:
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
-from mmfeat.records import MODALITIES, lacks_part, parse_problems
+from mmfeat.records import MODALITIES, Record, Sample, lacks_part, parse_problems
 from mmfeat.sharding.config import ShardConfig
 from mmfeat.sharding.key_file import key_file_sha256
 from mmfeat.sharding.planning import (
@@ -117,6 +118,7 @@ class Sharding(Stage):
             )
         self._retry = Retry(self.output, manifest)
         self._kinds = self._retry.kinds
+        self.expects_deaths = any("worker_died" in r for r in manifest["totals"]["problems"])
         tasks = [ShardTask(s["name"], s["records"], done=True) for s in manifest["shards"]]
         if not self._retry.has_records():
             return tasks
@@ -152,14 +154,14 @@ class Sharding(Stage):
     def process(self, task: ShardTask, loaded: "RejectLimit") -> Receipt:
         """Read the samples of one shard; write its tar, its table and its receipt."""
         started = time.monotonic()
-        records = read_planned_records(self.output, task.shard)
+        records = _leave_out(read_planned_records(self.output, task.shard), task.deadly)
         table = ShardTable(self.slots, self._kinds)
         replaced: dict[str, Counter[str]] = {"failed": Counter(), "partial": Counter()}
         bytes_read = 0
         attempt = ShardAttempt(self.output, task.shard)
         with attempt.create(f"{task.shard}.tar") as tar_file:
             tar = TarWriter(tar_file)
-            for sample in read_samples(records, self.config, self.slots, self.processes):
+            for sample in self._read_samples(records):
                 status = sample.status(self.config.required)
                 bytes_read += sample.total_bytes()
                 progress.RECORDS_DONE.add(1)
@@ -192,6 +194,15 @@ class Sharding(Stage):
         return receipt
 
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
+    def _read_samples(self, records: Sequence[Record]) -> Iterator[Sample]:
+        return read_samples(records, self.config, self.slots, self._media_folders, self.processes)
+
+    def try_records(self, task: ShardTask, rows: range, loaded: "RejectLimit") -> None:
+        """Read the samples of some records, and write nothing."""
+        records = read_planned_records(self.output, task.shard)
+        for _ in self._read_samples(records[rows.start : rows.stop]):
+            pass
+
         """Check the counts of all shards and write the manifest."""
         receipts = require_receipts(self.output, shards)
         if self._retry:
@@ -294,6 +305,16 @@ class RejectLimit:
 
 
 def _entry(receipt: Receipt) -> dict[str, Any]:
+def _leave_out(records: Sequence[Record], deadly: Mapping[int, str]) -> list[Record]:
+    """Return the records; those that kill their process without media (see `ShardTask.deadly`)."""
+    return [
+        replace(record, media={}, problems={"": ("worker_died", deadly[row])})
+        if row in deadly
+        else record
+        for row, record in enumerate(records)
+    ]
+
+
     """Return the entry of a shard in the manifest."""
     return {
         "name": receipt.shard,

@@ -9,6 +9,7 @@ from mmfeat.store.directory import CONFIG_FILE, check_format
 from mmfeat.store.documents import check_value, read_document
 from mmfeat.store.schemas import MANIFESTS, Manifest, RunConfig
 from mmfeat.store.temporaries import remove_temporaries
+from mmfeat.store.unfinished import remove_marks
 from mmfeat.version import __version__
 
 MANIFEST_FILE = "manifest.json"
@@ -78,9 +79,10 @@ def finished_manifest(folder: str, config_hash: str) -> dict[str, Any] | None:
 def write_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> dict[str, Any]:
     """Write the manifest, the last step of a stage, and return it.
 
-    Temporary files of killed runs are removed first.
+    Temporary files and marks of killed runs are removed first.
     """
     remove_temporaries(folder)
+    remove_marks(folder)
     run = read_document(files.join(folder, CONFIG_FILE), RunConfig)
     assert run is not None, f"{folder} has no {CONFIG_FILE}"
     manifest = {

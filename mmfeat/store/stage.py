@@ -5,8 +5,8 @@ same way in one process and on a thousand workers.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmfeat.errors import MmfeatError
@@ -22,11 +22,14 @@ class ShardTask:
         shard: its name, `00000`.
         records: number of input records, for the progress bar.
         done: whether an earlier run has made the shard.
+        deadly: row → why the process died that worked on the record. It gets the reason
+            `worker_died` and is left alone.
     """
 
     shard: str
     records: int
     done: bool = False
+    deadly: Mapping[int, str] = field(default_factory=dict, hash=False)
 
 
 class RunStoppedError(MmfeatError):
@@ -45,6 +48,9 @@ class Stage(ABC):
     """Hash of the configuration; `plan` sets it."""
     processes: int = 1
     """Processes that make shards in parallel on this machine; 0 = choose."""
+    expects_deaths: bool = False
+    """Whether a record has killed its process before, so that shards are made in processes of
+    their own; `plan` may set it."""
 
     @abstractmethod
     def plan(self) -> list[ShardTask]:
@@ -61,6 +67,21 @@ class Stage(ABC):
     @abstractmethod
     def process(self, task: ShardTask, loaded: Any) -> Receipt:
         """Make one shard and write its receipt. Files without a receipt are overwritten."""
+
+    @abstractmethod
+    def try_records(self, task: ShardTask, rows: range, loaded: Any) -> None:
+        """Do the work on some records of a shard as `process` does, and write nothing.
+
+        It is called in a process of its own, to find the records that kill their process.
+
+        Args:
+            task: the shard.
+            rows: the records; none = only open the shard.
+            loaded: what `load` returned.
+        """
+
+    def release(self) -> None:  # noqa: B027 - most stages need nothing
+        """Free what `plan` has loaded, because other processes make the shards."""
 
     @abstractmethod
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,14 @@ from mmfeat.system.external_sort import RUN_BYTES, external_sort
 from mmfeat.system.filesystem import filesystem, is_http, is_url
 from mmfeat.system.os_errors import explain_os_error
 from mmfeat.system.packages import install_command
-from mmfeat.system.processes import WorkerPool, peak_memory_mb, start_fork_server, worker_pool
+from mmfeat.system.processes import (
+    WorkerDiedError,
+    WorkerPool,
+    WorkerStartError,
+    peak_memory_mb,
+    start_fork_server,
+    worker_pool,
+)
 from mmfeat.system.progress import ProgressBar
 from mmfeat.system.threads import default_threads, ordered_map
 
@@ -14,7 +21,10 @@ __all__ = [
     "RUN_BYTES",
     "Main",
     "ProgressBar",
+    "WorkerDiedError",
     "WorkerPool",
+    "WorkerStartError",
+    "canonical_protocol",
     "default_threads",
     "explain_os_error",
     "external_sort",

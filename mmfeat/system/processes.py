@@ -8,20 +8,30 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import forkserver
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Self, TypeVar
 
 from mmfeat.errors import MmfeatError
 from mmfeat.import_path import safe_child_processes
 from mmfeat.system.entry import configure_logging
 
 _log = logging.getLogger("mmfeat")
+
+T = TypeVar("T")
+
+_STARTS = 3
+"""Processes that are started for a task, if they end before they are ready for it."""
+
+_READY = ""
+"""The first message of a worker: it is ready for tasks."""
 
 _MAX_ERROR_CHARACTERS = 1000
 """Longer errors of a worker are cut. A pipe takes such a message in one write."""
@@ -33,7 +43,8 @@ def worker_pool(
     preload: Sequence[str],
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
-    max_tasks_per_child: int | None = None,
+    worker_initargs: Sequence[tuple[Any, ...]] = (),
+    worker_per_task: bool = False,
 ) -> "WorkerPool":
     """Return a pool of worker processes, forked from a server.
 
@@ -46,53 +57,145 @@ def worker_pool(
         preload: modules that the server imports once for all workers.
         initializer: called in each worker, with `initargs`.
         initargs: arguments of the initializer.
-        max_tasks_per_child: tasks after which a worker is replaced; None = never.
+        worker_initargs: further arguments of the initializer, one tuple per worker, such as its
+            device. A worker that replaces a dead one gets the same.
+        worker_per_task: whether each task gets a new process.
     """
     start_fork_server(preload)
-    setup = bytes(ForkingPickler.dumps((initializer, initargs)))
-    return WorkerPool(processes, setup, max_tasks_per_child)
+    own = [*worker_initargs] or [()] * processes
+    setups = [bytes(ForkingPickler.dumps((initializer, (*initargs, *further)))) for further in own]
+    return WorkerPool(setups[:processes], worker_per_task=worker_per_task)
 
 
 def start_fork_server(preload: Sequence[str]) -> None:
     """Start the server of `worker_pool`, so that it imports modules in the background."""
     forkserver.set_forkserver_preload(list(preload))
     with safe_child_processes():
+        with _environment(PYTHONWARNINGS="ignore:resource_tracker"):
+            # It removes the semaphores of a killed main process. A warning says nothing to users.
+            resource_tracker.ensure_running()
         forkserver.ensure_running()
 
 
-class WorkerDeath(NamedTuple):
-    """Why a worker process ended too early.
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Set environment variables in this block."""
+    previous = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in previous.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class WorkerDiedError(MmfeatError):
+    """The worker process of a task ended before the task did. Other tasks go on.
 
     Attributes:
-        reason: the reason, for an error message.
         killed: whether the system killed the process, perhaps for lack of memory.
     """
 
-    reason: str
-    killed: bool = False
+    killed = False
 
 
-class WorkerPool(ProcessPoolExecutor):
-    """The pool that `worker_pool` returns."""
+class WorkerStartError(MmfeatError):
+    """A worker ends before it is ready for tasks, and so would any other."""
 
-    def __init__(self, processes: int, setup: bytes, max_tasks_per_child: int | None) -> None:
+
+class WorkerPool:
+    """Worker processes that take tasks from one queue.
+
+    If a worker dies, its task fails with `WorkerDiedError` and a new worker replaces it. Each
+    worker is an executor of its own, since an executor fails all its tasks when one of its
+    processes dies. `worker_pool` makes the pool. Use it as a context manager.
+
+    Args:
+        setups: per worker, its pickled initializer and arguments.
+        worker_per_task: whether each task gets a new process.
+    """
+
+    def __init__(self, setups: Sequence[bytes], *, worker_per_task: bool) -> None:
+        self._setups, self._worker_per_task = setups, worker_per_task
+        self._workers: dict[int, _Worker] = {}
+        self._numbers = iter(range(len(setups)))
+        self._thread = threading.local()
+        self._threads = ThreadPoolExecutor(len(setups), initializer=self._number_thread)
+
+    def _number_thread(self) -> None:
+        self._thread.number = next(self._numbers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown()
+
+    def submit(self, task: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Run a task in the next free worker.
+
+        Returns:
+            A future. It raises `WorkerDiedError` if the worker dies, and `WorkerStartError` if no
+            worker can start.
+        """
+        return self._threads.submit(self._run, task, arguments)
+
+    def shutdown(self, *, cancel_futures: bool = False) -> None:
+        """Wait for the tasks, then end the workers. Cancelled tasks do not start."""
+        self._threads.shutdown(cancel_futures=cancel_futures)
+        while self._workers:
+            self._workers.popitem()[1].shutdown()
+
+    def _run(self, task: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+        """Run a task in the worker of this thread."""
+        number = self._thread.number
+        for _ in range(_STARTS):
+            worker = self._workers.get(number) or _Worker(self._setups[number])
+            self._workers[number] = worker
+            try:
+                return worker.submit(task, *arguments).result()
+            except (BrokenProcessPool, WorkerStartError):
+                del self._workers[number]
+                death = worker.explain_death()
+                if isinstance(death, WorkerDiedError):
+                    raise death from None
+            finally:
+                if self._worker_per_task and number in self._workers:
+                    self._workers.pop(number).shutdown(wait=False)
+        raise death
+
+
+class _Worker(ProcessPoolExecutor):
+    """An executor of one process."""
+
+    def __init__(self, setup: bytes) -> None:
         self._context = _WorkerContext(setup)
-        super().__init__(processes, self._context, max_tasks_per_child=max_tasks_per_child)
+        super().__init__(1, self._context)
 
-    def worker_death(self) -> WorkerDeath:
-        """Return why a worker ended, after a `BrokenProcessPool`."""
+    def explain_death(self) -> WorkerDiedError | WorkerStartError:
+        """Return why the process ended, after a `BrokenProcessPool`."""
         self.shutdown(cancel_futures=True)
-        if not self._context.errors.empty():
-            return WorkerDeath(f"a worker process failed: {self._context.errors.get()}")
-        # The pool ends the other workers with SIGTERM.
-        codes = [code for code in self._context.exit_codes if code not in (0, -signal.SIGTERM)]
-        code = codes[0] if codes else -signal.SIGTERM
+        messages = self._context.read_messages()
+        if _READY not in messages:
+            return WorkerStartError(self._explain_end(messages))
+        death = WorkerDiedError(self._explain_end([text for text in messages if text != _READY]))
+        death.killed = self._context.exit_codes == [-signal.SIGKILL]
+        return death
+
+    def _explain_end(self, errors: Sequence[str]) -> str:
+        if errors:
+            return f"a worker process failed: {errors[0]}"
+        if not self._context.exit_codes:
+            return "the server of the worker processes ended; see its error"
+        code = self._context.exit_codes[0]
         if code == -signal.SIGKILL:
-            return WorkerDeath("a worker process was killed (out of memory?)", killed=True)
+            return "a worker process was killed (out of memory?)"
         if code < 0:
-            name = signal.Signals(-code).name
-            return WorkerDeath(f"a worker process was ended by the signal {name}")
-        return WorkerDeath(f"a worker process ended with exit code {code}; an error stands above")
+            return f"a worker process was ended by the signal {signal.Signals(-code).name}"
+        return f"a worker process ended with exit code {code}; an error stands above"
 
 
 class _WorkerContext(ForkServerContext):
@@ -105,28 +208,35 @@ class _WorkerContext(ForkServerContext):
     def __init__(self, setup: bytes) -> None:
         super().__init__()
         self._setup = setup
-        self.errors: SimpleQueue[str] = self.SimpleQueue()
+        self.messages: SimpleQueue[str] = self.SimpleQueue()
         self.exit_codes: list[int] = []
 
     def Process(self, **options: Any) -> "_WorkerProcess":  # type: ignore[override] # noqa: N802
         process = _WorkerProcess(**options)
-        process.configure(self._setup, self.errors, self.exit_codes)
+        process.configure(self._setup, self.messages, self.exit_codes)
         return process
+
+    def read_messages(self) -> list[str]:
+        """Return what the process has sent: `_READY`, and the error that ended it."""
+        messages = []
+        while not self.messages.empty():
+            messages.append(self.messages.get())
+        return messages
 
 
 class _WorkerProcess(ForkServerProcess):
     """A worker. Any error outside of a task ends it, and goes to the main process as text."""
 
-    def configure(self, setup: bytes, errors: "SimpleQueue[str]", exit_codes: list[int]) -> None:
+    def configure(self, setup: bytes, messages: "SimpleQueue[str]", exit_codes: list[int]) -> None:
         """Set what the worker needs of its pool."""
-        self._setup, self._errors, self._exit_codes = setup, errors, exit_codes
+        self._setup, self._messages, self._exit_codes = setup, messages, exit_codes
 
     def start(self) -> None:
         """Ask the server for the process."""
         try:
             super().start()
         except (EOFError, ConnectionError) as error:
-            raise MmfeatError("the server of the worker processes ended; see its error") from error
+            raise WorkerStartError("the server of the worker processes ended") from error
 
     def run(self) -> None:
         """Prepare the worker and run its tasks."""
@@ -138,10 +248,11 @@ class _WorkerProcess(ForkServerProcess):
             initializer, initargs = pickle.loads(self._setup)  # noqa: S301 - from the main process
             if initializer:
                 initializer(*initargs)
+            self._messages.put(_READY)
             super().run()
         except Exception as error:
             _log.debug("a worker process failed", exc_info=True)
-            self._errors.put(f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS])
+            self._messages.put(f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS])
             sys.exit(1)
 
     def join(self, timeout: float | None = None) -> None:

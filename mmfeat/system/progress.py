@@ -78,6 +78,10 @@ class ProgressBar:
         if self._progress:
             self._progress.stop()
 
+    def advance(self, number: int) -> None:
+        """Add to the units that are done."""
+        self.update(self._done + number)
+
     def update(self, done: int) -> None:
         """Set how many units are done. The bar never moves back."""
         self._done = max(self._done, done)

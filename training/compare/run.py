@@ -13,6 +13,7 @@ import torch
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.store import (
+    MANIFEST_FILE,
     check_output,
     files,
     finished_manifest,
@@ -80,12 +81,15 @@ def _compare(config: CompareConfig) -> None:
     settings = _settings(config, specs, resolved_runs, not is_minimized(config, dataset))
     details = {"columns": {column.name: column.facts for column in columns}}
     config_hash = open_run(config.output, "comparison", settings, details)
-    if finished_manifest(config.output, config_hash):
-        print_out(f"{config.output} already holds this comparison; nothing to do")
-        return
+    if finished := finished_manifest(config.output, config_hash):
+        if not finished.get("failed"):
+            print_out(f"{config.output} already holds this comparison; nothing to do")
+            return
+        files.remove(files.join(config.output, MANIFEST_FILE))
     for name, reason in left_out.items():
         print_err(f"mmfeat: left out {name}: {reason}")
-    train_grid(config, specs)
+    failed = train_grid(config, specs)
+    specs = _leave_out_failed(specs, failed)
     results = [_read_results(config, spec) for spec in specs]
     metric = resolved_runs[specs[0].name].recipes[0].metric
     rows = build_leaderboard(results, dataset, metric, config.pick)
@@ -100,6 +104,7 @@ def _compare(config: CompareConfig) -> None:
         winner={"name": winner.spec.name, "model": model},
         systems=len(specs),
         left_out=left_out,
+        **({"failed": failed} if failed else {}),
         rows={split: len(dataset.split_rows[split]) for split in SPLITS},
         torch=torch.__version__,
     )
@@ -107,6 +112,22 @@ def _compare(config: CompareConfig) -> None:
     _print_empty_rows(dataset)
     print_out(f"report: {write_compare_report(config.output)}")
     print_out(f"winner: {model}")
+
+
+def _leave_out_failed(specs: Sequence[ModelSpec], failed: Mapping[str, str]) -> list[ModelSpec]:
+    """Return the models that are trained, and print why the others failed.
+
+    Raises:
+        MmfeatError: all models failed.
+    """
+    for name, reason in failed.items():
+        print_err(f"mmfeat: {name} failed: {reason}. Run the same command again to train it")
+    if len(failed) == len(specs):
+        raise MmfeatError(
+            f"all {len(specs)} models failed; finished trials are kept",
+            cure="Run the same command again, with --workers 1 or more memory",
+        )
+    return [spec for spec in specs if spec.name not in failed]
 
 
 def _split_by_usable_rows(
@@ -177,6 +198,7 @@ def _write_winner(
     resolved = resolve_trial(config, store, dataset, spec, seed, trial.choice)
     module = read_model(trial_folders(config, spec)[seed], resolved)
     folder = files.join(config.output, "winner")
+    files.remove(folder)  # of an earlier run without the models that failed in it
     fitted = FitResult(module, resolved.recipes[0], trial.epoch, trial.log, minimized)
     config_hash = open_run(folder, "model", resolved.config)
     # The comparison scores all models on the same rows. This model alone cannot score the rows

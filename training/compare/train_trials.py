@@ -3,16 +3,14 @@
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
-from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
-from mmfeat.store import files
-from mmfeat.system import ProgressBar, WorkerPool, worker_pool
+from mmfeat.store import files, has_unfinished, mark_unfinished
+from mmfeat.system import ProgressBar, WorkerDiedError, WorkerPool, worker_pool
 from training.compare.config import CompareConfig
 from training.compare.emap import read_emap_score, score_projection, write_emap_score
 from training.compare.grid import ModelSpec
@@ -86,48 +84,63 @@ def is_minimized(config: CompareConfig, dataset: Dataset) -> bool:
     return (config.recipe.metric or objective.metrics[0]) in objective.minimized
 
 
-def train_grid(config: CompareConfig, specs: Sequence[ModelSpec]) -> None:
+def train_grid(config: CompareConfig, specs: Sequence[ModelSpec]) -> dict[str, str]:
     """Run all unfinished trials, one model per process; with one worker, in this process.
 
-    Raises:
-        MmfeatError: a process was killed. Finished trials are kept.
+    If a process dies, its model is trained again after the others, without another model beside
+    it. If that process dies too, the model has failed.
+
+    Returns:
+        The models that failed: name → reason. Their finished trials are kept.
     """
-    counts = {spec: len(spec.seeds(config.seeds)) for spec in specs}
-    done = 0
-    with ProgressBar("compare", sum(counts.values()), "trials") as bar:
-        if config.workers == 1:
+    died: dict[ModelSpec, str] = {}
+    with ProgressBar(
+        "compare", sum(len(spec.seeds(config.seeds)) for spec in specs), "trials"
+    ) as bar:
+        if config.workers == 1 and not has_unfinished(config.output):
             for spec in specs:
-                train_model(config, spec)
-                done += counts[spec]
-                bar.update(done)
-            return
-        with _start_pool(config, len(specs)) as pool:
-            futures = {pool.submit(train_model, config, spec): spec for spec in specs}
-            try:
-                for future in as_completed(futures):
+                with mark_unfinished(config.output, spec.folder):
+                    train_model(config, spec)
+                bar.advance(len(spec.seeds(config.seeds)))
+            return {}
+        for workers in (config.workers or os.cpu_count() or 1, 1):
+            died = _train_in_workers(config, [*died] or specs, workers, bar)
+            if not died:
+                break
+    return {spec.name: reason for spec, reason in died.items()}
+
+
+def _train_in_workers(
+    config: CompareConfig, specs: Sequence[ModelSpec], workers: int, bar: ProgressBar
+) -> dict[ModelSpec, str]:
+    """Train models in worker processes; return those whose process died: model → reason."""
+    died = {}
+    with _start_pool(min(workers, len(specs))) as pool:
+        futures = {pool.submit(train_model, config, spec): spec for spec in specs}
+        try:
+            for future in as_completed(futures):
+                spec = futures[future]
+                try:
                     future.result()
-                    done += counts[futures[future]]
-                    bar.update(done)
-            except BrokenProcessPool as error:
-                death = pool.worker_death()
-                raise MmfeatError(
-                    f"{death.reason}; finished trials are kept",
-                    cure="Run the same command again, with fewer --workers" if death.killed else "",
-                ) from error
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+                except WorkerDiedError as error:
+                    died[spec] = str(error)
+                else:
+                    bar.advance(len(spec.seeds(config.seeds)))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return died
 
 
-def _start_pool(config: CompareConfig, models: int) -> WorkerPool:
+def _start_pool(workers: int) -> WorkerPool:
     return worker_pool(
-        min(config.workers or os.cpu_count() or 1, models),
+        workers,
         # Optimizers import torch._dynamo on first use, which takes longer than many trainings.
         preload=[__name__, "torch._dynamo"],
         initializer=torch.set_num_threads,
         initargs=(1,),
         # Each process trains one model, so that its peak memory is that of the model.
-        max_tasks_per_child=1,
+        worker_per_task=True,
     )
 
 

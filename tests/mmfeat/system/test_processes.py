@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 
@@ -61,7 +62,7 @@ def test_workers_run_the_initializer_and_log_like_the_main_process():
 
 DEATHS = """
 import os, signal
-from concurrent.futures.process import BrokenProcessPool
+from mmfeat.errors import MmfeatError
 from mmfeat.system import worker_pool
 
 class Unreadable:
@@ -71,38 +72,142 @@ class Unreadable:
 
 def death(task, *arguments, **options):
     with worker_pool(2, preload=[], **options) as pool:
-        future = pool.submit(task, *arguments)
         try:
-            future.result()
-        except BrokenProcessPool:
-            print(*pool.worker_death(), sep="|")
+            pool.submit(task, *arguments).result()
+        except MmfeatError as error:
+            print(type(error).__name__, error, getattr(error, "killed", None), sep="|")
 
 if __name__ == "__main__":
     death(print, Unreadable())
     death(print, initializer=print, initargs=(Unreadable(),))
     death(print, initializer=int, initargs=("x",))
+    death(print, initializer=os._exit, initargs=(3,))
     death(signal.raise_signal, signal.SIGKILL)
     death(signal.raise_signal, signal.SIGSEGV)
+    death(signal.raise_signal, signal.SIGTERM)
     death(os._exit, 3)
 """
 
 
+def run_program(folder, program, **environment):
+    """Run a program as a file, which workers can import."""
+    path = folder / "program.py"
+    path.write_text(program)
+    return subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, check=True, cwd=folder,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
 def test_a_dead_worker_is_reported_with_its_own_error(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(DEATHS)
-    result = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    missing = "a worker process failed: ModuleNotFoundError: No module named 'a_missing_module'"
+    result = run_program(tmp_path, DEATHS)
+    failed = "a worker process failed:"
+    missing = f"{failed} ModuleNotFoundError: No module named 'a_missing_module'"
+    ended = "a worker process ended with exit code 3; an error stands above"
     assert result.stdout.splitlines() == [
-        f"{missing}|False",
-        f"{missing}|False",
-        "a worker process failed: ValueError: invalid literal for int() with base 10: 'x'|False",
-        "a worker process was killed (out of memory?)|True",
-        "a worker process was ended by the signal SIGSEGV|False",
-        "a worker process ended with exit code 3; an error stands above|False",
+        f"WorkerDiedError|{missing}|False",
+        f"WorkerStartError|{missing}|None",
+        f"WorkerStartError|{failed} ValueError: invalid literal for int() with base 10: 'x'|None",
+        f"WorkerStartError|{ended}|None",
+        "WorkerDiedError|a worker process was killed (out of memory?)|True",
+        "WorkerDiedError|a worker process was ended by the signal SIGSEGV|False",
+        "WorkerDiedError|a worker process was ended by the signal SIGTERM|False",
+        f"WorkerDiedError|{ended}|False",
     ]
     assert "Traceback" not in result.stderr
+
+
+SURVIVORS = """
+import os, signal, time
+from mmfeat.system import WorkerDiedError, worker_pool
+
+def task(number):
+    if number % 5 == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.01)
+    return number
+
+if __name__ == "__main__":
+    with worker_pool(2, preload=[]) as pool:
+        for future in [pool.submit(task, number) for number in range(20)]:
+            try:
+                print(future.result())
+            except WorkerDiedError:
+                print("died")
+"""
+
+
+def test_a_dead_worker_fails_only_its_own_task(tmp_path):
+    results = run_program(tmp_path, SURVIVORS).stdout.split()
+    assert results == [str(n) if n % 5 else "died" for n in range(20)]
+
+
+FIRST_PROCESS_DIES = """
+import os, signal, sys
+from mmfeat.system import worker_pool
+
+def start(folder, device):
+    global number
+    number = sum(1 for _ in os.scandir(folder))
+    open(os.path.join(folder, str(os.getpid())), "w").close()
+    if number < 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("device", device, flush=True)
+
+def task():
+    return number
+
+if __name__ == "__main__":
+    os.mkdir("starts")
+    with worker_pool(
+        1, preload=[], initializer=start, initargs=("starts",), worker_initargs=[("cuda:7",)]
+    ) as pool:
+        print("ready after", pool.submit(task).result(), "deaths")
+"""
+
+
+def test_a_worker_killed_before_it_is_ready_is_started_again(tmp_path):
+    output = run_program(tmp_path, FIRST_PROCESS_DIES).stdout
+    assert output.splitlines() == ["device cuda:7", "ready after 2 deaths"]
+
+
+WORKER_PER_TASK = """
+import os
+from mmfeat.system import worker_pool
+
+def task(number):
+    if number == 1:
+        os._exit(1)
+    if number == 2:
+        raise ValueError
+    return os.getpid()
+
+if __name__ == "__main__":
+    with worker_pool(1, preload=[], worker_per_task=True) as pool:
+        futures = [pool.submit(task, number) for number in range(6)]
+    print(len({f.result() for f in futures if not f.exception()}))
+"""
+
+
+def test_each_task_gets_a_process_on_request(tmp_path):
+    assert run_program(tmp_path, WORKER_PER_TASK).stdout.split() == ["4"]
+
+
+KILLED_MAIN = """
+import os, signal, time
+from mmfeat.system import worker_pool
+
+with worker_pool(1, preload=[]) as pool:
+    pool.submit(os.getpid).result()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_main_process_leaves_no_warning():
+    command = [sys.executable, "-c", KILLED_MAIN]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == -signal.SIGKILL
+    assert result.stderr == ""
 
 
 SAFE_PATH = """

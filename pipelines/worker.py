@@ -1,0 +1,44 @@
+"""Worker processes: each loads the stage once, then makes shards. They do not import Beam."""
+
+from contextlib import suppress
+from typing import Any
+
+from mmfeat.store import ShardTask, Stage
+from mmfeat.system import WorkerPool, peak_memory_mb, start_fork_server, worker_pool
+from pipelines.attempts import process_shard
+
+_state: dict[str, Any] = {}
+"""In a worker process: the stage, and what it has loaded."""
+
+
+def warm_up() -> None:
+    """Start the server of the sharding workers, so that it imports while the stage plans."""
+    start_fork_server(["mmfeat.sharding.stage", __name__])
+
+
+def stage_workers(stage: Stage, processes: int) -> WorkerPool:
+    """Return a pool of processes, each of which loads the stage once."""
+    preload = [type(stage).__module__, __name__]
+    return worker_pool(processes, preload=preload, initializer=_load_stage, initargs=(stage,))
+
+
+def _load_stage(stage: Stage) -> None:
+    _state.update(stage=stage, loaded=stage.load())
+
+
+def make_shard(task: ShardTask) -> tuple[bool, float]:
+    """Return whether the shard was made, and the peak memory of this process in MB."""
+    made = process_shard(_state["stage"], task, _state["loaded"])
+    return made, peak_memory_mb()
+
+
+def try_records(task: ShardTask, rows: range) -> None:
+    """Do the work on some records of a shard, and write nothing. Errors are ignored: only the death
+    of the process counts.
+
+    Args:
+        task: the shard.
+        rows: the records.
+    """
+    with suppress(Exception):
+        _state["stage"].try_records(task, rows, _state["loaded"])
