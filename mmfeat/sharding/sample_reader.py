@@ -109,7 +109,7 @@ class SampleReader:
     def _add_slot(self, sample: Sample, slot: str, media: Mapping[str, MediaRef]) -> None:
         ref = media.get(slot)
         if ref is None:
-            raise RecordError("missing")
+            raise RecordError("missing", "the record has none")
         modality = modality_of_slot(slot)
         if modality is None:
             content = self.fetcher.fetch(ref) if known_size(ref) != 0 else b""

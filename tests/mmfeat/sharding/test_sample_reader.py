@@ -56,7 +56,9 @@ def test_each_problem_has_its_reason(picture, tmp_path):
         assert reasons(sample) == {"image": reason}, name
         assert reason in REASONS
     cut = {"image": BytesRef(picture(size=64)[:90], "cut.png")}
-    assert reasons(read(cut, "decode")) == {"image": "undecodable", "text": "missing"}
+    partial = read(cut, "decode")
+    assert reasons(partial) == {"image": "undecodable", "text": "missing"}
+    assert all(detail for _, detail in partial.problems.values())
     swapped = read({"audio": BytesRef(picture(), "a.wav")}, slots=("audio",))
     assert reasons(swapped) == {"audio": "undecodable"}
 
