@@ -32,6 +32,7 @@ from mmfeat.store.manifest import (
     MANIFEST_FILE,
     check_manifest,
     finished_manifest,
+    make_manifest,
     read_manifest,
     write_manifest,
 )
@@ -106,6 +107,7 @@ __all__ = [
     "keys_digest",
     "leave_mark",
     "lock_directory",
+    "make_manifest",
     "mark_unfinished",
     "match_run",
     "newest_format",

@@ -76,16 +76,11 @@ def finished_manifest(folder: str, config_hash: str) -> dict[str, Any] | None:
     return check_manifest(folder, manifest)
 
 
-def write_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> dict[str, Any]:
-    """Write the manifest, the last step of a stage, and return it.
-
-    Temporary files and marks of killed runs are removed first.
-    """
-    remove_temporaries(folder)
-    remove_marks(folder)
+def make_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> dict[str, Any]:
+    """Return the manifest of a store with the entries of its kind."""
     run = read_document(files.join(folder, CONFIG_FILE), RunConfig)
     assert run is not None, f"{folder} has no {CONFIG_FILE}"
-    manifest = {
+    return {
         "format": run["format"],
         "kind": kind,
         "mmfeat": __version__,
@@ -93,5 +88,15 @@ def write_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> 
         "config_hash": config_hash,
         **entries,
     }
+
+
+def write_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> dict[str, Any]:
+    """Write the manifest and return it. It is the last act of a run: all other files are complete.
+
+    Temporary files and marks of killed runs are removed first.
+    """
+    manifest = make_manifest(folder, kind, config_hash, **entries)
+    remove_temporaries(folder)
+    remove_marks(folder)
     files.write_json(files.join(folder, MANIFEST_FILE), manifest)
     return manifest

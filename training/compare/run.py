@@ -97,6 +97,7 @@ def _compare(config: CompareConfig) -> None:
     model = _write_winner(config, store, dataset, winner)
     rows.sort(key=lambda row: -dataset.objective.maximized(metric, row.mean))
     write_leaderboard(config.output, rows)
+    report = write_compare_report(config.output)
     write_manifest(
         config.output,
         "comparison",
@@ -110,7 +111,7 @@ def _compare(config: CompareConfig) -> None:
     )
     show_leaderboard(rows, metric, dataset, config)
     _print_empty_rows(dataset)
-    print_out(f"report: {write_compare_report(config.output)}")
+    print_out(f"report: {report}")
     print_out(f"winner: {model}")
 
 

@@ -10,7 +10,7 @@ from mmfeat.features import FeatureStore
 from mmfeat.models.alignment import AlignmentModel
 from mmfeat.models.inference import InferenceOutput, to_predictions
 from mmfeat.models.weights import WEIGHTS, save_weights
-from mmfeat.store import files, write_manifest
+from mmfeat.store import files, make_manifest, write_manifest
 from mmfeat.system import peak_memory_mb, show_summary
 from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
 from training.evaluation.prediction_table import write_predictions
@@ -56,17 +56,15 @@ def save_best(
         for candidate in candidates:
             for epoch_metrics in candidate.log:
                 output.write(format_line(candidate.recipe.choice, epoch_metrics).encode())
-    write_manifest(
-        folder,
-        "model",
-        config_hash,
-        files={WEIGHTS: weights},
-        features=store.path,
-        rows=metrics["rows"],
-        left_out=metrics["left_out"],
-        torch=torch.__version__,
-    )
-    write_model_report(folder)
+    entries: dict[str, Any] = {
+        "files": {WEIGHTS: weights},
+        "features": store.path,
+        "rows": metrics["rows"],
+        "left_out": metrics["left_out"],
+        "torch": torch.__version__,
+    }
+    write_model_report(folder, make_manifest(folder, "model", config_hash, **entries))
+    write_manifest(folder, "model", config_hash, **entries)
     return metrics
 
 

@@ -32,12 +32,17 @@ _FIRST_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "nll", "
 
 
 def write_model_report(
-    model_dir: str, *, shards: str | None = None, worst: int = TOP_LOSSES
+    model_dir: str,
+    manifest: Mapping[str, Any] | None = None,
+    *,
+    shards: str | None = None,
+    worst: int = TOP_LOSSES,
 ) -> str:
     """Write MODEL/report.html and return its path.
 
     Args:
         model_dir: directory that `mmfeat train` wrote.
+        manifest: its manifest, if it is not written yet.
         shards: directory of the shards; None = find it through the features. If it is not
             available, the page says so and shows no images and texts.
         worst: number of rows with the largest loss to show.
@@ -48,7 +53,8 @@ def write_model_report(
     """
     saved, metrics = _read_json(model_dir, CONFIG_FILE), _read_json(model_dir, METRICS)
     config = saved.get("config", {})
-    manifest = files.read_json(files.join(model_dir, MANIFEST_FILE)) or {}
+    if manifest is None:
+        manifest = files.read_json(files.join(model_dir, MANIFEST_FILE)) or {}
     if shards is not None:
         check_source_shards(shards, config)
     statistics = _read_statistics(model_dir, config, metrics, worst)

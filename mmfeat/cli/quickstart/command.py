@@ -16,7 +16,7 @@ from mmfeat.config import parse_args
 from mmfeat.errors import MmfeatError
 from mmfeat.records import file_stem, safe_key
 from mmfeat.scoring import predictions_folder
-from mmfeat.store import files, open_run, write_manifest
+from mmfeat.store import files, lock_directory, open_run, write_manifest
 from mmfeat.system import console
 
 _SHOWN_SAMPLES = 8
@@ -47,6 +47,11 @@ class QuickstartConfig:
 def main(arguments: Sequence[str]) -> None:
     """Run the quickstart."""
     config = parse_args(QuickstartConfig, arguments, prog="mmfeat quickstart")
+    with lock_directory(config.output):
+        _run_stages(config)
+
+
+def _run_stages(config: QuickstartConfig) -> None:
     output = Path(config.output)
     config_hash = open_run(
         config.output, "quickstart", {"records": config.records, "seed": config.seed}
