@@ -2,7 +2,8 @@
 
 import posixpath
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -20,6 +21,9 @@ from mmfeat.sources.formats import Row
 
 _SNIFFED_VALUES = 1000
 """Values of a column that are read to find the modality of its paths."""
+
+_HINTED_ROWS = 20
+"""Rows in which all values of a column must be paths, to say how they are read."""
 
 _NAMED_COLUMN = re.compile(r"([A-Za-z0-9_]+)=(.+)", re.DOTALL)
 
@@ -52,14 +56,33 @@ class ColumnFinder:
         columns = self._named_columns()
         columns |= self._conventional_columns(columns)
         if not columns:
+            hints = "".join(f"; {hint}" for hint in self.hints({}))
             raise self._column_error(
-                f"no column of images, audio or text found by its name in {self.path}; "
-                "name one with --image-column, --audio-column or --text-column",
+                f"no column of images, audio or text found by its name in {self.path}"
+                + (hints or "; name one with --image-column, --audio-column or --text-column"),
                 None,
             )
         order = list(MODALITIES)
         slots = sorted(columns, key=lambda slot: order.index(modality_of_slot(slot) or slot))
         return {slot: columns[slot] for slot in slots}
+
+    def hints(self, columns: Mapping[str, str]) -> list[str]:
+        """Return what to write to use paths in columns with unknown names.
+
+        Args:
+            columns: slot → column, as found.
+        """
+        modalities = {modality_of_slot(slot) for slot in columns}
+        rows = [row for row in islice(self.rows(), _HINTED_ROWS) if isinstance(row, dict)]
+        hints: dict[str, str] = {}
+        for name in self.names:
+            values = [row[name] for row in rows if not is_missing(row.get(name))]
+            found = {_path_modality(value) for value in values} or {None}
+            modality = found.pop()
+            if not found and modality not in (None, "text", *modalities):
+                flag = f"--{modality}-column {shlex.quote(name)}"
+                hints.setdefault(str(modality), f"column {name!r} has paths: {flag} reads them")
+        return list(hints.values())
 
     def _named_columns(self) -> dict[str, str]:
         columns: dict[str, str] = {}
@@ -119,13 +142,16 @@ class ColumnFinder:
         """Return the modality of the first path in a column with a known extension."""
         cells = (row.get(column) for row in self.rows() if isinstance(row, dict))
         values = (value for value in cells if not is_missing(value))
-        for value in islice(values, _SNIFFED_VALUES):
-            if isinstance(value, str):
-                extension = posixpath.splitext(FileRef(value.strip()).name)[1].removeprefix(".")
-                if modality := modality_of_extension(extension):
-                    return modality
-        return None
+        return next(filter(None, map(_path_modality, islice(values, _SNIFFED_VALUES))), None)
 
     def _column_error(self, rule: str, got: str | None) -> MmfeatError:
         cure = f"{did_you_mean(got or '', self.names)} Its columns are: {', '.join(self.names)}"
         return MmfeatError(rule, got=got, cure=cure.strip())
+
+
+def _path_modality(value: object) -> str | None:
+    """Return the modality of a path or URL with a known extension."""
+    if not isinstance(value, str):
+        return None
+    extension = posixpath.splitext(FileRef(value.strip()).name)[1].removeprefix(".")
+    return modality_of_extension(extension)

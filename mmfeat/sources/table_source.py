@@ -81,9 +81,9 @@ class TableSource(Source):
         names = dict.fromkeys(name for table in self._tables for name in table.columns)
         readable = [name for name in names if name not in nested_bytes]
         self._text_columns: set[str] = set()
-        self._columns = ColumnFinder(
-            files[0].path, readable, options, self._all_rows, nested_bytes
-        ).find()
+        finder = ColumnFinder(files[0].path, readable, options, self._all_rows, nested_bytes)
+        self._columns = finder.find()
+        self._hints = finder.hints(self._columns)
         self.slots = tuple(self._columns)
         self._cells = [(slot, name, _is_inline(slot)) for slot, name in self._columns.items()]
         self._media_columns = {name for _, name, inline in self._cells if not inline}
@@ -135,7 +135,7 @@ class TableSource(Source):
         notes = [columns + (f" of {len(self._files)} files" if len(self._files) > 1 else "")]
         if self._ignored_columns:
             notes.append(f"ignored columns of bytes: {', '.join(sorted(self._ignored_columns))}")
-        return notes + self._format_notes()
+        return notes + self._hints + self._format_notes()
 
     def _format_notes(self) -> list[str]:
         """Return how the files are read; of equal notes, the first file and their number."""

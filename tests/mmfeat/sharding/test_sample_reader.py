@@ -136,4 +136,6 @@ def test_base64_and_tar_members_are_read(picture, tmp_path):
 def test_reason_and_error_name_the_parts_and_are_valid_text():
     sample = read({"image": FileRef("/gone-caf\udce9.png")})
     assert sample.reason == "image:not_found, text:missing"
-    assert sample.error == "image:not_found: /gone-caf\\udce9.png"
+    assert sample.error == (
+        "image:not_found: /gone-caf\\udce9.png; text:missing: the record has none"
+    )

@@ -45,6 +45,24 @@ def test_a_limited_number_of_values_is_read_for_their_modality(tmp_path, monkeyp
     assert source_of(tmp_path / "t.csv").slots == ("image",)
 
 
+def test_paths_in_a_column_with_an_unknown_name_give_a_hint(tmp_path):
+    rows = [{"front pic": f"https://h/{n}.jpg?w=1", "snd": "a.wav", "n": "see a.png"} for n in "ab"]
+    rows[1]["n"] = "no path"
+    write_csv(tmp_path / "t.csv", rows)
+    hint = r"'front pic' has paths: --image-column 'front pic' reads them; column 'snd' has paths"
+    with pytest.raises(MmfeatError, match=hint):
+        source_of(tmp_path / "t.csv")
+    write_csv(tmp_path / "u.csv", [row | {"text": "x"} for row in rows])
+    notes = source_of(tmp_path / "u.csv").notes()
+    assert "column 'front pic' has paths: --image-column 'front pic' reads them" in notes
+    assert not any("column 'n'" in note for note in notes)
+
+
+def test_other_paths_beside_a_known_column_give_no_hint(tmp_path):
+    write_csv(tmp_path / "t.csv", [{"image": "a.png", "original": "b.png", "notes": "c.txt"}])
+    assert source_of(tmp_path / "t.csv").notes() == ["image = column 'image'"]
+
+
 def test_a_record_may_have_several_images(tmp_path):
     write_csv(tmp_path / "t.csv", [{"image": "a.png", "l": "l.png", "x=y": "r.png", "s": "c.wav"}])
     source = source_of(tmp_path / "t.csv", image="image left=l right=x=y")
