@@ -12,6 +12,7 @@ from mmfeat.media.images import (
     pillow_errors_as_record_errors,
 )
 from mmfeat.media.parquet_media import resolve_parquet_media
+from mmfeat.media.read_policy import ReadPolicy, check_protocols
 from mmfeat.media.resize import ImageFormat, ImageResizer, ResizeMode
 
 __all__ = [
@@ -20,9 +21,11 @@ __all__ = [
     "ImageFormat",
     "ImageResizer",
     "MediaFetcher",
+    "ReadPolicy",
     "ResizeMode",
     "check_audio",
     "check_pixels",
+    "check_protocols",
     "load_audio",
     "load_image",
     "load_plain_image",

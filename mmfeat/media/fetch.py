@@ -11,6 +11,7 @@ from functools import cached_property
 from mmfeat.errors import RecordError
 from mmfeat.media.failures import failure_reason
 from mmfeat.media.http_client import HttpClient
+from mmfeat.media.read_policy import ReadPolicy
 from mmfeat.records import (
     PASSING_REASON,
     Base64Ref,
@@ -50,16 +51,19 @@ class MediaFetcher:
     Args:
         max_bytes: larger media are refused.
         http: settings for HTTP.
+        policy: what may be read.
     """
 
     max_bytes: int
     http: HttpSettings = field(default_factory=HttpSettings)
+    policy: ReadPolicy = field(default_factory=ReadPolicy)
 
     def fetch(self, ref: MediaRef) -> bytes:
         """Return the bytes of a reference, at least one.
 
         Raises:
-            RecordError: the media are missing, unreadable, empty, too large, or not base64.
+            RecordError: the media are missing, unreadable, empty, too large, not base64, or must
+                not be read.
         """
         content = self._read(ref)
         if len(content) > self.max_bytes:
@@ -90,6 +94,8 @@ class MediaFetcher:
             per_host=self.http.per_host,
             timeout=self.http.timeout,
             retries=self.http.retries,
+            allow_private=self.policy.allow_private,
+            ignore_robots_tag=self.policy.ignore_robots_tag,
         )
 
     def _read_file(self, path: str) -> bytes:
@@ -108,8 +114,7 @@ class MediaFetcher:
             raise RecordError(reason, detail) from error
 
     def _read_local(self, path: str) -> bytes:
-        """Read a local file. Without O_NONBLOCK, opening a pipe would wait for a writer."""
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = self.policy.open_local(path)
         with open(handle, "rb", buffering=0) as file:
             info = os.fstat(handle)
             if not stat.S_ISREG(info.st_mode):

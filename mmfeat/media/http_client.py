@@ -2,7 +2,8 @@
 
 urllib3 does the work: connection pools, retries, redirects, decoding. This module and
 `http_download` add limits that urllib3 lacks: on the bytes of a body, on the pages that come with
-redirects and errors, on the total time, and on the pauses that servers ask for.
+redirects and errors, on the total time, on the pauses that servers ask for, and on the addresses
+that are connected to. Proxies are not used, so that the addresses are known.
 """
 
 import functools
@@ -26,6 +27,7 @@ from urllib3.util import Retry, Timeout
 from mmfeat.errors import RecordError
 from mmfeat.media.failures import PASSING_STATUSES, failure_reason, status_reason
 from mmfeat.media.http_download import POOL_CLASSES, Download, DownloadRetry, release
+from mmfeat.media.robots_tag import USER_AGENT, excluding_directive
 from mmfeat.records import PASSING_REASON
 from mmfeat.system import is_http
 from mmfeat.version import __version__
@@ -34,6 +36,8 @@ MAX_REDIRECTS = 5
 MAX_HOSTS = 128
 """Hosts with open connections; the least recently used one is dropped."""
 _BLOCK_BYTES = 64 * 1024
+_ENCODINGS = frozenset(["", "identity", "gzip", "x-gzip", "deflate"])
+"""Content encodings that are decoded on every machine; urllib3 passes others on as they are."""
 
 
 class HttpClient:
@@ -49,6 +53,8 @@ class HttpClient:
             Retry-After header takes precedence. If it asks for more than `MAX_PAUSE` or the
             deadline allows, there is no retry.
         deadline: maximum seconds per URL from its first connection; None = ten timeouts.
+        allow_private: whether servers may have private and loopback addresses.
+        ignore_robots_tag: whether to return files that their servers exclude from training.
     """
 
     def __init__(
@@ -60,10 +66,13 @@ class HttpClient:
         retries: int = 3,
         backoff: float = 0.5,
         deadline: float | None = None,
+        allow_private: bool = False,
+        ignore_robots_tag: bool = False,
     ) -> None:
         self.max_bytes, self.per_host, self.timeout = max_bytes, per_host, timeout
         self.retries, self.backoff = retries, backoff
         self.deadline = 10 * timeout if deadline is None else deadline
+        self.allow_private, self.ignore_robots_tag = allow_private, ignore_robots_tag
         self._pool: PoolManager | None = None
         self._lock = threading.Lock()
 
@@ -78,10 +87,11 @@ class HttpClient:
         Raises:
             RecordError: `not_found` for 404 and 410; `too_large`; `empty` for no bytes;
                 `unavailable` for what can pass: a status of `PASSING_STATUSES`, no connection, an
-                incomplete body, a missed deadline; `unreadable` for everything else: another
-                status, an invalid URL, too many redirects.
+                incomplete body, a missed deadline; `forbidden_address`; `robots_tag`;
+                `unreadable` for everything else: another status, an invalid URL, too many
+                redirects, an unknown encoding.
         """
-        download = Download(self.retries, self.deadline)
+        download = Download(self.retries, self.deadline, allow_private=self.allow_private)
         try:
             if not is_http(url):
                 raise ValueError("not an http or https URL")
@@ -123,6 +133,7 @@ class HttpClient:
         if response.status >= 300:
             detail = f"HTTP {response.status}{download.retries_text}{download.refused_pause_text}"
             raise RecordError(status_reason(response.status), detail)
+        self._check_headers(response)
         content_length = getattr(response, "length_remaining", None)
         if content_length is not None and content_length > self.max_bytes:
             detail = f"{content_length} bytes; at most {self.max_bytes} are read"
@@ -138,6 +149,15 @@ class HttpClient:
             raise RecordError("empty", "no bytes")
         return bytes(body)
 
+    def _check_headers(self, response: BaseHTTPResponse) -> None:
+        tags = response.headers.getlist("X-Robots-Tag")
+        if not self.ignore_robots_tag and (directive := excluding_directive(tags)):
+            detail = f"X-Robots-Tag is {directive}; --ignore-robots-tag permits it"
+            raise RecordError("robots_tag", detail)
+        encodings = response.headers.get("Content-Encoding", "").lower().split(",")
+        if unknown := [name.strip() for name in encodings if name.strip() not in _ENCODINGS]:
+            raise RecordError("unreadable", f"Content-Encoding is {unknown[0]}, which is not read")
+
     def _connections(self) -> PoolManager:
         with self._lock:
             if self._pool is None:
@@ -146,7 +166,7 @@ class HttpClient:
                     maxsize=self.per_host,
                     block=True,
                     headers={
-                        "User-Agent": f"mmfeat/{__version__}",
+                        "User-Agent": f"{USER_AGENT}/{__version__}",
                         "Accept": "*/*",
                         "Accept-Encoding": "identity",
                     },

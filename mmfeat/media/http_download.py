@@ -1,7 +1,9 @@
-"""The limits of one download: a deadline that cuts its connection, and a retry count.
+"""The limits of one download: a deadline that cuts its connection, a retry count, and addresses.
 
 urllib3's timeouts apply to single reads, and http.client reads headers, chunk lengths and error
 pages until they end. Only another thread can stop that at a given time.
+
+Each connection, also one of a redirect, is made to an address that was checked, not to a name.
 """
 
 import functools
@@ -9,14 +11,24 @@ import socket
 import string
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import quote
 
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import InvalidHeader, MaxRetryError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    InvalidHeader,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+)
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
+from urllib3.util.connection import allowed_gai_family
+
+from mmfeat.media.addresses import resolve_host
 
 MAX_PAUSE = 60.0
 """Maximum seconds before a retry. If Retry-After asks for more, there is no retry in this run."""
@@ -28,10 +40,12 @@ class Download:
     Args:
         retries: maximum number of retries.
         deadline: maximum seconds from the first connection.
+        allow_private: whether servers may have private and loopback addresses.
     """
 
-    def __init__(self, retries: int, deadline: float) -> None:
+    def __init__(self, retries: int, deadline: float, *, allow_private: bool = False) -> None:
         self.retries, self.retried = retries, 0
+        self.allow_private = allow_private
         self.refused_pause: float | None = None
         self._deadline = deadline
         self._end_time: float | None = None
@@ -153,6 +167,26 @@ class DownloadRetry(Retry):
 
 
 class _WatchedConnection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first address of the host that is allowed and answers."""
+        host = self._dns_host
+        allow_private = _thread.download is not None and _thread.download.allow_private
+        try:
+            addresses = resolve_host(
+                host, self.port, allowed_gai_family(), allow_private=allow_private
+            )
+        except socket.gaierror as error:
+            raise NameResolutionError(host, self, error) from error
+        try:
+            for address in addresses[:-1]:
+                self._dns_host = address
+                with suppress(NewConnectionError, ConnectTimeoutError):
+                    return super()._new_conn()
+            self._dns_host = addresses[-1]
+            return super()._new_conn()
+        finally:
+            self._dns_host = host  # the name of the Host header and of the certificate
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         if _thread.download is not None and self.sock is not None:
             _thread.download.watch(self.sock)

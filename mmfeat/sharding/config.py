@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from mmfeat.config import InputPath, OutputPath, RepeatedFlag, split_commas
 from mmfeat.errors import MmfeatError
-from mmfeat.media import ImageFormat, ImageResizer, ResizeMode
+from mmfeat.media import ImageFormat, ImageResizer, ReadPolicy, ResizeMode, check_protocols
 from mmfeat.records import MODALITIES, modality_of_slot
 from mmfeat.sources import InputOptions
 
@@ -51,7 +51,10 @@ class ShardConfig:
     """If records share a key: refuse the input, or add a suffix `~ROW`. auto refuses with
     --key-column and adds suffixes without it."""
     allow_outside: bool = False
-    """Allow relative paths to leave the folder of their table."""
+    """Allow the rows of a table to name files outside its folder."""
+    allow_protocol: RepeatedFlag = ()
+    """Protocol of URLs that the rows of a table may use, for example s3; http and https are always
+    allowed. May be given several times."""
     folder_labels: bool = True
     """Take label and split of a file from the folders it is in."""
     where: str = ""
@@ -96,6 +99,10 @@ class ShardConfig:
     """Retries if a web server is busy or closes the connection."""
     http_per_host: int = 16
     """Maximum number of connections to one web server."""
+    allow_private: bool = False
+    """Allow web servers with private and loopback addresses."""
+    ignore_robots_tag: bool = False
+    """Use files even if their X-Robots-Tag header is noai, noimageai, noindex or noimageindex."""
     processes: int = 0
     """Processes that make shards in parallel on this machine; 0 = one per core for large inputs."""
     threads: int = 0
@@ -130,7 +137,7 @@ class ShardConfig:
             raise MmfeatError("--dry-run shows a whole run and does not work with --retry-failed")
         if self.keys_column and not self.keys:
             raise MmfeatError("--keys-column needs --keys", got=self.keys_column)
-        _ = self.image_resizer  # checks its values
+        _ = self.image_resizer, self.read_policy  # checks its values
 
     @property
     def required(self) -> list[str]:
@@ -155,6 +162,16 @@ class ShardConfig:
         )
 
     @property
+    def read_policy(self) -> ReadPolicy:
+        """What the rows of the input may make this machine read."""
+        return ReadPolicy(
+            check_protocols(self.allow_protocol),
+            self.allow_outside,
+            self.allow_private,
+            self.ignore_robots_tag,
+        )
+
+    @property
     def input_options(self) -> InputOptions:
         """How the input is read."""
         return InputOptions(
@@ -164,7 +181,7 @@ class ShardConfig:
                 "text": self.text_column,
             },
             key_column=self.key_column,
-            allow_outside=self.allow_outside,
+            read_policy=self.read_policy,
             folder_labels=self.folder_labels,
         )
 
@@ -198,4 +215,5 @@ class ShardConfig:
             "encode": {"format": self.encode, "quality": self.encode_quality},
             "dedup": self.dedup,
             "max_file_bytes": self.max_file_bytes,
+            **self.read_policy.describe_web(),
         }

@@ -76,7 +76,8 @@ def plan_input(
             if config.dedup == "exact":
                 threads = config.threads or default_threads()
                 kept = retry.kept_media(source.slots) if retry else ()
-                mark_duplicates(config.output, make_fetcher(config), threads=threads, kept=kept)
+                fetcher = make_fetcher(config, source.media_folders)
+                mark_duplicates(config.output, fetcher, threads=threads, kept=kept)
         except BaseException:
             with suppress(OSError):
                 remove_plan(config.output)

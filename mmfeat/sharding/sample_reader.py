@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmfeat.errors import RecordError
 from mmfeat.media import (
@@ -40,15 +40,28 @@ _BATCH_RECORDS = 16
 """Records of local files handed to a thread at a time."""
 
 
-def make_fetcher(config: ShardConfig, processes: int = 1) -> MediaFetcher:
-    """Return a fetcher for one of several processes, which share the connections to a host."""
+def make_fetcher(
+    config: ShardConfig, media_folders: Sequence[str], processes: int = 1
+) -> MediaFetcher:
+    """Return a fetcher for one of several processes, which share the connections to a host.
+
+    Args:
+        config: options of the run.
+        media_folders: folders that local files must lie in; empty = anywhere.
+        processes: processes that make shards in parallel.
+    """
     per_host = max(1, config.http_per_host // processes)
     http = HttpSettings(config.http_timeout, config.http_retries, per_host)
-    return MediaFetcher(config.max_file_bytes, http)
+    policy = replace(config.read_policy, folders=tuple(media_folders))
+    return MediaFetcher(config.max_file_bytes, http, policy)
 
 
 def read_samples(
-    records: Sequence[Record], config: ShardConfig, slots: Sequence[str], processes: int
+    records: Sequence[Record],
+    config: ShardConfig,
+    slots: Sequence[str],
+    media_folders: Sequence[str],
+    processes: int,
 ) -> Iterator[Sample]:
     """Yield the samples of records, in order.
 
@@ -59,9 +72,10 @@ def read_samples(
         records: the records.
         config: options of the run.
         slots: slots that every record is expected to have.
+        media_folders: folders that local files must lie in; empty = anywhere.
         processes: processes that make shards in parallel.
     """
-    fetcher = make_fetcher(config, processes)
+    fetcher = make_fetcher(config, media_folders, processes)
     reader = SampleReader(slots, fetcher, config.validate, config.image_resizer)
     resolved = resolve_parquet_media(records)
     remote = any(is_remote(ref) for record in records for ref in record.media.values())

@@ -71,6 +71,7 @@ class Sharding(Stage):
         self.output = config.output
         self.processes = config.processes
         self.slots: tuple[str, ...] = ()
+        self._media_folders: tuple[str, ...] = ()
         self._kinds: dict[str, str] = {}
         self._selection: dict[str, int] = {}
         self._retry: Retry | None = None
@@ -81,7 +82,7 @@ class Sharding(Stage):
         config = self.config
         check_output(self.output, "shards")
         source = open_input(config)
-        self.slots = source.slots
+        self.slots, self._media_folders = source.slots, source.media_folders
         keys_sha256 = key_file_sha256(config.keys) if config.keys else ""
         shuffle = make_layout(config, source).shuffle
         fingerprint = config.fingerprint(source.describe(), keys_sha256, shuffle)

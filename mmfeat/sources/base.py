@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmfeat.media import ReadPolicy
 from mmfeat.records import Record
 
 
@@ -15,13 +16,13 @@ class InputOptions:
     Attributes:
         columns: modality → `COLUMN` or `NAME=COLUMN`, as named by the user.
         key_column: column of keys; empty = keys come from file names.
-        allow_outside: whether relative paths may leave the folder of the table.
+        read_policy: what the rows of a table may make this machine read.
         folder_labels: whether folder names give label and split of the files in them.
     """
 
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     key_column: str = ""
-    allow_outside: bool = False
+    read_policy: ReadPolicy = field(default_factory=ReadPolicy)
     folder_labels: bool = True
 
     @property
@@ -38,6 +39,9 @@ class Source(ABC):
 
     in_order: bool = False
     """Whether media are cheap to read only in the order of the input."""
+
+    media_folders: tuple[str, ...] = ()
+    """Folders that the local files of all records must lie in; empty = the user named them."""
 
     folder: str = ""
     """The folder that was named as input, if not all of its files are read."""

@@ -1,11 +1,11 @@
-"""Paths of an input: expand patterns, and resolve relative paths within bounds."""
+"""Expand the patterns of an input to the paths of its files."""
 
 import posixpath
 
 import braceexpand
 from fsspec.implementations.local import make_path_posix
 
-from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.errors import MmfeatError
 from mmfeat.store import files
 from mmfeat.system import is_url
 
@@ -42,18 +42,3 @@ def _glob(pattern: str) -> list[str]:
         relative = not posixpath.isabs(pattern)
         return [posixpath.relpath(path, current) if relative else path for path in matches]
     return [str(fs.unstrip_protocol(path)) for path in matches]
-
-
-def resolve_path(root: str, path: str, *, allow_outside: bool) -> str:
-    """Return the complete path of a file: URLs and absolute paths stay, others start at `root`.
-
-    Raises:
-        RecordError: `outside`, if a relative path leaves the root and `allow_outside` is false.
-    """
-    if is_url(path) or path.startswith("/"):
-        return path
-    if ".." in path:
-        path = posixpath.normpath(path)
-        if not allow_outside and (path == ".." or path.startswith("../")):
-            raise RecordError("outside", f"{path} leaves {root}; --allow-outside permits it")
-    return files.join(root, path)

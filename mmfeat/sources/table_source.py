@@ -31,7 +31,6 @@ from mmfeat.records import (
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.digests import file_ends_sha256, file_sha256
 from mmfeat.sources.formats import Row, UnreadBytes
-from mmfeat.sources.paths import resolve_path
 from mmfeat.sources.table_columns import ColumnFinder
 from mmfeat.sources.table_formats import open_table, read_rows
 from mmfeat.system import is_url
@@ -76,6 +75,8 @@ class TableSource(Source):
 
     def __init__(self, files: Sequence[TableFile], options: InputOptions) -> None:
         self._files, self._options = files, options
+        self._policy = options.read_policy
+        self.media_folders = tuple(sorted({file.root for file in files}))
         self._tables = [open_table(file.path) for file in files]
         nested_bytes = {name for table in self._tables for name in table.nested_bytes}
         names = dict.fromkeys(name for table in self._tables for name in table.columns)
@@ -122,7 +123,7 @@ class TableSource(Source):
             "form": "table",
             "columns": self._columns,
             "key_column": self._options.key_column,
-            "allow_outside": self._options.allow_outside,
+            **self._policy.describe_paths(),
             "files": len(digests),
             "sha256": digests[0]
             if len(digests) == 1
@@ -130,12 +131,23 @@ class TableSource(Source):
         }
 
     def notes(self) -> list[str]:
-        """Return which columns are used, and which columns of bytes are ignored."""
+        """Return which columns are used or ignored, and which files must not be read."""
         columns = ", ".join(f"{slot} = column {name!r}" for slot, name in self._columns.items())
         notes = [columns + (f" of {len(self._files)} files" if len(self._files) > 1 else "")]
         if self._ignored_columns:
             notes.append(f"ignored columns of bytes: {', '.join(sorted(self._ignored_columns))}")
-        return notes + self._hints + self._format_notes()
+        return notes + self._hints + self._format_notes() + self._outside_notes()
+
+    def _outside_notes(self) -> list[str]:
+        """Return how many of the first rows name files that must not be read, and the first."""
+        rows, details = 0, []
+        for record in islice(self.records(), _SNIFFED_ROWS):
+            rows += 1
+            problems = record.problems.values()
+            details += [detail for reason, detail in problems if reason == "outside"][:1]
+        if not details:
+            return []
+        return [f"{len(details)} of the first {rows} rows name a file outside: {details[0]}"]
 
     def _format_notes(self) -> list[str]:
         """Return how the files are read; of equal notes, the first file and their number."""
@@ -246,8 +258,7 @@ class TableSource(Source):
             return Base64Ref(content)
         if _is_base64(value):
             return Base64Ref(value)
-        path = resolve_path(file.root, value, allow_outside=self._options.allow_outside)
-        return FileRef(path)
+        return FileRef(self._policy.complete_path(file.root, value))
 
     def _cell_ref(
         self, path: str, file: TableFile, row_in_file: int, column: str
@@ -257,9 +268,7 @@ class TableSource(Source):
         path = _strip_url(path)
         if path:
             with suppress(RecordError):
-                complete_path = resolve_path(
-                    file.root, path, allow_outside=self._options.allow_outside
-                )
+                complete_path = self._policy.complete_path(file.root, path)
         return ParquetCellRef(file.path, row_in_file, column, path, complete_path)
 
     def _key(self, row: Mapping[str, Any], media: Mapping[str, MediaRef]) -> str:

@@ -3,7 +3,7 @@
 from mmfeat.system.console import print_err, print_out, show_summary, show_table
 from mmfeat.system.entry import Main, run_main
 from mmfeat.system.external_sort import RUN_BYTES, external_sort
-from mmfeat.system.filesystem import filesystem, is_http, is_url
+from mmfeat.system.filesystem import canonical_protocol, filesystem, is_http, is_url, protocols
 from mmfeat.system.os_errors import explain_os_error
 from mmfeat.system.packages import install_command
 from mmfeat.system.processes import (
@@ -36,6 +36,7 @@ __all__ = [
     "peak_memory_mb",
     "print_err",
     "print_out",
+    "protocols",
     "run_main",
     "show_summary",
     "show_table",

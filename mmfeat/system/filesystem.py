@@ -11,6 +11,9 @@ from mmfeat.errors import MmfeatError
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 """`PROTOCOL://`, after any chain of fsspec's wrappers, as in `simplecache::s3://`."""
 
+_ALIASES = {"local": "file", "gcs": "gs", "s3a": "s3"}
+"""Second names of protocols."""
+
 
 def is_url(path: str) -> bool:
     """Return whether a path is a URL. `http/a.png` and `run::2/a.png` are local paths."""
@@ -22,6 +25,31 @@ def is_http(path: str) -> bool:
     return _lower_protocol(path).startswith(("http://", "https://"))
 
 
+def protocols(path: str) -> tuple[str, ...]:
+    """Return the protocols of a path, in lower case: `zip://a::S3://b/c.zip` has zip and s3.
+
+    Local paths have the protocol file. Each protocol has one name, such as gs for `gcs://`.
+    """
+    if is_http(path):
+        return (path.partition(":")[0].lower(),)
+    if not is_url(path):
+        return ("file",)
+    return tuple(canonical_protocol(_protocol_of_link(link)) for link in path.split("::"))
+
+
+def canonical_protocol(name: str) -> str:
+    """Return the one name of a protocol, in lower case: gs for gcs."""
+    return _ALIASES.get(name.lower(), name.lower())
+
+
+def _protocol_of_link(link: str) -> str:
+    """Return the protocol of a link of a chain, which fsspec takes for a local path if unknown."""
+    protocol, separator, _ = link.partition("://")
+    if separator or link.lower() in fsspec.available_protocols():
+        return protocol
+    return "file"
+
+
 def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the file system of a path, and the path without its protocol.
 
@@ -30,8 +58,9 @@ def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """
     path = os.fspath(path)
     if not is_url(path):
-        # fsspec would take `::` in a local path for one of its wrappers.
-        return LocalFileSystem(), LocalFileSystem._strip_protocol(path)
+        # fsspec would take `::` in a local path for one of its wrappers, and `file:` for no name.
+        local = path if not path.startswith(("file:", "local:")) else f"./{path}"
+        return LocalFileSystem(), LocalFileSystem._strip_protocol(local)
     try:
         return fsspec.core.url_to_fs(_lower_protocol(path))
     except (ValueError, ImportError) as error:

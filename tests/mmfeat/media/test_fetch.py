@@ -8,10 +8,11 @@ import pytest
 
 from mmfeat.errors import RecordError
 from mmfeat.media.fetch import HttpSettings, MediaFetcher
+from mmfeat.media.read_policy import ReadPolicy
 from mmfeat.records import REASONS
 from mmfeat.records.media_ref import Base64Ref, BytesRef, FileRef, TarMemberRef, TextRef
 
-FETCHER = MediaFetcher(1000, HttpSettings(timeout=5, retries=0))
+FETCHER = MediaFetcher(1000, HttpSettings(timeout=5, retries=0), ReadPolicy(allow_private=True))
 
 
 def reason_of(ref):

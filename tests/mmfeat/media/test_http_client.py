@@ -3,16 +3,19 @@ import pickle
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
 from mmfeat import __version__
 from mmfeat.errors import RecordError
+from mmfeat.media import addresses
 from mmfeat.media.http_client import HttpClient
 
 BODY = b"a picture, say" * 100
@@ -105,6 +108,22 @@ class Handler(BaseHTTPRequestHandler):
     def zipped(self, number: int) -> None:
         self.reply(body=gzip.compress(BODY), Content_Encoding="gzip")
 
+    def tagged(self, number: int) -> None:
+        self.reply(X_Robots_Tag=unquote(self.path.rpartition("/")[2]))
+
+    def encoded(self, number: int) -> None:
+        encoding = self.path.rpartition("/")[2]
+        encode = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
+        body = encode.get(encoding.lower(), bytes)(BODY)
+        self.reply(body=body, Content_Encoding=encoding)
+
+    def twice(self, number: int) -> None:
+        body = gzip.compress(gzip.compress(bytes(100_000_000)))
+        self.reply(body=body, Content_Encoding="gzip, gzip")
+
+    def redirect(self, number: int) -> None:
+        self.reply(302, Location=unquote(self.path.rpartition("/")[2]))
+
     def silent(self, number: int) -> None:
         self.server.stopped.wait(5)
 
@@ -161,8 +180,9 @@ class Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, host: str) -> None:
+        super().__init__((host, 0), Handler)
+        self.connections = 0
         self.lock, self.stopped = threading.Lock(), threading.Event()
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.active = self.max_active = 0
@@ -170,13 +190,21 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, *args: Any) -> None:
         pass  # the client disconnects on purpose
 
+    def get_request(self) -> Any:
+        self.connections += 1
+        return super().get_request()
+
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{path}"
+        return f"http://{self.server_address[0]}:{self.server_port}/{path}"
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
+    yield from serve("127.0.0.1")
+
+
+def serve(host: str) -> Iterator[Server]:
+    server = Server(host)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
@@ -186,7 +214,8 @@ def server() -> Iterator[Server]:
 
 
 def make_client(**settings: Any) -> HttpClient:
-    return HttpClient(**{"max_bytes": 10_000, "timeout": 5.0, "backoff": 0.01, **settings})
+    defaults = {"max_bytes": 10_000, "timeout": 5.0, "backoff": 0.01, "allow_private": True}
+    return HttpClient(**{**defaults, **settings})
 
 
 GetError = Callable[..., RecordError]
@@ -431,9 +460,142 @@ def test_connections_return_to_the_pool_after_errors(server: Server) -> None:
 
 
 def test_client_can_be_pickled_after_use(server: Server) -> None:
-    client = make_client(per_host=2, retries=1)
+    client = make_client(per_host=2, retries=1, ignore_robots_tag=True)
     client.get(server.url("ok"))
     copy = pickle.loads(pickle.dumps(client))
     assert copy.get(server.url("ok")) == BODY
-    names = ("max_bytes", "per_host", "timeout", "retries", "backoff", "deadline")
+    names = [name for name in vars(client) if not name.startswith("_")]
+    assert names
     assert [getattr(copy, name) for name in names] == [getattr(client, name) for name in names]
+
+
+@pytest.mark.parametrize(
+    "directive", ["noai", "noimageai", "noindex", "noimageindex", "mmfeat: noai"]
+)
+def test_files_that_servers_exclude_are_refused_without_retry(
+    server: Server, get_error: GetError, directive: str
+) -> None:
+    path = f"tagged/{quote(directive)}"
+    error = get_error(path)
+    assert error.reason == "robots_tag"
+    assert error.detail.endswith("--ignore-robots-tag permits it")
+    assert len(server.requests) == 1
+    assert make_client(ignore_robots_tag=True).get(server.url(path)) == BODY
+
+
+@pytest.mark.parametrize("directive", ["nofollow", "otherbot: noai"])
+def test_other_robots_tags_do_not_matter(server: Server, directive: str) -> None:
+    assert make_client().get(server.url(f"tagged/{quote(directive)}")) == BODY
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "identity", "GZIP"])
+def test_known_content_encodings_are_decoded(server: Server, encoding: str) -> None:
+    assert make_client().get(server.url(f"encoded/{encoding}")) == BODY
+
+
+@pytest.mark.parametrize("encoding", ["zstd", "br", "compress", "gzip,zstd", "foo"])
+def test_other_content_encodings_are_refused(
+    server: Server, get_error: GetError, encoding: str
+) -> None:
+    error = get_error(f"encoded/{encoding}")
+    assert error.reason == "unreadable"
+    assert f"Content-Encoding is {encoding.split(',')[-1]}" in error.detail
+    assert len(server.requests) == 1
+
+
+def test_bodies_encoded_twice_keep_the_size_limit(get_error: GetError) -> None:
+    assert get_error("twice", max_bytes=20_000).reason == "too_large"
+
+
+@pytest.fixture
+def other_server() -> Iterator[Server]:
+    """A server on another loopback address."""
+    yield from serve("127.0.0.2")
+
+
+@pytest.fixture
+def public_names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Names and their addresses, one for each look-up. 127.0.0.2 counts as public."""
+    names: dict[str, list[str]] = {"public.test": ["127.0.0.2"] * 99}
+    getaddrinfo, address_problem = socket.getaddrinfo, addresses.address_problem
+
+    def resolve(host: str, *arguments: Any) -> Any:
+        return getaddrinfo(names[host].pop(0) if host in names else host, *arguments)
+
+    def problem(text: str, *, allow_private: bool) -> str:
+        return "" if text == "127.0.0.2" else address_problem(text, allow_private=allow_private)
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    monkeypatch.setattr("mmfeat.media.addresses.address_problem", problem)
+    return names
+
+
+def get_reason(url: str, **settings: Any) -> str:
+    with pytest.raises(RecordError) as caught:
+        make_client(**{"allow_private": False, "retries": 2, **settings}).get(url)
+    return caught.value.reason
+
+
+def test_names_of_allowed_addresses_are_fetched(
+    other_server: Server, public_names: dict[str, list[str]]
+) -> None:
+    url = f"http://public.test:{other_server.server_port}/ok"
+    assert make_client(allow_private=False).get(url) == BODY
+    [(_, headers)] = other_server.requests
+    assert headers["Host"] == f"public.test:{other_server.server_port}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"])
+def test_loopback_is_refused_without_a_connection(server: Server, host: str) -> None:
+    assert get_reason(f"http://{host}:{server.server_port}/ok") == "forbidden_address"
+    assert server.connections == 0
+
+
+def test_redirects_to_loopback_are_refused_without_a_connection(
+    server: Server, other_server: Server, public_names: dict[str, list[str]]
+) -> None:
+    public_names["private.test"] = ["127.0.0.1"] * 99
+    for host in ("127.0.0.1", "private.test", "[::1]"):
+        target = quote(f"http://{host}:{server.server_port}/ok", safe="")
+        url = f"http://public.test:{other_server.server_port}/redirect/{target}"
+        assert get_reason(url) == "forbidden_address"
+    assert (server.connections, len(other_server.requests)) == (0, 3)
+    assert make_client().get(url.replace("%5B%3A%3A1%5D", "127.0.0.1")) == BODY
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"])
+def test_link_local_is_refused_even_with_private_addresses(
+    other_server: Server, public_names: dict[str, list[str]], host: str
+) -> None:
+    assert get_reason(f"http://{host}/latest", allow_private=True) == "forbidden_address"
+    target = quote(f"http://{host}/latest", safe="")
+    url = f"http://public.test:{other_server.server_port}/redirect/{target}"
+    assert get_reason(url, allow_private=True) == "forbidden_address"
+
+
+def test_a_name_whose_address_changes_is_checked_at_every_connection(
+    server: Server, other_server: Server, public_names: dict[str, list[str]]
+) -> None:
+    public_names["rebind.test"] = ["127.0.0.2", "127.0.0.1"]
+    port = other_server.server_port
+    again = quote(f"http://rebind.test:{server.server_port}/ok", safe="")
+    assert get_reason(f"http://rebind.test:{port}/redirect/{again}") == "forbidden_address"
+    assert (server.connections, len(other_server.requests)) == (0, 1)
+    assert public_names["rebind.test"] == []
+
+
+@pytest.mark.parametrize("scheme", ["file", "ftp", "gopher", "data"])
+def test_redirects_to_other_schemes_are_refused(
+    server: Server, get_error: GetError, scheme: str
+) -> None:
+    target = quote(f"{scheme}://localhost/etc/passwd", safe="")
+    assert get_error(f"redirect/{target}").reason == "unreadable"
+    assert len(server.requests) == 1
+
+
+def test_proxies_of_the_environment_are_not_used(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert make_client().get(server.url("ok")) == BODY

@@ -42,7 +42,7 @@ def finds_empty(read: Callable[[bytes], object], text: str) -> bool:
 
 def shard(content: bytes) -> None:
     record = Record(0, "k", {"text": BytesRef(content, "k.txt")})
-    [sample] = read_samples([record], ShardConfig("in", "out"), ("text",), 1)
+    [sample] = read_samples([record], ShardConfig("in", "out"), ("text",), (), 1)
     if sample.problems:
         raise RecordError(*sample.problems["text"])
 

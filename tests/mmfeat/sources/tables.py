@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from mmfeat.media import ReadPolicy
 from mmfeat.sources.base import InputOptions
 from mmfeat.sources.registry import open_source
 
@@ -69,4 +70,4 @@ WRITERS = {
 
 def source_of(path, key="", outside=False, **columns):
     named = {modality: tuple(names.split()) for modality, names in columns.items()}
-    return open_source(str(path), InputOptions(named, key, outside))
+    return open_source(str(path), InputOptions(named, key, ReadPolicy(allow_outside=outside)))

@@ -52,7 +52,7 @@ def test_urls_stay_unchanged(tmp_path):
 @pytest.mark.parametrize("space", [" ", "\n", "\t", "\r\n", "\u00a0"])
 def test_spaces_around_a_url_do_not_belong_to_it(tmp_path, picture, space):
     content = base64.b64encode(picture()).decode()
-    urls = ["http://x/c.jpg", "s3://b/d.png", f"data:image/png;base64,{content}", content]
+    urls = ["http://x/c.jpg", "https://b/d.png", f"data:image/png;base64,{content}", content]
     write_json_lines(tmp_path / "t.jsonl", [{"image": f"{space}{url}{space}"} for url in urls])
     refs = [record.media["image"] for record in source_of(tmp_path / "t.jsonl").records()]
     assert refs == [*map(FileRef, urls[:2]), Base64Ref(content), Base64Ref(content)]
@@ -105,10 +105,26 @@ def test_relative_paths_must_stay_in_the_folder_of_the_table(tmp_path, path):
     assert permitted.media["image"].path.startswith(f"{tmp_path}/..")
 
 
-def test_absolute_paths_stay_unchanged(tmp_path):
-    write_csv(tmp_path / "t.csv", [{"image": "/elsewhere/a.png"}])
-    (record,) = source_of(tmp_path / "t.csv").records()
-    assert record.media["image"] == FileRef("/elsewhere/a.png")
+def test_absolute_paths_must_stay_in_the_folder_of_the_table(tmp_path):
+    paths = [f"{tmp_path}/x/a.png", f"file://{tmp_path}/b.png", "/elsewhere/c.png"]
+    write_csv(tmp_path / "t.csv", [{"image": path} for path in paths])
+    *inside, outside = source_of(tmp_path / "t.csv").records()
+    paths[1] = f"{tmp_path}/b.png"
+    assert [record.media["image"] for record in inside] == [*map(FileRef, paths[:2])]
+    assert (outside.media, outside.problems["image"][0]) == ({}, "outside")
+    *_, permitted = source_of(tmp_path / "t.csv", outside=True).records()
+    assert permitted.media["image"] == FileRef("/elsewhere/c.png")
+
+
+def test_a_note_shows_how_many_of_the_first_rows_name_files_outside(tmp_path):
+    rows = [{"image": "a.png"}, {"image": "/elsewhere/c.png"}, {"image": "s3://b/c.png"}]
+    write_csv(tmp_path / "t.csv", rows)
+    assert source_of(tmp_path / "t.csv").notes()[-1] == (
+        "2 of the first 3 rows name a file outside: "
+        f"/elsewhere/c.png leaves {tmp_path}; --allow-outside permits it"
+    )
+    write_csv(tmp_path / "t.csv", rows[:1])
+    assert "outside" not in source_of(tmp_path / "t.csv").notes()[-1]
 
 
 def bytes_table(path, count=3):
