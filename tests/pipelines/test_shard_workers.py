@@ -69,15 +69,15 @@ def test_a_killed_run_leaves_no_process_and_resumes(
 ):
     arguments = (web_table, tmp_path / "out", "--samples-per-shard", 5, "--processes", 2)
     picture_server.pause_after(100)
-    run = mmfeat_process("shard", *arguments)
+    run = mmfeat_process("shard", "--allow-private", *arguments)
     assert wait_for(run, (tmp_path / "out" / "00001_stats.json").exists)
     workers = workers_of(run.pid)
     assert len(workers) == 2
     run.kill()  # its exit code is not read yet
     assert not psutil.wait_procs(workers, timeout=30)[1]
     picture_server.released.set()
-    assert mmfeat("shard", *arguments).returncode == 0
-    mmfeat("shard", web_table, tmp_path / "whole", "--samples-per-shard", 5)
+    assert mmfeat("shard", "--allow-private", *arguments).returncode == 0
+    mmfeat("shard", "--allow-private", web_table, tmp_path / "whole", "--samples-per-shard", 5)
     assert data_files(tmp_path / "out") == data_files(tmp_path / "whole")
 
 
@@ -86,7 +86,7 @@ def test_shards_of_killed_workers_are_made_again(
 ):
     arguments = (web_table, tmp_path / "out", "--samples-per-shard", 2, "--processes", 2)
     picture_server.pause_after(100)
-    run = mmfeat_process("shard", *arguments)
+    run = mmfeat_process("shard", "--allow-private", *arguments)
     assert wait_for(run, (tmp_path / "out" / "00001_stats.json").exists)
     for worker in workers_of(run.pid):
         worker.kill()
@@ -96,7 +96,7 @@ def test_shards_of_killed_workers_are_made_again(
     assert run.returncode == 0, output
     assert output.count("was killed (out of memory?). It is made again") == 2
     assert "Traceback" not in output
-    mmfeat("shard", web_table, tmp_path / "whole", "--samples-per-shard", 2)
+    mmfeat("shard", "--allow-private", web_table, tmp_path / "whole", "--samples-per-shard", 2)
     assert data_files(tmp_path / "out") == data_files(tmp_path / "whole")
 
 

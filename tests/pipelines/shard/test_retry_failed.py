@@ -157,16 +157,21 @@ def test_a_killed_retry_resumes(
     table = make_table(rows, pictures=False)
     flags = ("--samples-per-shard", 10)
     for name in ("whole", "out"):
-        assert mmfeat("shard", table, tmp_path / name, *flags).returncode == 0
+        assert mmfeat("shard", "--allow-private", table, tmp_path / name, *flags).returncode == 0
     picture_server.missing.intersection_update({"000.png"})
-    arguments = ("shard", table, tmp_path / "out", *flags, "--retry-failed")
+    arguments = ("shard", "--allow-private", table, tmp_path / "out", *flags, "--retry-failed")
     picture_server.pause_after(100)
     process = mmfeat_process(*arguments)
     assert wait_for(process, (tmp_path / "out" / "00043_stats.json").exists)
     assert kill(process)
     picture_server.released.set()
     assert mmfeat(*arguments).returncode == 0
-    assert mmfeat("shard", table, tmp_path / "whole", *flags, "--retry-failed").returncode == 0
+    assert (
+        mmfeat(
+            "shard", "--allow-private", table, tmp_path / "whole", *flags, "--retry-failed"
+        ).returncode
+        == 0
+    )
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
     assert len(read_samples(tmp_path / "out")) == 399
     assert manifest_of(tmp_path / "out")["totals"]["rejected"] == {
@@ -259,7 +264,7 @@ def web_table(make_table, picture_server):
 
 WEB_FLAGS = (
     "--image-column", "front", "--image-column", "back=back", "--key-column", "id",
-    "--http-retries", 0, "--samples-per-shard", 6, "--shuffle", "none",
+    "--allow-private", "--http-retries", 0, "--samples-per-shard", 6, "--shuffle", "none",
 )  # fmt: skip
 
 
@@ -370,7 +375,7 @@ def test_after_a_total_outage_the_same_command_reads_all_again(
     rows = [{"url": picture_server.url(f"{n}.png")} for n in range(4)]
     table, out = make_table(rows, pictures=False), tmp_path / "out"
     picture_server.statuses = {f"{n}.png": 503 for n in range(4)}
-    arguments = ("shard", table, out, "--http-retries", 0)
+    arguments = ("shard", "--allow-private", table, out, "--http-retries", 0)
     assert "Run the same command again" in assert_one_error(mmfeat(*arguments))
     picture_server.statuses = {}
     assert mmfeat(*arguments).returncode == 0
@@ -492,7 +497,7 @@ def test_after_a_total_outage_duplicates_are_sought_again(
     rows = [{"url": picture_server.url(f"{n}.png")} for n in range(3)]
     table, out = make_table(rows, pictures=False), tmp_path / "out"
     picture_server.statuses = {f"{n}.png": 503 for n in range(3)}
-    arguments = ("shard", table, out, "--http-retries", 0, "--dedup", "exact")
+    arguments = ("shard", "--allow-private", table, out, "--http-retries", 0, "--dedup", "exact")
     assert_one_error(mmfeat(*arguments))
     picture_server.statuses = {}
     assert mmfeat(*arguments).returncode == 0

@@ -185,14 +185,14 @@ def test_a_killed_run_resumes_to_the_same_store(
     rows = [{"url": picture_server.url(f"{i:04}.png"), "text": f"t{i}"} for i in range(400)]
     table = make_table(rows, pictures=False)
     arguments = (table, tmp_path / "out", "--samples-per-shard", "10")
-    mmfeat("shard", table, tmp_path / "whole", "--samples-per-shard", "10")
+    mmfeat("shard", "--allow-private", table, tmp_path / "whole", "--samples-per-shard", "10")
     picture_server.pause_after(after)
-    process = mmfeat_process("shard", *arguments)
+    process = mmfeat_process("shard", "--allow-private", *arguments)
     assert wait_for(process, lambda: picture_server.answered == after)
     assert kill(process)
     picture_server.released.set()
     assert not (tmp_path / "out" / "manifest.json").exists()
-    assert mmfeat("shard", *arguments).returncode == 0
+    assert mmfeat("shard", "--allow-private", *arguments).returncode == 0
     assert data_files(tmp_path / "out") == data_files(tmp_path / "whole")
     assert not list((tmp_path / "out").glob(".*"))
     assert not (tmp_path / "out" / "_plan").exists()

@@ -173,16 +173,16 @@ def test_a_second_run_on_a_directory_is_refused(
 ):
     out = tmp_path / "out"
     picture_server.pause_after(50)
-    first = mmfeat_process("shard", web_table, out, *FLAGS)
+    first = mmfeat_process("shard", "--allow-private", web_table, out, *FLAGS)
     assert wait_for(first, lambda: any(out.glob("*_stats.json")))
-    second = mmfeat("shard", web_table, out, *FLAGS)
+    second = mmfeat("shard", "--allow-private", web_table, out, *FLAGS)
     assert second.returncode == 1
     assert "one run at a time" in assert_one_error_line(second.stderr)
-    other = mmfeat("shard", web_table, out, "--samples-per-shard", 7)
+    other = mmfeat("shard", "--allow-private", web_table, out, "--samples-per-shard", 7)
     assert "one run at a time" in assert_one_error_line(other.stderr)
     picture_server.released.set()
     assert first.wait(60) == 0
-    assert mmfeat("shard", web_table, tmp_path / "whole", *FLAGS).returncode == 0
+    assert mmfeat("shard", "--allow-private", web_table, tmp_path / "whole", *FLAGS).returncode == 0
     assert snapshot(out) == snapshot(tmp_path / "whole")
 
 
@@ -192,11 +192,13 @@ def test_a_kill_releases_the_directory(
 ):
     out = tmp_path / "out"
     picture_server.pause_after(80)
-    first = mmfeat_process("shard", web_table, out, *FLAGS, "--processes", processes)
+    first = mmfeat_process(
+        "shard", "--allow-private", web_table, out, *FLAGS, "--processes", processes
+    )
     assert wait_for(first, lambda: any(out.glob("*_stats.json")))
     assert kill(first)
     picture_server.released.set()
-    result = mmfeat("shard", web_table, out, *FLAGS)
+    result = mmfeat("shard", "--allow-private", web_table, out, *FLAGS)
     assert result.returncode == 0, result.stderr
     assert not list(out.glob(".*"))
 

@@ -162,7 +162,9 @@ def test_urls_are_fetched_or_have_a_reason(
     urls[5] = urls[5].replace("http", "HTTP")
     lines = "".join(f"{url},words {n}\n" for n, url in enumerate(urls))
     (tmp_path / "t.csv").write_text("url,text\n" + lines)
-    result = mmfeat("shard", tmp_path / "t.csv", tmp_path / "out", "--http-retries", 1)
+    result = mmfeat(
+        "shard", "--allow-private", tmp_path / "t.csv", tmp_path / "out", "--http-retries", 1
+    )
     assert result.returncode == 0, result.stderr
     rows = {row["__key__"]: row for row in read_rows(tmp_path / "out")}
     samples = read_samples(tmp_path / "out")
