@@ -16,6 +16,7 @@ import numpy as np
 
 from mmfeat.encoders import Encoder, EncoderSpec
 from mmfeat.encoders.settings import Precision, Settings
+from mmfeat.store import Size
 
 TUNING_RECORDS = 32
 """Number of records to encode."""
@@ -49,7 +50,7 @@ class TunedSettings:
     """
 
     precision: Precision
-    batch_size: int
+    batch_size: Size
     measured: dict[str, Any]
 
 

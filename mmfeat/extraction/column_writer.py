@@ -23,7 +23,15 @@ from mmfeat.features import (
     column_schema,
     make_column_batch,
 )
-from mmfeat.store import Receipt, describe_differences, files, keys_digest
+from mmfeat.store import (
+    SMALL_BYTES,
+    Receipt,
+    check_value,
+    describe_differences,
+    files,
+    keys_digest,
+    read_document,
+)
 
 COLUMN = "column.json"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.features import TableFiles
+from mmfeat.shards import SHARD_FILES
 from mmfeat.store import CheckedStream, Receipt, files, read_receipt
 
 
@@ -20,7 +21,7 @@ def read_input_receipt(shards: str, entry: Mapping[str, Any]) -> Receipt:
     Raises:
         DamagedFileError: the shard is missing, or it has changed since the manifest was written.
     """
-    receipt = read_receipt(shards, entry["name"])
+    receipt = read_receipt(shards, entry["name"], expected_files=SHARD_FILES)
     tar = f"{entry['name']}.tar"
     if receipt is None or receipt.files[tar]["sha256"] != entry["sha256"]:
         raise DamagedFileError(

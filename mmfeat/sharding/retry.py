@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from mmfeat.errors import DamagedFileError
 from mmfeat.records import (
     PASSING_REASON,
     EarlierRow,
@@ -24,7 +23,14 @@ from mmfeat.records import (
 from mmfeat.sharding.dedup import KeptMedium
 from mmfeat.sharding.record_filter import RecordFilter
 from mmfeat.shards import sha256_column
-from mmfeat.store import Receipt, files, json_digest, retry_shards, sum_receipts
+from mmfeat.store import (
+    Receipt,
+    files,
+    iter_parquet,
+    json_digest,
+    retry_shards,
+    sum_receipts,
+)
 from mmfeat.system import external_sort
 
 
@@ -40,17 +46,27 @@ class Retry:
         self.shard_entries: list[dict[str, Any]] = manifest["shards"]
         self.shards = {shard["name"] for shard in self.shard_entries}
         self.selection: dict[str, int] = manifest["selection"]
-        self.kinds: dict[str, str] = manifest["kinds"]
+        self.kinds: dict[str, str] = manifest.get("kinds", manifest["columns"])
         self._totals: dict[str, Any] = manifest["totals"]
-        self._name_pattern: str = manifest["config"]["shard_name"]
+        self._name_pattern = str(manifest["config"].get("shard_name"))
         self._retry_shards = {*retry_shards(manifest)}
         self._folder = folder
 
     @property
     def first_index(self) -> int:
         """Number of the first retry shard. Removed shards may leave gaps before it."""
-        prefix, suffix = re.split(r"%0\dd", self._name_pattern)
-        numbers = (int(name[len(prefix) : len(name) - len(suffix)]) for name in self.shards)
+        form = re.compile(re.sub(r"%0\dd", r"(?P<number>\\d+)", re.escape(self._name_pattern)))
+        numbers = []
+        for name in self.shards:
+            match = form.fullmatch(name)
+            if match is None or "number" not in form.groupindex:
+                raise DamagedFileError(
+                    f"the shards of {self._folder} must have names of the form "
+                    f"{self._name_pattern!r}",
+                    got=name,
+                    cure="Restore the manifest from a copy",
+                )
+            numbers.append(int(match["number"]))
         return max(numbers, default=-1) + 1
 
     def config_hash(self, store_hash: str) -> str:
@@ -168,7 +184,5 @@ def _read_rows(folder: str, shard: str) -> Iterator[tuple[int, EarlierRow]]:
 
 def _read_columns(folder: str, shard: str, names: list[str]) -> Iterator[tuple[Any, ...]]:
     """Yield the values of some columns, row by row."""
-    path = files.join(folder, f"{shard}.parquet")
-    with files.open_input(path) as file, pq.ParquetFile(file) as table:
-        for batch in table.iter_batches(columns=names):
-            yield from zip(*(batch[name].to_pylist() for name in names), strict=True)
+    for batch in iter_parquet(files.join(folder, f"{shard}.parquet"), names):
+        yield from zip(*(batch[name].to_pylist() for name in names), strict=True)

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.records import Record
 from mmfeat.sharding.plan_codec import (
     Line,
@@ -29,7 +29,16 @@ from mmfeat.sharding.plan_codec import (
     to_plan_line,
 )
 from mmfeat.sharding.record_filter import InputCounts, RecordFilter, match_condition, match_keys
-from mmfeat.store import PLAN_FILE, PLAN_FOLDER, files, shard_name
+from mmfeat.store import (
+    PLAN_FILE,
+    PLAN_FOLDER,
+    Count,
+    Name,
+    check_value,
+    files,
+    read_intact_document,
+    shard_name,
+)
 from mmfeat.system import RUN_BYTES, external_sort
 
 _WRITTEN_LINES = 1000
@@ -61,8 +70,8 @@ class ShardLayout:
 class PlannedShard:
     """Records and known bytes of one shard."""
 
-    records: int
-    bytes: int
+    records: Count
+    bytes: Count
 
 
 @dataclass(frozen=True)
@@ -79,13 +88,13 @@ class Plan:
         absent_keys: distinct keys of --keys that no record has.
     """
 
-    shards: dict[str, PlannedShard]
+    shards: dict[Name, PlannedShard]
     columns: dict[str, str]
-    missing_slots: dict[str, int] = field(default_factory=dict)
-    problems: dict[str, int] = field(default_factory=dict)
-    unknown_sizes: int = 0
-    input_records: int = 0
-    absent_keys: int = 0
+    missing_slots: dict[str, Count] = field(default_factory=dict)
+    problems: dict[str, Count] = field(default_factory=dict)
+    unknown_sizes: Count = 0
+    input_records: Count = 0
+    absent_keys: Count = 0
 
     @property
     def records(self) -> int:
@@ -192,18 +201,30 @@ def commit_plan(plan: Plan, folder: str, config_hash: str) -> None:
 
 def read_plan(folder: str, config_hash: str) -> Plan | None:
     """Return the plan that an earlier run committed for this configuration, if any."""
-    values = files.read_json(files.join(folder, PLAN_FOLDER, PLAN_FILE))
-    if not values or values.pop("config_hash") != config_hash:
+    path = files.join(folder, PLAN_FOLDER, PLAN_FILE)
+    values = read_intact_document(path, dict[str, Any])
+    if not values or values.get("config_hash") != config_hash:
         return None
-    values["shards"] = {name: PlannedShard(**size) for name, size in values["shards"].items()}
     field_names = {json_name: name for name, json_name in _JSON_NAMES.items()}
-    return Plan(**{field_names.get(name, name): value for name, value in values.items()})
+    fields = {field_names.get(name, name): value for name, value in values.items()}
+    try:
+        return check_value(fields, Plan, path)
+    except DamagedFileError:
+        return None
 
 
 def read_planned_records(folder: str, shard: str) -> list[Record]:
     """Return the records of one shard, in order."""
-    with files.open_input(_records_path(folder, shard)) as file:
-        return [load_record(line) for line in file.read().splitlines()]
+    path = _records_path(folder, shard)
+    try:
+        with files.open_input(path) as file:
+            return [load_record(line) for line in file.read().splitlines()]
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise DamagedFileError(
+            f"{path} must hold records of the plan",
+            got=f"{type(error).__name__}: {error}",
+            cure=f"Remove {files.join(folder, PLAN_FOLDER)} and run the same command again",
+        ) from error
 
 
 def planned_shards(folder: str) -> list[str]:

@@ -29,7 +29,7 @@ from mmfeat.sharding.planning import (
 from mmfeat.sharding.retry import Retry, count_passing, is_better
 from mmfeat.sharding.sample_reader import read_samples
 from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
-from mmfeat.shards import ShardTable, TarWriter, metadata_columns
+from mmfeat.shards import SHARD_FILES, ShardTable, TarWriter, metadata_columns
 from mmfeat.sources import Source
 from mmfeat.store import (
     Receipt,
@@ -118,8 +118,8 @@ class Sharding(Stage):
                 cure="Run the command without it first",
             )
         self._retry = Retry(self.output, manifest)
-        self._kinds = self._retry.kinds
         self.expects_deaths = any("worker_died" in r for r in manifest["totals"]["problems"])
+        self._kinds = self._retry.kinds
         tasks = [ShardTask(s["name"], s["records"], done=True) for s in manifest["shards"]]
         if not self._retry.has_records():
             return tasks
@@ -128,7 +128,8 @@ class Sharding(Stage):
         return tasks + [self._task(name, shard.records) for name, shard in plan.shards.items()]
 
     def _task(self, shard: str, records: int, config_hash: str = "") -> ShardTask:
-        receipt = read_receipt(self.output, shard, config_hash or self._shard_hash(shard))
+        hash_ = config_hash or self._shard_hash(shard)
+        receipt = read_receipt(self.output, shard, hash_, expected_files=SHARD_FILES)
         if receipt is None or self._is_tried_again(receipt):
             return ShardTask(shard, records)
         self._committed["records"] += receipt.records
@@ -194,7 +195,6 @@ class Sharding(Stage):
         attempt.commit(receipt)
         return receipt
 
-    def finish(self, shards: Sequence[str]) -> dict[str, Any]:
     def _read_samples(self, records: Sequence[Record]) -> Iterator[Sample]:
         return read_samples(records, self.config, self.slots, self._media_folders, self.processes)
 
@@ -204,8 +204,9 @@ class Sharding(Stage):
         for _ in self._read_samples(records[rows.start : rows.stop]):
             pass
 
+    def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Check the counts of all shards and write the manifest."""
-        receipts = require_receipts(self.output, shards)
+        receipts = require_receipts(self.output, shards, expected_files=SHARD_FILES)
         if self._retry:
             retried = [r for r in receipts if r.shard not in self._retry.shards]
             entries = self._retry.shard_entries + [_entry(r) for r in retried if r.records]
@@ -267,7 +268,7 @@ class Sharding(Stage):
             return []
         subject = "1 record lacks" if number == 1 else f"{number:,} records lack"
         reasons = f"{subject} a part for a reason that can pass"
-        if manifest["config"]["source"].get("form") == "tars":
+        if manifest["config"].get("source", {}).get("form") == "tars":
             return [f"{reasons}. Try them again where the tars were made, then shard these again"]
         reasons = f"{reasons} ({format_counts(passing)}). Try them again:"
         return [reasons, f"  {self._retry_command}"]
@@ -305,7 +306,6 @@ class RejectLimit:
             )
 
 
-def _entry(receipt: Receipt) -> dict[str, Any]:
 def _leave_out(records: Sequence[Record], deadly: Mapping[int, str]) -> list[Record]:
     """Return the records; those that kill their process without media (see `ShardTask.deadly`)."""
     return [
@@ -316,6 +316,7 @@ def _leave_out(records: Sequence[Record], deadly: Mapping[int, str]) -> list[Rec
     ]
 
 
+def _entry(receipt: Receipt) -> dict[str, Any]:
     """Return the entry of a shard in the manifest."""
     return {
         "name": receipt.shard,

@@ -3,6 +3,7 @@
 from mmfeat.shards.sample_parts import join_parts
 from mmfeat.shards.shard_reader import ShardRecord, read_shard, read_stored_shard
 from mmfeat.shards.shard_table import (
+    SHARD_FILES,
     ShardTable,
     find_standard_columns,
     metadata_columns,
@@ -12,6 +13,7 @@ from mmfeat.shards.tar_index import IndexedSample, index_tar
 from mmfeat.shards.tar_writer import TarWriter
 
 __all__ = [
+    "SHARD_FILES",
     "IndexedSample",
     "ShardRecord",
     "ShardTable",

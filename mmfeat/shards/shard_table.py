@@ -16,6 +16,9 @@ from mmfeat.records import (
     modality_of_slot,
 )
 
+SHARD_FILES = ("{}.tar", "{}.parquet")
+"""The files of a shard, with `{}` for its name."""
+
 
 def status_column(slot: str) -> str:
     """Return the name of the status column of a slot: `image` → `image_status`."""

@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.records import clean_metadata, parse_problems, rows_to_python, to_json_value
 from mmfeat.shards import find_standard_columns
-from mmfeat.store import MANIFEST_FILE, files, retry_shards
+from mmfeat.store import MANIFEST_FILE, check_manifest, files, retry_shards
 
 Row = Mapping[str, Any]
 
@@ -63,9 +63,7 @@ class TarStore:
     """
 
     def __init__(self, folder: str, tars: Collection[str]) -> None:
-        manifest = files.read_json(files.join(folder, MANIFEST_FILE))
-        if not isinstance(manifest, dict) or manifest.get("kind") != "shards":
-            manifest = {}
+        manifest = _read_own_manifest(folder)
         names = retry_shards(manifest) if manifest else []
         self._newest: dict[str, str] = {}
         for tar in (files.join(folder, f"{name}.tar") for name in names):
@@ -104,6 +102,25 @@ class TarStore:
             for column, value in row.items()
             if column not in standard
         }
+
+
+def _read_own_manifest(folder: str) -> dict[str, Any]:
+    """Return the manifest of a store of shards; empty if the folder is none.
+
+    Raises:
+        DamagedFileError: the manifest is damaged.
+    """
+    try:
+        manifest = files.read_json(files.join(folder, MANIFEST_FILE))
+    except DamagedFileError:
+        return {}  # a manifest.json of another program
+    if not isinstance(manifest, dict) or manifest.get("kind") != "shards":
+        return {}
+    check_manifest(folder, manifest)
+    columns: dict[str, str] = manifest["columns"]
+    if len(manifest.get("kinds") or columns) != len(columns):
+        raise DamagedFileError(f"the manifest in {folder} must have as many kinds as columns")
+    return manifest
 
 
 def _original_value(value: Any, kind: str | None) -> Any:

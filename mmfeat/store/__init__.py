@@ -58,8 +58,9 @@ from mmfeat.store.receipts import (
     write_failure,
 )
 from mmfeat.store.retried_rows import RETRY_SHARD, RetriedRows, retry_shards
-from mmfeat.store.schemas import RecordedFile
+from mmfeat.store.schemas import RecordedFile, RunConfig
 from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
+from mmfeat.store.temporaries import remove_temporaries
 from mmfeat.store.unfinished import (
     has_unfinished,
     is_unfinished,
@@ -83,6 +84,7 @@ __all__ = [
     "Receipt",
     "RecordedFile",
     "RetriedRows",
+    "RunConfig",
     "RunStoppedError",
     "ShardAttempt",
     "ShardTask",
@@ -123,6 +125,7 @@ __all__ = [
     "read_receipt",
     "remove_marks",
     "remove_shard",
+    "remove_temporaries",
     "require_receipts",
     "retry_shards",
     "shard_name",

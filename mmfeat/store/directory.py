@@ -17,9 +17,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.store import files
 from mmfeat.store.differences import describe_differences
+from mmfeat.store.documents import check_value, read_document, read_intact_document
+from mmfeat.store.schemas import RunConfig
 
 STORE_FORMATS = {"features": 2, "predictions": 2}
 """Kind of store → its newest format; other kinds have format 1.
@@ -55,8 +57,8 @@ def newest_format(kind: str) -> int:
 
 def read_format(folder: str, kind: str) -> int:
     """Return the format of a store's first run; the newest if the store does not exist."""
-    run = files.read_json(files.join(folder, CONFIG_FILE)) or {}
-    return int(run.get("format", newest_format(kind)))
+    run = read_document(files.join(folder, CONFIG_FILE), RunConfig)
+    return run["format"] if run else newest_format(kind)
 
 
 def check_format(folder: str, store: Mapping[str, Any]) -> None:
@@ -85,9 +87,15 @@ def check_output(folder: str, kind: str) -> dict[str, Any] | None:
 
     Raises:
         MmfeatError: the directory contains other files or a store of another kind or of a newer
-            format, or it is a file.
+            format, or it is a file, or its config.json is damaged.
     """
-    run = files.read_json(files.join(folder, CONFIG_FILE))
+    path = files.join(folder, CONFIG_FILE)
+    try:
+        run = files.read_json(path)
+    except DamagedFileError:
+        if _foreign_names(folder, with_config=False):
+            raise
+        return None  # nothing else is there: it is written again
     if not isinstance(run, dict) or "kind" not in run:
         if other_files := _foreign_names(folder, with_config=run is not None):
             raise MmfeatError(
@@ -102,6 +110,7 @@ def check_output(folder: str, kind: str) -> dict[str, Any] | None:
             cure="Name another output directory",
         )
     check_format(folder, run)
+    check_value(run, RunConfig, path)
     return run
 
 
@@ -164,7 +173,7 @@ def open_run(
     """
     config_hash = match_run(folder, kind, config, details)
     path = files.join(folder, CONFIG_FILE)
-    if not isinstance(files.read_json(path), dict):
+    if read_intact_document(path, RunConfig) is None:
         facts: dict[str, Any] = {"format": newest_format(kind), "kind": kind}
         facts |= {"config": dict(config), "hash": config_hash}
         files.write_json(path, facts | ({"details": dict(details)} if details else {}))

@@ -67,18 +67,29 @@ class TarShardEntry(ShardEntry):
     config_hash: str
 
 
-class Manifest(TypedDict):
-    """manifest.json of every kind."""
-
+class _AnyManifest(TypedDict):
     format: int
     kind: str
-    config: dict[str, Any]
     config_hash: str
 
 
-class ShardsManifest(Manifest):
+class Manifest(_AnyManifest):
+    """manifest.json of every kind."""
+
+    config: dict[str, Any]
+
+
+class ShardsConfig(TypedDict):
+    """What readers of shards need of their configuration."""
+
+    shard_name: NotRequired[str]
+    source: NotRequired[dict[str, Any]]
+
+
+class ShardsManifest(_AnyManifest):
     """Manifest of `mmfeat shard`."""
 
+    config: ShardsConfig
     slots: list[str]
     columns: dict[str, str]
     kinds: NotRequired[dict[str, str]]

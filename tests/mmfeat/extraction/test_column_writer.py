@@ -61,7 +61,8 @@ def write_shard(folder, records, prefetch):
         for window in windows:
             writer.write(window.keys, window.items["text"], window.bytes_read["text"])
     writer.commit({"sha256": "s"}, seconds=1.0)
-    return read_column_file(*table.find_rows("00000")), table.read_receipt("00000")
+    rows = read_column_file(*table.find_rows("00000"), column.shape)
+    return rows, table.read_receipt("00000")
 
 
 @pytest.mark.parametrize("prefetch", [False, True])

@@ -48,7 +48,7 @@ def test_vectors_round_trip(tmp_path_factory, location, present, dim, dtype):
         batches.append(make_column_batch(features, statuses, shape))
         start += len(block)
     info = write_column(path, batches, shape)
-    shard = read_column_file(path, info)
+    shard = read_column_file(path, info, shape)
     assert shard.features.shape == (rows, dim)
     assert shard.features.dtype == dtype
     np.testing.assert_array_equal(shard.features, values)
@@ -84,7 +84,7 @@ def test_tokens_round_trip(tmp_path_factory, counts, dtype):
         batches.append(make_column_batch(tokens[start : start + len(block)], statuses, shape))
         start += len(block)
     info = write_column(path, batches, shape)
-    shard = read_column_file(path, info)
+    shard = read_column_file(path, info, shape)
     assert shard.present.tolist() == [count is not None for count in flat_counts]
     assert shard.features.shape == (sum(count or 0 for count in flat_counts), 3)
     for row, expected in enumerate(tokens):

@@ -20,6 +20,7 @@ from mmfeat.sources.base import InputOptions
 from mmfeat.sources.registry import open_source
 from mmfeat.sources.tar_source import TarSource
 from mmfeat.store import files
+from tests.mmfeat.manifests import shard_entry, shards_manifest
 from tests.mmfeat.shards.tar_bytes import END, pax_header, tar_member
 
 
@@ -411,9 +412,8 @@ def test_user_columns_that_end_like_own_ones_are_kept(tmp_path):
     del renamed["text_status"]
     assert record.metadata == renamed
     assert reasons(record) == {"image": "not_found", "text": "missing"}
-    manifest = {"kind": "shards", "config_hash": "", "shards": [],
-                "columns": dict.fromkeys(renamed, "string"),
-                "kinds": dict.fromkeys(values, "string")}  # fmt: skip
+    kinds = dict.fromkeys(values, "string")
+    manifest = shards_manifest(columns=dict.fromkeys(renamed, "string"), kinds=kinds)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     _, record = records_of(tmp_path / "00000.tar")
     assert record.metadata == values
@@ -508,8 +508,8 @@ def test_the_newest_row_of_a_retried_record_replaces_the_others(tmp_path):
         [sample(0, "lost", png=b"p", txt=b"t"), sample(1, "partial", png=b"p", txt=b"t")],
         "00002",
     )
-    shards = [{"name": f"0000{n}", "config_hash": f"{min(n, 1)}"} for n in range(3)]
-    manifest = {"kind": "shards", "config_hash": "0", "shards": shards, "columns": {"n": "int64"}}
+    shards = [shard_entry(f"0000{n}", config_hash=f"{min(n, 1)}") for n in range(3)]
+    manifest = shards_manifest(shards=shards, columns={"n": "int64"})
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     records = records_of(tmp_path)
     assert [(record.key, record.problems) for record in records] == [

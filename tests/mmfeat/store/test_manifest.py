@@ -9,18 +9,9 @@ from mmfeat.store.manifest import (
     read_manifest,
     write_manifest,
 )
+from tests.mmfeat.manifests import shard_entry, shards_entries
 
-TOTALS = {
-    **dict.fromkeys(["records", "out", "bytes_read", "bytes_written"], 0),
-    **{name: {} for name in ("rejected", "status", "problems")},
-}
-ENTRIES = {"slots": [], "columns": {}, "selection": {}, "shards": [], "totals": TOTALS}
-SHARD = {
-    "name": "00000",
-    "records": 1,
-    "out": 1,
-    **dict.fromkeys(["sha256", "keys_sha256", "config_hash"], "0"),
-}
+SHARD = shard_entry("00000")
 
 
 def test_only_a_finished_store_of_the_right_kind_is_read(folder):
@@ -29,7 +20,7 @@ def test_only_a_finished_store_of_the_right_kind_is_read(folder):
     config_hash = open_run(folder, "shards", {})
     with pytest.raises(MmfeatError, match="not finished"):
         read_manifest(folder, "shards")
-    write_manifest(folder, "shards", config_hash, **ENTRIES)
+    write_manifest(folder, "shards", config_hash, **shards_entries())
     assert read_manifest(folder, "shards")["config_hash"] == config_hash
     with pytest.raises(MmfeatError, match="must hold features; got 'shards'"):
         read_manifest(folder, "features")
@@ -38,7 +29,7 @@ def test_only_a_finished_store_of_the_right_kind_is_read(folder):
 def test_a_store_is_finished_for_its_own_configuration(folder):
     config_hash = open_run(folder, "shards", {})
     assert finished_manifest(folder, config_hash) is None
-    manifest = write_manifest(folder, "shards", config_hash, **ENTRIES)
+    manifest = write_manifest(folder, "shards", config_hash, **shards_entries())
     assert finished_manifest(folder, config_hash) == manifest
     assert finished_manifest(folder, "another hash") is None
 
@@ -85,7 +76,7 @@ def test_a_store_keeps_the_format_of_its_first_run(folder):
 )
 def test_a_manifest_that_breaks_a_rule_is_refused(folder, shards, message):
     config_hash = open_run(folder, "shards", {})
-    write_manifest(folder, "shards", config_hash, **ENTRIES | {"shards": shards})
+    write_manifest(folder, "shards", config_hash, **shards_entries(shards=shards))
     with pytest.raises(DamagedFileError, match=rf"manifest\.json .*{message}.*Restore"):
         read_manifest(folder, "shards")
     with pytest.raises(DamagedFileError, match=message):
