@@ -3,12 +3,13 @@
 
 PYTHON ?= python3
 BASE ?= HEAD
+CRASH_POINTS ?= 500
 BIN := .venv/bin
 READY := .venv/.ready
 TESTABLE := .venv/.testable
 INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: quickstart test golden lint help constraints clean
+.PHONY: quickstart test crash golden lint help constraints clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -30,6 +31,9 @@ quickstart: $(READY)  ## the whole way on a small generated dataset
 
 test: $(TESTABLE)  ## all tests
 	$(BIN)/python -m pytest --numprocesses 2
+
+crash: $(TESTABLE)  ## power cuts and failing disks: CRASH_POINTS=5000 tries more
+	CRASH_POINTS=$(CRASH_POINTS) $(BIN)/python -m pytest --numprocesses 2 tests/crash
 
 golden: $(TESTABLE)  ## what the commands write, compared with what those of BASE=commit write
 	$(BIN)/python -m tests.golden.main --base $(BASE)
