@@ -39,6 +39,11 @@ class PhotoDataset:
         """Captions of 5 to 20 words."""
         return [_caption(self.seed, index) for index in range(self.size)]
 
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the files, relative to the folder."""
+        return [_name(index) for index in range(self.size)]
+
     def read_files(self, count: int) -> list[bytes]:
         """Return the bytes of the first files."""
         return [(self.folder / _name(index)).read_bytes() for index in range(count)]
@@ -53,8 +58,13 @@ class PhotoDataset:
     def _write_files(self) -> None:
         (self.folder / "photos").mkdir(parents=True, exist_ok=True)
         for index in range(self.size):
-            image = _draw_image(self.seed, index)
-            image.save(self.folder / _name(index), "JPEG", quality=_QUALITY)
+            draw_photo(self, index)
+
+
+def draw_photo(dataset: PhotoDataset, index: int) -> None:
+    """Draw one image and write its file. Processes of a pool call it."""
+    image = _draw_image(dataset.seed, index)
+    image.save(dataset.folder / _name(index), "JPEG", quality=_QUALITY)
 
 
 def _name(index: int) -> str:

@@ -46,7 +46,7 @@ def run_extract(
     return EncodingRun(
         usage,
         _seconds_in_shards(output, next(iter(encoders))),
-        vectors={column: _read_vectors(output, column) for column in encoders},
+        vectors={column: read_vectors(output, column) for column in encoders},
         precision={column: _read_precision(output, column) for column in encoders},
     )
 
@@ -76,7 +76,7 @@ def _read_precision(store: Path, column: str) -> str:
     return str(metadata["settled"]["precision"])
 
 
-def _read_vectors(store: Path, column: str) -> dict[str, np.ndarray]:
+def read_vectors(store: Path, column: str) -> dict[str, np.ndarray]:
     """Return key → feature of all records that have a feature."""
     features = FeatureStore(str(store))
     vectors: dict[str, np.ndarray] = {}

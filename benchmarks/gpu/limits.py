@@ -1,0 +1,87 @@
+"""What one GPU can do at most: the forward alone, and decoding JPEG with nvJPEG and resizing."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+_SIDE = 224
+_SECONDS = 1.0
+_FORWARD_BATCHES = (64, 256)
+_DECODE_BATCH = 256
+
+
+def measure_forward(model: Path) -> dict[int, float]:
+    """Return batch size → images per second of a CLIP tower in bfloat16, pixels on the GPU."""
+    import torch
+    from transformers import CLIPVisionModelWithProjection
+
+    module = CLIPVisionModelWithProjection.from_pretrained(model, dtype=torch.bfloat16)
+    module = module.eval().to("cuda")
+    rates = {}
+    with torch.inference_mode():
+        for size in _FORWARD_BATCHES:
+            pixels = torch.rand(size, 3, _SIDE, _SIDE, device="cuda", dtype=torch.bfloat16)
+            rates[size] = _measure_rate(lambda: module(pixel_values=pixels), size)  # noqa: B023
+    return rates
+
+
+def measure_gpu_decoding(photos: Sequence[bytes]) -> dict[str, float]:
+    """Return images per second of nvJPEG alone and with resizing; empty without a decoder."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    decode = _find_decoder()
+    if decode is None:
+        return {}
+    files = [torch.frombuffer(bytearray(photo), dtype=torch.uint8) for photo in photos]
+    batch = files[:_DECODE_BATCH]
+    size = (_SIDE, round(_SIDE * 4 / 3))
+
+    def resize() -> Any:
+        pixels = torch.stack(decode(batch)).float()
+        return interpolate(pixels, size=size, mode="bicubic", antialias=True)
+
+    return {
+        "nvjpeg": _measure_rate(lambda: decode(batch), len(batch)),
+        "nvjpeg_resized": _measure_rate(resize, len(batch)),
+    }
+
+
+def measure_cpu_decoding(decode: Callable[[bytes], Any], photos: Sequence[bytes]) -> float:
+    """Return images per second of an encoder's `decode` in one thread per core."""
+    import os
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(decode, photos[:64]))
+        started = perf_counter()
+        list(pool.map(decode, photos))
+        return len(photos) / (perf_counter() - started)
+
+
+def _find_decoder() -> Callable[[list], list] | None:
+    """Return a function from JPEG files, as uint8 tensors, to pixels on the GPU."""
+    try:
+        from torchcodec.decoders import decode_jpeg
+    except Exception:  # not installed, or for another version of torch
+        try:
+            from torchvision.io import decode_jpeg
+        except ImportError:
+            return None
+    return lambda files: decode_jpeg(files, device="cuda")
+
+
+def _measure_rate(action: Callable[[], Any], size: int) -> float:
+    """Return items per second of an action that runs on the GPU."""
+    import torch
+
+    for _ in range(3):
+        action()
+    torch.cuda.synchronize()
+    started, items = perf_counter(), 0
+    while perf_counter() - started < _SECONDS:
+        action()
+        torch.cuda.synchronize()
+        items += size
+    return items / (perf_counter() - started)
