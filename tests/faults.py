@@ -58,6 +58,8 @@ class PictureServer(ThreadingHTTPServer):
         self.missing = set()
         self.statuses = {}
         """Name → the HTTP status that its requests get."""
+        self.headers = {}
+        """Name → headers of its answers."""
         self.requests = Counter()
         self.released = threading.Event()
         self.released.set()
@@ -99,6 +101,8 @@ class _PictureHandler(BaseHTTPRequestHandler):
         self.server.wait_if_paused()
         self.send_response(200)
         self.send_header("Content-Length", str(len(self.server.picture)))
+        for header in self.server.headers.get(name, {}).items():
+            self.send_header(*header)
         self.end_headers()
         self.wfile.write(self.server.picture)
 

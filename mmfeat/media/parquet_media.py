@@ -79,7 +79,8 @@ def _replace_cells(
                 media[slot] = resolved
             elif isinstance(ref, ParquetCellRef) and ref.name:
                 # The cell names a file, and the plan has no path for it.
-                problems[slot] = ("outside", f"{ref.name} leaves the folder of {ref.table}")
+                detail = f"{ref.name[:200]} leaves the folder of {ref.table}; --allow-outside or "
+                problems[slot] = ("outside", f"{detail}--allow-protocol permits it")
         yield replace(record, media=media, problems=problems)
 
 

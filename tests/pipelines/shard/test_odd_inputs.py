@@ -67,13 +67,13 @@ def test_odd_paths_in_a_table_have_a_reason(mmfeat, tmp_path, picture, read_rows
         "folder.jpg": "unreadable",
         "loop.png": "unreadable",
         "pipe.png": "unreadable",
-        "/dev/zero": "unreadable",
+        "/dev/zero": "outside",
         "nul\x00byte.png": "unreadable",
         "x" * 5000: "unreadable",
         "gone.png": "not_found",
         "../../up.png": "outside",
         "good.png/under.png": "unreadable",
-        "nosuch://host/x.png": "unreadable",
+        "nosuch://host/x.png": "outside",
         "http://[bad/x.png": "unreadable",
     }
     raw = tmp_path / "raw"
