@@ -8,8 +8,17 @@ import tyro
 
 from mmfeat.config import metavar, parse_args
 from mmfeat.errors import MmfeatError
-from mmfeat.features import Column
-from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, check_format, files, read_failures
+from mmfeat.features import parse_columns
+from mmfeat.store import (
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    RunConfig,
+    check_format,
+    check_value,
+    files,
+    read_failures,
+    read_manifest,
+)
 from mmfeat.system import console
 
 
@@ -40,12 +49,13 @@ def describe_store(path: str) -> dict[str, Any]:
         MmfeatError: the path is not a store of mmfeat, or one of a newer format.
     """
     run = files.read_json(files.join(path, CONFIG_FILE))
-    if not isinstance(run, dict) or "kind" not in run:
+    if not isinstance(run, dict) or not isinstance(run.get("kind"), str):
         raise MmfeatError(
             f"a store of mmfeat has a {CONFIG_FILE}, and {path} has none", cure="Check the path"
         )
     check_format(path, run)
-    manifest = files.read_json(files.join(path, MANIFEST_FILE)) or {}
+    check_value(run, RunConfig, files.join(path, CONFIG_FILE))
+    manifest = read_manifest(path, run["kind"]) if _is_finished(path) else {}
     return {
         "path": path,
         "kind": run["kind"],
@@ -55,6 +65,10 @@ def describe_store(path: str) -> dict[str, Any]:
         **{key: value for key, value in manifest.items() if key not in ("config", "kind")},
         "failed_shards": read_failures(path),
     }
+
+
+def _is_finished(path: str) -> bool:
+    return files.exists(files.join(path, MANIFEST_FILE))
 
 
 def _summary_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -67,9 +81,10 @@ def _summary_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         lines.append(("shards", len(facts["shards"])))
     if "slots" in facts:
         lines.append(("slots", ", ".join(facts["slots"])))
-    for name, column in (facts["columns"] if facts["kind"] == "features" else {}).items():
-        shape = f"{Column(**column).slot}, {Column(**column).summary}"
-        lines.append((f"column {name}", f"{shape}, fingerprint {column['fingerprint'][:12]}"))
+    descriptions = facts.get("columns", {}) if facts["kind"] == "features" else {}
+    for name, column in parse_columns(descriptions, facts["path"]).items():
+        shape = f"{column.slot}, {column.summary}"
+        lines.append((f"column {name}", f"{shape}, fingerprint {column.fingerprint[:12]}"))
     if "winner" in facts:
         lines.append(("winner", f"{facts['winner']['name']}, in {facts['winner']['model']}"))
     lines += _nested_lines(facts.get("totals", {}), "")

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from mmfeat.errors import DamagedFileError
 from mmfeat.features.column_format import Column, parse_columns
 from mmfeat.features.column_reader import ColumnShard, read_column_file
 from mmfeat.features.table_files import SAMPLES, TableFiles
@@ -61,10 +62,20 @@ class FeatureStore:
 
     @cached_property
     def samples_schema(self) -> pa.Schema:
-        """Schema of the samples table: `__key__`, `status`, `reason`, `error` and metadata."""
-        path, info = self._find_samples(next(iter(self.shards)))
-        with open_checked(path, info) as file:
-            return read_parquet_schema(path, file)
+        """Schema of the samples table: `__key__`, `status`, `reason`, `error` and metadata.
+
+        It is that of the first intact shard.
+        """
+        damage: DamagedFileError | None = None
+        for shard in self.shards:
+            try:
+                path, info = self._find_samples(shard)
+                with open_checked(path, info) as file:
+                    return read_parquet_schema(path, file)
+            except DamagedFileError as error:
+                damage = damage or error
+        assert damage is not None, "a manifest has shards"
+        raise damage
 
     def read_samples(self, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the samples table of a shard: all columns, or the named ones.

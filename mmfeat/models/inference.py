@@ -49,7 +49,7 @@ class Predictions(NamedTuple):
         weights: float32, shape (rows, modalities), 0 for an absent modality; None if the model
             has no weights.
         scorable: bool, shape (rows,); False if the record has fewer of the model's modalities
-            than the task needs.
+            than the task needs, or if a score is not finite.
     """
 
     scores: np.ndarray
@@ -129,6 +129,7 @@ def to_predictions(module: Model, task: Task, output: InferenceOutput) -> Predic
     """Turn the raw output of a model into predictions, with the model's temperature."""
     scores = task.to_scores(output.logits, float(module.temperature))
     scorable = output.present.sum(axis=1) >= task.min_modalities
+    scorable &= np.isfinite(scores).all(axis=1)
     scores[~scorable] = np.nan
     weights = output.weights
     if weights is not None:

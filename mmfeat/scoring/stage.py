@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.config import FeaturesPath, ModelPath, OutputPath, RepeatedFlag, split_commas
-from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.errors import DamagedFileError, MmfeatError, did_you_mean
 from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.records import free_columns
 from mmfeat.store import (
@@ -117,15 +117,26 @@ class Scoring(Stage):
         ]
 
     def _is_done(self, shard: str, features: FeatureStore) -> bool:
-        receipt = read_receipt(self.output, shard, self.config_hash)
-        if receipt is None or receipt.source["keys_sha256"] != self._key_digests[shard]:
+        receipt = self._read_receipt(shard)
+        if receipt is None or receipt.source.get("keys_sha256") != self._key_digests[shard]:
             return False
-        if receipt.source["superseded"] == self._retry_digest:
+        if receipt.source.get("superseded") == self._retry_digest:
             return True
         # A retry since then may have replaced rows of this shard: they must be dropped.
-        samples = features.read_samples(shard, ["__key__", "status"])
+        try:
+            samples = features.read_samples(shard, ["__key__", "status"])
+        except DamagedFileError:
+            return False
         replaced = int(features.retried_rows.mask(samples, shard).sum())
         return receipt.records == len(samples) - replaced
+
+    def _read_receipt(self, shard: str) -> Receipt | None:
+        return read_receipt(self.output, shard, self.config_hash, expected_files=self._files)
+
+    @property
+    def _files(self) -> list[str]:
+        """The file of a shard, with `{}` for its name."""
+        return [files.join(self._data_folder, "{}.parquet")]
 
     def load(self) -> ScoringInputs:
         """Load the model and open the feature store."""
@@ -186,7 +197,7 @@ class Scoring(Stage):
 
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Check the counts of all shards, then write the manifest."""
-        receipts = require_receipts(self.output, shards)
+        receipts = require_receipts(self.output, shards, expected_files=self._files)
         totals = sum_receipts(receipts)
         if not totals["out"]:
             raise MmfeatError(
@@ -225,6 +236,8 @@ def _choose_columns(flags: Sequence[str], features: FeatureStore) -> list[str]:
     Raises:
         MmfeatError: the samples table lacks one.
     """
+    if not flags:
+        return []
     available = features.samples_schema.names
     names = [
         name for text in flags for name in ([text] if text in available else split_commas(text))
@@ -242,7 +255,9 @@ def _choose_columns(flags: Sequence[str], features: FeatureStore) -> list[str]:
 def _find_reasons(
     scorable: np.ndarray, columns: Mapping[str, ColumnShard], deadly: Collection[int]
 ) -> list[str | None]:
-    """Return why each row cannot be scored: the reasons of its missing columns, or None.
+    """Return why each row cannot be scored, or None.
+
+    It is the reasons of the missing columns, or `not_finite` if the model gives NaN.
 
     Args:
         scorable: bool, shape (rows,).
@@ -260,6 +275,7 @@ def _find_reasons(
             for name, reasons in column_reasons.items()
             if reasons[row] is not None
         )
+        or "not_finite"
         for row, is_scorable in enumerate(scorable)
     ]
 

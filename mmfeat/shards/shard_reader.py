@@ -5,12 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, cast
 
-import pyarrow.parquet as pq
-
 from mmfeat.errors import DamagedFileError
 from mmfeat.shards.shard_table import status_column
 from mmfeat.shards.tar_reader import TarSample, read_tar
-from mmfeat.store import CheckedStream, Receipt, files, open_checked
+from mmfeat.store import CheckedStream, Receipt, files, iter_parquet, open_checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +47,11 @@ def read_stored_shard(folder: str, receipt: Receipt, slots: Sequence[str]) -> It
     ):
         try:
             yield from read_shard(table, cast(IO[bytes], tar), slots)
-        except DamagedFileError:
+        except DamagedFileError as error:
             tar.check()  # other bytes are the better explanation
-            raise
+            raise DamagedFileError(
+                f"shard {receipt.shard} of {folder} is damaged: {error.rule}", got=error.got
+            ) from error
         tar.check()
 
 
@@ -89,10 +89,9 @@ def _read_table(
     table: IO[bytes], slots: Sequence[str]
 ) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Yield the key, the status and the status of each slot, row by row."""
-    with pq.ParquetFile(table) as file:
-        names = {slot: status_column(slot) for slot in slots}
-        columns = ["__key__", "status", *names.values()]
-        for batch in file.iter_batches(batch_size=1024, columns=columns):
-            for row in batch.to_pylist():
-                statuses = {slot: row[name] for slot, name in names.items()}
-                yield row["__key__"], row["status"], statuses
+    names = {slot: status_column(slot) for slot in slots}
+    columns = ["__key__", "status", *names.values()]
+    for batch in iter_parquet("its table", columns, file=table, texts=[*names.values()]):
+        for row in batch.to_pylist():
+            statuses = {slot: row[name] for slot, name in names.items()}
+            yield row["__key__"], row["status"], statuses

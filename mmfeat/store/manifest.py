@@ -38,9 +38,10 @@ def read_manifest(folder: str, kind: str) -> dict[str, Any]:
                 f"the {kind} in {folder} are not finished: no {MANIFEST_FILE}",
                 cure="Run the command that makes them again; it continues where it stopped",
             )
-        raise MmfeatError(f"{folder} has no {kind}: no {MANIFEST_FILE}", cure=_CURES[kind])
+        raise MmfeatError(f"{folder} has no {kind}: no {MANIFEST_FILE}", cure=_CURES.get(kind, ""))
     if manifest["kind"] != kind:
-        raise MmfeatError(f"{folder} must hold {kind}", got=manifest["kind"], cure=_CURES[kind])
+        cure = _CURES.get(kind, "")
+        raise MmfeatError(f"{folder} must hold {kind}", got=manifest["kind"], cure=cure)
     check_format(folder, manifest)
     return check_manifest(folder, manifest)
 

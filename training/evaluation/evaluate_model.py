@@ -1,13 +1,14 @@
 """Evaluate a model on one split of a feature store, shard by shard."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from mmfeat.errors import MmfeatError
-from mmfeat.features import FeatureStore
+from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.models.saved_model import LoadedModel, load_model
 from mmfeat.system import ProgressBar, console, print_err, print_out, show_summary, show_table
 from training.config import EvaluateConfig
@@ -72,7 +73,7 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
             left_out.update(count_reasons(reasons))
             targets.append(rows.targets[used])
             present.append(rows.present[used])
-            scores.append(model.predict_shard(columns, used).scores)
+            scores.append(_finite_scores(model, columns, used))
             done += len(rows.keys)
             bar.update(done)
     pattern = np.concatenate(present)
@@ -96,6 +97,19 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
         "model": model.path,
         "features": store.path,
     }
+
+
+def _finite_scores(
+    model: LoadedModel, columns: Mapping[str, ColumnShard], rows: np.ndarray
+) -> np.ndarray:
+    predictions = model.predict_shard(columns, rows)
+    if not predictions.scorable.all():
+        raise MmfeatError(
+            f"the model in {model.path} must give finite scores",
+            got=f"NaN for {int((~predictions.scorable).sum()):,} of {len(rows):,} rows of a shard",
+            cure="Train it again, with a lower --lr",
+        )
+    return predictions.scores
 
 
 def show_result(result: dict[str, Any]) -> None:
