@@ -2,10 +2,11 @@
 
 import hashlib
 import importlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 import torch
@@ -67,6 +68,29 @@ def split_revision(scheme: str, name: str) -> tuple[str, str | None]:
     if source.startswith((".", "/", "~")) or source.count("/") > 1:
         raise MmfeatError(f"{scheme}: must name a model on the hub or a directory", got=name)
     return source, revision or None
+
+
+def check_weight_files(title: str, folder: str) -> None:
+    """Check that the indexes of a checkpoint in parts name safetensors files of its own folder.
+
+    Args:
+        title: the encoder as the user wrote it.
+        folder: the checkpoint; a name on the hub is not checked.
+
+    Raises:
+        MmfeatError: an index names another file.
+    """
+    for index in sorted(Path(folder).rglob("*.safetensors.index.json")):
+        with loading_errors(title):
+            names = json.loads(index.read_bytes())["weight_map"].values()
+        for name in names:
+            path = PurePosixPath(str(name))
+            if path.is_absolute() or ".." in path.parts or path.suffix != ".safetensors":
+                raise MmfeatError(
+                    f"{title}: {index.name} must name .safetensors files in its folder",
+                    got=name,
+                    cure="Download the checkpoint again, from a source that you trust",
+                )
 
 
 def hash_weights(module: nn.Module) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.loading import (
+    check_weight_files,
     hash_weights,
     import_optional,
     loading_errors,
@@ -37,6 +38,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
     check_modality(title, ["text"], modality)
     library = import_optional("sentence_transformers", "sentence-transformers")
     source, revision = split_revision("st", name)
+    check_weight_files(title, source)
     with loading_errors(title):
         model = library.SentenceTransformer(
             source,

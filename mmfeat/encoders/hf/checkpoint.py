@@ -10,6 +10,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from mmfeat.encoders.loading import (
+    check_weight_files,
     hash_weights,
     import_optional,
     loading_errors,
@@ -81,6 +82,7 @@ class Checkpoint:
             with loading_errors(title):
                 arguments["revision"] = _resolve_commit(transformers, source, revision or "main")
             origin = {"name": source, "revision": arguments["revision"]}
+        check_weight_files(title, source)
         dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
         with _silence(transformers), loading_errors(title):
             model, report = transformers.AutoModel.from_pretrained(

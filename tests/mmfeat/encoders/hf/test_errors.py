@@ -1,5 +1,6 @@
 """Errors of `hf:`: wrong flags, broken checkpoints, and code in a checkpoint."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,30 @@ def test_missing_weights_are_an_error(
     save_file(weights, path / "model.safetensors", {"format": "pt"})
     with pytest.raises(MmfeatError, match="lacks weights"):
         load(path, "image")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside.safetensors", "a/../../outside.safetensors", "/outside.safetensors", "x.bin"],
+)
+def test_an_index_of_weights_names_files_of_its_folder(
+    load: Callable[..., Any], copied: Callable[..., Path], name: str
+) -> None:
+    path = copied("bert")
+    weights = load_file(path / "model.safetensors")
+    (path / "model.safetensors").rename(path / "part.safetensors")
+    save_file(weights, path.parent / "outside.safetensors", {"format": "pt"})
+    index = path / "model.safetensors.index.json"
+
+    def write_index(first: str) -> None:
+        names = dict.fromkeys(weights, "part.safetensors") | {next(iter(weights)): first}
+        index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
+
+    write_index("part.safetensors")
+    load(path, "text")
+    write_index(name)
+    with assert_one_line_error("must name .safetensors files in its folder"):
+        load(path, "text")
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./none", "a/b/c"])
