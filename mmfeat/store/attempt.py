@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmfeat.store import files
+from mmfeat.store.claim import ShardClaim
+from mmfeat.store.conditional import conditional_store
 from mmfeat.store.files import OutputFile
 from mmfeat.store.receipts import Receipt
 
@@ -12,24 +14,33 @@ from mmfeat.store.receipts import Receipt
 class ShardAttempt:
     """Makes the files of a shard and commits them with its receipt.
 
-    An earlier receipt is removed before anything is written, so no receipt vouches for files of
-    two attempts. After a power cut at any time, the shard has all of its files or no receipt.
+    An earlier receipt goes before anything is written, so no receipt vouches for files of two
+    attempts. After a power cut at any time, the shard has all of its files or no receipt. In an
+    object store, a later attempt of another run takes the shard over; see `mmfeat.store.claim`.
 
     Args:
         folder: where the receipt is written.
         shard: name of the shard.
         root: folder that the names of files are relative to, if it is not the same.
+
+    Raises:
+        ShardTakenError: another run makes the shard; also of `create` and `commit`.
     """
 
     def __init__(self, folder: str, shard: str, root: str = "") -> None:
         self._folder, self._root = folder, root or folder
         self._outputs: dict[str, OutputFile] = {}
-        files.remove(files.join(folder, f"{shard}_stats.json"))
+        path = files.join(folder, f"{shard}_stats.json")
+        store = conditional_store(path)
+        self._claim = ShardClaim(store, path) if store else None
+        if not store:
+            files.remove(path)
 
     @contextmanager
     def create(self, name: str) -> Iterator[OutputFile]:
         """Create a file of the shard. It appears only if the block ends without an error."""
-        with files.create(files.join(self._root, name)) as output:
+        upload = self._claim.upload if self._claim else None
+        with files.create(files.join(self._root, name), upload) as output:
             yield output
         self._outputs[name] = output
 
@@ -39,4 +50,4 @@ class ShardAttempt:
         folders = {posixpath.dirname(files.join(self._root, name)) for name in self._outputs}
         for folder in folders - {self._folder}:  # that of the receipt is synced with it
             files.sync_folder(folder)
-        receipt.write(self._folder)
+        receipt.write(self._folder, self._claim.commit if self._claim else None)

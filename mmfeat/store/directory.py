@@ -15,10 +15,12 @@ config.json.
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.store import files
+from mmfeat.store.conditional import ObjectChangedError, conditional_store, expect_version
 from mmfeat.store.differences import describe_differences
 from mmfeat.store.documents import check_value, read_document, read_intact_document
 from mmfeat.store.schemas import RunConfig
@@ -171,10 +173,13 @@ def open_run(
     Raises:
         MmfeatError: as in `match_run`.
     """
-    config_hash = match_run(folder, kind, config, details)
     path = files.join(folder, CONFIG_FILE)
+    store = conditional_store(path)
+    upload = expect_version(store, store.version(files.filesystem(path)[1])) if store else None
+    config_hash = match_run(folder, kind, config, details)
     if read_intact_document(path, RunConfig) is None:
         facts: dict[str, Any] = {"format": newest_format(kind), "kind": kind}
         facts |= {"config": dict(config), "hash": config_hash}
-        files.write_json(path, facts | ({"details": dict(details)} if details else {}))
-    return config_hash
+        with suppress(ObjectChangedError):  # another run was faster
+            files.write_json(path, facts | ({"details": dict(details)} if details else {}), upload)
+    return match_run(folder, kind, config, details)  # join the faster run, or fail

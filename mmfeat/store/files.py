@@ -25,6 +25,7 @@ from msgspec import Meta
 from mmfeat.errors import DamagedFileError
 from mmfeat.store import local_disk
 from mmfeat.store.checksum import CHECKSUM, add_checksum, is_damaged
+from mmfeat.store.conditional import Upload
 from mmfeat.system import filesystem
 
 _TEMPORARY = ".tmp-"
@@ -173,8 +174,13 @@ class OutputFile:
 
 
 @contextmanager
-def create(path: str) -> Iterator[OutputFile]:
-    """Create a file that appears at `path` only if the block ends without an error."""
+def create(path: str, upload: Upload | None = None) -> Iterator[OutputFile]:
+    """Create a file that appears at `path` only if the block ends without an error.
+
+    Args:
+        path: the file.
+        upload: uploads the complete file to an object store; by default it replaces the object.
+    """
     fs, name = filesystem(path)
     local = isinstance(fs, LocalFileSystem)
     folder = posixpath.dirname(name)
@@ -196,7 +202,7 @@ def create(path: str) -> Iterator[OutputFile]:
             os.replace(temporary, name)
         else:
             fs.makedirs(folder, exist_ok=True)
-            fs.put_file(temporary, name)
+            (upload or fs.put_file)(temporary, name)
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
@@ -207,7 +213,7 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") and _TEMPORARY in name
 
 
-def write_json(path: str, value: Any) -> None:
+def write_json(path: str, value: Any, upload: Upload | None = None) -> None:
     """Write a JSON document durably. An object gets a checksum as its last entry.
 
     Documents vouch for other files: a receipt for a shard, a manifest for a store. So the files
@@ -217,7 +223,7 @@ def write_json(path: str, value: Any) -> None:
     text = add_checksum(text) if isinstance(value, dict) and value else text + "\n"
     folder = posixpath.dirname(path)
     sync_folder(folder)
-    with create(path) as output:
+    with create(path, upload) as output:
         output.write(text.encode())
     sync_folder(folder)
 

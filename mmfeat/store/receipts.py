@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files
+from mmfeat.store.conditional import Upload
 from mmfeat.store.documents import (
     SMALL_BYTES,
     Count,
@@ -56,14 +57,14 @@ class Receipt:
         """Whether records in = records out + records rejected."""
         return self.records == self.out + sum(self.rejected.values())
 
-    def write(self, folder: str) -> None:
-        """Commit the shard: check the counts, then write the receipt."""
+    def write(self, folder: str, upload: Upload | None = None) -> None:
+        """Commit the shard: check the counts, then write the receipt; see `files.create`."""
         if not self.adds_up:
             raise AssertionError(
                 f"shard {self.shard}: {self.records} records in, {self.out} out and "
                 f"{sum(self.rejected.values())} rejected do not add up"
             )
-        files.write_json(files.join(folder, f"{self.shard}_stats.json"), asdict(self))
+        files.write_json(files.join(folder, f"{self.shard}_stats.json"), asdict(self), upload)
 
 
 def read_receipt(

@@ -1,0 +1,94 @@
+"""The claim of one attempt on a shard in an object store, which has no locks.
+
+The claim is an object in the place of the receipt. A later attempt replaces it, and from then on
+the earlier one cannot change anything:
+
+    1. claim: replace the object in the place of the receipt, whatever version it has
+    2. for each file: read its version, check that the claim stands, replace that version
+    3. commit: replace the claim by the receipt
+
+If another attempt claims the shard after step 1, step 3 fails. If it does so after the check of
+step 2, it has not written the file yet; when it does, the version of step 2 is gone. So a receipt
+never vouches for a file of another attempt.
+"""
+
+import uuid
+from contextlib import suppress
+
+from mmfeat.errors import MmfeatError
+from mmfeat.store import files
+from mmfeat.store.conditional import ConditionalStore, ObjectChangedError, expect_version
+
+_TRIES = 3
+"""Uploads of a file that an earlier attempt may overtake."""
+
+
+class ShardTakenError(MmfeatError):
+    """Another run makes the shard."""
+
+
+class ShardClaim:
+    """Claims a shard.
+
+    Args:
+        store: the object store.
+        path: path of the receipt.
+
+    Raises:
+        ShardTakenError: another attempt claimed it at the same moment.
+    """
+
+    def __init__(self, store: ConditionalStore, path: str) -> None:
+        self._store, self._path = store, path
+        self._name = files.filesystem(path)[1]
+        self._attempt = uuid.uuid4().hex
+        document = {"attempt": self._attempt}
+        # It may have changed by another attempt, or by this one, if the answer was lost.
+        with suppress(ObjectChangedError):
+            files.write_json(path, document, expect_version(store, store.version(self._name)))
+        self._version = store.version(self._name)
+        if self._attempt.encode() not in self._read():
+            raise self._taken()
+
+    def upload(self, file: str, name: str) -> None:
+        """Upload a file of the shard, while the claim stands.
+
+        Raises:
+            ShardTakenError: another attempt has claimed the shard.
+        """
+        for _ in range(_TRIES):
+            version = self._store.version(name)
+            if self._store.version(self._name) != self._version:
+                break
+            try:
+                self._store.upload(file, name, version)
+            except ObjectChangedError:
+                continue  # an earlier attempt has written it just now
+            return
+        raise self._taken()
+
+    def commit(self, file: str, name: str) -> None:
+        """Upload the receipt in the place of the claim.
+
+        Raises:
+            ShardTakenError: another attempt has claimed the shard.
+        """
+        try:
+            self._store.upload(file, name, self._version)
+        except ObjectChangedError as error:
+            with open(file, "rb") as receipt:
+                if receipt.read() != self._read():  # equal, if only the answer was lost
+                    raise self._taken() from error
+
+    def _read(self) -> bytes:
+        try:
+            with files.open_input(self._path) as file:
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+    def _taken(self) -> ShardTakenError:
+        return ShardTakenError(
+            f"another run makes the shard of {self._path}",
+            cure="Wait until it ends, then run the same command again",
+        )

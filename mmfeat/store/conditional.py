@@ -1,0 +1,137 @@
+"""Writes to object stores that fail if somebody else has written since.
+
+Object stores have no locks. Some of them compare the version of an object while they replace it, so
+of two runs that write the same object at once, one learns that it has lost.
+
+    store       version       enforced by
+    s3://       ETag          If-None-Match and If-Match of PutObject
+    gs://       generation    ifGenerationMatch
+"""
+
+import posixpath
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from mmfeat.system import filesystem
+
+Version: TypeAlias = str | None
+"""The version of an object; None if there is none."""
+
+Upload: TypeAlias = Callable[[str, str], None]
+"""Uploads a local file: path of the file, name of the object."""
+
+
+class ObjectChangedError(Exception):
+    """Somebody else has written the object."""
+
+
+class ConditionalStore(ABC):
+    """The conditional writes of one kind of object store.
+
+    Args:
+        fs: its file system.
+    """
+
+    version_key: str
+    """Entry of `fs.info` with the version of an object."""
+
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
+
+    def version(self, name: str) -> Version:
+        """Return the present version of an object."""
+        self._fs.invalidate_cache(posixpath.dirname(name))
+        try:
+            return str(self._fs.info(name)[self.version_key])
+        except FileNotFoundError:
+            return None
+
+    def upload(self, file: str, name: str, version: Version) -> None:
+        """Upload a local file.
+
+        Args:
+            file: path of the local file.
+            name: the object.
+            version: the version that it replaces; None = it must not exist.
+
+        Raises:
+            ObjectChangedError: the object has another version.
+        """
+        try:
+            if version is None:
+                self._fs.put_file(file, name, mode="create")
+            else:
+                self._replace(file, name, version)
+        except OSError as error:
+            if _is_conflict(error):
+                raise ObjectChangedError(name) from error
+            raise
+        finally:
+            self._fs.invalidate_cache(posixpath.dirname(name))
+
+    @abstractmethod
+    def _replace(self, file: str, name: str, version: str) -> None:
+        """Replace a version of an object; an error as in `_is_conflict` if it has another one."""
+
+
+class S3Store(ConditionalStore):
+    """Amazon S3 and servers with its conditional writes; at most 5 GB for a replaced object."""
+
+    version_key = "ETag"
+
+    def _replace(self, file: str, name: str, version: str) -> None:
+        bucket, key, _ = self._fs.split_path(name)
+        with open(file, "rb") as body:
+            try:
+                self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=body, IfMatch=version)
+            except FileNotFoundError as error:  # it was removed
+                raise FileExistsError(name) from error
+
+
+class GcsStore(ConditionalStore):
+    """Google Cloud Storage."""
+
+    version_key = "generation"
+
+    def _replace(self, file: str, name: str, version: str) -> None:
+        bucket, key, _ = self._fs.split_path(name)
+        with open(file, "rb") as body:
+            self._fs.call(
+                "POST",
+                f"{self._fs._location}/upload/storage/v1/b/{quote(bucket)}/o",
+                uploadType="media",
+                name=key,
+                ifGenerationMatch=version,
+                headers={"Content-Type": "application/octet-stream"},
+                data=body,
+            )
+
+
+def _is_conflict(error: OSError) -> bool:
+    """Return whether a store has refused a write because the object has another version."""
+    response = getattr(error.__cause__, "response", None) or {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    # 412: a condition does not hold. 409: another conditional write is in progress.
+    return isinstance(error, FileExistsError) or status in (409, 412)
+
+
+STORES: dict[str, type[ConditionalStore]] = {
+    **dict.fromkeys(("s3", "s3a"), S3Store),
+    **dict.fromkeys(("gs", "gcs"), GcsStore),
+}
+"""Protocol of fsspec → its conditional writes."""
+
+
+def conditional_store(path: str) -> ConditionalStore | None:
+    """Return the conditional writes of the store that has a path; None if it has none."""
+    fs, _ = filesystem(path)
+    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
+    kind = next((STORES[protocol] for protocol in protocols if protocol in STORES), None)
+    return kind(fs) if kind else None
+
+
+def expect_version(store: ConditionalStore, version: Version) -> Upload:
+    """Return an upload that raises `ObjectChangedError` if the object has another version."""
+    return lambda file, name: store.upload(file, name, version)

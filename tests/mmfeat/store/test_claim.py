@@ -1,0 +1,143 @@
+"""Two runs in an object store: whatever happens between them, receipts vouch for their files."""
+
+import hashlib
+import itertools
+import json
+
+import fsspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmfeat.errors import MmfeatError
+from mmfeat.store import conditional, files
+from mmfeat.store.attempt import ShardAttempt
+from mmfeat.store.claim import ShardTakenError
+from mmfeat.store.directory import open_run
+from mmfeat.store.receipts import Receipt, read_receipt
+from tests.mmfeat.store.versions import (
+    Interleaving,
+    KilledError,
+    VersionedFileSystem,
+    VersionedStore,
+)
+
+RECEIPT = "00000_stats.json"
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _protocol(monkeypatch):
+    fsspec.register_implementation("versioned", VersionedFileSystem, clobber=True)
+    monkeypatch.setitem(conditional.STORES, "versioned", VersionedStore)
+
+
+@pytest.fixture
+def bucket():
+    return f"versioned://bucket-{next(_numbers)}"
+
+
+def make_shard(folder, content):
+    """Make a shard of two files, as one attempt of a run."""
+    attempt = ShardAttempt(folder, "00000")
+    for name in ("data/00000.a", "data/00000.b"):
+        with attempt.create(name) as output:
+            output.write(content)
+    attempt.commit(Receipt(shard="00000", config_hash="h", records=1, out=1))
+
+
+def read_objects(folder):
+    prefix = f"{VersionedFileSystem._strip_protocol(folder)}/"
+    return {
+        name.removeprefix(prefix): file.getvalue()
+        for name, file in VersionedFileSystem.store.items()
+        if name.startswith(prefix)
+    }
+
+
+def assert_receipt_is_true(folder):
+    objects = read_objects(folder)
+    document = json.loads(objects.get(RECEIPT, b"{}"))
+    for name, info in document.get("files", {}).items():
+        assert hashlib.sha256(objects[name]).hexdigest() == info["sha256"], name
+
+
+def test_a_shard_is_made(bucket):
+    make_shard(bucket, b"one")
+    assert read_receipt(bucket, "00000").files["data/00000.a"]["bytes"] == 3
+    make_shard(bucket, b"three")
+    assert read_receipt(bucket, "00000").files["data/00000.a"]["bytes"] == 5
+    assert_receipt_is_true(bucket)
+
+
+def test_a_late_attempt_changes_nothing(bucket):
+    late = ShardAttempt(bucket, "00000")
+    with late.create("data/00000.a") as output:
+        output.write(b"late")
+    make_shard(bucket, b"made")
+    before = read_objects(bucket)
+    with pytest.raises(ShardTakenError, match="another run"), late.create("data/00000.b") as output:
+        output.write(b"late")
+    with pytest.raises(ShardTakenError, match="another run"):
+        late.commit(Receipt(shard="00000", config_hash="h", records=1, out=1))
+    assert read_objects(bucket) == before
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3, 4])
+def test_lost_answers_of_the_store_do_not_stop_an_attempt(bucket, monkeypatch, lost):
+    monkeypatch.setattr(VersionedFileSystem, "lose_answers", 1)
+    make_shard(bucket, b"one")
+    assert read_receipt(bucket, "00000") is not None
+    assert_receipt_is_true(bucket)
+
+
+orders = st.lists(st.integers(0, 2), max_size=60)
+kills = st.dictionaries(st.integers(0, 2), st.integers(1, 25), max_size=2)
+
+
+@settings(max_examples=300, deadline=None)
+@given(orders, kills, st.booleans())
+def test_receipts_are_true_at_any_time_whatever_the_order_of_runs(order, kills, equal):
+    folder = f"versioned://bucket-{next(_numbers)}"
+    interleaving = Interleaving(order, kills, lambda: assert_receipt_is_true(folder))
+    contents = [b"one"] * 3 if equal else [b"one", b"two", b"six"]
+    VersionedFileSystem.before_call = staticmethod(interleaving.before_call)
+    try:
+        interleaving.run([lambda c=content: make_shard(folder, c) for content in contents])
+    finally:
+        VersionedFileSystem.before_call = staticmethod(lambda: None)
+    for error in interleaving.errors.values():
+        assert isinstance(error, ShardTakenError | KilledError), error
+    if not interleaving.errors:
+        assert read_receipt(folder, "00000")
+    make_shard(folder, b"last")
+    assert read_receipt(folder, "00000").files["data/00000.a"]["bytes"] == 4
+    assert_receipt_is_true(folder)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 1), max_size=30), st.booleans())
+def test_a_folder_belongs_to_the_first_of_two_runs(order, equal):
+    folder = f"versioned://bucket-{next(_numbers)}"
+    interleaving = Interleaving(order)
+    configs = [{"n": 1}, {"n": 1 if equal else 2}]
+    hashes = {}
+    VersionedFileSystem.before_call = staticmethod(interleaving.before_call)
+    try:
+        interleaving.run(
+            [
+                lambda i=i, c=config: hashes.update({i: open_run(folder, "shards", c)})
+                for i, config in enumerate(configs)
+            ]
+        )
+    finally:
+        VersionedFileSystem.before_call = staticmethod(lambda: None)
+    if equal:
+        assert hashes[0] == hashes[1]
+    else:
+        assert len(hashes) == len(interleaving.errors) == 1
+        (error,) = interleaving.errors.values()
+        assert isinstance(error, MmfeatError)
+        assert "another configuration" in str(error)
+    run = files.read_json(files.join(folder, "config.json"))
+    assert run["hash"] in hashes.values()
