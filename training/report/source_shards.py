@@ -6,6 +6,10 @@ from typing import Any
 from mmfeat.errors import MmfeatError
 from mmfeat.features import SAMPLES, TableFiles
 from mmfeat.store import files, json_digest, read_format, read_manifest
+from mmfeat.system import protocols
+
+_STORAGES = (("abfs",), ("az",), ("file",), ("gs",), ("hdfs",), ("memory",), ("s3",))
+"""Protocols of the paths that are followed. Other paths might be URLs that a stranger chose."""
 
 
 def find_source_shards(
@@ -23,12 +27,17 @@ def find_source_shards(
     features = _features_path(config, manifest)
     if not features:
         return None, "the model does not name the directory of its features"
+    if protocols(features) not in _STORAGES:
+        return None, f"the features of the model are not read from {features}; name the shards"
     folder = TableFiles(features, SAMPLES, read_format(features, "features")).receipts
     names = [name for name in files.list_names(folder) if name.endswith("_stats.json")]
     receipt = files.read_json(files.join(folder, names[0])) if names else None
     if not isinstance(receipt, dict) or not receipt.get("source", {}).get("shards"):
         return None, f"the features of the model are no longer in {features}"
-    return str(receipt["source"]["shards"]), ""
+    shards = str(receipt["source"]["shards"])
+    if protocols(shards) not in _STORAGES:
+        return None, f"the shards of the model are not read from {shards}; name the shards"
+    return shards, ""
 
 
 def _features_path(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:

@@ -158,6 +158,22 @@ def test_shards_are_found_through_the_features(
     assert "the big dog barks" in page.text
 
 
+@pytest.mark.parametrize(
+    "path", ["http://127.0.0.1/features", "simplecache::file:///features", "ftp://127.0.0.1/f"]
+)
+def test_a_model_names_no_server_to_read_from(
+    make_model, read_page, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is read")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", refuse)
+    model = make_model(rows=12)
+    Path(model, "manifest.json").write_text(json.dumps({"features": path}))
+    page = read_page(write_model_report(model))
+    assert f"are not read from {path}" in page.text
+
+
 def storage_hash(path: Path) -> str:
     """Return the hash of the features, from a model's config.json or a features directory."""
     if path.is_dir():
