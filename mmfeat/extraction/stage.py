@@ -24,6 +24,7 @@ from mmfeat.extraction.account import RecordAccount
 from mmfeat.extraction.autotune import TUNING_RECORDS, TunedSettings, autotune
 from mmfeat.extraction.column_writer import ColumnWriter, claim_column, read_tuned_settings
 from mmfeat.extraction.config import ExtractConfig
+from mmfeat.extraction.deadly_members import drop_deadly_members
 from mmfeat.extraction.decode import DecodedWindow, decode_windows, find_member
 from mmfeat.extraction.samples_table import copy_samples_table, read_input_receipt
 from mmfeat.features import SAMPLES, Column, TableFiles, read_reasons
@@ -39,6 +40,8 @@ from mmfeat.store import (
     check_output,
     files,
     format_counts,
+    is_unfinished,
+    mark_unfinished,
     match_run,
     open_checked,
     open_run,
@@ -112,7 +115,11 @@ class Extraction(Stage):
         """Load the encoder of a new column with the fastest settings."""
         spec = self._specs[column]
         members = list(islice(self._read_members(spec.slot), TUNING_RECORDS))
-        return autotune(spec, self.config.settings, members, self.config.batch_size)
+        if is_unfinished(self.output, column):
+            reference = replace(self.config.settings, precision="float32")
+            members = drop_deadly_members(spec, reference, members)
+        with mark_unfinished(self.output, column):
+            return autotune(spec, self.config.settings, members, self.config.batch_size)
 
     def _claim_column(self, column: str, encoder: Encoder, tuned: TunedSettings) -> None:
         spec = self._specs[column]

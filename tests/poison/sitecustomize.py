@@ -6,6 +6,7 @@ Environment variables:
     POISON_TOGETHER: number of deadly records after which a process dies; 1 by default.
     POISON_FEATURE: a .npy file of a feature of the column `text` that is deadly to score.
     POISON_LOAD: any text: no process can load a sharding stage.
+    POISON_MODEL: name of a model of a comparison that is deadly to train.
 """
 
 import importlib.util
@@ -61,10 +62,22 @@ def patch_sharding(module) -> None:
         module.Sharding.load = lambda self: meet_poison(1)
 
 
+def patch_trials(module) -> None:
+    run_trial = module.run_trial
+
+    def run_trial_or_die(folder, *arguments):
+        if os.environ.get("POISON_MODEL", "no model") in folder:
+            meet_poison()
+        return run_trial(folder, *arguments)
+
+    module.run_trial = run_trial_or_die
+
+
 PATCHES = {
     "PIL.Image": patch_pillow,
     "mmfeat.models.saved_model": patch_models,
     "mmfeat.sharding.stage": patch_sharding,
+    "training.compare.trials": patch_trials,
 }
 
 
