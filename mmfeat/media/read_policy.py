@@ -78,13 +78,12 @@ class ReadPolicy:
         Raises:
             RecordError: `outside`, if the policy does not allow to read it.
         """
-        path = _strip_file_protocol(path)
         if is_url(path) or path.startswith("/"):
-            complete = path
+            complete = _strip_file_protocol(path)
         else:
             relative = posixpath.normpath(path) if ".." in path else path
             complete = files.join(folder, relative)
-            if not relative.startswith(".."):
+            if not relative.startswith("..") and not is_url(folder):
                 return complete
         if is_http(complete):
             return complete

@@ -131,6 +131,9 @@ def test_no_chain_reads_from_a_web_server(path):
         ("S3A://b/t/y.png", True),
         ("https://h/y.png", True),
         ("../y.png", False),
+        ("%2e%2e/y.png", False),
+        ("x/a::file:///etc/passwd", False),
+        ("x/a::b.png", False),
         ("s3://b/y.png", False),
         ("s3://b/t/../y.png", False),
         ("s3://b/t/%2e%2e/y.png", False),
@@ -149,7 +152,7 @@ def test_tables_in_a_storage_name_files_of_their_folder(path, allowed):
     else:
         with pytest.raises(RecordError, match="outside"):
             ReadPolicy().complete_path("s3://b/t", path)
-    own = path.lower().startswith(("s3", "..")) and "::" not in path
+    own = path.lower().startswith(("s3", "..", "%2e")) and "::" not in path
     for policy in (ReadPolicy(allow_outside=True), ReadPolicy(("s3",))):
         if own or allowed:
             policy.complete_path("s3://b/t", path)
