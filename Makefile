@@ -7,16 +7,26 @@ CRASH_POINTS ?= 500
 BIN := .venv/bin
 READY := .venv/.ready
 TESTABLE := .venv/.testable
-INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
+# uv checks the hashes of constraints, also of those of the build.
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+	--constraint constraints.txt --build-constraint constraints-build.txt
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command 'make constraints' $(UPGRADE)
 
-.PHONY: quickstart test crash golden lint help constraints clean
+.PHONY: quickstart test crash golden lint help constraints licences clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
 
-$(READY): pyproject.toml setup.py constraints.txt
+$(BIN)/uv: constraints-build.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement constraints-build.txt
+	@touch $@
+
+$(READY): $(BIN)/uv pyproject.toml setup.py constraints.txt
+ifdef TORCH_BACKEND
+	$(INSTALL) --torch-backend $(TORCH_BACKEND) --no-deps --no-verify-hashes torch torchvision
+endif
 	$(INSTALL) --editable '.[dev]'
 	@touch $(READY)
 
@@ -44,10 +54,13 @@ lint: $(READY)  ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-constraints: $(READY)  ## choose the newest versions anew
-	echo "# Versions that \`make\` installs, all tested together. Made anew by: make constraints" > $@.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --extra encoders --extra weights \
-		--no-annotate --no-header pyproject.toml >> $@.txt
+constraints: $(BIN)/uv  ## pin new dependencies, with hashes; UPGRADE=--upgrade chooses all versions anew
+	$(COMPILE) --all-extras --output-file constraints.txt pyproject.toml
+	$(COMPILE) --constraint constraints.txt --group build --output-file constraints-build.txt
+
+licences: $(TESTABLE)  ## list the licences of all dependencies in docs/licences.md
+	$(INSTALL) --editable '.[dev,encoders,tensorboard,weights]'
+	$(BIN)/python -m tests.test_licences
 
 clean:  ## remove what make made
 	rm -rf .venv quickstart build dist *.egg-info
