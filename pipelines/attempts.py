@@ -6,7 +6,14 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from mmfeat.store import RunStoppedError, ShardTask, Stage, clear_failure, write_failure
+from mmfeat.store import (
+    RunStoppedError,
+    ShardTakenError,
+    ShardTask,
+    Stage,
+    clear_failure,
+    write_failure,
+)
 from mmfeat.system import console, explain_os_error
 
 ATTEMPTS = 3
@@ -44,6 +51,9 @@ def process_shard(stage: Stage, task: ShardTask, loaded: Any) -> bool:
     except RunStoppedError as error:
         record_failure(stage, task, str(error))
         raise
+    except ShardTakenError as error:  # no failure: the other run may have made it by now
+        console.print_err(f"{stage.name}: {error}")
+        return False
     except Exception as error:
         if not isinstance(error, OSError):
             record_failure(stage, task, f"{type(error).__name__}: {error}")

@@ -148,6 +148,10 @@ class Scoring(Stage):
         """Score one shard."""
         started = time.monotonic()
         model, features = loaded
+        made = self._read_receipt(task.shard)
+        if made and self._is_done(task.shard, features):  # by another run or attempt since the plan
+            progress.RECORDS_DONE.add(task.records)
+            return made
         columns = {c.name: features.read_column(c.name, task.shard) for c in model.columns}
         names = dict.fromkeys(["__key__", "status", *self._sample_columns])
         samples = features.read_samples(task.shard, [*names])

@@ -38,6 +38,7 @@ from mmfeat.store import (
     ShardTask,
     Stage,
     check_output,
+    claim_planning,
     format_counts,
     keys_digest,
     match_run,
@@ -104,8 +105,10 @@ class Sharding(Stage):
                     got=lost,
                     cure="Restore its files, or shard the input into another directory",
                 )
-        plan = plan_input(config, source, self.config_hash)
-        open_run(self.output, "shards", fingerprint)
+        with claim_planning(self.output, self.config_hash):
+            match_run(self.output, "shards", fingerprint)  # by now it may be of another run
+            plan = plan_input(config, source, self.config_hash)
+            open_run(self.output, "shards", fingerprint)
         self._kinds, self._selection = plan.columns, plan.selection
         return [self._task(name, shard.records) for name, shard in plan.shards.items()]
 
@@ -128,13 +131,18 @@ class Sharding(Stage):
         return tasks + [self._task(name, shard.records) for name, shard in plan.shards.items()]
 
     def _task(self, shard: str, records: int, config_hash: str = "") -> ShardTask:
-        hash_ = config_hash or self._shard_hash(shard)
-        receipt = read_receipt(self.output, shard, hash_, expected_files=SHARD_FILES)
-        if receipt is None or self._is_tried_again(receipt):
+        receipt = self._read_made(shard, config_hash)
+        if receipt is None:
             return ShardTask(shard, records)
         self._committed["records"] += receipt.records
         self._committed["failed"] += receipt.status.get("failed", 0)
         return ShardTask(shard, records, done=True)
+
+    def _read_made(self, shard: str, config_hash: str = "") -> Receipt | None:
+        """Return the receipt of a shard; None if it must be made (again)."""
+        hash_ = config_hash or self._shard_hash(shard)
+        receipt = read_receipt(self.output, shard, hash_, expected_files=SHARD_FILES)
+        return None if receipt is None or self._is_tried_again(receipt) else receipt
 
     def _is_tried_again(self, receipt: Receipt) -> bool:
         """Return whether to make a shard again although it has a receipt."""
@@ -155,6 +163,9 @@ class Sharding(Stage):
 
     def process(self, task: ShardTask, loaded: "RejectLimit") -> Receipt:
         """Read the samples of one shard; write its tar, its table and its receipt."""
+        if made := self._read_made(task.shard):  # by another run or attempt since the plan
+            progress.RECORDS_DONE.add(task.records)
+            return made
         started = time.monotonic()
         records = _leave_out(read_planned_records(self.output, task.shard), task.deadly)
         table = ShardTable(self.slots, self._kinds)

@@ -1,6 +1,7 @@
 """The shape of every output: files, receipts, the claim on a directory, manifests, stages."""
 
 from mmfeat.store.attempt import ShardAttempt
+from mmfeat.store.claim import ShardTakenError
 from mmfeat.store.differences import describe_differences
 from mmfeat.store.directory import (
     CONFIG_FILE,
@@ -27,7 +28,7 @@ from mmfeat.store.documents import (
 )
 from mmfeat.store.files import OutputFile
 from mmfeat.store.integrity import CheckedStream, check_file, open_checked
-from mmfeat.store.lock import lock_directory
+from mmfeat.store.lock import claim_planning, lock_directory
 from mmfeat.store.manifest import (
     MANIFEST_FILE,
     check_manifest,
@@ -87,6 +88,7 @@ __all__ = [
     "RunConfig",
     "RunStoppedError",
     "ShardAttempt",
+    "ShardTakenError",
     "ShardTask",
     "Size",
     "Stage",
@@ -96,6 +98,7 @@ __all__ = [
     "check_manifest",
     "check_output",
     "check_value",
+    "claim_planning",
     "clear_failure",
     "damage_errors",
     "damaged",

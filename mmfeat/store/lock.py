@@ -1,4 +1,7 @@
-"""The lock of an output directory: one run at a time works in it."""
+"""The lock of an output directory: one run at a time works in it.
+
+Object stores have no locks. There, runs claim what they write; see `mmfeat.store.claim`.
+"""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +10,9 @@ from pathlib import Path
 
 from mmfeat.errors import MmfeatError
 from mmfeat.store import files, local_disk
+from mmfeat.store.conditional import ObjectChangedError, conditional_store, expect_version
 from mmfeat.store.temporaries import remove_temporaries, try_lock
+from mmfeat.system import print_err
 
 
 @contextmanager
@@ -15,12 +20,14 @@ def lock_directory(folder: str) -> Iterator[None]:
     """Lock a local directory against other runs on this machine.
 
     The operating system releases the lock when the process ends, even if it is killed. Temporary
-    files of killed runs are removed.
+    files of killed runs are removed. Object stores are not locked; a warning says which of them
+    cannot keep two runs apart.
 
     Raises:
         MmfeatError: another run holds the lock, or the directory is a file.
     """
     if not files.is_local(folder):
+        _warn_if_unprotected(folder)
         yield
         return
     path = files.filesystem(folder)[1]
@@ -51,3 +58,40 @@ def lock_directory(folder: str) -> Iterator[None]:
         with suppress(OSError):  # a directory is not empty
             for new_folder in new_folders:
                 os.rmdir(new_folder)
+
+
+def _warn_if_unprotected(folder: str) -> None:
+    protocol = files.filesystem(folder)[0].unstrip_protocol("").partition(":")[0]
+    if protocol != "memory" and conditional_store(folder) is None:
+        print_err(
+            f"mmfeat: warning: {protocol}:// has no conditional writes that mmfeat knows, so start "
+            f"one run at a time in {folder}"
+        )
+
+
+@contextmanager
+def claim_planning(folder: str, config_hash: str) -> Iterator[None]:
+    """Claim a folder of an object store while a run plans, until it has opened the folder.
+
+    Local directories are locked already. A claim of the same configuration is shared.
+
+    Raises:
+        MmfeatError: a run with another configuration plans.
+    """
+    path = files.join(folder, ".planning.json")
+    if not (store := conditional_store(path)):
+        yield
+        return
+    try:
+        files.write_json(path, {"config_hash": config_hash}, expect_version(store, None))
+    except ObjectChangedError as error:
+        claim = files.read_json(path) or {}
+        if claim.get("config_hash", config_hash) != config_hash:
+            raise MmfeatError(
+                f"one configuration at a time may plan in {folder}, and another run is active",
+                cure=f"Wait until it ends; if it was killed, remove {path}",
+            ) from error
+    try:
+        yield
+    finally:
+        files.remove(path)
