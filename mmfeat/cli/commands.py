@@ -12,6 +12,7 @@ COMMANDS = {
     "score": "model + features → predictions",
     "align-report": "rank records by how much their modalities disagree",
     "report": "one HTML page about a model or a comparison",
+    "verify": "whether a store is as it was written",
     "info": "what a store contains",
 }
 """Command → its line in `mmfeat --help`, for every command except `quickstart`."""
@@ -23,7 +24,7 @@ def load_main(command: str) -> Main:
     Raises:
         MmfeatError: a user's package on PYTHONPATH hides the one of mmfeat.
     """
-    if command != "info":
+    if command not in ("verify", "info"):
         check_package("pipelines" if command in ("shard", "extract", "score") else "training")
     match command:
         case "shard":
@@ -42,6 +43,8 @@ def load_main(command: str) -> Main:
             from training.alignment.align_report import main
         case "report":
             from training.report.report_command import main
+        case "verify":
+            from mmfeat.cli.verify import main
         case "info":
             from mmfeat.cli.info import main
         case _:

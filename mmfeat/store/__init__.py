@@ -27,7 +27,7 @@ from mmfeat.store.documents import (
     read_intact_document,
 )
 from mmfeat.store.files import OutputFile
-from mmfeat.store.integrity import CheckedStream, check_file, open_checked
+from mmfeat.store.integrity import CheckedStream, check_file, open_checked, record_file
 from mmfeat.store.lock import claim_planning, lock_directory
 from mmfeat.store.manifest import (
     MANIFEST_FILE,
@@ -126,6 +126,7 @@ __all__ = [
     "read_parquet",
     "read_parquet_schema",
     "read_receipt",
+    "record_file",
     "remove_marks",
     "remove_shard",
     "remove_temporaries",

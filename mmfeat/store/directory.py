@@ -177,8 +177,11 @@ def open_run(
     store = conditional_store(path)
     upload = expect_version(store, store.version(files.filesystem(path)[1])) if store else None
     config_hash = match_run(folder, kind, config, details)
-    if read_intact_document(path, RunConfig) is None:
-        facts: dict[str, Any] = {"format": newest_format(kind), "kind": kind}
+    run = read_intact_document(path, RunConfig)
+    # `mmfeat verify --fix` writes a damaged config.json again, without the details.
+    if run is None or (details and "details" not in run):
+        facts: dict[str, Any] = {"format": run["format"] if run else newest_format(kind)}
+        facts["kind"] = kind
         facts |= {"config": dict(config), "hash": config_hash}
         with suppress(ObjectChangedError):  # another run was faster
             files.write_json(path, facts | ({"details": dict(details)} if details else {}), upload)

@@ -10,7 +10,7 @@ local file is hashed, the reader gets it from the page cache.
 import hashlib
 import io
 from functools import lru_cache
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import xxhash
 
@@ -49,6 +49,17 @@ def open_checked(path: str, info: RecordedFile) -> IO[bytes]:
         data = stream.read()
         stream.check()
     return io.BytesIO(data)
+
+
+def record_file(path: str) -> RecordedFile:
+    """Return the size and the digests of a file, by reading it."""
+    sha256, xxh3, size = hashlib.sha256(), xxhash.xxh3_128(), 0
+    with files.open_input(path) as file:
+        while block := file.read(_BLOCK_BYTES):
+            sha256.update(block)
+            xxh3.update(block)
+            size += len(block)
+    return {"bytes": size, "sha256": sha256.hexdigest(), "xxh3_128": xxh3.hexdigest()}
 
 
 class CheckedStream(io.RawIOBase):

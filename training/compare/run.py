@@ -20,6 +20,7 @@ from mmfeat.store import (
     json_digest,
     lock_directory,
     open_run,
+    record_file,
     write_manifest,
 )
 from mmfeat.system import print_err, print_out
@@ -27,6 +28,7 @@ from training.compare.config import CompareConfig
 from training.compare.emap import read_emap_score
 from training.compare.grid import ModelSpec, build_grid
 from training.compare.leaderboard import (
+    LEADERBOARD,
     ModelResults,
     build_leaderboard,
     show_leaderboard,
@@ -102,6 +104,7 @@ def _compare(config: CompareConfig) -> None:
         config.output,
         "comparison",
         config_hash,
+        files={LEADERBOARD: record_file(files.join(config.output, LEADERBOARD))},
         winner={"name": winner.spec.name, "model": model},
         systems=len(specs),
         left_out=left_out,

@@ -150,7 +150,7 @@ def train_model(config: CompareConfig, spec: ModelSpec) -> None:
     The first seed chooses the learning rate or the penalty for all seeds.
     """
     folder, folders = model_folder(config, spec), trial_folders(config, spec)
-    if read_emap_score(folder) is not None:
+    if read_emap_score(folder) is not None and len(read_trials(folders)) == len(folders):
         return
     store = FeatureStore(config.features)
     columns = choose_columns(store, config.modalities)

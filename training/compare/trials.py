@@ -2,7 +2,8 @@
 
 OUTPUT/cells/MODEL/SEED/model.safetensors    weights
                         val.npy, test.npy    predictions on these splits
-                        cell.json            figures, written last: without it, no trial
+                        cell.json            figures, written last: without it, no trial; and the
+                                             size and the digests of the other files
 """
 
 import math
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmfeat.errors import DamagedFileError
 from mmfeat.models.base import Model
 from mmfeat.models.inference import run_model
-from mmfeat.models.weights import read_weights, restore_model, save_weights
-from mmfeat.store import files
+from mmfeat.models.weights import WEIGHTS, read_weights, restore_model, save_weights
+from mmfeat.store import check_file, files
 from mmfeat.system import peak_memory_mb
 from training.compare.flops import count_parameters, flops_per_record
 from training.data import TEST, TRAIN, VAL, Dataset
@@ -85,18 +87,24 @@ def run_trial(folder: str, resolved: ResolvedRun, dataset: Dataset) -> Trial:
         candidates=[{**c.recipe.choice, "epoch": c.epoch, "val": c.score} for c in candidates],
         log=best.log,
     )
-    save_weights(folder, best.module)
+    recorded = {WEIGHTS: save_weights(folder, best.module)}
     for split in (VAL, TEST):
         logits = compute_logits(best.module, dataset, dataset.split_rows[split])
         with files.create(files.join(folder, f"{split}.npy")) as output:
             np.save(output, dataset.objective.predict(logits), allow_pickle=False)
-    files.write_json(files.join(folder, _FIGURES), asdict(trial))
+        recorded[f"{split}.npy"] = output.info()
+    files.write_json(files.join(folder, _FIGURES), asdict(trial) | {"files": recorded})
     return trial
 
 
 def read_trial(folder: str) -> Trial | None:
-    """Read the figures of a trial; None if it is not finished."""
-    facts = files.read_json(files.join(folder, _FIGURES))
+    """Read the figures of a trial; None if it is not finished or a file of it is damaged."""
+    try:
+        facts = files.read_json(files.join(folder, _FIGURES))
+        for name, info in (facts or {}).pop("files", {}).items():
+            check_file(files.join(folder, name), info)
+    except DamagedFileError:
+        return None
     return None if facts is None else Trial(**facts)
 
 

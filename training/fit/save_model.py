@@ -6,20 +6,24 @@ from typing import Any
 
 import torch
 
+from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.alignment import AlignmentModel
 from mmfeat.models.inference import InferenceOutput, to_predictions
 from mmfeat.models.weights import WEIGHTS, save_weights
-from mmfeat.store import files, make_manifest, write_manifest
+from mmfeat.store import files, make_manifest, record_file, write_manifest
 from mmfeat.system import peak_memory_mb, show_summary
 from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
-from training.evaluation.prediction_table import write_predictions
+from training.evaluation.prediction_table import PREDICTIONS, write_predictions
 from training.fit.fit_result import FitResult, best_result, run_rows
 from training.fit.metrics_log import LOG, format_line
 from training.objectives.unseen_labels import UnseenLabels
 from training.report import REPORT, write_model_report
 
 METRICS = "metrics.json"
+
+_RECORDED = (METRICS, LOG, PREDICTIONS)
+"""Files in the manifest, besides the weights. `mmfeat report` may write the report again."""
 
 _CHOSEN = ("lr", "inverse_penalty", "standardised")
 
@@ -46,6 +50,7 @@ def save_best(
         The content of metrics.json.
     """
     best = best_result(candidates)
+    _check_finite(best)
     calibration, outputs = _calibrate(best, dataset)
     metrics = _evaluate(best, candidates, dataset, calibration, outputs)
     metrics["speed"] |= compute_metrics
@@ -57,7 +62,10 @@ def save_best(
             for epoch_metrics in candidate.log:
                 output.write(format_line(candidate.recipe.choice, epoch_metrics).encode())
     entries: dict[str, Any] = {
-        "files": {WEIGHTS: weights},
+        "files": {
+            WEIGHTS: weights,
+            **{name: record_file(files.join(folder, name)) for name in _RECORDED},
+        },
         "features": store.path,
         "rows": metrics["rows"],
         "left_out": metrics["left_out"],
@@ -66,6 +74,21 @@ def save_best(
     write_model_report(folder, make_manifest(folder, "model", config_hash, **entries))
     write_manifest(folder, "model", config_hash, **entries)
     return metrics
+
+
+def _check_finite(best: FitResult) -> None:
+    """Check the weights of the best candidate; all others are worse.
+
+    Raises:
+        MmfeatError: a weight is NaN or infinite.
+    """
+    for name, weights in best.module.state_dict().items():
+        if not torch.isfinite(weights).all():
+            raise MmfeatError(
+                "the weights of the best candidate must be finite: the training has diverged",
+                got=f"NaN or infinity in {name}",
+                cure="Train with a lower --lr",
+            )
 
 
 def _calibrate(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, files
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, check_file, files
 from training.report.charts.confusion import summarize_confusion
 from training.report.charts.curves import draw_curves, read_curves
 from training.report.charts.reliability import Reliability, draw_reliability
@@ -50,6 +50,7 @@ def write_model_report(
     Raises:
         MmfeatError: the directory has no finished model, or `shards` holds other shards than those
             of the model's features.
+        DamagedFileError: predictions.parquet is damaged.
     """
     saved, metrics = _read_json(model_dir, CONFIG_FILE), _read_json(model_dir, METRICS)
     config = saved.get("config", {})
@@ -57,6 +58,8 @@ def write_model_report(
         manifest = files.read_json(files.join(model_dir, MANIFEST_FILE)) or {}
     if shards is not None:
         check_source_shards(shards, config)
+    if recorded := manifest.get("files", {}).get(PREDICTIONS):
+        check_file(files.join(model_dir, PREDICTIONS), recorded)
     statistics = _read_statistics(model_dir, config, metrics, worst)
     split = statistics.split
     split_metrics = metrics.get("test" if split == "test" else "validation") or {}
