@@ -27,7 +27,7 @@ from mmfeat.extraction.config import ExtractConfig
 from mmfeat.extraction.deadly_members import drop_deadly_members
 from mmfeat.extraction.decode import DecodedWindow, decode_windows, find_member
 from mmfeat.extraction.samples_table import copy_samples_table, read_input_receipt
-from mmfeat.features import SAMPLES, Column, TableFiles, read_reasons
+from mmfeat.features import SAMPLES, Column, TableFiles, parse_columns, read_reasons
 from mmfeat.shards import ShardRecord, read_stored_shard
 from mmfeat.store import (
     MANIFEST_FILE,
@@ -168,7 +168,9 @@ class Extraction(Stage):
         receipt = table.read_receipt(shard, config_hash)
         if receipt is None:
             return False
-        old, new = receipt.source["sha256"], self._input_shards[shard]["sha256"]
+        old, new = receipt.source.get("sha256"), self._input_shards[shard]["sha256"]
+        if not isinstance(old, str):
+            return False
         if old != new:
             raise MmfeatError(
                 f"shard {shard} of {table.folder} was made from other bytes than "
@@ -256,10 +258,7 @@ class Extraction(Stage):
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Check that all columns align with the samples table, then write the manifest."""
         samples = self._table(SAMPLES).require_receipts(shards)
-        previous = files.read_json(files.join(self.output, MANIFEST_FILE)) or {}
-        columns = {
-            name: Column(**facts) for name, facts in previous.get("columns", {}).items()
-        } | self.columns
+        columns = self._finished_columns() | self.columns
         receipts = {name: self._table(name).require_receipts(shards) for name in columns}
         for name, column_receipts in receipts.items():
             _check_alignment(samples, column_receipts, self._table(name).receipts)
@@ -280,6 +279,13 @@ class Extraction(Stage):
             shards=listing,
             totals={**sum_receipts(samples), **account.totals, "columns": column_totals},
         )
+
+    def _finished_columns(self) -> dict[str, Column]:
+        """Return the columns of the manifest, which earlier runs have made."""
+        path = files.join(self.output, MANIFEST_FILE)
+        if not files.exists(path):
+            return {}
+        return parse_columns(read_manifest(self.output, "features")["columns"], path)
 
     def _describe_shard(self, receipt: Receipt) -> dict[str, Any]:
         """Return the entry of a shard in the manifest."""
@@ -338,6 +344,12 @@ class Extraction(Stage):
     def finished_manifest(self) -> dict[str, Any] | None:
         """Return the manifest if it has all requested columns."""
         manifest = super().finished_manifest()
+        if manifest and manifest["columns"].keys() != manifest["totals"]["columns"].keys():
+            raise DamagedFileError(
+                f"the manifest in {self.output} must have totals of each column",
+                got=sorted(manifest["totals"]["columns"]),
+                cure=files.RESTORE,
+            )
         if manifest and self.columns.keys() <= manifest["columns"].keys():
             return manifest
         return None
@@ -345,10 +357,10 @@ class Extraction(Stage):
     def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Return per column the number of features, and why others are missing."""
         lines: dict[str, Any] = {}
-        for name, column in manifest["columns"].items():
+        for name, column in parse_columns(manifest["columns"], self.output).items():
             totals = manifest["totals"]["columns"][name]
-            source = f"{totals['out']:,} features of {Column(**column).slot}"
-            lines[f"column {name}"] = f"{source} ({Column(**column).summary})"
+            source = f"{totals['out']:,} features of {column.slot}"
+            lines[f"column {name}"] = f"{source} ({column.summary})"
             lines |= {f"  no {name}: {reason}": n for reason, n in totals["rejected"].items()}
         return lines
 

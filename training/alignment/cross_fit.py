@@ -5,14 +5,15 @@ fold of the training records, and each scores the other fold.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.models.saved_model import LoadedModel
-from mmfeat.store import files
+from mmfeat.store import check_value, files, read_document
 from training.alignment.config import AlignReportConfig
 from training.data import TRAIN, VAL, SplitRule, hash_fraction, load_dataset
 from training.fit.fit_result import compute_logits
@@ -84,7 +85,7 @@ def cross_fit(model: LoadedModel, config: AlignReportConfig) -> FoldModels:
 
 
 def _recipe(model: LoadedModel) -> AdamWRecipe:
-    names = [field.name for field in fields(AdamWRecipe) if field.name != "prior"]
-    options = {name: model.config[name] for name in names}
-    metrics = files.read_json(files.join(model.path, METRICS)) or {}
-    return AdamWRecipe(**(options | {"lr": metrics["lr"]}))
+    path = files.join(model.path, METRICS)
+    metrics = read_document(path, dict[str, Any]) or {}
+    options = {**model.config, "prior": (), "lr": metrics.get("lr")}
+    return check_value(options, AdamWRecipe, f"{path} or the configuration of its model")

@@ -25,6 +25,7 @@ from mmfeat.store import (
     check_output,
     files,
     finished_manifest,
+    iter_parquet,
     lock_directory,
     match_run,
     open_run,
@@ -180,9 +181,8 @@ def _table(lines: Iterable[bytes], first_rank: int) -> pa.Table:
 
 def _show_ranking(folder: str, manifest: dict[str, Any]) -> None:
     path = files.join(folder, MISALIGNED_FILE)
-    with files.open_input(path) as file, pq.ParquetFile(file) as table:
-        rows = next(table.iter_batches(batch_size=_SHOWN_ROWS)).to_pylist()
     names = ["rank", "__key__", "split", "misalignment", "alignment"]
+    rows = next(iter_parquet(path, names, batch_rows=_SHOWN_ROWS)).to_pylist()
     show_table(
         "most misaligned records",
         names,

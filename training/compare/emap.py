@@ -26,7 +26,7 @@ import numpy as np
 
 from mmfeat.models.base import Model
 from mmfeat.models.inference import run_model
-from mmfeat.store import files
+from mmfeat.store import files, read_intact_document
 from training.compare.bootstrap import compare_with_best
 from training.data import TEST, Dataset
 
@@ -162,5 +162,4 @@ def write_emap_score(folder: str, score: EmapScore) -> None:
 
 def read_emap_score(folder: str) -> EmapScore | None:
     """Read the score of a model; None if its trials are not finished."""
-    facts = files.read_json(files.join(folder, _FILE))
-    return None if facts is None else EmapScore(**facts)
+    return read_intact_document(files.join(folder, _FILE), EmapScore)

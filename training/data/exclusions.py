@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records import key_hash
-from mmfeat.store import files, read_manifest
+from mmfeat.store import files, iter_parquet, read_manifest
 
 MISALIGNED_FILE = "misaligned.parquet"
 """`__key__`, shard, split, misalignment, alignment, rank; the most misaligned record first."""
@@ -76,15 +75,11 @@ def _parse(option: str) -> tuple[str, float]:
 
 
 def _first_keys(path: str, count: int) -> Iterator[list[str]]:
-    with (
-        files.open_input(files.join(path, MISALIGNED_FILE)) as file,
-        pq.ParquetFile(file) as table,
-    ):
-        for batch in table.iter_batches(batch_size=8192, columns=["__key__"]):
-            if count <= 0:
-                return
-            yield batch["__key__"].to_pylist()[:count]
-            count -= len(batch)
+    for batch in iter_parquet(files.join(path, MISALIGNED_FILE), ["__key__"]):
+        if count <= 0:
+            return
+        yield batch["__key__"].to_pylist()[:count]
+        count -= len(batch)
 
 
 def _hash_keys(keys: Sequence[str]) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmfeat.records import SPLIT_NAMES, SPLITS, canonical_text, is_missing
+from mmfeat.store import check_value
 
 TRAIN, VAL, TEST = SPLITS
 BY_VALUE, BY_TEXT = "value", "text"
@@ -57,9 +58,13 @@ class SplitRule:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "SplitRule":
-        """Return the rule of a model from the entry of its config.json."""
+        """Return the rule of a model from the entry of its config.json.
+
+        Raises:
+            DamagedFileError: an entry has another type.
+        """
         older = {"group_by": BY_TEXT} if config.get("group") else {}
-        return cls(**{**older, **config})
+        return check_value({**older, **config}, cls, "the split rule of the model")
 
     @property
     def config(self) -> dict[str, Any]:

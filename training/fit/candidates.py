@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
+from mmfeat.errors import DamagedFileError
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.build import build_model
+from mmfeat.models.weights import restore_model
 from training.data import Dataset
 from training.fit.checkpoint import Checkpoint, CheckpointSlot
 from training.fit.device import CPU_FLOAT32, ComputeConfig
-from training.fit.fit_result import FitResult
+from training.fit.fit_result import FitResult, best_result
 from training.fit.linear import fit_logistic, fit_ridge
 from training.fit.loop import fit_adamw
 from training.recipe import AdamWRecipe, LogisticRecipe, Recipe, RidgeRecipe
@@ -72,8 +73,11 @@ def _load_finished(
     saved = slot.load() if slot else None
     if saved is None or "finished" not in saved.facts:
         return None
-    with torch.random.fork_rng(devices=[]):
-        model = build_model(architecture)
-    model.load_state_dict(saved.tensors)
     minimized = recipe.metric in dataset.objective.minimized
-    return FitResult(model, recipe, saved.facts["finished"], saved.facts["log"], minimized)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model = restore_model(architecture, saved.tensors, "a checkpoint")
+        result = FitResult(model, recipe, saved.facts["finished"], saved.facts["log"], minimized)
+        return best_result([result])
+    except (DamagedFileError, LookupError, TypeError, ValueError):
+        return None

@@ -7,18 +7,20 @@
 A checkpoint is ignored if the configuration, the version of torch or the device differs.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from mmfeat.errors import DamagedFileError
 from mmfeat.models.base import Model
-from mmfeat.store import files, json_digest
+from mmfeat.models.weights import parse_tensors
+from mmfeat.store import Count, Name, Size, files, json_digest, read_intact_document
 
 FOLDER = "checkpoint"
 
@@ -27,6 +29,25 @@ SAVE_INTERVAL = 40
 of a run."""
 
 _SETTINGS_FILE = "settled.json"
+
+
+class _SettingsDocument(TypedDict):
+    binding: str
+    settled: dict[str, Any]
+
+
+class _Facts(TypedDict):
+    log: list[dict[str, Any]]
+    best: NotRequired[Size]
+    finished: NotRequired[Size]
+
+
+class _SlotDocument(TypedDict):
+    binding: str
+    saves: Count
+    file: Name
+    sha256: str
+    facts: _Facts
 
 
 class SavedState(NamedTuple):
@@ -64,17 +85,20 @@ class CheckpointSlot:
 
     def load(self) -> SavedState | None:
         """Return the last saved state; None if there is none, or it is unusable."""
-        state = files.read_json(self._path(f"{self._name}.json"))
-        if not isinstance(state, dict) or state.get("binding") != self._binding:
+        state = read_intact_document(self._path(f"{self._name}.json"), _SlotDocument)
+        if state is None or state["binding"] != self._binding:
             return None
+        path = self._path(state["file"])
         try:
-            with files.open_input(self._path(state["file"])) as file:
+            with files.open_input(path) as file:
                 data = file.read()
-            tensors = safetensors.torch.load(data)
-        except (FileNotFoundError, safetensors.SafetensorError):
+            if hashlib.sha256(data).hexdigest() != state["sha256"]:
+                return None
+            tensors = parse_tensors(data, path)
+        except (FileNotFoundError, DamagedFileError):
             return None
         self._saves = state["saves"]
-        return SavedState(tensors, state["facts"])
+        return SavedState(tensors, dict(state["facts"]))
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Save a state atomically.
@@ -91,6 +115,7 @@ class CheckpointSlot:
             "binding": self._binding,
             "saves": self._saves,
             "file": self._file(self._saves),
+            "sha256": output.info()["sha256"],
             "facts": dict(facts),
         }
         files.write_json(self._path(f"{self._name}.json"), state)
@@ -116,8 +141,8 @@ class Checkpoint:
     def __init__(self, output: str, binding: Mapping[str, Any]) -> None:
         self._folder = files.join(output, FOLDER)
         self._binding = json_digest(binding)
-        state = files.read_json(self._path)
-        if isinstance(state, dict) and state.get("binding") == self._binding:
+        state = read_intact_document(self._path, _SettingsDocument)
+        if state and state["binding"] == self._binding:
             self._settings: dict[str, Any] = state["settled"]
         else:
             files.remove(self._folder)
@@ -172,13 +197,20 @@ class TrainState:
         return {name: value.cpu() for name, value in tensors.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load the result of `to_tensors` into the modules, the optimizer and torch."""
+        """Load the result of `to_tensors` into the modules, the optimizer and torch.
+
+        Raises:
+            KeyError, RuntimeError, TypeError, ValueError: the tensors are those of another module.
+        """
         self.best.load_state_dict(_with_prefix(tensors, "best"))
         self.module.load_state_dict(_with_prefix(tensors, "learner"))
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _with_prefix(tensors, "optimizer").items():
             number, _, key = name.partition(".")
             state.setdefault(int(number), {})[key] = value
+        for position, weights in enumerate(self.module.parameters()):
+            if position in state and state[position]["exp_avg"].shape != weights.shape:
+                raise ValueError("the optimizer is one of other weights")
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         torch.set_rng_state(tensors["random.cpu"])

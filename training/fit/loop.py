@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmfeat.errors import DamagedFileError
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
 from training.data import Batch, Batches, Dataset
 from training.fit.auxiliary import ModelWithAuxiliaryLosses
-from training.fit.checkpoint import CheckpointSlot, TrainState
+from training.fit.checkpoint import FOLDER, CheckpointSlot, SavedState, TrainState
 from training.fit.device import BFLOAT16, CPU_FLOAT32, FLOAT32, ComputeConfig, measure_speedup
-from training.fit.fit_result import FitResult, stalled_epochs, validate
+from training.fit.fit_result import FitResult, best_result, stalled_epochs, validate
 from training.objectives.base import Objective
 from training.objectives.imbalance import BALANCED_SAMPLING
 from training.recipe import MAX_GRADIENT_NORM, AdamWRecipe
@@ -125,11 +126,9 @@ def _train(
     best: FitResult | None = None
     saved = slot.load() if slot else None
     if saved:
-        state = trainer.state(trainer.module.copy_model())
-        state.restore(saved.tensors)
         log = saved.facts["log"]
+        best = _resume(trainer, saved, minimized)
         trainer.finished_steps = len(log) * len(batches)
-        best = FitResult(state.best, recipe, saved.facts["best"], log, minimized)
         for metrics in log:
             on_epoch(metrics)
     while (
@@ -146,6 +145,27 @@ def _train(
             slot.save(state.to_tensors(), {"log": log, "best": best.epoch})
     assert best is not None
     return best
+
+
+def _resume(trainer: Trainer, saved: SavedState, minimized: bool) -> FitResult:
+    """Restore a checkpoint and return its best model.
+
+    Raises:
+        DamagedFileError: the checkpoint is one of another training.
+    """
+    state = trainer.state(trainer.module.copy_model())
+    try:
+        state.restore(saved.tensors)
+        log, recipe = saved.facts["log"], trainer.recipe
+        stalled_epochs(log, recipe.metric, minimized=minimized)
+        best = FitResult(state.best, recipe, saved.facts["best"], log, minimized)
+        return best_result([best])
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise DamagedFileError(
+            "the checkpoint must be one of this training",
+            got=f"{type(error).__name__}: {error}",
+            cure=f"Remove the folder {FOLDER} in the output and run the same command again",
+        ) from error
 
 
 def _train_epoch(
