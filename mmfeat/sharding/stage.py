@@ -272,8 +272,11 @@ class Sharding(Stage):
         return summary | summarize_absent_keys(selection)
 
     def advice(self, manifest: dict[str, Any]) -> list[str]:
-        """Return how many records to try again, and the command that does it."""
-        passing = count_passing(manifest["totals"]["problems"])
+        """Return how many records damaged tars have lost, and how to try others again."""
+        problems = manifest["totals"]["problems"]
+        return _damage_advice(problems) + self._retry_advice(manifest, count_passing(problems))
+
+    def _retry_advice(self, manifest: dict[str, Any], passing: Counter[str]) -> list[str]:
         number = passing.total()
         if not number:
             return []
@@ -283,6 +286,17 @@ class Sharding(Stage):
             return [f"{reasons}. Try them again where the tars were made, then shard these again"]
         reasons = f"{reasons} ({format_counts(passing)}). Try them again:"
         return [reasons, f"  {self._retry_command}"]
+
+
+def _damage_advice(problems: Mapping[str, int]) -> list[str]:
+    number = sum(count for reason, count in problems.items() if "damaged_shard" in reason)
+    if not number:
+        return []
+    subject = "1 record is" if number == 1 else f"{number:,} records are"
+    return [
+        f"{subject} incomplete because a tar of the input is damaged (damaged_shard). Records "
+        "after the damage may be lost. Repair the tar, then shard it into another directory"
+    ]
 
 
 class RejectLimit:

@@ -10,13 +10,22 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.errors import DamagedFileError, MmfeatError
+from mmfeat.errors import DamagedFileError
 from mmfeat.records import clean_metadata, parse_problems, rows_to_python, to_json_value
 from mmfeat.shards import find_standard_columns
-from mmfeat.store import MANIFEST_FILE, check_manifest, files, retry_shards
+from mmfeat.store import (
+    MANIFEST_FILE,
+    SMALL_BYTES,
+    Receipt,
+    check_file,
+    check_manifest,
+    damage_errors,
+    files,
+    read_intact_document,
+    retry_shards,
+)
 
 Row = Mapping[str, Any]
 
@@ -30,23 +39,37 @@ def read_sidecar(path: str) -> dict[str, list[Row]]:
     """Return key → rows of the table next to a tar; empty if there is no such table.
 
     Raises:
-        MmfeatError: the table is damaged.
+        DamagedFileError: the table is damaged.
     """
     if not files.exists(path):
         return {}
-    try:
-        with files.open_input(path) as file, pq.ParquetFile(file) as table:
-            names = table.schema_arrow.names
-            key = next((name for name in ("__key__", "key") if name in names), None)
-            if key is None:
-                return {}
-            rows = rows_to_python(table.read())
-    except (pa.ArrowException, OSError) as error:
-        raise MmfeatError(f"the table next to a tar cannot be read: {path}: {error}") from error
+    with (
+        damage_errors(path, "a valid Parquet file, as all tables next to tars"),
+        files.open_input(path) as file,
+        pq.ParquetFile(file) as table,
+    ):
+        names = table.schema_arrow.names
+        key = next((name for name in ("__key__", "key") if name in names), None)
+        if key is None:
+            return {}
+        rows = rows_to_python(table.read())
     rows_by_key: dict[str, list[Row]] = {}
     for row in rows:
         rows_by_key.setdefault(str(row[key]), []).append(row)
     return rows_by_key
+
+
+def check_own_files(tar: str) -> None:
+    """Check a tar and its table against the receipt next to them, if mmfeat wrote one.
+
+    Raises:
+        DamagedFileError: a file of the shard is missing or has other bytes.
+    """
+    folder, name = posixpath.split(tar)
+    path = files.join(folder, f"{posixpath.splitext(name)[0]}_stats.json")
+    if receipt := read_intact_document(path, Receipt, SMALL_BYTES):
+        for file, info in receipt.files.items():
+            check_file(files.join(folder, file), info)
 
 
 def is_own_row(row: Row | None) -> bool:

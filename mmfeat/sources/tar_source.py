@@ -29,7 +29,14 @@ from mmfeat.shards import IndexedSample, index_tar, join_parts
 from mmfeat.sources.base import Source
 from mmfeat.sources.digests import file_ends_sha256
 from mmfeat.sources.folder_walk import format_types
-from mmfeat.sources.tar_sidecar import Row, TarStore, is_own_row, read_sidecar, sidecar_path
+from mmfeat.sources.tar_sidecar import (
+    Row,
+    TarStore,
+    check_own_files,
+    is_own_row,
+    read_sidecar,
+    sidecar_path,
+)
 from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, files
 
 _SNIFFED_TARS = 100
@@ -119,11 +126,18 @@ class TarSource(Source):
         return []
 
     def records(self) -> Iterator[Record]:
-        """Yield tar by tar: its samples, then the records of its table that the tar lacks."""
+        """Yield tar by tar: its samples, then the records of its table that the tar lacks.
+
+        Tars of others may be damaged: their samples before the damage are read.
+
+        Raises:
+            DamagedFileError: a tar of a store of mmfeat has other bytes than its receipt records.
+        """
         row = 0
         tars = {*self._paths}
         open_store = cache(lambda folder: TarStore(folder, tars))
         for path in self._paths:
+            check_own_files(path)
             for record in _read_tar(path, open_store(posixpath.dirname(path)), row):
                 yield record
                 row += 1
