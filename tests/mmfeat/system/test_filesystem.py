@@ -5,7 +5,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from mmfeat.errors import MmfeatError
-from mmfeat.system import filesystem, is_http, is_url
+from mmfeat.system import filesystem, is_http, is_url, protocols
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,9 @@ from mmfeat.system import filesystem, is_http, is_url
         "~/x",
         "a b://c",
         "://x",
+        "file:/a",
+        "file:a",
+        "local:/a",
         "",
     ],
 )
@@ -37,6 +40,27 @@ def test_local_paths_are_no_urls(path):
 def test_urls_have_a_protocol(path):
     assert is_url(path)
     assert is_http(path) == (path[:4].lower() == "http")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a.png", ("file",)),
+        ("/a::b", ("file",)),
+        ("FILE:///a", ("file",)),
+        ("local:///a", ("file",)),
+        ("gcs://b/k", ("gs",)),
+        ("S3A://b/k", ("s3",)),
+        ("https://h/a::b://c", ("https",)),
+        ("zip://a::S3://b/c.zip", ("zip", "s3")),
+        ("zip://a::/b/c.zip", ("zip", "file")),
+        ("zip://a::b", ("zip", "file")),
+        ("zip://a::simplecache::ftp://h/c.zip", ("zip", "simplecache", "ftp")),
+        ("simplecache::s3://b/a", ("simplecache", "s3")),
+    ],
+)
+def test_protocols_of_a_path(path, expected):
+    assert protocols(path) == expected
 
 
 def test_protocols_may_be_in_upper_case():
