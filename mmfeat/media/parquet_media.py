@@ -9,7 +9,7 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 
 from mmfeat.records import BytesRef, FileRef, MediaRef, ParquetCellRef, Record, to_python
-from mmfeat.store import files
+from mmfeat.store import damage_errors, damaged, files
 
 _BATCH_ROWS = 16
 """Rows decoded at a time. A row may have megabytes."""
@@ -91,7 +91,9 @@ def _read_cells(cells: Iterable[ParquetCellRef]) -> Iterator[MediaRef | None]:
         columns = sorted({cell.column for cell in table_cells})
         rows = read_rows(table, columns, sorted({cell.row for cell in table_cells}))
         for row, row_cells in groupby(table_cells, key=lambda cell: cell.row):
-            values = next(values for index, values in rows if index == row)
+            values = next((values for index, values in rows if index == row), None)
+            if values is None:
+                raise damaged(table, f"a Parquet file with the row {row}", "fewer rows")
             for cell in row_cells:
                 yield _to_media_ref(cell, to_python(values[cell.column]))
 
@@ -99,8 +101,13 @@ def _read_cells(cells: Iterable[ParquetCellRef]) -> Iterator[MediaRef | None]:
 def read_rows(
     table: str, columns: Sequence[str], wanted_rows: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield index and Arrow scalars of each row, from the row groups with a wanted row."""
+    """Yield index and Arrow scalars of each row, from the row groups with a wanted row.
+
+    Raises:
+        DamagedFileError: the table is damaged.
+    """
     with (
+        damage_errors(table, "a valid Parquet file"),
         files.open_input(table) as file,
         pq.ParquetFile(file, buffer_size=_BUFFER_BYTES) as parquet,
     ):

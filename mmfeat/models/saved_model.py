@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypedDict
 import numpy as np
 from msgspec import Meta
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import Column, ColumnShard
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
@@ -184,6 +184,8 @@ def load_model(path: str) -> LoadedModel:
     task = task_from_config(config, document)
     layers = {name: config[name] for name in Layers.__annotations__}
     architecture = Architecture(**input_shapes(columns), outputs=task.outputs, **layers)
+    if WEIGHTS not in manifest["files"]:
+        raise DamagedFileError(f"{document} must list {WEIGHTS} among its files")
     weights = read_weights(path, manifest["files"][WEIGHTS])
     return LoadedModel(
         path=path,

@@ -3,6 +3,7 @@
 import codecs
 import posixpath
 from collections.abc import Iterator
+from tokenize import TokenError
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def _read_uids(path: str) -> Iterator[str]:
     with files.local_copy(path) as local:
         try:
             array = np.load(local, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
+        except (ValueError, EOFError, OSError, OverflowError, TokenError) as error:
             raise MmfeatError(f"{path} is no array of uids: {error}") from error
         field_types = [dtype.kind for dtype, *_ in (array.dtype.fields or {}).values()]
         if array.dtype.kind != "V" or field_types != ["u", "u"] or array.ndim != 1:

@@ -12,6 +12,9 @@ from mmfeat.errors import RecordError
 MAX_MEMBER_BYTES = 1 << 30
 """Larger members are not read."""
 
+_MAX_EMPTY_READS = 100
+"""Reads at the end of a tar. tarfile needs a few to see the end."""
+
 
 @dataclass(slots=True)
 class TarSample:
@@ -38,7 +41,8 @@ def read_tar(file: IO[bytes]) -> Iterator[TarSample]:
         tarfile.TarError: the tar is damaged or ends early. Earlier samples were yielded.
     """
     sample: TarSample | None = None
-    with tarfile.open(fileobj=file, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:
+    stream = cast(IO[bytes], _EndingFile(file))
+    with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:
         for member in tar:
             if not member.isreg():
                 continue
@@ -54,6 +58,21 @@ def read_tar(file: IO[bytes]) -> Iterator[TarSample]:
             sample.members[extension] = _read_member(tar, member)
     if sample is not None:
         yield sample
+
+
+class _EndingFile:
+    """A file that tarfile may read to its end, but not on and on to skip a member of any size."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._empty_reads = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._empty_reads += not data
+        if self._empty_reads > _MAX_EMPTY_READS:
+            raise tarfile.ReadError("it ends within a member")
+        return data
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

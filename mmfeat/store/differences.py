@@ -52,7 +52,9 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Say which settings differ: flags first, then digests, then what follows from the data."""
     before, after = _flatten(old), _flatten(new)
     names = [name for name in {*before, *after} if before.get(name) != after.get(name)]
-    flags, meanings, others = [], {}, []
+    flags: list[str] = []
+    meanings: dict[str, str] = {}
+    others: list[str] = []
     for name in sorted(names):
         if _is_digest(before.get(name)) or _is_digest(after.get(name)):
             meanings.setdefault(_digest_meaning(name), name)

@@ -91,6 +91,10 @@ def check_value(value: Any, schema: type[T], path: str) -> T:
         converted = msgspec.convert(value, schema)
     except msgspec.ValidationError as error:
         raise _explain(error, value, path) from error
+    except UnicodeEncodeError as error:  # a lone surrogate
+        raise DamagedFileError(
+            f"{path} must hold texts of valid characters", got=str(error), cure=files.RESTORE
+        ) from error
     return cast(T, value) if isinstance(converted, dict | list) else converted
 
 

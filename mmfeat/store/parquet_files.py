@@ -27,7 +27,7 @@ def damage_errors(path: str, rule: str) -> Iterator[None]:
     """
     try:
         yield
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:  # also names that are not UTF-8
         raise damaged(path, rule, str(error)) from error
     except OSError as error:
         if error.errno:

@@ -85,7 +85,11 @@ def _read_vectors(path: str) -> Iterator[tuple[str, np.ndarray]]:
             if number == 0 and len(fields) == 2:
                 continue  # number of words and dimension
             try:
-                yield fields[0].decode(), np.array(fields[1:], dtype=np.float32)
+                vector = np.array(fields[1:], dtype=np.float32)
+                with np.errstate(over="ignore"):
+                    if not np.isfinite(vector @ vector):
+                        raise ValueError("NaN, infinite or too large")
+                yield fields[0].decode(), vector
             except ValueError as error:
                 raise MmfeatError(
                     f"{path}, line {number + 1} must be a word and its numbers: {error}"

@@ -11,10 +11,11 @@ writes such a directory. GRU: Cho et al. 2014 (arXiv:1406.1078). LSTM: Hochreite
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import safetensors.torch
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
@@ -23,11 +24,25 @@ from mmfeat.encoders.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.encoders.text_encoder import TextEncoder
 from mmfeat.encoders.words.vocabulary import read_vocabulary
-from mmfeat.errors import MmfeatError
-from mmfeat.store import files
+from mmfeat.errors import DamagedFileError, MmfeatError
+from mmfeat.store import check_value, files
 
 KINDS = {"gru": nn.GRU, "lstm": nn.LSTM}
 POOLINGS = ("last", "mean", "max")
+
+
+_Length = Annotated[int, Meta(ge=1, le=1 << 16)]
+
+
+class RecurrentConfig(TypedDict):
+    """What config.json must have."""
+
+    kind: Literal["gru", "lstm"]
+    embedding: _Length
+    hidden: _Length
+    layers: NotRequired[Annotated[int, Meta(ge=1, le=64)]]
+    bidirectional: NotRequired[bool]
+    pooling: Literal["last", "mean", "max"]
 
 
 class RecurrentModel(nn.Module):
@@ -84,24 +99,24 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
     """
     title = f"rnn:{name}"
     check_modality(title, ["text"], modality)
-    config = files.read_json(files.join(name, "config.json"))
-    is_valid = (
-        isinstance(config, dict)
-        and config.get("kind") in KINDS
-        and config.get("pooling") in POOLINGS
-        and {"embedding", "hidden"} <= config.keys()
-    )
-    if not is_valid:
+    path = files.join(name, "config.json")
+    config = files.read_json(path)
+    try:
+        check_value(config, RecurrentConfig, path)
+    except DamagedFileError as error:
         raise MmfeatError(
             f"{title} needs a config.json with kind ({', '.join(KINDS)}), embedding, hidden and "
             f"pooling ({', '.join(POOLINGS)})",
             got=config,
-        )
+        ) from error
     vocabulary = read_vocabulary(files.join(name, "vocabulary.txt"))
     with loading_errors(title):
-        model = RecurrentModel(len(vocabulary), config)
         with files.open_input(files.join(name, "model.safetensors")) as file:
-            model.load_state_dict(safetensors.torch.load(file.read()))
+            weights = safetensors.torch.load(file.read())
+        with torch.device("meta"):  # compares the shapes before memory is allocated for them
+            RecurrentModel(len(vocabulary), config).load_state_dict(weights, assign=True)
+        model = RecurrentModel(len(vocabulary), config)
+        model.load_state_dict(weights)
     identity = {
         "scheme": "rnn",
         "name": "rnn",

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mmfeat.errors import DamagedFileError
 from mmfeat.media import parquet_media
 from mmfeat.media.parquet_media import resolve_parquet_media
 from mmfeat.records.media_ref import BytesRef, FileRef, ParquetCellRef, TextRef
@@ -106,3 +107,10 @@ def test_empty_bytes_are_media_and_null_is_not(tmp_path):
     empty, null = resolve_parquet_media(records)
     assert empty.media["image"] == BytesRef(b"")
     assert "image" not in null.media
+
+
+def test_a_row_that_the_table_lacks_names_the_table(make_table):
+    path = make_table(rows=3)
+    record = Record(0, "k", {"image": ParquetCellRef(path, 5, "plain", "", "")})
+    with pytest.raises(DamagedFileError, match=r"t\.parquet must be a Parquet file with the row 5"):
+        list(resolve_parquet_media([record]))

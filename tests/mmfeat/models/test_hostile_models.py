@@ -158,3 +158,11 @@ def test_a_claimed_shape_must_be_that_of_the_features(tmp_path):
     columns = {column.name: column for column in COLUMNS}
     with pytest.raises(MmfeatError, match="max_tokens was 65536, is None now"):
         load_model(str(tmp_path / "model")).check_columns(columns)
+
+
+def test_a_manifest_without_weights_is_refused(tmp_path):
+    save_model(str(tmp_path / "model"))
+    path = files.join(str(tmp_path / "model"), "manifest.json")
+    files.write_json(path, files.read_json(path) | {"files": {}})
+    with pytest.raises(MmfeatError, match=r"must list model\.safetensors among its files"):
+        load_model(str(tmp_path / "model"))

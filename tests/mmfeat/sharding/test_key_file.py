@@ -63,6 +63,7 @@ class _Trap:
         np.zeros(3, "f8,f8"),
         np.zeros((3, 3), "u8,u8"),
         b"\x93NUMPY\x01\x00cut",
+        b"\x93NUMPY\x01\x00\x04\x00'''x",
         b"",
         pickle.dumps(_Trap()),
     ],

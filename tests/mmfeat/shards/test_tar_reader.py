@@ -7,6 +7,7 @@ from mmfeat.records.record import Record, Sample
 from mmfeat.shards.tar_reader import read_tar, split_member_name
 from mmfeat.shards.tar_writer import TarWriter
 from mmfeat.store.files import OutputFile
+from tests.mmfeat.shards.tar_bytes import END, tar_member, with_size_field
 
 
 def test_a_truncated_tar_yields_the_samples_before_the_cut_then_an_error():
@@ -20,6 +21,13 @@ def test_a_truncated_tar_yields_the_samples_before_the_cut_then_an_error():
         for sample in read_tar(io.BytesIO(buffer.getvalue()[:4000])):
             keys.append(sample.key)
     assert keys == ["k0"]
+
+
+def test_a_member_of_a_claimed_size_does_not_hang():
+    header = tar_member("k.txt")
+    claimed = with_size_field(header[:512], b"\x80" + (1 << 62).to_bytes(11, "big"))
+    with pytest.raises(tarfile.TarError):
+        list(read_tar(io.BytesIO(claimed + header + END)))
 
 
 def test_links_devices_and_too_large_members_are_not_read(monkeypatch):

@@ -94,8 +94,9 @@ def test_other_keys_are_kept_in_a_dictionary_and_ignored_by_a_dataclass():
         (b'{"a":' * 65 + b"1" + b"}" * 65, "at most 64 levels"),
         (b"null", "expected `object`, got `null`"),
         (b"[]", "expected `object`, got `array`"),
+        (b'"\\ud800"', "must hold texts of valid characters"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_what_is_no_document_is_refused(folder, text, message):
     with pytest.raises(DamagedFileError, match=rf"x\.json .*{message}"):

@@ -55,10 +55,16 @@ def test_rnn_identity_depends_on_content_not_path(tmp_path):
     assert spec.load(Settings(precision="bfloat16")).identity() != encoder.identity()
 
 
+CLAIM = '{{"kind": "gru", "embedding": 8, "hidden": {hidden}, "layers": 64, "pooling": "last"}}'
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("config.json", '{"kind": "tape"}', "needs a config.json with kind"),
+        ("config.json", '{"kind": {}, "hidden": "x"}', "needs a config.json with kind"),
+        ("config.json", CLAIM.format(hidden=1 << 60), "needs a config.json with kind"),
+        ("config.json", CLAIM.format(hidden=1 << 15), "cannot be loaded"),
         ("vocabulary.txt", "a\na\n", "must contain each word once"),
         ("model.safetensors", "no tensors", "cannot be loaded"),
         ("vocabulary.txt", "a\nb\n", "cannot be loaded"),
@@ -98,3 +104,10 @@ def test_invalid_word_vectors_are_an_error(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(MmfeatError, match=message):
         EncoderSpec.parse(f"text=embedding:{path}").load()
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e30"])
+def test_word_vectors_must_be_finite(tmp_path, number):
+    (tmp_path / "vectors.txt").write_text(f"cat 1 0\ndog {number} 0\n")
+    with assert_one_line_error(r"line 2 must be a word and its numbers: NaN, infinite or too"):
+        EncoderSpec.parse(f"text=embedding:{tmp_path / 'vectors.txt'}").load()
