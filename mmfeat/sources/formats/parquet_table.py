@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,8 +53,16 @@ def _read_rows(path: str, kinds: dict[str, str], texts: Collection[str]) -> Iter
                 for name in texts:
                     if row[name] is not None:
                         row[name] = row[name].decode(errors="surrogateescape")
-                paths = {name: UnreadBytes((row[name] or {}).get("path")) for name in structs}
+                paths = {name: UnreadBytes(_struct_path(row[name])) for name in structs}
                 yield {**row, **unread, **paths}
+
+
+def _struct_path(value: Any) -> str | None:
+    """Return the path in a struct of bytes and path. It may be text that is stored as bytes."""
+    path = value.get("path") if value else None
+    if isinstance(path, bytes):
+        path = path.decode(errors="surrogateescape")
+    return path if isinstance(path, str) else None
 
 
 def _kind(type_: pa.DataType) -> str:

@@ -103,6 +103,19 @@ def test_the_path_of_a_struct_need_not_be_utf8(write):
     assert list(read_rows(table)) == [{"image": UnreadBytes("\udce9.png")}]
 
 
+@pytest.mark.parametrize(
+    ("kind", "paths", "path"),
+    [(pa.binary(), [b"a.png"], "a.png"), (pa.int64(), [7], None), (pa.string(), [None], None)],
+)
+def test_the_path_of_a_struct_may_be_stored_as_bytes(write, kind, paths, path):
+    struct = pa.StructArray.from_arrays(
+        [pa.array([PIXELS]), pa.array(paths, kind)], ["bytes", "path"]
+    )
+    file = str(write({"image": struct}))
+    assert list(read_rows(open_table(file))) == [{"image": UnreadBytes(path)}]
+    assert [record.media["image"].name for record in source_of(file).records()] == [path or ""]
+
+
 def test_a_value_that_python_cannot_hold_affects_its_record_only(write):
     texts = pa.Array.from_buffers(pa.string(), 2, pa.array([b"caf\xe9", b"x"]).buffers())
     days = pa.array([-(10**6), 0], pa.int32()).cast(pa.date32())
