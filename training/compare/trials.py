@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -19,7 +19,14 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.models.base import Model
 from mmfeat.models.inference import run_model
 from mmfeat.models.weights import WEIGHTS, read_weights, restore_model, save_weights
-from mmfeat.store import check_file, files
+from mmfeat.store import (
+    Name,
+    RecordedFile,
+    check_file,
+    check_value,
+    files,
+    read_intact_document,
+)
 from mmfeat.system import peak_memory_mb
 from training.compare.flops import count_parameters, flops_per_record
 from training.data import TEST, TRAIN, VAL, Dataset
@@ -31,6 +38,10 @@ _FIGURES = "cell.json"
 
 _TIMED_ROWS = 8192
 """Rows used to measure the scoring speed."""
+
+
+class _Recorded(TypedDict):
+    files: NotRequired[dict[Name, RecordedFile]]
 
 
 @dataclass(frozen=True)
@@ -99,13 +110,16 @@ def run_trial(folder: str, resolved: ResolvedRun, dataset: Dataset) -> Trial:
 
 def read_trial(folder: str) -> Trial | None:
     """Read the figures of a trial; None if it is not finished or a file of it is damaged."""
+    path = files.join(folder, _FIGURES)
+    facts = read_intact_document(path, _Recorded)
+    if facts is None:
+        return None
     try:
-        facts = files.read_json(files.join(folder, _FIGURES))
-        for name, info in (facts or {}).pop("files", {}).items():
+        for name, info in facts.get("files", {}).items():
             check_file(files.join(folder, name), info)
+        return check_value(facts, Trial, path)
     except DamagedFileError:
         return None
-    return None if facts is None else Trial(**facts)
 
 
 def read_trials(folders: Sequence[str]) -> list[Trial]:
@@ -116,8 +130,13 @@ def read_trials(folders: Sequence[str]) -> list[Trial]:
 
 def read_predictions(folder: str, split: str) -> np.ndarray:
     """Read the predictions of a finished trial on a split, in the form that the metrics take."""
-    with files.open_input(files.join(folder, f"{split}.npy")) as file:
-        return np.load(file, allow_pickle=False)
+    path = files.join(folder, f"{split}.npy")
+    try:
+        with files.open_input(path) as file:
+            return np.load(file, allow_pickle=False)
+    except (EOFError, MemoryError, ValueError) as error:
+        cure = f"Remove {folder} and run mmfeat compare again"
+        raise DamagedFileError(f"{path} must be an array", got=str(error), cure=cure) from error
 
 
 def read_model(folder: str, resolved: ResolvedRun) -> Model:

@@ -123,9 +123,17 @@ def load_dataset(
     check_sample_columns(store, objective, rule)
     if stratify:
         rule = _stratify(store, objective, rule)
+    available = available_memory()
     if access == "auto":
-        fits = size_in_memory(store, columns) <= _MAX_MEMORY_FRACTION * available_memory()
+        fits = size_in_memory(store, columns) <= _MAX_MEMORY_FRACTION * available
         access = MEMORY if fits else BLOCKS
+    size = size_in_memory(store, [column for column in columns if not column.max_tokens])
+    if access == MEMORY and size > available:
+        raise MmfeatError(
+            f"the features must fit into memory, {available / 1e9:,.1f} GB available",
+            got=f"{size / 1e9:,.1f} GB",
+            cure="Read them from disk with --access blocks",
+        )
     builders = {c.name: ColumnBuilder(c, store.records) for c in columns if access == MEMORY}
     shards: list[SampleRows] = []
     hashes: dict[str, list[np.ndarray]] = {c.name: [] for c in columns if not c.max_tokens}

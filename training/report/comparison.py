@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
+from mmfeat.store import files, read_parquet
 from training.report.text import clean_text, display_name, format_compact, format_number
 
 LEADERBOARD = "leaderboard.parquet"
@@ -138,8 +136,7 @@ def read_comparison(folder: str, metric: str, higher_is_better: bool) -> Compari
     path = files.join(folder, LEADERBOARD)
     rows: list[Row] = []
     if files.exists(path):
-        with files.open_input(path) as file:
-            table = pq.read_table(file).to_pylist()
+        table = read_parquet(path, texts=["name"]).to_pylist()
         rows = [_EMPTY_ROW | row for row in table if row.get("mean") is not None]
         # Older leaderboards have 0 as the deviation of one seed.
         rows = [row | {"sd": None} if row["seeds"] == 1 else row for row in rows]

@@ -7,9 +7,8 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from mmfeat.store import files
+from mmfeat.store import iter_parquet, read_parquet
 
 _MAX_NUMBERS = 1 << 20
 """Most numbers in a batch: 1,000 rows of 1,000 classes."""
@@ -84,17 +83,15 @@ class PredictionBatch:
 
 def find_reported_split(path: str) -> str:
     """Return the split to report: `test`, or `val` if there are no test rows."""
-    with files.open_input(path) as file, pq.ParquetFile(file) as table:
-        splits = table.read(columns=["split"])["split"]
+    splits = read_parquet(path, ["split"], texts=["split"])["split"]
     return "test" if pc.any(pc.equal(splits, "test")).as_py() else "val"
 
 
 def iter_batches(path: str, split: str, schema: PredictionSchema) -> Iterator[PredictionBatch]:
     """Yield the rows of a split in batches."""
     size = max(64, min(_MAX_ROWS, _MAX_NUMBERS // max(1, len(schema.classes))))
-    with files.open_input(path) as file, pq.ParquetFile(file) as table:
-        for batch in table.iter_batches(batch_size=size):
-            rows = pa.Table.from_batches([batch])
-            rows = rows.filter(pc.equal(rows["split"], split))
-            if rows.num_rows:
-                yield PredictionBatch(rows, schema)
+    for batch in iter_parquet(path, texts=["split", "shard"], batch_rows=size):
+        rows = pa.Table.from_batches([batch])
+        rows = rows.filter(pc.equal(rows["split"], split))
+        if rows.num_rows:
+            yield PredictionBatch(rows, schema)
