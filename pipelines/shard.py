@@ -2,12 +2,11 @@
 
 import shlex
 import sys
-import tempfile
 from collections.abc import Sequence
 
 from mmfeat.config import flag_names, parse_known_args
 from mmfeat.sharding import ShardConfig, Sharding, dry_run
-from mmfeat.system import run_main, show_summary
+from mmfeat.system import run_main, scratch_folder, show_summary
 from pipelines.worker import warm_up
 
 
@@ -19,7 +18,7 @@ def main(arguments: Sequence[str]) -> None:
             from pipelines.beam_options import make_pipeline
 
             make_pipeline(beam_flags, flag_names(ShardConfig))  # refuses a mistyped flag
-        with tempfile.TemporaryDirectory(prefix="mmfeat-dry-run-") as folder:
+        with scratch_folder() as folder:
             show_summary(f"shard {config.input}, a dry run", dry_run(config, folder))
         return
     warm_up()

@@ -11,7 +11,6 @@ import json
 import os
 import posixpath
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.store import local_disk
 from mmfeat.store.checksum import CHECKSUM, add_checksum, is_damaged
 from mmfeat.store.conditional import Upload
-from mmfeat.system import filesystem
+from mmfeat.system import filesystem, scratch_folder
 
 _TEMPORARY = ".tmp-"
 _BUFFER_BYTES = 1 << 16
@@ -182,30 +181,34 @@ def create(path: str, upload: Upload | None = None) -> Iterator[OutputFile]:
         upload: uploads the complete file to an object store; by default it replaces the object.
     """
     fs, name = filesystem(path)
-    local = isinstance(fs, LocalFileSystem)
-    folder = posixpath.dirname(name)
-    if local:
+    folder, base = posixpath.split(name)
+    if isinstance(fs, LocalFileSystem):
         local_disk.make_folder(folder)
-        temporary = posixpath.join(
-            folder, f".{posixpath.basename(name)}{_TEMPORARY}{uuid.uuid4().hex}"
-        )
-    else:
-        handle, temporary = tempfile.mkstemp(prefix="mmfeat-")
-        os.close(handle)
-    try:
-        with open(temporary, "wb") as file:
-            yield (output := OutputFile(file))
-            output.flush()
-            if local:
-                os.fsync(file.fileno())
-        if local:
+        temporary = posixpath.join(folder, f".{base}{_TEMPORARY}{uuid.uuid4().hex}")
+        try:
+            with _open_output(temporary) as output:
+                yield output
             os.replace(temporary, name)
-        else:
-            fs.makedirs(folder, exist_ok=True)
-            (upload or fs.put_file)(temporary, name)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+        finally:
+            if os.path.exists(temporary):
+                os.remove(temporary)
+        return
+    with scratch_folder() as scratch:
+        temporary = os.path.join(scratch, base)
+        with _open_output(temporary, sync=False) as output:
+            yield output
+        fs.makedirs(folder, exist_ok=True)
+        (upload or fs.put_file)(temporary, name)
+
+
+@contextmanager
+def _open_output(path: str, *, sync: bool = True) -> Iterator[OutputFile]:
+    """Open a local file for writing; it is on disk when the block ends."""
+    with open(path, "wb") as file:
+        yield (output := OutputFile(file))
+        output.flush()
+        if sync:
+            os.fsync(file.fileno())
 
 
 def is_temporary(name: str) -> bool:
@@ -283,7 +286,7 @@ def local_copy(path: str) -> Iterator[str]:
     if isinstance(fs, LocalFileSystem):
         yield name
         return
-    with tempfile.TemporaryDirectory(prefix="mmfeat-") as folder:
+    with scratch_folder() as folder:
         copy = os.path.join(folder, posixpath.basename(name))
         with fs.open(name, "rb") as source, open(copy, "wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)

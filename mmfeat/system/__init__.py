@@ -15,6 +15,7 @@ from mmfeat.system.processes import (
     worker_pool,
 )
 from mmfeat.system.progress import ProgressBar
+from mmfeat.system.scratch import scratch_folder
 from mmfeat.system.threads import default_threads, ordered_map
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "print_out",
     "protocols",
     "run_main",
+    "scratch_folder",
     "show_summary",
     "show_table",
     "start_fork_server",

@@ -1,6 +1,7 @@
 import hashlib
 
 import pytest
+import xxhash
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,11 @@ def test_a_file_appears_when_it_is_complete(folder):
         assert not files.exists(path)
         output.write(memoryview(b"two"))
     assert files.open_input(path).read() == b"one two"
-    assert output.info() == {"bytes": 7, "sha256": hashlib.sha256(b"one two").hexdigest()}
+    assert output.info() == {
+        "bytes": 7,
+        "sha256": hashlib.sha256(b"one two").hexdigest(),
+        "xxh3_128": xxhash.xxh3_128_hexdigest(b"one two"),
+    }
     assert files.size(path) == 7
     assert files.list_names(folder) == ["a.bin"]
 
