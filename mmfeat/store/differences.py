@@ -13,12 +13,14 @@ _MAX_CHARACTERS = 100
 _NAMES_OF_FLAGS = """samples_per_shard max_shard_bytes shard_name shuffle duplicate_keys require
     validate dedup max_file_bytes target task fusion combination hidden dropout modality_dropout
     layers metric seed epochs imbalance lr weight_decay batch_size patience auxiliary precision
-    inverse_penalty standardised seeds pick emap_rows most cross_fit records""".split()
+    inverse_penalty standardised seeds pick emap_rows most cross_fit records allow_private
+    ignore_robots_tag""".split()
 
 _FLAGS = {
     **{name: "--" + name.replace("_", "-") for name in _NAMES_OF_FLAGS},
     "source.key_column": "--key-column",
     "source.allow_outside": "--allow-outside",
+    "source.allow_protocols": "--allow-protocol",
     "source.folder_labels": "--folder-labels",
     "selection.where": "--where",
     "selection.keys_column": "--keys-column",

@@ -95,7 +95,8 @@ def test_other_flags_are_another_configuration(mmfeat, folder, tmp_path):
     assert mmfeat("shard", table, tmp_path / "out").returncode == 0
     flags = ("--allow-outside", "--allow-private", "--ignore-robots-tag", "--allow-protocol=s3")
     for flag in flags:
-        assert_one_error(mmfeat("shard", table, tmp_path / "out", flag))
+        error = assert_one_error(mmfeat("shard", table, tmp_path / "out", flag))
+        assert f"{flag.partition('=')[0]} was" in error
 
 
 def test_unknown_protocols_are_refused(mmfeat, folder, tmp_path):
