@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BASE ?= HEAD
 CRASH_POINTS ?= 500
+SECONDS ?= 300
 BIN := .venv/bin
 READY := .venv/.ready
 TESTABLE := .venv/.testable
@@ -13,7 +14,7 @@ INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pyth
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command 'make constraints' $(UPGRADE)
 
-.PHONY: quickstart test crash golden lint help constraints licences clean
+.PHONY: quickstart test crash fuzz golden lint help constraints licences clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -44,6 +45,9 @@ test: $(TESTABLE)  ## all tests
 
 crash: $(TESTABLE)  ## power cuts and failing disks: CRASH_POINTS=5000 tries more
 	CRASH_POINTS=$(CRASH_POINTS) $(BIN)/python -m pytest --numprocesses 2 tests/crash
+
+fuzz: $(TESTABLE)  ## damaged and hostile files for every reader: SECONDS=3600 tries more
+	$(BIN)/python -m tests.fuzz.main --seconds $(SECONDS)
 
 golden: $(TESTABLE)  ## what the commands write, compared with what those of BASE=commit write
 	$(BIN)/python -m tests.golden.main --base $(BASE)
