@@ -22,9 +22,9 @@ REASONS = {
     "unsafe": "a link, device, sparse file or pickle in a tar",
     "unnamed": "a member of a tar whose name has no key or no extension",
     "damaged_shard": "the tar is damaged at or before this sample",
-    "encoder_failed": "the encoder raised an error for this input",
-    "not_finite": "the encoder returned NaN, or a value beyond the range of float16",
     "worker_died": "the record alone crashes its process, or takes more memory than there is",
+    "encoder_failed": "the encoder raised an error for this input",
+    "not_finite": "the encoder or the model returned NaN, or a value beyond the range of its type",
 }
 """Reason → meaning: the fixed vocabulary of why a part, or a whole record, is unusable."""
 
