@@ -49,7 +49,8 @@ class Trial:
     """The figures of one trial.
 
     Attributes:
-        choice: the learning rate or penalty it was trained with.
+        choice: the learning rate or penalty it was trained with, and whether columns were
+            standardised.
         epoch: the best epoch.
         val: the metric on validation at the best epoch; None if undefined there.
         train_rows_per_second, score_rows_per_second: measured while other trials run in parallel.
@@ -60,7 +61,7 @@ class Trial:
         log: one entry per epoch of the best candidate.
     """
 
-    choice: dict[str, float]
+    choice: dict[str, float | bool]
     epoch: int
     val: float | None
     train_seconds: float
