@@ -58,7 +58,10 @@ def read_overrides(overrides: Sequence[str], config: type) -> dict[FieldPath, An
 def _parse_yaml(source: str, text: str | bytes) -> Any:
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (
+        yaml.YAMLError, ValueError, RecursionError,
+        AttributeError, LookupError, TypeError,  # of tags such as `!!timestamp x`
+    ) as error:  # fmt: skip
         # The message of the parser has several lines with an excerpt of the file.
         problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
         reason = str(problem or error or type(error).__name__).replace("\n", " ")

@@ -66,7 +66,7 @@ def read_parquet(
         if rows is not None and table.metadata.num_rows != rows:
             raise damaged(path, f"a table of {rows:,} rows", f"{table.metadata.num_rows:,} rows")
         content = table.read(columns=list(columns) if columns is not None else None)
-    _check_keys(path, content)
+    _check_texts(path, content, texts)
     return content
 
 
@@ -82,7 +82,7 @@ def iter_parquet(
     with _open(path, columns or (), file, texts) as table:
         names = list(columns) if columns is not None else None
         for batch in table.iter_batches(batch_size=batch_rows, columns=names):
-            _check_keys(path, batch)
+            _check_texts(path, batch, texts)
             yield batch
 
 
@@ -121,7 +121,11 @@ def _is_text(type_: pa.DataType) -> bool:
     )
 
 
-def _check_keys(path: str, rows: pa.Table | pa.RecordBatch) -> None:
+def _check_texts(path: str, rows: pa.Table | pa.RecordBatch, texts: Sequence[str]) -> None:
+    """Check that keys and status are there, and that all required texts are UTF-8."""
+    with damage_errors(path, "a valid Parquet file"):
+        for name in sorted({*_TEXTS, *texts} & {*rows.schema.names}):
+            rows.column(name).validate(full=True)
     for name in ("__key__", "status"):
         if name in rows.schema.names and rows.column(name).null_count:
             raise damaged(path, f"a table without null in {name!r}", "null")

@@ -47,7 +47,6 @@ from mmfeat.store import (
 from tests.fuzz.mutations import mutate_json
 from tests.fuzz.target import Target
 from tests.mmfeat.shards.tar_bytes import END, tar_member
-from tests.training.stores import Records, write_store
 
 _NAMES = [b"../x", b"/x", b"a/b", b"..", b".", b"", b"\\u0000", b"a" * 300]
 
@@ -95,6 +94,8 @@ def shards_manifest(folder: Path) -> Target:
 
 def features_manifest(folder: Path) -> Target:
     """The manifest of a feature store, and all that is found by it."""
+    from tests.training.stores import Records, write_store
+
     features = {"image": np.zeros((6, 4), "f2"), "text": np.zeros((6, 2, 3), "f2")}
     store = write_store(str(folder / "store"), Records(features, {"label": [*"abcabc"]}))
 

@@ -97,11 +97,14 @@ def test_an_empty_file_is_valid(train, file):
         ("a: [1", "is not YAML: "),
         ("a: b: c", "is not YAML: mapping values are not allowed here in line 1"),
         ("a: 2024-99-99", "is not YAML: month must be in 1..12"),
+        ("a: !!timestamp x", "is not YAML: "),
+        ("a: !!bool x", "is not YAML: "),
+        ('a: !!int ""', "is not YAML: "),
         ("a: !!python/object:os.system x", "is not YAML: could not determine a constructor"),
         ("a: \0", "is not YAML: "),
         ("[" * 3000, "is not YAML: "),
     ],
-    ids=range(30),
+    ids=range(33),
 )
 def test_a_mistake_in_the_file_is_one_line_with_its_name(train, file, message):
     error = error_of(train, file=file)

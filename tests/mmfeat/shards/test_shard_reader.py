@@ -105,3 +105,11 @@ def test_a_file_of_another_size_is_an_error(stored, name):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DamagedFileError, match=f"{name} must have the"):
         next(read_stored_shard(str(folder), receipt, ["text"]))
+
+
+def test_a_key_that_is_not_utf8_names_the_table():
+    key = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xe9"]).buffers())
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"__key__": key, "status": ["failed"]}), buffer)
+    with pytest.raises(DamagedFileError, match="table must be a valid Parquet file; got .*UTF8"):
+        list(read_shard(io.BytesIO(buffer.getvalue()), io.BytesIO(b""), []))
