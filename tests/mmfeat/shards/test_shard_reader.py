@@ -111,5 +111,5 @@ def test_a_key_that_is_not_utf8_names_the_table():
     key = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xe9"]).buffers())
     buffer = io.BytesIO()
     pq.write_table(pa.table({"__key__": key, "status": ["failed"]}), buffer)
-    with pytest.raises(DamagedFileError, match="table must be a valid Parquet file; got .*UTF8"):
+    with pytest.raises(DamagedFileError, match=r"table must be a valid Parquet file; got .*UTF8"):
         list(read_shard(io.BytesIO(buffer.getvalue()), io.BytesIO(b""), []))
