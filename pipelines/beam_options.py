@@ -7,6 +7,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from mmfeat.errors import MmfeatError, UsageError, suggest
+from mmfeat.system import console
+from pipelines.loopback import bind_to_loopback
 
 LOCAL_RUNNER = "FnApiRunner"
 """The default runner. It runs the pipeline in this process."""
@@ -15,11 +17,20 @@ _LOCAL_ALIASES = ("DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRun
 _ALMOST = 0.8
 """A flag this similar to one of the command is a typing error."""
 
+_EXPOSED_RUNNERS = ("PrismRunner", "apache_beam.runners.portability.prism_runner.PrismRunner")
+_EXPOSURE = (
+    "mmfeat: warning: Prism opens a port without a password on all network interfaces. Block it "
+    "with a firewall or a network namespace (docs/runners.md)"
+)
+
 _REFUSED_RUNNERS = {"DaskRunner": "it computes only the last transform of a pipeline"}
 
 
 def make_pipeline(flags: Sequence[str], own_flags: Sequence[str] = ()) -> beam.Pipeline:
     """Return an empty pipeline for the runner that the flags name.
+
+    Servers of the runner in this process listen on the loopback interface. The user is warned of a
+    runner whose servers mmfeat cannot keep off the network.
 
     Args:
         flags: the flags that the command does not know.
@@ -29,6 +40,9 @@ def make_pipeline(flags: Sequence[str], own_flags: Sequence[str] = ()) -> beam.P
         MmfeatError: as in `beam_options`, or the runner refuses its flags.
     """
     options = beam_options(flags, own_flags)
+    bind_to_loopback()
+    if options.view_as(StandardOptions).runner in _EXPOSED_RUNNERS:
+        console.print_err(_EXPOSURE)
     try:
         return beam.Pipeline(options=options)
     except ValueError as error:

@@ -39,7 +39,7 @@ def tolerate_lost_output() -> None:
 def _tolerant_stream(stream: Any) -> io.TextIOWrapper:
     stream.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(_PipeWriter(stream.fileno(), "w", closefd=False)),
+        io.BufferedWriter(_LenientWriter(stream.fileno(), "w", closefd=False)),
         encoding=stream.encoding,
         errors=_ENCODING_ERRORS,
         line_buffering=stream.line_buffering,
@@ -47,17 +47,19 @@ def _tolerant_stream(stream: Any) -> io.TextIOWrapper:
     )
 
 
-class _PipeWriter(io.FileIO):
-    """Writes to a pipe. When nothing reads it any more, further output is dropped."""
+class _LenientWriter(io.FileIO):
+    """Writes to a stream. After an error, further output is dropped; a broken pipe is no error."""
 
     def write(self, data: Any) -> int:
         """Write bytes and return how many were taken."""
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as error:
             null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self.fileno())
+            os.dup2(null, self.fileno())  # or Python writes the same bytes again when it ends
             os.close(null)
+            if not isinstance(error, BrokenPipeError):
+                raise
             return memoryview(data).nbytes
 
 

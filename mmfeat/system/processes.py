@@ -74,7 +74,18 @@ def start_fork_server(preload: Sequence[str]) -> None:
         with _environment(PYTHONWARNINGS="ignore:resource_tracker"):
             # It removes the semaphores of a killed main process. A warning says nothing to users.
             resource_tracker.ensure_running()
-        forkserver.ensure_running()
+        with _blocked_interrupts():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _blocked_interrupts() -> Iterator[None]:
+    """Start processes in this block that Ctrl-C never interrupts, not even while they import."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 @contextmanager
