@@ -25,9 +25,11 @@ from mmfeat.sharding.record_filter import RecordFilter
 from mmfeat.shards import sha256_column
 from mmfeat.store import (
     Receipt,
+    check_file,
     files,
     iter_parquet,
     json_digest,
+    read_receipt,
     retry_shards,
     sum_receipts,
 )
@@ -183,6 +185,18 @@ def _read_rows(folder: str, shard: str) -> Iterator[tuple[int, EarlierRow]]:
 
 
 def _read_columns(folder: str, shard: str, names: list[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield the values of some columns, row by row."""
-    for batch in iter_parquet(files.join(folder, f"{shard}.parquet"), names):
+    """Yield the values of some columns, row by row.
+
+    Raises:
+        DamagedFileError: the table is missing or damaged.
+    """
+    path = files.join(folder, f"{shard}.parquet")
+    receipt = read_receipt(folder, shard)
+    if receipt is None:
+        raise DamagedFileError(
+            f"shard {shard} of {folder} must be complete before its records are tried again",
+            cure=f"Restore its files; mmfeat verify {folder} names them",
+        )
+    check_file(path, receipt.files[f"{shard}.parquet"])
+    for batch in iter_parquet(path, names):
         yield from zip(*(batch[name].to_pylist() for name in names), strict=True)

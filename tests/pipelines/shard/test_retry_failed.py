@@ -73,6 +73,27 @@ def test_a_retry_without_success_changes_nothing(mmfeat, broken_table, tmp_path,
     assert after == before
 
 
+@pytest.mark.parametrize("damage", ["bit", "cut"])
+def test_a_retry_does_not_read_a_damaged_table(mmfeat, broken_table, tmp_path, snapshot, damage):
+    out = tmp_path / "out"
+    assert mmfeat("shard", broken_table, out, *FLAGS).returncode == 0
+    table = out / "00002.parquet"
+    data = table.read_bytes()
+    half = len(data) // 2
+    table.write_bytes(
+        data[:half] + (bytes([data[half] ^ 1]) + data[half + 1 :]) * (damage == "bit")
+    )
+    before = snapshot(out)
+    restore_pictures(broken_table, range(0, 40, 4))
+    line = assert_one_error(mmfeat("shard", broken_table, out, *FLAGS, "--retry-failed"))
+    assert "00002" in line
+    assert "mmfeat verify" in line
+    assert snapshot(out) == before
+    table.write_bytes(data)
+    assert mmfeat("shard", broken_table, out, *FLAGS, "--retry-failed").returncode == 0
+    assert manifest_of(out)["totals"]["out"] == 40
+
+
 def test_several_retries_recover_all_records(mmfeat, broken_table, tmp_path, read_samples):
     out, flags = tmp_path / "out", ("--samples-per-shard", 4, "--shuffle", "none")
     assert mmfeat("shard", broken_table, out, *flags).returncode == 0
