@@ -39,16 +39,16 @@ def main() -> None:
     parser.add_argument("--cpu-seconds", type=float, default=CPU_SECONDS, help="for each input")
     parser.add_argument("--registry", default="tests.fuzz.registry")
     arguments = parser.parse_args()
-    try:
-        registry = importlib.import_module(arguments.registry).TARGETS
-        for name in arguments.targets:
-            with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+    registry = importlib.import_module(arguments.registry).TARGETS
+    for name in arguments.targets:
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+            try:
                 random = Random(f"{arguments.seed}:{name}")
                 run = _Run(name, registry[name](Path(folder)), arguments.input)
                 run.cpu_seconds = arguments.cpu_seconds
                 run.fuzz(random, arguments.seconds, arguments.count)
-    except Exception:
-        _print(failed=traceback.format_exc())
+            except Exception:
+                _print(failed=name, trace=traceback.format_exc())
 
 
 class _Run:

@@ -45,7 +45,8 @@ def main() -> int:
         results = {name: result for run in runs for name, result in run.result().items()}
     for name, result in results.items():
         for kind, data in result.pop("found").items():
-            print(f"{name}: {kind}\n  {_save(arguments.corpus / name, data)}")
+            place = _save(arguments.corpus / name, data) if data else "before any mutant"
+            print(f"{name}: {kind}\n  {place}")
     print(json.dumps(results))
     return int(any(result["findings"] for result in results.values()))
 
@@ -117,8 +118,10 @@ def _run_child(
         for line in process.stdout:
             facts = json.loads(line)
             if "failed" in facts:
-                raise RuntimeError(f"the fuzzer failed: {facts['failed']}")
-            if "done" in facts:
+                print(f"{facts['failed']}: {facts['trace']}", file=sys.stderr)
+                results[facts["failed"]]["found"]["the target failed"] = b""
+                ended.append(facts["failed"])
+            elif "done" in facts:
                 ended.append(facts["done"])
                 _add_outcomes(results[facts["done"]], facts)
             else:

@@ -82,7 +82,7 @@ def shards_manifest(folder: Path) -> Target:
               "bytes_read": 1, "bytes_written": 1}  # fmt: skip
     write_manifest(
         store, "shards", config_hash, slots=["image"], columns={"label": "string"},
-        kinds=["label"], selection={}, shards=[shard], totals=totals,
+        kinds={"label": "string"}, selection={}, shards=[shard], totals=totals,
     )  # fmt: skip
 
     def read() -> None:
