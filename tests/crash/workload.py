@@ -11,21 +11,27 @@ from tenacity import wait_none
 from mmfeat.cli.commands import load_main
 from pipelines import attempts, shard
 from tests.crash.disk import Tree
+from tests.golden.compare import DROPPED
 
 RECORDS = 10
-DROPPED = frozenset(
-    {
-        *("seconds", "train_seconds", "train_rows_per_second", "peak_memory_mb", "checksum"),
-        *("metrics.json", "log.jsonl"),  # digests of files that hold times
-    }
-)
-"""Keys of JSON documents that differ between runs."""
+TIMES = DROPPED | {"checksum", "metrics.json", "log.jsonl", "leaderboard.parquet"}
+"""Keys of JSON documents that differ between runs: times, and digests of files with times."""
+
+PAGES = {".html": b"</html>", "leaderboard.parquet": b"PAR1"}
+"""Files that hold times, by the end of their names → how they end if they are whole."""
 
 STAGES = ("shard", "extract", "train", "score")
+
+MORE_COMMANDS = ("compare", "align", "ranking")
+
+_COMMANDS = {"align": "train", "ranking": "align-report"}
+"""Output → the command that writes it, if its name differs."""
 
 ENCODERS = ("--encoder", "image=builtin:image", "--encoder", "text=builtin:text?dim=64")
 
 RECIPE = ("--target", "label", "--hidden", "4", "--lr", "0.01", "--epochs", "2")
+
+GRID = ("--fusions", "gmu", "--seeds", "1", "--emap-rows", "2", "--workers", "1")
 
 
 class Workload:
@@ -38,12 +44,15 @@ class Workload:
     def __init__(self, root: Path) -> None:
         self.root = root
         table = _write_table(root / "raw")
-        paths = {name: str(root / name) for name in STAGES}
+        paths = {name: str(root / name) for name in STAGES + MORE_COMMANDS}
         self._arguments = {
             "shard": [str(table), paths["shard"], "--samples-per-shard", "5"],
             "extract": [paths["shard"], paths["extract"], *ENCODERS],
             "train": [paths["extract"], paths["train"], *RECIPE],
             "score": [paths["train"], paths["extract"], paths["score"]],
+            "compare": [paths["extract"], paths["compare"], *RECIPE, *GRID],
+            "align": [paths["extract"], paths["align"], "--task", "align", *RECIPE[2:]],
+            "ranking": [paths["align"], paths["extract"], paths["ranking"]],
         }
 
     def output(self, stage: str) -> Path:
@@ -56,7 +65,7 @@ class Workload:
             patch.object(attempts, "wait_exponential", lambda **_: wait_none()),
             patch.object(shard, "warm_up", lambda: None),
         ):
-            load_main(stage)(self._arguments[stage])
+            load_main(_COMMANDS.get(stage, stage))(self._arguments[stage])
 
 
 def comparable(tree: Tree) -> Tree:
@@ -67,8 +76,9 @@ def comparable(tree: Tree) -> Tree:
 def _without_times(path: str, content: bytes | None) -> bytes | None:
     if content is None:
         return None
-    if path.endswith(".html"):
-        return b"a page" if content.rstrip().endswith(b"</html>") else b"half a page"
+    for name, end in PAGES.items():
+        if path.endswith(name):
+            return b"whole" if content.rstrip().endswith(end) else b"torn"
     if path.endswith(".jsonl"):
         return b"\n".join(_drop(line) for line in content.splitlines())
     return _drop(content) if path.endswith(".json") else content
@@ -76,7 +86,7 @@ def _without_times(path: str, content: bytes | None) -> bytes | None:
 
 def _drop(text: bytes) -> bytes:
     def drop(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        return {name: value for name, value in pairs if name not in DROPPED}
+        return {name: value for name, value in pairs if name not in TIMES}
 
     try:
         return json.dumps(json.loads(text, object_pairs_hook=drop), sort_keys=True).encode()
