@@ -11,7 +11,7 @@ from functools import cached_property
 from mmfeat.errors import RecordError
 from mmfeat.media.failures import failure_reason
 from mmfeat.media.http_client import HttpClient
-from mmfeat.media.read_policy import ReadPolicy
+from mmfeat.media.read_policy import ReadPolicy, strip_file_protocol
 from mmfeat.records import (
     PASSING_REASON,
     Base64Ref,
@@ -99,12 +99,14 @@ class MediaFetcher:
         )
 
     def _read_file(self, path: str) -> bytes:
+        path = strip_file_protocol(path)
         remote = is_url(path)
         try:
             if not remote:
                 return self._read_local(path)
             if is_http(path):
                 return self._http_client.get(path)
+            self.policy.check_url(path)
             return self._read_remote(path)
         except RecordError:
             raise

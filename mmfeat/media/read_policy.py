@@ -38,8 +38,8 @@ class ReadPolicy:
             in the storage of the table.
         allow_private: whether web servers may have private addresses.
         ignore_robots_tag: whether files may be used that their servers exclude from training.
-        folders: local files must lie in one of these folders once links are resolved; empty = they
-            may lie anywhere.
+        folders: folders of the tables. Files must lie in one of them once links are resolved; empty
+            = the user named the files.
     """
 
     allow_protocols: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class ReadPolicy:
             RecordError: `outside`, if the policy does not allow to read it.
         """
         if is_url(path) or path.startswith("/"):
-            complete = _strip_file_protocol(path)
+            complete = strip_file_protocol(path)
         else:
             relative = posixpath.normpath(path) if ".." in path else path
             complete = files.join(folder, relative)
@@ -103,6 +103,23 @@ class ReadPolicy:
             flags = " ".join(f"--allow-protocol {name}" for name in dict.fromkeys(missing))
             detail = f"{shown} leaves {folder or '.'}; {flags} permits it"
         raise RecordError("outside", detail)
+
+    def check_url(self, url: str) -> None:
+        """Check a complete URL again when it is read: a plan on disk may have been changed.
+
+        Raises:
+            RecordError: `outside`, if no row of a table in the folders may name it.
+        """
+        problem: RecordError | None = None
+        for folder in self.folders:
+            try:
+                self.complete_path(folder, url)
+            except RecordError as error:
+                problem = error
+            else:
+                return
+        if problem:
+            raise problem
 
     def open_local(self, path: str) -> int:
         """Open a local file for reading and return its file descriptor.
@@ -157,10 +174,10 @@ def check_protocols(names: Sequence[str]) -> tuple[str, ...]:
 _HAS_OPEN_FILES_IN_PROC = hasattr(os, "O_PATH") and os.path.isdir("/proc/self/fd")
 
 
-def _strip_file_protocol(path: str) -> str:
+def strip_file_protocol(path: str) -> str:
     """Return the local path of a `file://` or `local://` URL; other paths as they are."""
     if is_url(path) and protocols(path) == (_FILE,):
-        return posixpath.join("/", path.partition("://")[2])
+        return posixpath.join(os.getcwd(), path.partition("://")[2])
     return path
 
 

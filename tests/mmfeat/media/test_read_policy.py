@@ -209,8 +209,19 @@ def test_without_proc_links_are_resolved_by_name(folder, monkeypatch):
         fetch(policy, folder, "link.png")
 
 
-def test_folders_that_a_user_names_may_have_links(folder):
+@pytest.mark.parametrize("path", [*URLS, *CHAINS])
+def test_a_changed_plan_reads_no_file_outside(folder, path):
+    policy = ReadPolicy(folders=("s3://b/t", str(folder)))
+    with pytest.raises(RecordError) as caught:
+        MediaFetcher(1000, policy=policy).fetch(FileRef(fill(path, folder)))
+    assert caught.value.reason == "outside"
+    policy.check_url("s3://b/t/a.png")
+
+
+def test_folders_that_a_user_names_may_have_links(folder, monkeypatch):
     fetcher = MediaFetcher(1000)
+    monkeypatch.chdir(folder)
+    assert fetcher.fetch(FileRef("file://link.png")) == b"secret"
     assert fetcher.fetch(FileRef(str(folder / "link.png"))) == b"secret"
 
 
