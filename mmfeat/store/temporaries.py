@@ -2,10 +2,9 @@
 
 import fcntl
 import os
+from contextlib import suppress
 
 from mmfeat.store import files
-
-_CONFIG_FILE = "config.json"
 
 
 def try_lock(descriptor: int) -> bool:
@@ -26,35 +25,26 @@ def try_lock(descriptor: int) -> bool:
 def remove_temporaries(folder: str) -> None:
     """Remove the temporary files of killed runs from a local folder and its subfolders.
 
-    Call it while the folder is locked. Stores below it have locks of their own, and those of
-    other active runs are left alone.
+    Call it while the folder is locked. Folders below it that another run has locked are left alone.
     """
     if files.is_local(folder):
         _sweep(files.filesystem(folder)[1])
 
 
 def _sweep(folder: str) -> None:
-    try:
-        with os.scandir(folder) as entries:
-            found = list(entries)
-    except FileNotFoundError:
-        return
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            _sweep_subfolder(entry.path)
-        elif files.is_temporary(entry.name):
-            os.remove(entry.path)
+    with suppress(FileNotFoundError, PermissionError), os.scandir(folder) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                _sweep_subfolder(entry.path)
+            elif files.is_temporary(entry.name):
+                os.remove(entry.path)
 
 
 def _sweep_subfolder(folder: str) -> None:
-    if not os.path.lexists(os.path.join(folder, _CONFIG_FILE)):
-        _sweep(folder)
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try_lock(descriptor)
-        _sweep(folder)
-    except BlockingIOError:
-        return
-    finally:
-        os.close(descriptor)
+    with suppress(BlockingIOError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            try_lock(descriptor)
+            _sweep(folder)
+        finally:
+            os.close(descriptor)

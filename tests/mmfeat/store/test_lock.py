@@ -4,7 +4,6 @@ import sys
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
 from mmfeat.store.lock import lock_directory
 from mmfeat.store.temporaries import remove_temporaries
 
@@ -83,9 +82,8 @@ def test_the_lock_removes_the_temporaries_of_killed_runs(tmp_path):
         assert [path.name for path in (tmp_path / "column").iterdir()] == [".keep"]
 
 
-def test_the_temporaries_of_a_live_run_in_a_store_below_stay(tmp_path, lock_in_other_process):
-    for name in ("live", "dead"):
-        files.write_json(str(tmp_path / name / "config.json"), {})
+def test_the_temporaries_of_a_live_run_in_a_folder_below_stay(tmp_path, lock_in_other_process):
+    (tmp_path / "dead").mkdir()
     lock_in_other_process(tmp_path / "live")
     (tmp_path / "live" / "deeper").mkdir()
     for name in ("live/.a.tmp-1", "live/deeper/.a.tmp-2", "dead/.a.tmp-3"):
