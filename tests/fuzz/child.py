@@ -21,12 +21,15 @@ from random import Random
 from typing import Any
 
 from tests.fuzz.coverage import traced_lines
-from tests.fuzz.limits import CPU_SECONDS, HangError, call_limited, limit_process
+from tests.fuzz.limits import CPU_SECONDS, HangError, call_limited, lift_limits, limit_process
 from tests.fuzz.target import Target
 
 CORPUS = Path(__file__).with_name("corpus")
 TRACED_SHARE = 4
 """Of this many inputs, the lines of one are traced, which takes several times as long."""
+
+TRACED_BYTES = 1 << 13
+"""Longer inputs are not traced."""
 
 
 def main() -> None:
@@ -42,6 +45,7 @@ def main() -> None:
     registry = importlib.import_module(arguments.registry).TARGETS
     for name in arguments.targets:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+            lift_limits()
             try:
                 random = Random(f"{arguments.seed}:{name}")
                 run = _Run(name, registry[name](Path(folder)), arguments.input)
@@ -79,13 +83,13 @@ class _Run:
             if time.monotonic() > end:
                 break
             data = self.target.mutate(random, pool, self.target.tokens)
-            if number % TRACED_SHARE:
+            if number % TRACED_SHARE or len(data) > TRACED_BYTES:
                 self._read(data)
                 continue
             known = len(self._lines)
             with traced_lines(self._lines):
                 self._read(data)
-            if len(self._lines) > known and len(data) < 1 << 16:
+            if len(self._lines) > known:
                 pool.append(data)
         _print(done=self.name, outcomes=dict(self.outcomes), pool=len(pool), lines=len(self._lines))
 

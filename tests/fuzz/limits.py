@@ -36,6 +36,12 @@ def limit_process() -> None:
     signal.signal(signal.SIGPROF, _raise_hang)
 
 
+def lift_limits() -> None:
+    """Allow any address space, to load more libraries."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
 def call_limited(
     read: Callable[[bytes], Any], data: bytes, cpu_seconds: float = CPU_SECONDS
 ) -> None:
