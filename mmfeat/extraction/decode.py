@@ -115,9 +115,11 @@ def _decode_record(encoder: Encoder, slot: str, record: ShardRecord) -> tuple[An
         content = find_member(record, slot)
         if content is None:
             reason = record.statuses.get(slot, "missing")
-            if reason == "ok":
-                raise DamagedFileError(f"the tar must have the {slot} of {record.key!r}")
-            return RowStatus("missing", reason), 0
+            if reason != "ok":
+                return RowStatus("missing", reason), 0
+            if record.sample is None:  # rejected for another part
+                return RowStatus("missing", "missing", "sharding rejected the record"), 0
+            raise DamagedFileError(f"the tar must have the {slot} of {record.key!r}")
         return encoder.decode(content), len(content)
     except RecordError as error:
         return RowStatus("failed", error.reason, error.detail), 0
