@@ -34,7 +34,6 @@ def test_a_run_whose_output_is_lost_finishes(toy_table, tmp_path, shell):
     assert result.returncode == 0
     assert b"rror" not in result.stderr
     assert (tmp_path / "out" / MANIFEST_FILE).exists()
-    assert run("shard", toy_table, tmp_path / "out").stdout.startswith(b"shard: nothing to do")
 
 
 def test_the_end_of_a_lost_error_is_the_exit_code():
@@ -63,12 +62,12 @@ def test_names_that_are_no_text_are_escaped(toy_table, tmp_path):
     assert "shard → caf\\udce9" in result.stdout.decode()
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_json_is_valid_in_every_encoding(toy_table, tmp_path, encoding):
+def test_json_is_valid_in_every_encoding(mmfeat, toy_table, tmp_path):
     path = tmp_path / "größe 猫 😀"
-    assert run("shard", toy_table, path).returncode == 0
-    document = run("info", path, "--json", encoding=encoding).stdout.decode(encoding)
-    assert json.loads(document)["path"] == str(path)
+    assert mmfeat("shard", toy_table, path).returncode == 0
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        document = run("info", path, "--json", encoding=encoding).stdout.decode(encoding)
+        assert json.loads(document)["path"] == str(path)
 
 
 def test_printed_options_are_valid_in_every_encoding(tmp_path):
