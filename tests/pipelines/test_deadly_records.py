@@ -2,16 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.utils.shared import Shared
 
 from mmfeat.features import FeatureStore
+from mmfeat.sharding import ShardConfig, Sharding
+from mmfeat.store import leave_mark, read_receipt
+from pipelines.transforms import _ProcessShard
 from tests.conftest import REPOSITORY, picture_bytes
 
 POISON = REPOSITORY / "tests" / "poison"
@@ -19,42 +25,60 @@ DEADLY = ("p003", "p017", "p041")
 RECORDS = 60
 
 
+def write_table(folder):
+    """Write a table of sixty records with three deadly pictures, and return its path."""
+    folder.mkdir()
+    lines = []
+    for n in range(RECORDS):
+        name = f"p{n:03}"
+        poison = b"POISON" if name in DEADLY else b""
+        (folder / f"{name}.png").write_bytes(picture_bytes((n, 9, 200 - n)) + poison)
+        lines.append(f"{name}.png,text {n},{'ab'[n % 2]}\n")
+    (folder / "table.csv").write_text("file_name,text,label\n" + "".join(lines))
+    return folder / "table.csv"
+
+
+def run_in(folder, *arguments, **environment):
+    """Run a command in a process of its own, in which the poison works."""
+    (folder / "deaths").mkdir(exist_ok=True)
+    paths = os.pathsep.join(map(str, (POISON, REPOSITORY)))
+    deaths = str(folder / "deaths")
+    return subprocess.run(
+        [sys.executable, "-m", "mmfeat", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths, "POISON_DEATHS": deaths, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+SHARD = ("--samples-per-shard", 12, "--validate", "decode")
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory):
+    """A folder with the table, the store `out` that worker processes made, and their output."""
+    folder = tmp_path_factory.mktemp("sharded")
+    table = write_table(folder / "raw")
+    result = run_in(folder, "shard", table, folder / "out", *SHARD, "--processes", 2)
+    assert result.returncode == 0, result.stderr
+    (folder / "stderr.txt").write_text(result.stderr)
+    return folder
+
+
 @pytest.fixture
-def poisoned(make_table, tmp_path):
-    """A table of sixty records with three deadly pictures, and the folder of deaths."""
-    (tmp_path / "deaths").mkdir()
-    rows = [
-        {"file_name": f"p{n:03}.png", "text": f"text {n}", "label": "ab"[n % 2]}
-        for n in range(RECORDS)
-    ]
-    table = make_table(rows)
-    for name in DEADLY:
-        path = table.parent / f"{name}.png"
-        path.write_bytes(picture_bytes((9, 9, 9)) + b"POISON")
-    return table
+def poisoned(sharded):
+    return sharded / "raw" / "table.csv"
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs a command in a process of its own, in which the poison works."""
-
-    def run_command(*arguments, **environment):
-        paths = os.pathsep.join(map(str, (POISON, REPOSITORY)))
-        deaths = str(tmp_path / "deaths")
-        return subprocess.run(
-            [sys.executable, "-m", "mmfeat", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": paths, "POISON_DEATHS": deaths, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run_command
+    return partial(run_in, tmp_path)
 
 
-def deaths(tmp_path):
-    return len(list((tmp_path / "deaths").iterdir()))
+def count_deaths(folder):
+    return len(list((folder / "deaths").iterdir()))
 
 
 def rows_of(folder):
@@ -80,23 +104,19 @@ def assert_rejected(rows, expected):
             assert row == expected[key]
 
 
-SHARD = ("--samples-per-shard", 12, "--validate", "decode")
-
-
-def test_deadly_pictures_cost_only_their_rows(mmfeat, run, poisoned, tmp_path, read_samples):
-    result = run("shard", poisoned, tmp_path / "out", *SHARD, "--processes", 2)
-    assert result.returncode == 0, result.stderr
-    assert "Traceback" not in result.stderr
-    assert "are rejected as worker_died" in result.stderr
-    assert totals_of(tmp_path / "out")["rejected"] == {"worker_died": len(DEADLY)}
+def test_deadly_pictures_cost_only_their_rows(mmfeat, sharded, poisoned, tmp_path, read_samples):
+    output = (sharded / "stderr.txt").read_text()
+    assert "Traceback" not in output
+    assert "are rejected as worker_died" in output
+    assert totals_of(sharded / "out")["rejected"] == {"worker_died": len(DEADLY)}
     assert mmfeat("shard", poisoned, tmp_path / "whole", *SHARD).returncode == 0
-    assert_rejected(rows_of(tmp_path / "out"), rows_of(tmp_path / "whole"))
-    samples, whole = read_samples(tmp_path / "out"), read_samples(tmp_path / "whole")
+    assert_rejected(rows_of(sharded / "out"), rows_of(tmp_path / "whole"))
+    samples, whole = read_samples(sharded / "out"), read_samples(tmp_path / "whole")
     assert samples == {key: whole[key] for key in whole if key not in DEADLY}
 
 
 def test_a_run_that_a_record_killed_finishes_when_it_is_run_again(
-    run, poisoned, tmp_path, snapshot
+    run, sharded, poisoned, tmp_path, snapshot
 ):
     first = run("shard", poisoned, tmp_path / "out", *SHARD)
     assert first.returncode == -9
@@ -104,19 +124,18 @@ def test_a_run_that_a_record_killed_finishes_when_it_is_run_again(
     second = run("shard", poisoned, tmp_path / "out", *SHARD)
     assert second.returncode == 0, second.stderr
     assert "made in processes of their own" in second.stderr
-    run("shard", poisoned, tmp_path / "other", *SHARD, "--processes", 2)
-    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "other")
-    assert not list((tmp_path / "out").glob(".unfinished-*"))
+    assert snapshot(tmp_path / "out") == snapshot(sharded / "out")
 
 
-def test_deadly_records_are_tried_again_on_request(run, poisoned, tmp_path):
-    arguments = ("shard", poisoned, tmp_path / "out", *SHARD, "--processes", 2)
-    assert run(*arguments).returncode == 0
-    still_deadly = run(*arguments, "--retry-failed")
+def test_deadly_records_are_tried_again_on_request(run, sharded, tmp_path):
+    shutil.copytree(sharded / "raw", tmp_path / "raw")
+    shutil.copytree(sharded / "out", tmp_path / "out")
+    arguments = ("shard", tmp_path / "raw" / "table.csv", tmp_path / "out", *SHARD)
+    still_deadly = run(*arguments, "--retry-failed")  # in processes of their own
     assert still_deadly.returncode == 0, still_deadly.stderr
     assert totals_of(tmp_path / "out")["rejected"] == {"worker_died": len(DEADLY)}
     for name in DEADLY:
-        (poisoned.parent / f"{name}.png").write_bytes(picture_bytes())
+        (tmp_path / "raw" / f"{name}.png").write_bytes(picture_bytes())
     healed = run(*arguments, "--retry-failed")
     assert healed.returncode == 0, healed.stderr
     assert totals_of(tmp_path / "out")["rejected"] == {}
@@ -127,7 +146,7 @@ def test_deaths_that_pass_reject_no_record(mmfeat, run, poisoned, tmp_path, snap
         "shard", poisoned, tmp_path / "out", *SHARD, "--processes", 2, POISON_LIMIT="3"
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert deaths(tmp_path) == 3
+    assert count_deaths(tmp_path) == 3
     mmfeat("shard", poisoned, tmp_path / "whole", *SHARD)
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
 
@@ -141,8 +160,6 @@ def test_a_shard_that_no_single_record_kills_fails_and_others_are_made(run, pois
         assert "1 of 3 shards" in result.stderr
         assert "no record of the shard kills it alone" in result.stderr
         assert "Traceback" not in result.stderr
-    assert run(*arguments, *flags).returncode == 0
-    assert totals_of(tmp_path / "out")["rejected"] == {"worker_died": 2}
 
 
 def test_workers_that_cannot_start_end_the_run(run, poisoned, tmp_path):
@@ -152,7 +169,28 @@ def test_workers_that_cannot_start_end_the_run(run, poisoned, tmp_path):
     assert "5 of 5 shards" in result.stderr
     assert "a worker process was killed" in result.stderr
     assert "Traceback" not in result.stderr
-    assert deaths(tmp_path) <= 12
+    assert count_deaths(tmp_path) <= 12
+
+
+def test_a_worker_of_a_cluster_isolates_a_shard_whose_worker_died(
+    make_table, tmp_path, monkeypatch
+):
+    table = make_table([{"file_name": f"{n}.png", "text": f"text {n}"} for n in range(20)])
+    config = ShardConfig(str(table), str(tmp_path / "out"), samples_per_shard=10, processes=1)
+    stage, made_here = Sharding(config), []
+
+    def process_shard(stage, task, loaded):
+        made_here.append(task.shard)
+        return True
+
+    monkeypatch.setattr("pipelines.transforms.process_shard", process_shard)
+    tasks = stage.plan()
+    leave_mark(stage.output, "00001")
+    worker = _ProcessShard(stage, Shared())
+    worker.setup()
+    assert [shard for task in tasks for shard in worker.process(task)] == ["00000", "00001"]
+    assert made_here == ["00000"]
+    assert read_receipt(stage.output, "00001")
 
 
 @pytest.fixture
