@@ -2,10 +2,11 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.store import (
@@ -24,12 +25,23 @@ from mmfeat.store import (
     read_document,
     retry_shards,
 )
-from mmfeat.system import ProgressBar, default_threads, ordered_map
+from mmfeat.system import (
+    ProgressBar,
+    WorkerDiedError,
+    default_threads,
+    ordered_map,
+    worker_pool,
+)
 from mmfeat.verification.check_part import check_bytes, check_part
 from mmfeat.verification.parts import Damage, Layout, Part, sample_shards
 
 SHARDED = ("shards", "features", "predictions")
 """Kinds of stores that consist of shards."""
+
+_MIN_RECORDS = 10_000
+"""Records from which starting processes pays."""
+
+_Checked: TypeAlias = tuple[Part, Receipt | None, list[Damage]]
 
 _WINNER = "winner"
 """Folder of the model in a comparison."""
@@ -142,10 +154,13 @@ def _verify_parts(
     result.all_shards, result.shards = len(shards), len(chosen)
     totals: dict[str, Counter[str]] = {}
     tables = len(layout.columns) + 1
-    with ProgressBar("verify", len(chosen) * tables, "tables of shards") as bar:
+    with (
+        ProgressBar("verify", len(chosen) * tables, "tables of shards") as bar,
+        _open_checker(result) as check,
+    ):
         parts = layout.parts(chosen)
         for number, (part, receipt, damages) in enumerate(
-            ordered_map(_check, parts, threads=default_threads())
+            ordered_map(check, parts, threads=default_threads())
         ):
             add(damages)
             if receipt:
@@ -158,8 +173,29 @@ def _verify_parts(
         add(_check_totals(result.folder, result.manifest, totals))
 
 
-def _check(part: Part) -> tuple[Part, Receipt | None, list[Damage]]:
-    return part, *check_part(part)
+@contextmanager
+def _open_checker(result: Verification) -> Iterator[Callable[[Part], _Checked]]:
+    """Yield a function that checks a part in any thread.
+
+    WebDataset reads tars in Python, one core per process. Many tars are checked in processes.
+    """
+
+    def check(part: Part) -> _Checked:
+        return part, *check_part(part)
+
+    records = sum(entry["records"] for entry in (result.manifest or {}).get("shards", ()))
+    if result.kind != "shards" or records < _MIN_RECORDS:
+        yield check
+        return
+    with worker_pool(default_threads(), preload=[check_part.__module__, "webdataset"]) as pool:
+
+        def check_in_process(part: Part) -> _Checked:
+            try:
+                return part, *pool.submit(check_part, part).result()
+            except WorkerDiedError as error:
+                return part, None, [Damage(part.receipt_path, str(error), part)]
+
+        yield check_in_process
 
 
 def _check_totals(
