@@ -8,10 +8,12 @@ of two runs that write the same object at once, one learns that it has lost.
     gs://       generation    ifGenerationMatch
 """
 
+import errno
+import os
 import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 from urllib.parse import quote
 
 from mmfeat.system import filesystem
@@ -21,6 +23,9 @@ Version: TypeAlias = str | None
 
 Upload: TypeAlias = Callable[[str, str], None]
 """Uploads a local file: path of the file, name of the object."""
+
+_MAX_MEMORY = 64 << 20
+"""Maximum size of a file that is read into memory to replace an object."""
 
 
 class ObjectChangedError(Exception):
@@ -63,7 +68,7 @@ class ConditionalStore(ABC):
             if version is None:
                 self._fs.put_file(file, name, mode="create")
             else:
-                self._replace(file, name, version)
+                self._replace_file(file, name, version)
         except OSError as error:
             if _is_conflict(error):
                 raise ObjectChangedError(name) from error
@@ -71,8 +76,20 @@ class ConditionalStore(ABC):
         finally:
             self._fs.invalidate_cache(posixpath.dirname(name))
 
+    def _replace_file(self, file: str, name: str, version: str) -> None:
+        size = os.path.getsize(file)
+        with open(file, "rb") as stream:
+            if size <= _MAX_MEMORY:
+                self._replace(stream.read(), name, version)
+                return
+            self._replace(stream, name, version)
+        # A client that retries may send the rest of a stream that it has read before.
+        self._fs.invalidate_cache(posixpath.dirname(name))
+        if self._fs.info(name)["size"] != size:
+            raise OSError(errno.EIO, "the upload is incomplete", name)
+
     @abstractmethod
-    def _replace(self, file: str, name: str, version: str) -> None:
+    def _replace(self, content: bytes | IO[bytes], name: str, version: str) -> None:
         """Replace a version of an object; an error as in `_is_conflict` if it has another one."""
 
 
@@ -81,13 +98,12 @@ class S3Store(ConditionalStore):
 
     version_key = "ETag"
 
-    def _replace(self, file: str, name: str, version: str) -> None:
+    def _replace(self, content: bytes | IO[bytes], name: str, version: str) -> None:
         bucket, key, _ = self._fs.split_path(name)
-        with open(file, "rb") as body:
-            try:
-                self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=body, IfMatch=version)
-            except FileNotFoundError as error:  # it was removed
-                raise FileExistsError(name) from error
+        try:
+            self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=content, IfMatch=version)
+        except FileNotFoundError as error:  # it was removed
+            raise FileExistsError(name) from error
 
 
 class GcsStore(ConditionalStore):
@@ -95,18 +111,17 @@ class GcsStore(ConditionalStore):
 
     version_key = "generation"
 
-    def _replace(self, file: str, name: str, version: str) -> None:
+    def _replace(self, content: bytes | IO[bytes], name: str, version: str) -> None:
         bucket, key, _ = self._fs.split_path(name)
-        with open(file, "rb") as body:
-            self._fs.call(
-                "POST",
-                f"{self._fs._location}/upload/storage/v1/b/{quote(bucket)}/o",
-                uploadType="media",
-                name=key,
-                ifGenerationMatch=version,
-                headers={"Content-Type": "application/octet-stream"},
-                data=body,
-            )
+        self._fs.call(
+            "POST",
+            f"{self._fs._location}/upload/storage/v1/b/{quote(bucket)}/o",
+            uploadType="media",
+            name=key,
+            ifGenerationMatch=version,
+            headers={"Content-Type": "application/octet-stream"},
+            data=content,
+        )
 
 
 def _is_conflict(error: OSError) -> bool:

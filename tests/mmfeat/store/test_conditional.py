@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from mmfeat.store import files
+from mmfeat.store import conditional, files
 from mmfeat.store.attempt import ShardAttempt
 from mmfeat.store.claim import ShardTakenError
 from mmfeat.store.conditional import GcsStore, ObjectChangedError, S3Store, conditional_store
@@ -106,22 +106,25 @@ def store(request):
     return kind(request.getfixturevalue(name))
 
 
-def test_an_upload_replaces_only_the_expected_version(store, tmp_path):
+@pytest.mark.parametrize("max_memory", [1 << 20, 0], ids=["bytes", "stream"])
+def test_an_upload_replaces_only_the_expected_version(store, tmp_path, monkeypatch, max_memory):
+    monkeypatch.setattr(conditional, "_MAX_MEMORY", max_memory)
+    name = f"bucket/{tmp_path.name}/x"
     paths = {}
-    for name in ("one", "two", "three"):
-        paths[name] = tmp_path / name
-        paths[name].write_text(name)
-    assert store.version("bucket/folder/x") is None
-    store.upload(str(paths["one"]), "bucket/folder/x", None)
-    first = store.version("bucket/folder/x")
+    for text in ("one", "two", "three"):
+        paths[text] = tmp_path / text
+        paths[text].write_text(text)
+    assert store.version(name) is None
+    store.upload(str(paths["one"]), name, None)
+    first = store.version(name)
     with pytest.raises(ObjectChangedError):
-        store.upload(str(paths["two"]), "bucket/folder/x", None)
-    store.upload(str(paths["two"]), "bucket/folder/x", first)
-    second = store.version("bucket/folder/x")
+        store.upload(str(paths["two"]), name, None)
+    store.upload(str(paths["two"]), name, first)
+    second = store.version(name)
     assert second not in (None, first)
     with pytest.raises(ObjectChangedError):
-        store.upload(str(paths["three"]), "bucket/folder/x", first)
-    assert store.version("bucket/folder/x") == second
+        store.upload(str(paths["three"]), name, first)
+    assert store.version(name) == second
 
 
 def test_a_shard_in_s3_belongs_to_its_last_attempt(s3):

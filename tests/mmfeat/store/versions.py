@@ -38,18 +38,24 @@ class VersionedFileSystem(MemoryFileSystem):
             self.before_call()
         return super()._open(path, mode, **options)
 
-    def put_file(self, lpath, rpath, mode="overwrite", expected=None, **options):
+    def put_file(self, lpath, rpath, mode="overwrite", **options):
+        with open(lpath, "rb") as file:
+            self._upload(file.read(), rpath, create=mode == "create")
+
+    def replace(self, content, rpath, expected):
+        self._upload(content, rpath, expected=expected)
+
+    def _upload(self, content, rpath, create=False, expected=None):
         self.before_call()
         path = self._strip_protocol(rpath)
         present = self.versions.get(path) if path in self.store else None
-        if (mode == "create" and present) or (expected and present != expected):
+        if (create and present) or (expected and present != expected):
             raise FileExistsError(path)
-        with open(lpath, "rb") as file:
-            self.pipe_file(path, file.read())
+        self.pipe_file(path, content)
         self.versions[path] = str(next(self.numbers))
         if VersionedFileSystem.lose_answers:
             VersionedFileSystem.lose_answers -= 1
-            self.put_file(lpath, rpath, mode, expected)  # as clients do that retry
+            self._upload(content, rpath, create, expected)  # as clients do that retry
 
     def rm(self, path, **options):
         self.before_call()
@@ -59,8 +65,8 @@ class VersionedFileSystem(MemoryFileSystem):
 class VersionedStore(ConditionalStore):
     version_key = "version"
 
-    def _replace(self, file, name, version):
-        self._fs.put_file(file, name, expected=version)
+    def _replace(self, content, name, version):
+        self._fs.replace(content, name, version)
 
 
 class Interleaving:
