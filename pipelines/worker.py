@@ -18,7 +18,7 @@ def warm_up() -> None:
 
 def stage_workers(stage: Stage, processes: int) -> WorkerPool:
     """Return a pool of processes, each of which loads the stage once."""
-    preload = [type(stage).__module__, __name__]
+    preload = [*stage.worker_modules, __name__]
     return worker_pool(processes, preload=preload, initializer=_load_stage, initargs=(stage,))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmfeat.encoders import Encoder, EncoderSpec, Settings
+from mmfeat.encoders import SCHEMES, Encoder, EncoderSpec, Settings
 from mmfeat.errors import DamagedFileError, MmfeatError, RecordError
 from mmfeat.extraction.account import RecordAccount
 from mmfeat.extraction.autotune import TUNING_RECORDS, TunedSettings, autotune
@@ -73,6 +73,12 @@ class Extraction(Stage):
         self._tuned: dict[str, TunedSettings] = {}
         self._input_shards: dict[str, dict[str, Any]] = {}
         self._retry_shards: set[str] = set()
+
+    @property
+    def worker_modules(self) -> list[str]:
+        """Modules that worker processes need."""
+        schemes = {SCHEMES[spec.scheme]: None for spec in self._specs.values()}
+        return [*super().worker_modules, *schemes]
 
     def plan(self) -> list[ShardTask]:
         """Return one task per input shard. Columns and shards that exist are not made again.

@@ -86,6 +86,11 @@ class Scoring(Stage):
         self._key_digests: dict[str, str] = {}
         self._retry_digest = ""
 
+    @property
+    def worker_modules(self) -> list[str]:
+        """Modules that worker processes need."""
+        return [*super().worker_modules, "mmfeat.models.saved_model"]
+
     def plan(self) -> list[ShardTask]:
         """Return one task per shard of the features.
 

@@ -52,6 +52,11 @@ class Stage(ABC):
     """Whether a record has killed its process before, so that shards are made in processes of
     their own; `plan` may set it."""
 
+    @property
+    def worker_modules(self) -> list[str]:
+        """Modules that worker processes of the stage need. They are imported once for all."""
+        return [type(self).__module__]
+
     @abstractmethod
     def plan(self) -> list[ShardTask]:
         """Open the output directory and list its shards. The same input gives the same list.
