@@ -43,7 +43,7 @@ def source_files():
 FACADES = (
     *("mmfeat.config", "mmfeat.extraction", "mmfeat.features", "mmfeat.media", "mmfeat.records"),
     *("mmfeat.scoring", "mmfeat.sharding", "mmfeat.shards", "mmfeat.sources", "mmfeat.store"),
-    *("mmfeat.system", "training.data", "training.metrics"),
+    *("mmfeat.system", "mmfeat.verification", "training.data", "training.metrics"),
 )
 """Packages that export their public names. Others have modules that load torch."""
 

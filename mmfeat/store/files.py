@@ -274,6 +274,8 @@ def _is_deep(value: Any) -> bool:
     """Return whether a JSON value has more than `MAX_JSON_DEPTH` levels."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_JSON_DEPTH):
+        if not level:
+            return False
         parents = (v.values() if type(v) is dict else v for v in level)
         level = [v for values in parents for v in values if type(v) in (dict, list)]
     return bool(level)
