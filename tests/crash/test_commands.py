@@ -1,5 +1,6 @@
 """Comparisons, alignments and rankings survive power cuts, too."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,11 @@ import pytest
 from tests.crash.power_cut import PowerCut
 from tests.crash.recorder import Recorder, read_tree, write_tree
 from tests.crash.workload import MORE_COMMANDS, comparable
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("CRASH_POINTS" not in os.environ, reason="make crash runs it"),
+]
 
 
 @pytest.fixture(scope="module", params=MORE_COMMANDS)
@@ -23,7 +29,6 @@ def finished(request, undisturbed) -> Iterator[tuple[str, Recorder]]:
     return request.param, recorder
 
 
-@pytest.mark.slow
 def test_a_manifest_vouches_for_the_output_of_a_command(undisturbed, finished, figures):
     name, recorder = finished
     expected = comparable(read_tree(undisturbed.workload.output(name)))
@@ -36,7 +41,6 @@ def test_a_manifest_vouches_for_the_output_of_a_command(undisturbed, finished, f
     assert comparable(tree) == expected
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.5, 0.97])
 def test_a_command_continues_after_a_power_cut(undisturbed, finished, figures, moment):
     name, recorder = finished
