@@ -15,7 +15,7 @@ REASONS = {
     "unavailable": "a server, a network or a storage failed; --retry-failed tries again",
     "unreadable": "the file cannot be read, or the server refuses it",
     "empty": "the file has no bytes, or the text has no visible character",
-    "too_large": "more bytes than --max-file-bytes, or more pixels or samples than the limit",
+    "too_large": "more bytes than --max-file-bytes, or above another limit of a record",
     "undecodable": "the bytes are not an image, audio or UTF-8 text",
     "malformed_row": "the row of the table cannot be parsed",
     "duplicate": "an earlier record has the same bytes, or the tar has this member twice",
@@ -27,6 +27,9 @@ REASONS = {
     "not_finite": "the encoder or the model returned NaN, or a value beyond the range of its type",
 }
 """Reason → meaning: the fixed vocabulary of why a part, or a whole record, is unusable."""
+
+_MAX_DETAIL = 2000
+"""Characters of a detail in a table."""
 
 PASSING_REASON = "unavailable"
 """The reason of failures that can pass. All others are permanent."""
@@ -64,7 +67,9 @@ def format_problems(problems: Mapping[str, tuple[str, str]]) -> tuple[str | None
         problems: slot → reason and detail. The empty slot stands for the whole record.
     """
     labels = {slot: _label(slot, reason) for slot, (reason, _) in problems.items()}
-    details = [f"{labels[slot]}: {detail}" for slot, (_, detail) in problems.items() if detail]
+    details = [
+        f"{labels[slot]}: {_shorten(detail)}" for slot, (_, detail) in problems.items() if detail
+    ]
     reason = _escape_undecodable(", ".join(labels.values())) or None
     return reason, _escape_undecodable("; ".join(details)) or None
 
@@ -110,6 +115,11 @@ def _find_detail(error: str, label: str) -> str:
     """Return the detail of one problem from an error such as `text:empty: …; json:…`."""
     details = (part for part in error.split("; ") if part.startswith(f"{label}: "))
     return next(details, "").removeprefix(f"{label}: ")
+
+
+def _shorten(detail: str) -> str:
+    """Cut a detail: it may name a path or a value of any length."""
+    return detail if len(detail) <= _MAX_DETAIL else f"{detail[:_MAX_DETAIL]}…"
 
 
 def _label(slot: str, reason: str) -> str:

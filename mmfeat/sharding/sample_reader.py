@@ -21,7 +21,7 @@ from mmfeat.records import (
     MediaRef,
     Record,
     Sample,
-    is_blank,
+    decode_text,
     is_remote,
     known_size,
     member_extension,
@@ -145,7 +145,7 @@ class SampleReader:
         """
         is_known = modality_of_extension(extension) == modality
         if modality == "text":
-            _check_text(content)
+            decode_text(content)
         elif self.validation != "none":
             decode = self.validation == "decode"
             if modality == "audio":
@@ -171,12 +171,3 @@ def _check_image(content: bytes, extension: str, *, decode: bool) -> str:
         return extension
     image = check_pixels(content) if decode else open_image(content)
     return MODALITIES["image"].extension_of(image.format or "")
-
-
-def _check_text(content: bytes) -> None:
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise RecordError("undecodable", str(error)) from error
-    if is_blank(text):
-        raise RecordError("empty", "the text has no visible character")

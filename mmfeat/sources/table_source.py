@@ -19,6 +19,7 @@ from mmfeat.records import (
     ParquetCellRef,
     Record,
     TextRef,
+    check_text_size,
     clean_metadata,
     file_stem,
     is_missing,
@@ -30,13 +31,16 @@ from mmfeat.records import (
 )
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.digests import file_ends_sha256, file_sha256
-from mmfeat.sources.formats import Row, UnreadBytes
+from mmfeat.sources.formats import OversizedRow, Row, UnreadBytes
 from mmfeat.sources.table_columns import ColumnFinder
 from mmfeat.sources.table_formats import open_table, read_rows
 from mmfeat.system import is_url
 
 _SNIFFED_ROWS = 1000
 """Rows of each column that are read to find out whether it contains files."""
+
+_MAX_PATH_CHARACTERS = 1 << 16
+"""Limit of a path or URL, above that of file systems and servers."""
 
 _DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
 _BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]{40,}+={0,2}[\r\n]*")
@@ -184,8 +188,9 @@ class TableSource(Source):
                 return self._parse_row(row, row_in_file, values, file)
             except RecursionError:
                 error = "nested too deeply"
+        reason = "too_large" if isinstance(error, OversizedRow) else "malformed_row"
         detail = f"{posixpath.basename(file.path)}: {error}"
-        return Record(row, "", problems={"": ("malformed_row", detail)})
+        return Record(row, "", problems={"": (reason, detail)})
 
     def _parse_row(
         self, row: int, row_in_file: int, values: Mapping[str, Any], file: TableFile
@@ -258,6 +263,8 @@ class TableSource(Source):
             return Base64Ref(content)
         if _is_base64(value):
             return Base64Ref(value)
+        if len(value) > _MAX_PATH_CHARACTERS:
+            raise RecordError("unreadable", f"column {column!r}: a path of {len(value):,} letters")
         return FileRef(self._policy.complete_path(file.root, value))
 
     def _cell_ref(
@@ -306,6 +313,7 @@ def _is_base64(value: str) -> bool:
 
 def _text_ref(value: Any, column: str) -> TextRef:
     _require_string(value, column)
+    check_text_size(len(value))
     if not is_utf8(value):
         raise RecordError("undecodable", f"column {column!r} is not UTF-8")
     return TextRef(value)

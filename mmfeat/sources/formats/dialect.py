@@ -47,7 +47,7 @@ def start_reading(path: str, dialect: Dialect) -> Iterator[tuple[Lines, list[str
         for _ in range(dialect.first_line):
             next(lines)
         lines.start_record()
-        header = next(replace(dialect, quoted=True).reader(lines), [])
+        header: list[str] = next(replace(dialect, quoted=True).reader(lines), [])
         check_columns(header, path)
         yield lines, header
 

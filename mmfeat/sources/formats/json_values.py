@@ -1,5 +1,6 @@
 """Read a JSON document value by value, with Python's own decoder and flat memory."""
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -9,8 +10,10 @@ from mmfeat.records import is_utf8
 from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS, MAX_RECORD_VALUES
 
 _BLOCK_CHARACTERS = 1 << 16
-_MAX_BLOCK_CHARACTERS = 4 << 20
-"""Characters that are read at a time: a few at first, more inside a long value."""
+"""Characters that are read at first; inside a long value the text doubles."""
+
+_MAX_REST_CHARACTERS = 1 << 20
+"""Most characters that are decoded without a check of how many values they may hold."""
 
 TOO_LONG = (
     f"a value has more than {MAX_RECORD_CHARACTERS:,} characters, or {MAX_RECORD_VALUES:,} values"
@@ -22,11 +25,11 @@ DECODER = json.JSONDecoder(strict=False)
 _SPACES = " \t\n\r"
 _SPACE = re.compile(rf"[{_SPACES}]*")
 _TOKEN = re.compile(
-    r'"(?:[^"\\]++|\\.)*+"|[-+.\deE]++|true|false|null|NaN|-?Infinity'
+    r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[-+.\deE]++|true|false|null|NaN|-?Infinity'
     r"|(?P<separator>[ \t\n\r,:]++)|(?P<bracket>[][{}])",
     re.DOTALL,
 )
-_TEXT_REST = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_TEXT_REST = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 """The rest of a text, up to its quote."""
 
 _UNNESTED = re.compile(r'[^][{}"]++')
@@ -75,6 +78,7 @@ class JsonValues:
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
+        self._ahead = io.StringIO()
         self._text, self._place = "", 0
         self._lines = self._dropped = 0
 
@@ -132,6 +136,7 @@ class JsonValues:
         if not is_utf8(self._text[start:end]):
             value = MalformedValue("not UTF-8")
         self._place = end
+        self._put_back()
         return value
 
     def elements(self) -> Iterator[Any]:
@@ -188,12 +193,20 @@ class JsonValues:
 
     def _read_more(self) -> bool:
         rest = len(self._text) - self._place
-        block = self._file.read(max(_BLOCK_CHARACTERS, min(rest, _MAX_BLOCK_CHARACTERS)))
+        size = max(1, min(max(_BLOCK_CHARACTERS, rest), MAX_RECORD_CHARACTERS + 1 - rest))
+        block = self._ahead.read(size) or self._file.read(size)
         if block:
             self._lines += self._text.count("\n", 0, self._place)
             self._dropped += self._place
             self._text, self._place = self._text[self._place :] + block, 0
         return bool(block)
+
+    def _put_back(self) -> None:
+        """Keep the text after a long value for later, so that the next value is read bit by bit."""
+        end = self._place + _MAX_REST_CHARACTERS
+        if len(self._text) > end:
+            self._ahead = io.StringIO(self._text[end:] + self._ahead.read())
+            self._text = self._text[:end]
 
     def _is_oversized(self) -> bool:
         """Return whether the current value is too long. It fills the text that was read."""

@@ -1,18 +1,19 @@
 """Parquet tables. Bytes are not read here, except short text that is stored as bytes."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from mmfeat.records import rows_to_python
-from mmfeat.sources.formats.table import Row, Table, UnreadBytes
+from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS
+from mmfeat.sources.formats.parquet_batches import find_oversized, iterate_batches
+from mmfeat.sources.formats.table import OversizedRow, Row, Table, UnreadBytes
 from mmfeat.store import files
 
-_BATCH_ROWS = 1000
 _SNIFFED_ROWS = 4
 """Rows that are read at a time to see whether bytes are text. Media may have megabytes."""
 _SNIFFED_BATCHES = 250
@@ -47,14 +48,32 @@ def _read_rows(path: str, kinds: dict[str, str], texts: Collection[str]) -> Iter
     columns = [name for name, kind in kinds.items() if kind == "value"]
     columns += [*texts, *(f"{name}.path" for name in structs)]
     with files.open_decompressed(path) as file, pq.ParquetFile(file) as table:
-        for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-            values = rows_to_python(batch) if columns else ({} for _ in range(batch.num_rows))
-            for row in values:
+        for number, row in enumerate(_read_values(file, table, columns)):
+            if isinstance(row, OversizedRow):
+                yield OversizedRow(f"row {number}: {row}")
+            else:
                 for name in texts:
                     if row[name] is not None:
                         row[name] = row[name].decode(errors="surrogateescape")
                 paths = {name: UnreadBytes(_struct_path(row[name])) for name in structs}
                 yield {**row, **unread, **paths}
+
+
+def _read_values(
+    file: IO[bytes], table: pq.ParquetFile, columns: Sequence[str]
+) -> Iterator[dict[str, Any] | OversizedRow]:
+    """Yield the values of each row, or why they are not read."""
+    for batch in iterate_batches(file, table, columns):
+        oversized = find_oversized(batch)
+        if oversized:
+            batch = batch.filter(pa.array([row not in oversized for row in range(len(batch))]))
+        values = iter(rows_to_python(batch) if columns else [{}] * len(batch))
+        for row in range(len(batch) + len(oversized)):
+            if row in oversized:
+                limit = f"more than {MAX_RECORD_CHARACTERS:,} bytes"
+                yield OversizedRow(f"{limit} in column {oversized[row]!r}")
+            else:
+                yield next(values)
 
 
 def _struct_path(value: Any) -> str | None:

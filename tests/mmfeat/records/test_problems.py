@@ -1,6 +1,7 @@
 import pytest
 
 from mmfeat.records import EarlierRow, Record, Sample, has_passing_problem, parse_problems
+from mmfeat.records.problems import format_problems
 
 PROBLEMS = {
     "image": ("unavailable", "http://h/1.png: HTTP 503 after 3 retries"),
@@ -54,3 +55,8 @@ def test_outages_of_older_stores_are_recognized(detail: str, passes: bool) -> No
     """Stores made before the reason `unavailable` have `unreadable` for them."""
     row = EarlierRow("k", "partial", "image:unreadable", f"image:unreadable: {detail}")
     assert row.can_pass == passes
+
+
+def test_a_detail_of_any_length_is_cut() -> None:
+    _, error = format_problems({"image": ("not_found", "a" * 100_000), "": ("duplicate", "b")})
+    assert error == f"image:not_found: {'a' * 2000}…; duplicate: b"

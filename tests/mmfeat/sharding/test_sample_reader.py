@@ -139,3 +139,10 @@ def test_reason_and_error_name_the_parts_and_are_valid_text():
     assert sample.error == (
         "image:not_found: /gone-caf\\udce9.png; text:missing: the record has none"
     )
+
+
+def test_a_text_above_the_limit_is_too_large(monkeypatch):
+    monkeypatch.setattr("mmfeat.records.text.MAX_TEXT_BYTES", 10)
+    sample = read({"text": TextRef("a" * 10), "text.desc": TextRef("é" * 6)}, slots=("text",))
+    assert sample.members == {"txt": b"a" * 10}
+    assert sample.problems.get("text.desc") == ("too_large", "a text of 12 bytes; the limit is 10")

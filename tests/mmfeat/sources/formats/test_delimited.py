@@ -3,12 +3,12 @@ import io
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
 from mmfeat.sources import open_table, read_rows
-from mmfeat.sources.formats import cells
+from mmfeat.sources.formats import OversizedRow, cells, text
 
 
 @pytest.fixture
@@ -114,6 +114,10 @@ def test_lines_that_look_like_records_in_a_quoted_cell_are_noted(read):
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
 )
 def test_what_the_csv_module_writes_is_read_unchanged(tmp_path_factory, rows, quoting):
+    after, before = rows[0][1:], rows[0][:-1]
+    # Spaces around all separators are left out.
+    assume(not all(cell.startswith(" ") for cell in after))
+    assume(not all(cell.endswith(" ") for cell in before))
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     path.write_bytes(records_of(rows, quoting=quoting).encode())
     found = list(read_rows(open_table(str(path))))
@@ -215,3 +219,25 @@ def test_the_same_file_gives_the_same_rows_however_often_it_is_read(tmp_path):
     (tmp_path / "t.csv").write_text("id,text\n" + "\n".join(lines))
     table = open_table(str(tmp_path / "t.csv"))
     assert list(read_rows(table)) == list(read_rows(table)) != []
+
+
+@pytest.mark.parametrize("cell", ["b" * 200, '"' + "b" * 200 + '"', "b" * 99])
+def test_a_record_that_is_too_long_is_one_row(tmp_path, monkeypatch, cell):
+    for module in (cells, text):
+        monkeypatch.setattr(module, "MAX_RECORD_CHARACTERS", 100)
+    (tmp_path / "t.csv").write_text(f"key,text\n1,a\n2,{cell}\n3,c\n")
+    first, second, *_, last = read_rows(open_table(str(tmp_path / "t.csv")))
+    assert (first, last) == ({"key": "1", "text": "a"}, {"key": "3", "text": "c"})
+    assert isinstance(second, OversizedRow)
+    assert second == "line 3: a record has more than 100 characters"
+
+
+def test_quotes_that_never_fit_are_text_and_do_not_read_the_file_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "_REREAD_CHARACTERS", 10_000)
+    (tmp_path / "t.csv").write_text("key,text\n" + 'b","\n' * 5000)
+    assert (
+        list(read_rows(open_table(str(tmp_path / "t.csv")))) == [{"key": 'b"', "text": '"'}] * 5000
+    )
+    (tmp_path / "t.csv").write_text('"key",text\n' + 'b","\n' * 5000)
+    with pytest.raises(MmfeatError, match="too many quotes open and do not close"):
+        list(read_rows(open_table(str(tmp_path / "t.csv"))))

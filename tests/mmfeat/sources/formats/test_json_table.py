@@ -179,7 +179,7 @@ LONG_RECORDS = {
 @pytest.mark.parametrize("block", [1, 7, 64])
 def test_a_record_that_is_too_long_is_one_row(write, monkeypatch, record, block):
     monkeypatch.setattr(json_values, "_BLOCK_CHARACTERS", block)
-    monkeypatch.setattr(json_values, "_MAX_BLOCK_CHARACTERS", 100)
+    monkeypatch.setattr(json_values, "_MAX_REST_CHARACTERS", 100)
     monkeypatch.setattr(json_values, "MAX_RECORD_CHARACTERS", 500)
     monkeypatch.setattr(text, "MAX_RECORD_CHARACTERS", 500)
     monkeypatch.setattr(text, "_SKIPPED_CHARACTERS", block)

@@ -7,6 +7,7 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.records import FileRef, ParquetCellRef, TextRef
 from mmfeat.sources import UnreadBytes, open_table, read_rows
+from mmfeat.sources.formats import OversizedRow, parquet_batches
 from tests.mmfeat.sources.tables import source_of
 
 PIXELS = b"\x89PNG\r\n\x1a\n\x00\x00"
@@ -141,3 +142,33 @@ def test_nan_is_no_value(write):
     assert (first.media, second.media) == ({"text": TextRef("a")}, {})
     assert (first.problems, second.problems) == ({}, {})
     assert (first.metadata, second.metadata) == ({"id": 3.0, "x": None}, {"id": None, "x": 1.5})
+
+
+def test_a_value_that_is_too_large_is_one_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_batches, "MAX_RECORD_CHARACTERS", 1000)
+    table = {"text": ["a", "b", "c", "d"], "x": [[0], [0] * 500, [2], None]}
+    table["text"][2] *= 1001
+    path = str(tmp_path / "t.parquet")
+    pq.write_table(pa.table(table), path)
+    first, second, third, fourth = read_rows(open_table(path))
+    assert (first, fourth) == ({"text": "a", "x": [0]}, {"text": "d", "x": None})
+    assert isinstance(second, OversizedRow)
+    assert second.startswith("row 1: more than ")
+    assert "in column 'x'" in second
+    assert "in column 'text'" in third
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+def test_a_batch_of_one_repeated_text_is_small(tmp_path, monkeypatch, compression):
+    monkeypatch.setattr(parquet_batches, "_BATCH_BYTES", 100_000)
+    text = pa.DictionaryArray.from_arrays([0] * 1000, ["a" * 10_000])
+    path = str(tmp_path / "t.parquet")
+    pq.write_table(
+        pa.table({"text": text, "n": range(1000)}), path, compression=compression,
+        store_schema=False, row_group_size=600,
+    )  # fmt: skip
+    with open(path, "rb") as file, pq.ParquetFile(file) as table:
+        batches = list(parquet_batches.iterate_batches(file, table, ["text", "n"]))
+    assert sum(map(len, batches)) == 1000
+    assert all(batch.nbytes < 120_000 for batch in batches)
+    assert [row["n"] for row in read_rows(open_table(path))] == [*range(1000)]
