@@ -28,7 +28,7 @@ def bind_to_loopback() -> None:
         MmfeatError: this version of Beam starts its servers in another way.
     """
     for name in _SERVER_MODULES:
-        module = importlib.import_module(name)
+        module: Any = importlib.import_module(name)
         if not hasattr(module, "grpc"):
             raise MmfeatError(
                 f"mmfeat must keep the servers of Apache Beam off the network, and {name} of this "
