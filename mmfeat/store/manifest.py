@@ -50,8 +50,8 @@ def check_manifest(folder: str, manifest: dict[str, Any]) -> dict[str, Any]:
     """Check a manifest, and return it.
 
     Raises:
-        DamagedFileError: an entry is missing or has another type, a name is not plain, or two
-            shards have the same name.
+        DamagedFileError: an entry is missing or has another type, a name is not plain, two shards
+            have the same name, or the shards have fewer records than the store.
     """
     path = files.join(folder, MANIFEST_FILE)
     schema = MANIFESTS.get(str(manifest.get("kind")), Manifest)
@@ -61,6 +61,13 @@ def check_manifest(folder: str, manifest: dict[str, Any]) -> dict[str, Any]:
     if twice := [name for name, number in names.items() if number > 1]:
         raise DamagedFileError(
             f"{path} must name each shard once", got=twice[0], cure=files.RESTORE
+        )
+    records = sum(shard["records"] for shard in shards)
+    if shards and records < manifest["totals"]["records"]:  # more if some were tried again
+        raise DamagedFileError(
+            f"{path} must list shards with all {manifest['totals']['records']:,} records",
+            got=f"{records:,} records",
+            cure=files.RESTORE,
         )
     return manifest
 

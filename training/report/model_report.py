@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmfeat.errors import MmfeatError
-from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, check_file, files
+from mmfeat.store import MANIFEST_FILE, check_file, files, read_document
 from training.report.charts.confusion import summarize_confusion
 from training.report.charts.curves import draw_curves, read_curves
 from training.report.charts.reliability import Reliability, draw_reliability
 from training.report.charts.residuals import SCATTER_POINTS, Residuals, draw_residuals
 from training.report.charts.weights import WeightHistograms, draw_sparkline, draw_weights
+from training.report.model_documents import read_config, read_metrics
 from training.report.page import render_page, write_page
 from training.report.prediction_batches import PredictionSchema, find_reported_split, iter_batches
 from training.report.previews import load_previews
@@ -21,7 +21,7 @@ from training.report.source_shards import check_source_shards
 from training.report.text import clean_text
 from training.report.top_losses import TopLosses, TopLossRow
 
-METRICS, LOG, PREDICTIONS = "metrics.json", "log.jsonl", "predictions.parquet"
+LOG, PREDICTIONS = "log.jsonl", "predictions.parquet"
 
 TOP_LOSSES = 24
 """Rows with the largest loss that a page shows."""
@@ -50,12 +50,11 @@ def write_model_report(
     Raises:
         MmfeatError: the directory has no finished model, or `shards` holds other shards than those
             of the model's features.
-        DamagedFileError: predictions.parquet is damaged.
+        DamagedFileError: config.json, metrics.json or predictions.parquet is damaged.
     """
-    saved, metrics = _read_json(model_dir, CONFIG_FILE), _read_json(model_dir, METRICS)
-    config = saved.get("config", {})
+    config, metrics = read_config(model_dir), read_metrics(model_dir)
     if manifest is None:
-        manifest = files.read_json(files.join(model_dir, MANIFEST_FILE)) or {}
+        manifest = read_document(files.join(model_dir, MANIFEST_FILE), dict[str, Any]) or {}
     if shards is not None:
         check_source_shards(shards, config)
     if recorded := manifest.get("files", {}).get(PREDICTIONS):
@@ -81,16 +80,6 @@ def write_model_report(
         **_top_losses(statistics.top_losses, config, manifest, shards),
     )
     return write_page(model_dir, page)
-
-
-def _read_json(folder: str, name: str) -> dict[str, Any]:
-    content = files.read_json(files.join(folder, name))
-    if not isinstance(content, dict):
-        raise MmfeatError(
-            f"a finished model has a {name}; {folder} has none",
-            cure="Name a directory that mmfeat train wrote, or run mmfeat train again",
-        )
-    return content
 
 
 @dataclass(frozen=True)

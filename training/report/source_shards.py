@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import SAMPLES, TableFiles
-from mmfeat.store import files, json_digest, read_format, read_manifest
+from mmfeat.store import Receipt, files, json_digest, read_document, read_format, read_manifest
 from mmfeat.system import protocols
 
 _STORAGES = (("abfs",), ("az",), ("file",), ("gs",), ("hdfs",), ("memory",), ("s3",))
@@ -29,12 +29,15 @@ def find_source_shards(
         return None, "the model does not name the directory of its features"
     if protocols(features) not in _STORAGES:
         return None, f"the features of the model are not read from {features}; name the shards"
-    folder = TableFiles(features, SAMPLES, read_format(features, "features")).receipts
-    names = [name for name in files.list_names(folder) if name.endswith("_stats.json")]
-    receipt = files.read_json(files.join(folder, names[0])) if names else None
-    if not isinstance(receipt, dict) or not receipt.get("source", {}).get("shards"):
+    try:
+        folder = TableFiles(features, SAMPLES, read_format(features, "features")).receipts
+        names = [name for name in files.list_names(folder) if name.endswith("_stats.json")]
+        receipt = read_document(files.join(folder, names[0]), Receipt) if names else None
+    except DamagedFileError as error:
+        return None, error.rule
+    if receipt is None or not receipt.source.get("shards"):
         return None, f"the features of the model are no longer in {features}"
-    shards = str(receipt["source"]["shards"])
+    shards = str(receipt.source["shards"])
     if protocols(shards) not in _STORAGES:
         return None, f"the shards of the model are not read from {shards}; name the shards"
     return shards, ""

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmfeat.store.directory import json_digest, newest_format
+from mmfeat.store.directory import json_digest
+from tests.mmfeat.manifests import shard_entry, shards_manifest
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -85,10 +86,8 @@ def write_shards(folder: Path, samples: dict[str, dict[str, bytes]], name: str =
                 info = tarfile.TarInfo(f"{key}.{extension}")
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
-    manifest = {
-        "format": newest_format("shards"), "kind": "shards", "config_hash": "of-the-shards",
-        "shards": [{"name": name, "records": len(samples)}],
-    }  # fmt: skip
+    shards = [shard_entry(name, records=len(samples))]
+    manifest = shards_manifest(shards=shards) | {"config_hash": "of-the-shards"}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return str(folder)
 

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 from markupsafe import Markup
 
-from mmfeat.store import files
+from mmfeat.errors import DamagedFileError
+from mmfeat.store import Count, check_value, files
 from training.report.charts.svg import SERIES, new_chart, to_svg
 from training.report.text import display_name, format_setting
 
@@ -71,11 +72,19 @@ def read_curves(path: str, metric: str, chosen_settings: Mapping[str, Any]) -> l
     return curves
 
 
-def _read_log(path: str) -> list[dict[str, Any]]:
+class _Entry(TypedDict):
+    epoch: NotRequired[Count]
+
+
+def _read_log(path: str) -> Sequence[Mapping[str, Any]]:
     if not files.exists(path):
         return []
-    with files.open_input(path) as file:
-        return [json.loads(line) for line in file if line.strip()]
+    try:
+        with files.open_input(path) as file:
+            entries = [json.loads(line) for line in file if line.strip()]
+    except (RecursionError, ValueError) as error:
+        raise DamagedFileError(f"{path} must hold one JSON object per line") from error
+    return check_value(entries, list[_Entry], path)
 
 
 def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) -> Markup:

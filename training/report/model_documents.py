@@ -1,0 +1,74 @@
+"""Read config.json and metrics.json of a model, and check what its page shows of them."""
+
+from typing import Any, NotRequired, TypedDict
+
+from mmfeat.errors import MmfeatError
+from mmfeat.store import CONFIG_FILE, Count, files, read_document
+
+METRICS = "metrics.json"
+
+
+class _Column(TypedDict):
+    name: str
+    modality: NotRequired[str]
+    dim: NotRequired[int]
+    max_tokens: NotRequired[int]
+    fingerprint: NotRequired[str]
+    encoder: NotRequired[dict[str, Any]]
+
+
+class _Config(TypedDict):
+    task: NotRequired[str]
+    target: NotRequired[str]
+    classes: NotRequired[list[str]]
+    split: NotRequired[dict[str, Any]]
+    columns: NotRequired[list[_Column]]
+
+
+class _ConfigFile(TypedDict):
+    config: NotRequired[_Config]
+
+
+class _SplitMetrics(TypedDict):
+    confusion_matrix: NotRequired[list[list[Count]]]
+    classes: NotRequired[list[str]]
+    per_class: NotRequired[dict[str, dict[str, float | None]]]
+    per_subset: NotRequired[dict[str, dict[str, float | None]]]
+
+
+class _MetricsFile(TypedDict):
+    metric: NotRequired[str]
+    best_epoch: NotRequired[Count | None]
+    temperature: NotRequired[dict[str, Any] | None]
+    validation: NotRequired[_SplitMetrics | None]
+    test: NotRequired[_SplitMetrics | None]
+    candidates: NotRequired[list[dict[str, Any]]]
+    rows: NotRequired[dict[str, Count]]
+    left_out: NotRequired[dict[str, Count]]
+    speed: NotRequired[dict[str, Any]]
+
+
+def read_config(model_dir: str) -> dict[str, Any]:
+    """Return the configuration of a model.
+
+    Raises:
+        MmfeatError: there is none.
+        DamagedFileError: an entry has another type.
+    """
+    config: dict[str, Any] = _read(model_dir, CONFIG_FILE, _ConfigFile).get("config", {})
+    return config
+
+
+def read_metrics(model_dir: str) -> dict[str, Any]:
+    """Return the metrics of a model; errors as in `read_config`."""
+    return _read(model_dir, METRICS, _MetricsFile)
+
+
+def _read(folder: str, name: str, schema: Any) -> dict[str, Any]:
+    content: dict[str, Any] | None = read_document(files.join(folder, name), schema)
+    if content is None:
+        raise MmfeatError(
+            f"a finished model has a {name}; {folder} has none",
+            cure="Name a directory that mmfeat train wrote, or run mmfeat train again",
+        )
+    return content
