@@ -10,10 +10,19 @@ import pytest
 
 from mmfeat.cli.verify import main as verify_command
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files, keys_digest, record_file
-from mmfeat.verification import verify_store
+from mmfeat.store import (
+    files,
+    json_digest,
+    keys_digest,
+    open_run,
+    record_file,
+    write_manifest,
+)
+from mmfeat.verification import uncommit, verify, verify_store
 from tests.faults import assert_one_error
 from tests.mmfeat.verification.conftest import COMMANDS
+
+FORMAT_1 = Path(__file__).parents[2] / "data" / "format_1"
 
 UNCHECKED = ("report.html",)
 """Files that no receipt records."""
@@ -222,6 +231,63 @@ def test_a_store_in_memory_is_verified(stores):
     memory.pipe("/verified/features/image/00001.arrow", bytes(content))
     (damage,) = verify_store("memory://verified/features").damages
     assert damage.path == "memory://verified/features/image/00001.arrow"
+
+
+def test_many_tars_are_checked_in_processes(stores, monkeypatch):
+    monkeypatch.setattr(verify, "_MIN_RECORDS", 1)
+    assert verify_store("shards").damages == []
+    flip_bit(Path("shards/00001.tar"), 9999)
+    assert [damage.path for damage in verify_store("shards").damages] == ["shards/00001.tar"]
+
+
+@pytest.mark.parametrize("store", COMMANDS)
+def test_stores_of_format_1_are_verified_by_their_sha256(store, tmp_path):
+    folder = tmp_path / store
+    shutil.copytree(FORMAT_1 / store, folder)
+    result = verify_store(str(folder))
+    assert (result.finished, result.damages) == (True, [])
+    suffix = {"shards": ".tar", "features": ".arrow", "predictions": ".parquet"}.get(
+        store, ".safetensors"
+    )
+    path = next(folder.rglob(f"*{suffix}"))
+    flip_bit(path, 8 * 200)
+    assert [damage.path for damage in verify_store(str(folder)).damages] == [str(path)]
+
+
+@pytest.fixture
+def comparison(stores):
+    """A comparison as `mmfeat compare` writes it, with the model as its winner."""
+    config = {"target": "label"}
+    open_run("comparison", "comparison", config)
+    shutil.copytree("model", "comparison/winner")
+    Path("comparison/leaderboard.parquet").write_bytes(b"PAR1 rows PAR1")
+    write_manifest(
+        "comparison",
+        "comparison",
+        json_digest(config),
+        files={"leaderboard.parquet": record_file("comparison/leaderboard.parquet")},
+        winner={"name": "gmu", "model": "comparison/winner"},
+    )
+    return "comparison"
+
+
+def test_a_comparison_is_verified_with_its_winner(comparison):
+    result = verify_store(comparison)
+    assert (result.finished, result.all_damages) == (True, [])
+    assert result.files == 5
+
+
+@pytest.mark.parametrize("name", ["leaderboard.parquet", "winner/model.safetensors"])
+def test_fix_un_commits_a_comparison_with_a_damaged_file(comparison, name):
+    path = Path(comparison, name)
+    flip_bit(path, 50)
+    result = verify_store(comparison)
+    assert str(path) in [damage.path for damage in result.all_damages]
+    uncommit(result)
+    assert not path.exists()
+    assert not Path(comparison, "manifest.json").exists()
+    assert Path(comparison, "winner/manifest.json").exists() == (name == "leaderboard.parquet")
+    assert Path(comparison, "config.json").exists()
 
 
 @pytest.mark.parametrize("sample", ["0", "-1", "1.5"])
