@@ -48,7 +48,9 @@ def model_weights(folder: Path) -> Target:
         manifest["files"][WEIGHTS] = record_file(path)
         files.write_json(manifest_path, manifest)
         predictions = load_model(str(folder)).predict(features)
-        assert np.isfinite(predictions.scores).all()
+        assert np.isfinite(predictions.scores[predictions.scorable]).all()
+        if predictions.weights is not None:
+            assert np.isfinite(predictions.weights[predictions.scorable]).all()
 
     def mutate(random: Random, seeds: Sequence[bytes], tokens: Sequence[bytes]) -> bytes:
         """Mutate bytes, or the JSON of the header."""

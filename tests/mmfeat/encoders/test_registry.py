@@ -68,7 +68,10 @@ def test_wrong_flag_is_one_line(text, message):
     ("text", "message"),
     [
         ("text=builtin:texd", "Did you mean builtin:text?"),
-        ("text=builtin:image", "builtin:image encodes image; got 'text'. Choose an encoder of text"),
+        (
+            "text=builtin:image",
+            "builtin:image encodes image; got 'text'. Choose an encoder of text",
+        ),
         ("text=builtin:text?dmi=3", "Did you mean 'dim'?"),
         ("text=builtin:text?dim=x", "dim must be a number from 64"),
     ],
