@@ -13,7 +13,7 @@ import pytest
 from mmfeat.store import MANIFEST_FILE
 from tests.conftest import REPOSITORY
 
-MOMENTS = 5
+MOMENTS = 4
 """Signals per command, at random times of equal parts of its duration."""
 
 LINE = "mmfeat: interrupted. Run the same command again to continue"
