@@ -3,14 +3,16 @@
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.features import OK, FeatureShape, column_schema, make_column_batch
-from mmfeat.store import files, newest_format, shard_name
+from mmfeat.store import files, keys_digest, newest_format, shard_name
 
 COLUMNS = {"image": 512, "text": 384}
 """Column → length of its float16 vectors."""
@@ -23,12 +25,22 @@ VALIDATION_ROWS = 1024
 CLASSES = 10
 
 
-def write_store(folder: Path, rows: int) -> str:
+def write_store(
+    folder: Path,
+    rows: int,
+    columns: Mapping[str, int] = COLUMNS,
+    *,
+    validation_rows: int = VALIDATION_ROWS,
+    rows_per_shard: int = ROWS_PER_SHARD,
+) -> str:
     """Write a finished feature store, unless it exists.
 
     Args:
         folder: the store.
         rows: training rows; the validation rows come on top.
+        columns: column → length of its vectors.
+        validation_rows: rows of the validation split.
+        rows_per_shard: maximum number of rows in a shard.
 
     Returns:
         The path of the store.
@@ -36,21 +48,30 @@ def write_store(folder: Path, rows: int) -> str:
     path = str(folder)
     if (folder / "manifest.json").exists():
         return path
-    sizes = [min(ROWS_PER_SHARD, rows - start) for start in range(0, rows, ROWS_PER_SHARD)]
-    sizes.append(VALIDATION_ROWS)
-    for index, size in enumerate(sizes):
-        split = "val" if index == len(sizes) - 1 else "train"
-        _write_shard(folder, index, size, split)
-    files.write_json(str(folder / "manifest.json"), _manifest(sizes))
+    shards = [("train", size) for size in _shard_sizes(rows, rows_per_shard)]
+    shards += [("val", size) for size in _shard_sizes(validation_rows, rows_per_shard)]
+    entries = [
+        {"name": shard_name(index), **_write_shard(folder, index, size, split, columns)}
+        for index, (split, size) in enumerate(shards)
+    ]
+    files.write_json(str(folder / "manifest.json"), _manifest(entries, columns))
     return path
 
 
-def _write_shard(folder: Path, index: int, size: int, split: str) -> None:
+def _shard_sizes(rows: int, rows_per_shard: int) -> list[int]:
+    return [min(rows_per_shard, rows - start) for start in range(0, rows, rows_per_shard)]
+
+
+def _write_shard(
+    folder: Path, index: int, size: int, split: str, columns: Mapping[str, int]
+) -> dict[str, object]:
+    """Write the samples and the columns of a shard. Return its entry of the manifest."""
     rng = np.random.default_rng(index)
     labels = rng.integers(0, CLASSES, size)
+    keys = [f"{index:05d}-{row:06d}" for row in range(size)]
     table = pa.table(
         {
-            "__key__": [f"{index:05d}-{row:06d}" for row in range(size)],
+            "__key__": keys,
             "status": ["ok"] * size,
             "reason": pa.nulls(size, pa.string()),
             "error": pa.nulls(size, pa.string()),
@@ -60,7 +81,7 @@ def _write_shard(folder: Path, index: int, size: int, split: str) -> None:
     )
     with files.create(str(folder / "samples" / f"{shard_name(index)}.parquet")) as output:
         pq.write_table(table, output)
-    for name, dim in COLUMNS.items():
+    for name, dim in columns.items():
         values = rng.standard_normal((size, dim), np.float32).astype(np.float16)
         values[np.arange(size), labels] += 1
         batch = make_column_batch(list(values), [OK] * size, FeatureShape(dim))
@@ -69,9 +90,20 @@ def _write_shard(folder: Path, index: int, size: int, split: str) -> None:
             pa.ipc.new_file(output, column_schema(FeatureShape(dim))) as file,
         ):
             file.write_batch(batch)
+    return {"records": size, "keys_sha256": keys_digest(keys)}
 
 
-def _manifest(sizes: list[int]) -> dict[str, object]:
+def _manifest(shards: list[dict[str, Any]], columns: Mapping[str, int]) -> dict[str, object]:
+    rows = sum(shard["records"] for shard in shards)
+    totals = {
+        "records": rows,
+        "out": rows,
+        "bytes_read": 0,
+        "bytes_written": 0,
+        "rejected": {},
+        "status": {"ok": rows},
+        "problems": {},
+    }
     return {
         "format": newest_format("features"),
         "kind": "features",
@@ -85,10 +117,10 @@ def _manifest(sizes: list[int]) -> dict[str, object]:
                 "fingerprint": f"random-{dim}",
                 "encoder": {"name": "random"},
             }
-            for name, dim in COLUMNS.items()
+            for name, dim in columns.items()
         },
-        "shards": [{"name": shard_name(i), "records": size} for i, size in enumerate(sizes)],
-        "totals": {"records": sum(sizes)},
+        "shards": shards,
+        "totals": {**totals, "columns": dict.fromkeys(columns, totals)},
     }
 
 

@@ -84,9 +84,11 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
             got=0,
             cure="Name another split with --split, or use --split all",
         )
+    all_targets, all_scores = objective.concatenate_targets(targets), np.concatenate(scores)
+    del targets, scores, present  # the metrics need memory of their own
     return objective.evaluate(
-        objective.concatenate_targets(targets),
-        np.concatenate(scores),
+        all_targets,
+        all_scores,
         model.module.thresholds.numpy(),
         {name: pattern[:, m] for m, name in enumerate(model.column_names)},
     ) | {
