@@ -142,6 +142,31 @@ def test_a_dead_worker_fails_only_its_own_task(tmp_path):
     assert results == [str(n) if n % 5 else "died" for n in range(20)]
 
 
+SERVER_DIES = """
+import os, signal, time
+from multiprocessing import forkserver
+from mmfeat.system import WorkerDiedError, worker_pool
+
+def task(number):
+    time.sleep(0.02)
+    return number
+
+if __name__ == "__main__":
+    with worker_pool(2, preload=[]) as pool:
+        futures = [pool.submit(task, number) for number in range(30)]
+        futures[3].result()
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+    print(sum(isinstance(future.exception(), WorkerDiedError) for future in futures))
+    print(sum(future.exception() is None for future in futures))
+"""
+
+
+def test_a_killed_server_of_workers_is_started_again(tmp_path):
+    died, done = map(int, run_program(tmp_path, SERVER_DIES).stdout.split())
+    assert died <= 2
+    assert died + done == 30
+
+
 FIRST_PROCESS_DIES = """
 import os, signal, sys
 from mmfeat.system import worker_pool
