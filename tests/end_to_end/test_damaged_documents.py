@@ -150,11 +150,11 @@ def damage(document: Any, path: tuple[Any, ...], name: str) -> Any:
 
 
 def documents(folder: Path) -> list[Path]:
-    """Return the JSON documents of a store; of receipts, those of the first shard."""
+    """Return the JSON documents of a store that readers read; the receipts of the first shard."""
     return [
         path.relative_to(folder)
         for path in sorted(folder.rglob("*.json"))
-        if not path.name.startswith("00001")
+        if not path.name.startswith("00001") and path.name != "metrics.json"
     ]
 
 
