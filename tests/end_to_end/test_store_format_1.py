@@ -39,6 +39,8 @@ def read_files(folder):
             # Later versions add entries to receipts, and count totals of features otherwise.
             known = FROZEN_ENTRIES - {"seconds", "totals"}
             value = {name: item for name, item in value.items() if name in known}
+            for recorded in value.get("files", {}).values():
+                recorded.pop("xxh3_128", None)
             contents[str(path.relative_to(folder))] = value
         elif path.is_file():
             contents[str(path.relative_to(folder))] = path.read_bytes()
