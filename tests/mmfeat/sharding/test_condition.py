@@ -152,7 +152,8 @@ def test_texts_and_lists_cannot_be_multiplied(condition):
     "condition",
     [
         "", "width >", "width = 3", "import os", "width; label", "(" * 300 + "1" + ")" * 300,
-        "not " * 5000 + "width", "1+" * 20_000 + "1", "wi\0dth", "del width", "def f(): pass", "width" + " " * 10_000,
+        "not " * 5000 + "width", "1+" * 20_000 + "1", "wi\0dth", "del width", "def f(): pass",
+        "width" + " " * 10_000,
     ],
 )  # fmt: skip
 def test_invalid_conditions_fail_before_any_record(condition):
