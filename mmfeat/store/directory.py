@@ -185,4 +185,5 @@ def open_run(
         facts |= {"config": dict(config), "hash": config_hash}
         with suppress(ObjectChangedError):  # another run was faster
             files.write_json(path, facts | ({"details": dict(details)} if details else {}), upload)
-    return match_run(folder, kind, config, details)  # join the faster run, or fail
+    # Join the faster run, or fail.
+    return match_run(folder, kind, config, details) if store else config_hash
