@@ -73,7 +73,6 @@ def read_receipt(
     config_hash: str = "",
     *,
     expected_files: Sequence[str] = (),
-    unchecked_file: str = "",
     root: str = "",
 ) -> Receipt | None:
     """Read the receipt of a shard.
@@ -86,7 +85,6 @@ def read_receipt(
         shard: name of the shard.
         config_hash: the configuration the shard must be made with; empty = any.
         expected_files: files that the receipt must list, with `{}` for the shard: `{}.tar`.
-        unchecked_file: a file of the shard whose size is not checked.
         root: what the names of its files are relative to, if not to the same folder.
 
     Returns:
@@ -104,7 +102,7 @@ def read_receipt(
         return None
     for name, info in receipt.files.items():
         path = files.join(root or folder, name)
-        if name != unchecked_file and files.size(path) != info["bytes"]:
+        if files.size(path) != info["bytes"]:
             return None
     return receipt
 
