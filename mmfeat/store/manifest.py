@@ -7,6 +7,7 @@ from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.store import files
 from mmfeat.store.directory import CONFIG_FILE, check_format
 from mmfeat.store.documents import check_value, read_document
+from mmfeat.store.receipts import clear_failures
 from mmfeat.store.schemas import MANIFESTS, Manifest, RunConfig
 from mmfeat.store.temporaries import remove_temporaries
 from mmfeat.store.unfinished import remove_marks
@@ -101,10 +102,11 @@ def make_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> d
 def write_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> dict[str, Any]:
     """Write the manifest and return it. It is the last act of a run: all other files are complete.
 
-    Temporary files and marks of killed runs are removed first.
+    Temporary files and marks of killed runs, and records of failures, are removed first.
     """
     manifest = make_manifest(folder, kind, config_hash, **entries)
     remove_temporaries(folder)
     remove_marks(folder)
+    clear_failures(folder)
     files.write_json(files.join(folder, MANIFEST_FILE), manifest)
     return manifest

@@ -162,6 +162,16 @@ def clear_failure(folder: str, shard: str) -> None:
     files.remove(files.join(folder, f"{shard}_failed.json"))
 
 
+def clear_failures(folder: str) -> None:
+    """Remove all failure records of a store, all shards of which were made.
+
+    A shard may have one if its receipt was written, but an error of the disk followed.
+    """
+    for name in files.list_names(folder):
+        if name.endswith("_failed.json"):
+            files.remove(files.join(folder, name))
+
+
 def read_failures(folder: str) -> dict[str, str]:
     """Return the error of each failed shard: shard → error."""
     failures = {}

@@ -9,6 +9,7 @@ from mmfeat.store.manifest import (
     read_manifest,
     write_manifest,
 )
+from mmfeat.store.receipts import write_failure
 from tests.mmfeat.manifests import shard_entry, shards_entries
 
 SHARD = shard_entry("00000")
@@ -81,3 +82,10 @@ def test_a_manifest_that_breaks_a_rule_is_refused(folder, shards, message):
         read_manifest(folder, "shards")
     with pytest.raises(DamagedFileError, match=message):
         finished_manifest(folder, config_hash)
+
+
+def test_a_finished_store_has_no_failures(folder):
+    config_hash = open_run(folder, "shards", {})
+    write_failure(folder, "00000", "the disk failed after the receipt was written")
+    write_manifest(folder, "shards", config_hash, shards=[])
+    assert files.list_names(folder) == ["config.json", "manifest.json"]
