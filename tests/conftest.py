@@ -13,9 +13,15 @@ import pytest
 from PIL import Image
 
 from mmfeat.cli import main
+from tests import figures
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def pytest_sessionfinish() -> None:
+    """Write what the tests counted."""
+    figures.save()
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

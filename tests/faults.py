@@ -11,6 +11,8 @@ import numpy as np
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
+from tests.figures import COUNTS
+
 
 def assert_one_error(result):
     """Assert that a command failed with one error line, and return the line."""
@@ -40,7 +42,9 @@ def wait_for(process, condition, seconds=30):
 def kill(process):
     """Kill a process. Return False if it had already ended."""
     process.send_signal(signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
+    killed = process.wait() == -signal.SIGKILL
+    COUNTS["killed commands"] += killed
+    return killed
 
 
 class PictureServer(ThreadingHTTPServer):

@@ -12,6 +12,7 @@ import pytest
 from tests.crash.disk import Operation, Tree
 from tests.crash.recorder import Recorder, read_tree
 from tests.crash.workload import STAGES, Workload, comparable
+from tests.figures import COUNTS
 
 
 @dataclass(frozen=True)
@@ -50,5 +51,7 @@ def figures() -> Iterator[Counter[str]]:
     """Counts what the tests did. They are written as JSON to the file that CRASH_FIGURES names."""
     counts: Counter[str] = Counter()
     yield counts
+    for name, number in counts.items():
+        COUNTS[name.partition(": ")[2]] += number
     if path := os.environ.get("CRASH_FIGURES"):
         Path(path).write_text(json.dumps(dict(sorted(counts.items())), indent=2) + "\n")

@@ -21,6 +21,7 @@ from mmfeat.features import FeatureStore
 from mmfeat.models.saved_model import load_model
 from mmfeat.scoring import ScoreConfig, Scoring
 from mmfeat.sources import InputOptions, open_source
+from tests.figures import COUNTS
 from tests.training.stores import load
 from training.evaluation.evaluate_model import evaluate_split
 
@@ -173,6 +174,7 @@ def test_a_damaged_field_gives_an_error_of_mmfeat_or_the_same_result(stores, sto
         for number, place in enumerate(fields(value)):
             for name in (NAMES * 2)[number % len(NAMES) :][:PER_FIELD]:
                 path.write_text(json.dumps(damage(value, place, name)))
+                COUNTS["damaged fields"] += 1
                 for reader_name, reader in readers.items():
                     label = f"{document} {'.'.join(map(str, place))} {name}: {reader_name}"
                     try:

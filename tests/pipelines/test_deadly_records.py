@@ -19,6 +19,7 @@ from mmfeat.sharding import ShardConfig, Sharding
 from mmfeat.store import leave_mark, read_receipt
 from pipelines.transforms import _ProcessShard
 from tests.conftest import REPOSITORY, picture_bytes
+from tests.figures import COUNTS
 
 POISON = REPOSITORY / "tests" / "poison"
 DEADLY = ("p003", "p017", "p041")
@@ -98,6 +99,7 @@ def assert_rejected(rows, expected):
     assert rows.keys() == expected.keys()
     for key, row in rows.items():
         if key in DEADLY:
+            COUNTS["deadly records"] += 1
             assert (row["status"], row["reason"]) == ("failed", "worker_died")
             assert "killed" in row["error"]
         else:

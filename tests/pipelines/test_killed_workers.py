@@ -8,6 +8,7 @@ import pytest
 
 from mmfeat.store import leave_mark
 from tests.faults import wait_for
+from tests.figures import COUNTS
 from tests.pipelines.test_shard_workers import workers_of
 
 KILLS = int(os.environ.get("MMFEAT_TEST_KILLS", "6"))
@@ -54,6 +55,7 @@ def kill_workers(run, folder, receipts):
         if worker:
             killed.add(worker.pid)
             worker.kill()
+            COUNTS["killed workers"] += 1
     return len(killed)
 
 

@@ -12,6 +12,7 @@ from mmfeat.models.saved_model import load_model
 from mmfeat.shards import read_stored_shard
 from mmfeat.store import read_manifest
 from tests.faults import assert_one_error
+from tests.figures import COUNTS
 from tests.mmfeat.verification.conftest import COMMANDS
 from tests.mmfeat.verification.test_verify import flip_bit
 
@@ -66,6 +67,7 @@ def test_no_flipped_bit_is_read_silently(stores, read):
         path = paths[number % len(paths)]
         data = path.read_bytes()
         flip_bit(path, rng.randrange(8 * len(data)))
+        COUNTS["flipped bits"] += 1
         try:
             assert read() == whole, path
         except MmfeatError:

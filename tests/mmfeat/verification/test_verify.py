@@ -20,6 +20,7 @@ from mmfeat.store import (
 )
 from mmfeat.verification import uncommit, verify, verify_store
 from tests.faults import assert_one_error
+from tests.figures import COUNTS
 from tests.mmfeat.verification.conftest import COMMANDS
 
 FORMAT_1 = Path(__file__).parents[2] / "data" / "format_1"
@@ -67,6 +68,7 @@ def test_every_flipped_bit_is_noticed(stores):
         whole = path.read_bytes()
         bit = rng.randrange(8 * len(whole))
         flip_bit(path, bit)
+        COUNTS["flipped bits"] += 1
         if not is_noticed(str(stores / path.parts[len(stores.parts)])):
             value = json.loads(path.read_bytes()) if path.suffix == ".json" else None
             before = json.loads(whole) if path.suffix == ".json" else value

@@ -15,6 +15,7 @@ import pytest
 
 from mmfeat.cli import main
 from tests.conftest import REPOSITORY
+from tests.figures import COUNTS
 from tests.training.stores import write_store, xor_records
 
 COMMAND = (sys.executable, "-m", "mmfeat", "compare")
@@ -113,6 +114,7 @@ def test_killed_workers_cost_no_model(
                 time.sleep(0.2)
                 killed.add(worker.pid)
                 worker.kill()
+                COUNTS["killed workers"] += 1
     code, text = end(process)
     assert code == 0, text
     assert killed
