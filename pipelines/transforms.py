@@ -6,7 +6,9 @@ Only tasks and names pass between the transforms. The data of a shard stays in o
 """
 
 import logging
+from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,27 +52,49 @@ class ProcessShards(beam.PTransform):
 
 
 class _ProcessShard(beam.DoFn):
-    """Makes one shard per element, in this process unless the shard has killed one before."""
+    """Makes one shard per element, in this process unless the shard has killed one before.
+
+    If the stage can make several shards at the same time, the next ones start before a shard ends.
+    """
 
     def __init__(self, stage: Stage, shared: Shared) -> None:
         self._stage, self._shared = stage, shared
 
     def setup(self) -> None:
         self._state = self._shared.acquire(lambda: _ProcessState(self._stage.load()))
+        self._parallel = self._stage.parallel_shards(self._state.loaded)
+        self._pool = ThreadPoolExecutor(self._parallel)
+        self._waiting: deque[Future[list[str]]] = deque()
 
     def process(self, task: ShardTask) -> Iterable[str]:
+        if self._parallel == 1:
+            yield from self._make(task)
+            return
+        self._waiting.append(self._pool.submit(self._make, task))
+        while len(self._waiting) > self._parallel:
+            yield from self._waiting.popleft().result()
+
+    def finish_bundle(self) -> Iterable[WindowedValue]:
+        while self._waiting:
+            for shard in self._waiting.popleft().result():
+                yield WindowedValue(shard, MIN_TIMESTAMP, [GlobalWindow()])
+
+    def teardown(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _make(self, task: ShardTask) -> list[str]:
+        """Make a shard and return its name, or nothing if it failed."""
         if self._state.stopped:
-            return
+            return []
         if is_unfinished(self._stage.output, task.shard):
-            yield from make_in_workers(self._stage, [task], processes=1)
-            return
+            return list(make_in_workers(self._stage, [task], processes=1))
         try:
             with mark_unfinished(self._stage.output, task.shard):
                 made = process_shard(self._stage, task, self._state.loaded)
-            if made:
-                yield task.shard
+            return [task.shard] if made else []
         except RunStoppedError:
             self._state.stopped = True
+            return []
 
 
 @dataclass

@@ -2,10 +2,11 @@
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.registry import SCHEMES, EncoderSpec, builtin_for, fingerprint
-from mmfeat.encoders.settings import EncoderOptions, Precision, Settings
+from mmfeat.encoders.settings import Decode, EncoderOptions, Precision, Settings
 
 __all__ = [
     "SCHEMES",
+    "Decode",
     "Encoder",
     "EncoderOptions",
     "EncoderSpec",

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from mmfeat.errors import MmfeatError
+
 
 class Encoder(ABC):
     """A frozen encoder of one modality.
 
     `decode` runs once per record, in several threads at the same time. `encode` runs once per
-    batch, in one thread. Neither keeps state between calls, so the feature of a record never
-    depends on other records.
+    batch, in up to `parallel_batches` threads. Neither keeps state between calls, so the feature of
+    a record never depends on other records.
     """
 
     modality: str
@@ -30,8 +32,26 @@ class Encoder(ABC):
     on_gpu: bool = False
     """True if the forward pass leaves the CPU free to decode the next records."""
 
+    parallel_batches: int = 1
+    """Number of batches to encode at the same time, each in a thread."""
+
+    can_decode_on_gpu: bool = False
+    """True if it can be loaded with `Settings.decode` = `gpu`."""
+
     budget: int | None = None
     """Maximum total `length` of a batch, padding included. None = only `batch_size` counts."""
+
+    def decoding_on_gpu(self) -> "Encoder":
+        """Return the same encoder with `Settings.decode` = `gpu`.
+
+        Raises:
+            MmfeatError: not `can_decode_on_gpu`.
+        """
+        raise MmfeatError(
+            f"an encoder of {self.modality} decodes nothing on the GPU",
+            got="--decode=gpu",
+            cure="Use --decode=auto",
+        )
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

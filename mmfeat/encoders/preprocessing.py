@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +11,26 @@ from torch import Tensor
 
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.media import load_plain_image, pillow_errors_as_record_errors
+
+
+class Placement(NamedTuple):
+    """How an image becomes the square input of a model.
+
+    Attributes:
+        width: of the resized image, in pixels.
+        height: likewise.
+        left: offset of the square in the resized image; negative if the square is wider.
+        top: likewise.
+        columns: columns of the resized image that the square shows.
+        rows: likewise.
+    """
+
+    width: int
+    height: int
+    left: int
+    top: int
+    columns: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -64,43 +84,68 @@ class ImageTransform:
 
     def resize_and_crop(self, image: Image.Image) -> np.ndarray:
         """Convert an RGB image to uint8 of shape (3, size, size)."""
-        square = self._crop(self._resize(image))
+        place = self.place(*image.size)
+        square = self._crop(self._resize(image, place), place)
         return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
     def to_tensor(self, arrays: Sequence[np.ndarray]) -> Tensor:
         """Stack and normalize arrays from `decode`: float32, shape [batch, 3, size, size]."""
-        pixels = torch.from_numpy(np.stack(arrays)).float().div_(255)
-        mean, std = (torch.tensor(v).reshape(3, 1, 1) for v in (self.mean, self.std))
-        return pixels.sub_(mean).div_(std)
+        return self.normalize(torch.from_numpy(np.stack(arrays)))
 
-    def _resize(self, image: Image.Image) -> Image.Image:
-        method = Image.Resampling[self.interpolation.upper()]
-        width, height = image.size
-        if self.mode == "squash":
-            return image.resize((self.resize, self.resize), method)
-        side = min(image.size) if self.mode == "shorter" else max(image.size)
-        if self.mode == "shorter" and max(image.size) > 200 * side:
-            raise RecordError("too_large", f"{width}x{height}: aspect ratio above 200")
-        # torchvision truncates the longer side to an integer; timm rounds the shorter one.
-        to_int = int if self.mode == "shorter" else round
-        width, height = (max(1, to_int(self.resize * length / side)) for length in image.size)
-        if (width, height) == image.size:
-            return image
-        return image.resize((width, height), method)
-
-    def _crop(self, image: Image.Image) -> Image.Image:
-        """Cut the square out of the middle, or centre a smaller image in it."""
-        to_int = round if self.corner == "rounded" else int
-        left, top = (to_int((length - self.size) / 2) for length in image.size)
-        if self.mode != "longer" or (left >= 0 and top >= 0):
-            return image.crop((left, top, left + self.size, top + self.size))
-        colour = self.fill or tuple(round(255 * value) for value in self.mean)
-        square = Image.new("RGB", (self.size, self.size), colour)
-        x, y = (
-            (self.size - length) // 2 if length < self.size else -offset
-            for length, offset in zip(image.size, (left, top), strict=True)
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Normalize uint8 of shape [batch, 3, size, size] to float32, on its device."""
+        mean, std = (
+            torch.tensor(values, device=pixels.device).reshape(3, 1, 1)
+            for values in (self.mean, self.std)
         )
-        square.paste(image, (x, y))
+        return pixels.float().div_(255).sub_(mean).div_(std)
+
+    @property
+    def fill_color(self) -> tuple[int, ...]:
+        """RGB colour around an image that does not fill the square."""
+        return self.fill or tuple(round(255 * value) for value in self.mean)
+
+    def place(self, width: int, height: int) -> Placement:
+        """Return how an image of a size is resized and cropped.
+
+        Raises:
+            RecordError: `too_large`, the image is too narrow.
+        """
+        if self.mode == "squash":
+            resized = (self.resize, self.resize)
+        else:
+            side = min(width, height) if self.mode == "shorter" else max(width, height)
+            if self.mode == "shorter" and max(width, height) > 200 * side:
+                raise RecordError("too_large", f"{width}x{height}: aspect ratio above 200")
+            # torchvision truncates the longer side to an integer; timm rounds the shorter one.
+            to_int = int if self.mode == "shorter" else round
+            resized = (
+                max(1, to_int(self.resize * width / side)),
+                max(1, to_int(self.resize * height / side)),
+            )
+        left, top = map(self._offset, resized)
+        columns, rows = (min(length, self.size) for length in resized)
+        return Placement(*resized, left, top, columns, rows)
+
+    def _offset(self, length: int) -> int:
+        """Return where the square begins in a resized image; negative if it begins before."""
+        if self.mode == "longer" and length < self.size:
+            return -((self.size - length) // 2)
+        return (round if self.corner == "rounded" else int)((length - self.size) / 2)
+
+    def _resize(self, image: Image.Image, place: Placement) -> Image.Image:
+        size = (place.width, place.height)
+        if size == image.size and self.mode != "squash":
+            return image
+        return image.resize(size, Image.Resampling[self.interpolation.upper()])
+
+    def _crop(self, image: Image.Image, place: Placement) -> Image.Image:
+        """Cut the square out of the middle, or centre a smaller image in it."""
+        left, top = place.left, place.top
+        if self.mode != "longer" or min(place.columns, place.rows) == self.size:
+            return image.crop((left, top, left + self.size, top + self.size))
+        square = Image.new("RGB", (self.size, self.size), self.fill_color)
+        square.paste(image, (-left, -top))
         return square
 
 

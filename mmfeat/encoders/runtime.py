@@ -5,8 +5,10 @@ features = runtime.run(inputs)      # dict of tensors → float32 on the CPU
 """
 
 import copy
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Self
 
 import torch
@@ -19,11 +21,17 @@ from mmfeat.errors import MmfeatError
 Forward = Callable[[nn.Module, dict[str, Tensor]], Tensor]
 """A function from a module and its inputs to features of shape [batch, …]."""
 
+Prepare = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+"""A function of the inputs that runs on their device, before the cast to the precision."""
+
 _DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+_STREAMS = 2
+"""Batches on a GPU at the same time: while one is copied or decoded, another is computed."""
 
 
 def resolve_devices(device: str) -> list[torch.device]:
@@ -76,8 +84,11 @@ class Runtime:
             (copy.deepcopy(module) if number else module).to(device)
             for number, device in enumerate(self.devices)
         ]
-        if not self.on_gpu:
+        if self.on_gpu:
+            torch.cuda.synchronize()  # other streams use the weights
+        else:
             pack_weights(module)
+        self._local = threading.local()
         self._pool = ThreadPoolExecutor(len(self.devices)) if len(self.devices) > 1 else None
 
     @classmethod
@@ -87,6 +98,7 @@ class Runtime:
         runtime.dtype = torch.float32
         runtime._forward = lambda program, inputs: program(*inputs.values())
         runtime.devices, runtime.modules, runtime._pool = [device], [module.to(device)], None
+        runtime._local = threading.local()
         return runtime
 
     @property
@@ -94,27 +106,47 @@ class Runtime:
         """True if the forward pass leaves the CPU free."""
         return self.devices[0].type != "cpu"
 
-    def run(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    @property
+    def parallel_batches(self) -> int:
+        """Number of batches to run at the same time, each in a thread."""
+        return _STREAMS if self.on_gpu and self._pool is None else 1
+
+    def stream(self) -> AbstractContextManager[object]:
+        """Return the stream of this thread, in which its work on the GPU runs."""
+        if self.parallel_batches == 1:
+            return nullcontext()
+        if not hasattr(self._local, "stream"):
+            self._local.stream = torch.cuda.Stream(self.devices[0])
+        context: AbstractContextManager[object] = torch.cuda.stream(self._local.stream)
+        return context
+
+    def run(self, inputs: Mapping[str, Tensor], prepare: Prepare | None = None) -> Tensor:
         """Compute the features of a batch: float32, on the CPU.
 
         If the memory of the device runs out, the batch is halved. One record that does not fit is
         an error.
 
         Args:
-            inputs: CPU tensors whose first dimension is the batch. Floating-point tensors are
-                cast to the precision.
+            inputs: tensors whose first dimension is the batch, on the CPU or the first device.
+                Floating-point tensors are cast to the precision.
+            prepare: what to do with them on the device first.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), self.stream():
             if self._pool is None:
-                return self._run_on(0, dict(inputs))
+                return self._run_on(0, dict(inputs), prepare)
             parts = _split_batch(inputs, len(self.devices))
-            return torch.cat(list(self._pool.map(self._run_on, range(len(parts)), parts)))
+            numbers, prepares = range(len(parts)), [prepare] * len(parts)
+            return torch.cat(list(self._pool.map(self._run_on, numbers, parts, prepares)))
 
-    def _run_on(self, number: int, inputs: dict[str, Tensor]) -> Tensor:
+    def _run_on(
+        self, number: int, inputs: dict[str, Tensor], prepare: Prepare | None = None
+    ) -> Tensor:
         device = self.devices[number]
         try:
             with torch.inference_mode():
-                moved = {name: self._move(value, device) for name, value in inputs.items()}
+                moved = {name: _move(value, device) for name, value in inputs.items()}
+                moved = prepare(moved) if prepare else moved
+                moved = {name: self._cast(value) for name, value in moved.items()}
                 return self._forward(self.modules[number], moved).float().cpu()
         except torch.OutOfMemoryError:
             parts = _split_batch(inputs, 2)
@@ -122,13 +154,16 @@ class Runtime:
                 raise
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        return torch.cat([self._run_on(number, part) for part in parts])
+        return torch.cat([self._run_on(number, part, prepare) for part in parts])
 
-    def _move(self, value: Tensor, device: torch.device) -> Tensor:
-        dtype = self.dtype if value.is_floating_point() else value.dtype
-        if device.type == "cuda":
-            value = value.pin_memory()
-        return value.to(device, dtype, non_blocking=True)
+    def _cast(self, value: Tensor) -> Tensor:
+        return value.to(self.dtype) if value.is_floating_point() else value
+
+
+def _move(value: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda" and value.device.type == "cpu":
+        value = value.pin_memory()
+    return value.to(device, non_blocking=True)
 
 
 def _split_batch(inputs: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from mmfeat.errors import MmfeatError, did_you_mean
 
+Decode = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -20,6 +21,8 @@ class Settings:
         reduced_decoding: decode a JPEG at a fraction of its size if that is still at least the
             size the encoder needs.
         threads: CPU threads of a forward pass. 0 = the default of torch.
+        decode: where to decode JPEGs: `cpu`, or `gpu` if it can read them. Autotuning resolves
+            `auto`.
         trust_remote_code: allow code from a checkpoint to run.
     """
 
@@ -27,6 +30,7 @@ class Settings:
     precision: Precision = "float32"
     reduced_decoding: bool = True
     threads: int = 0
+    decode: Decode = "cpu"
     trust_remote_code: bool = False
 
 

@@ -1,9 +1,11 @@
 """Write one feature column of one shard: encode in batches, restore the row order, count rows."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -77,6 +79,41 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedS
     return column
 
 
+_MAX_WINDOWS = 2
+"""Windows that wait for their batches, if several batches are encoded at the same time."""
+
+
+@dataclass
+class _Window:
+    """Rows that are being encoded.
+
+    Attributes:
+        keys: key of each row.
+        items: the encoder input of each row, or a `RowStatus` if it has none.
+        bytes_read: bytes of the members that were decoded.
+        batches: rows of each batch, and a function that returns its results.
+    """
+
+    keys: Sequence[str]
+    items: Sequence[Any]
+    bytes_read: int
+    batches: "list[tuple[list[int], Callable[[], list[np.ndarray | RecordError]]]]" = field(
+        default_factory=list
+    )
+
+    def finish(self) -> tuple[list[np.ndarray | None], list[RowStatus]]:
+        """Return the feature of each row, None if it has none, and its status."""
+        statuses = [item if isinstance(item, RowStatus) else OK for item in self.items]
+        features: list[np.ndarray | None] = [None] * len(self.items)
+        for rows, get_results in self.batches:
+            for row, result in zip(rows, get_results(), strict=True):
+                if isinstance(result, RecordError):
+                    statuses[row] = RowStatus("failed", result.reason, result.detail)
+                else:
+                    features[row] = result
+        return features, statuses
+
+
 class ColumnWriter:
     """Encode the rows of one shard into one column file.
 
@@ -110,9 +147,14 @@ class ColumnWriter:
         self._rejected: Counter[str] = Counter()
         self._status: Counter[str] = Counter()
         self._bytes_read = 0
+        self._pool: ThreadPoolExecutor | None = None
+        self._windows: deque[_Window] = deque()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            if (threads := self._encoder.parallel_batches) > 1:
+                self._pool = ThreadPoolExecutor(threads)
+                stack.callback(self._pool.shutdown, cancel_futures=True)
             name = self._table.receipt_name(f"{self._shard}.arrow")
             output = stack.enter_context(self._attempt.create(name))
             schema = column_schema(self._column.shape)
@@ -134,20 +176,22 @@ class ColumnWriter:
         Args:
             items: the encoder input of each row, or a `RowStatus` if it has none.
         """
-        statuses = [item if isinstance(item, RowStatus) else OK for item in items]
-        features: list[np.ndarray | None] = [None] * len(items)
+        return self._start([], items, 0).finish()
+
+    def _start(self, keys: Sequence[str], items: Sequence[Any], bytes_read: int) -> "_Window":
+        """Start to encode the rows, or prepare it if batches are encoded one at a time."""
+        window = _Window(keys, items, bytes_read)
         rows = [row for row, item in enumerate(items) if not isinstance(item, RowStatus)]
         lengths = [self._encoder.length(items[row]) for row in rows]
         for batch in batch_by_length(lengths, self._batch_size, self._encoder.budget):
             batch_rows = [rows[index] for index in batch]
             inputs = [items[row] for row in batch_rows]
-            results = encode_batch(self._encoder, inputs, self._column.shape, self._normalize)
-            for row, result in zip(batch_rows, results, strict=True):
-                if isinstance(result, RecordError):
-                    statuses[row] = RowStatus("failed", result.reason, result.detail)
-                else:
-                    features[row] = result
-        return features, statuses
+            encode = partial(
+                encode_batch, self._encoder, inputs, self._column.shape, self._normalize
+            )
+            result = self._pool.submit(encode).result if self._pool else encode
+            window.batches.append((batch_rows, result))
+        return window
 
     def write(self, keys: Sequence[str], items: Sequence[Any], bytes_read: int) -> None:
         """Encode a window of rows and append it to the file.
@@ -157,10 +201,20 @@ class ColumnWriter:
             items: the encoder input of each row, or a `RowStatus` if it has none.
             bytes_read: bytes of the members that were decoded.
         """
-        features, statuses = self.encode(items)
+        self._windows.append(self._start(keys, items, bytes_read))
+        while len(self._windows) > (_MAX_WINDOWS if self._pool else 0):
+            self._append(self._windows.popleft())
+
+    def close(self) -> None:
+        """Append the rows that are still being encoded."""
+        while self._windows:
+            self._append(self._windows.popleft())
+
+    def _append(self, window: "_Window") -> None:
+        features, statuses = window.finish()
         self._arrow.write_batch(make_column_batch(features, statuses, self._column.shape))
-        self._keys += keys
-        self._bytes_read += bytes_read
+        self._keys += window.keys
+        self._bytes_read += window.bytes_read
         for status in statuses:
             self._status[status.status] += 1
             if status is not OK:
@@ -202,6 +256,8 @@ def encode_batch(
     try:
         features = encoder.encode(inputs)
     except Exception as error:
+        if len(inputs) == 1 and isinstance(error, RecordError):
+            return [error]
         if len(inputs) == 1:
             return [RecordError("encoder_failed", f"{type(error).__name__}: {error}")]
         middle = len(inputs) // 2
@@ -214,27 +270,40 @@ def encode_batch(
         raise MmfeatError(
             f"{type(encoder).__name__}.encode must return {len(inputs)} features", got=len(features)
         )
-    return [_cast_feature(encoder, feature, shape, normalize) for feature in features]
+    for feature in features:
+        if feature.ndim != (2 if shape.max_tokens else 1) or feature.shape[-1] != shape.dim:
+            required = f"(tokens, {shape.dim})" if shape.max_tokens else f"({shape.dim},)"
+            raise MmfeatError(
+                f"{type(encoder).__name__}.encode must return features of shape {required}",
+                got=feature.shape,
+            )
+    if not shape.max_tokens:
+        vectors, is_finite = _cast(np.stack(list(features)), shape, normalize)
+        return [v if ok else _not_finite(shape) for v, ok in zip(vectors, is_finite, strict=True)]
+    return [_cast_tokens(feature, shape, normalize) for feature in features]
 
 
-def _cast_feature(
-    encoder: Encoder, feature: np.ndarray, shape: FeatureShape, normalize: bool
+def _cast_tokens(
+    tokens: np.ndarray, shape: FeatureShape, normalize: bool
 ) -> np.ndarray | RecordError:
-    """Check a feature and cast it to the column's dtype; an error if it does not fit."""
-    dimensions = 2 if shape.max_tokens else 1
-    if feature.ndim != dimensions or feature.shape[-1] != shape.dim:
-        required = f"(tokens, {shape.dim})" if shape.max_tokens else f"({shape.dim},)"
-        raise MmfeatError(
-            f"{type(encoder).__name__}.encode must return features of shape {required}",
-            got=feature.shape,
-        )
-    if shape.max_tokens and not 0 < len(feature) <= shape.max_tokens:
-        return RecordError("encoder_failed", f"{len(feature)} tokens, 1 to {shape.max_tokens} fit")
+    """Cast the vectors of a record to the column's dtype; an error if they do not fit."""
+    if not 0 < len(tokens) <= shape.max_tokens:
+        return RecordError("encoder_failed", f"{len(tokens)} tokens, 1 to {shape.max_tokens} fit")
+    vectors, is_finite = _cast(tokens, shape, normalize)
+    return vectors if is_finite.all() else _not_finite(shape)
+
+
+def _cast(
+    vectors: np.ndarray, shape: FeatureShape, normalize: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return vectors in the column's dtype, and a bool per vector: whether it is finite."""
     if normalize:
-        norms = np.linalg.norm(feature.astype(np.float64), axis=-1, keepdims=True)
-        feature = feature / np.maximum(norms, np.finfo(np.float32).tiny)
+        norms = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
+        vectors = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
     with np.errstate(over="ignore"):
-        feature = feature.astype(shape.dtype)
-    if not np.isfinite(feature).all():
-        return RecordError("not_finite", f"NaN or out of the range of {shape.dtype}")
-    return feature
+        vectors = vectors.astype(shape.dtype)
+    return vectors, np.isfinite(vectors).all(axis=-1)
+
+
+def _not_finite(shape: FeatureShape) -> RecordError:
+    return RecordError("not_finite", f"NaN or out of the range of {shape.dtype}")

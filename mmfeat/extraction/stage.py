@@ -109,13 +109,32 @@ class Extraction(Stage):
         tuned = read_tuned_settings(self._table(column).receipts)
         if tuned is None:
             return False
-        settings, batch_size = self.config.settings, self.config.batch_size
-        if settings.precision == "auto":
-            settings = replace(settings, precision=tuned.precision)
-        encoder = self._specs[column].load(settings)
+        batch_size = self.config.batch_size
+        encoder = self._load_as_started(column, tuned)
         batch_size = batch_size or tuned.batch_size
         self._claim_column(column, encoder, replace(tuned, batch_size=batch_size))
         return True
+
+    def _load_as_started(self, column: str, tuned: TunedSettings) -> Encoder:
+        settings = self.config.settings
+        if settings.decode not in ("auto", tuned.decode):
+            raise MmfeatError(
+                f"the column {column} of {self.output} was started with --decode={tuned.decode}",
+                got=f"--decode={settings.decode}",
+                cure="Leave the flag out, or give the column another name",
+            )
+        if settings.precision == "auto":
+            settings = replace(settings, precision=tuned.precision)
+        encoder = self._specs[column].load(replace(settings, decode="cpu"))
+        if tuned.decode == "cpu":
+            return encoder
+        if not encoder.can_decode_on_gpu:
+            raise MmfeatError(
+                f"the column {column} of {self.output} was started with JPEGs decoded on a GPU, "
+                "and this machine cannot do that",
+                cure="Continue on a machine with a GPU and mmfeat[gpu], or start another column",
+            )
+        return encoder.decoding_on_gpu()
 
     def _load_autotuned(self, column: str) -> tuple[Encoder, TunedSettings]:
         """Load the encoder of a new column with the fastest settings."""
@@ -152,7 +171,8 @@ class Extraction(Stage):
 
     def _settings(self, column: str) -> Settings:
         """Return the settings of a column's encoder, with its tuned precision."""
-        return replace(self.config.settings, precision=self._tuned[column].precision)
+        tuned = self._tuned[column]
+        return replace(self.config.settings, precision=tuned.precision, decode=tuned.decode)
 
     @cached_property
     def _store_format(self) -> int:
@@ -192,6 +212,10 @@ class Extraction(Stage):
             or spec.load(self._settings(column))
             for column, spec in self._specs.items()
         }
+
+    def parallel_shards(self, loaded: Mapping[str, Encoder]) -> int:
+        """Return 2 on a GPU: it computes the next shard while the end of one is written."""
+        return 2 if any(encoder.on_gpu for encoder in loaded.values()) else 1
 
     def process(self, task: ShardTask, loaded: Mapping[str, Encoder]) -> Receipt:
         """Make the missing files of one shard: columns first, then the samples table."""
@@ -257,6 +281,8 @@ class Extraction(Stage):
                 for name, writer in writers.items():
                     writer.write(window.keys, window.items[name], window.bytes_read[name])
                 progress.RECORDS_DONE.add(len(window.keys))
+            for writer in writers.values():
+                writer.close()
         source = {"shards": self.config.shards, "sha256": self._input_shards[shard]["sha256"]}
         for writer in writers.values():
             writer.commit(source, seconds=time.monotonic() - started)

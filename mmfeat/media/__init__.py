@@ -11,6 +11,7 @@ from mmfeat.media.images import (
     open_image,
     pillow_errors_as_record_errors,
 )
+from mmfeat.media.jpeg_header import JpegHeader, read_plain_jpeg
 from mmfeat.media.parquet_media import resolve_parquet_media
 from mmfeat.media.read_policy import ReadPolicy, check_protocols
 from mmfeat.media.resize import ImageFormat, ImageResizer, ResizeMode
@@ -20,6 +21,7 @@ __all__ = [
     "HttpSettings",
     "ImageFormat",
     "ImageResizer",
+    "JpegHeader",
     "MediaFetcher",
     "ReadPolicy",
     "ResizeMode",
@@ -34,5 +36,6 @@ __all__ = [
     "pillow_errors_as_record_errors",
     "read_header_size",
     "read_mono",
+    "read_plain_jpeg",
     "resolve_parquet_media",
 ]

@@ -85,6 +85,10 @@ class Stage(ABC):
             loaded: what `load` returned.
         """
 
+    def parallel_shards(self, loaded: Any) -> int:
+        """Return how many shards a process makes at the same time, in threads."""
+        return 1
+
     def release(self) -> None:  # noqa: B027 - most stages need nothing
         """Free what `plan` has loaded, because other processes make the shards."""
 

@@ -1,0 +1,99 @@
+"""Read the header of a JPEG: whether it is one of the plain files that every decoder reads alike.
+
+Decoders on a GPU accept files that Pillow rejects, and read some color spaces in another way. So
+only files whose header and end are as usual go to them.
+"""
+
+import struct
+from typing import NamedTuple
+
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+"""Markers of frames: baseline, extended and progressive, with Huffman codes."""
+_OTHER_FRAMES = frozenset({*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_SCAN, _EXIF, _ADOBE = 0xDA, 0xE1, 0xEE
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+"""Markers without content."""
+_MAX_SEGMENTS = 100
+_PADDING = b"\0\n\r "
+"""Bytes that some programs write after the end."""
+_ORIENTATION = 0x112
+
+
+class JpegHeader(NamedTuple):
+    """What the header of a plain JPEG says.
+
+    Attributes:
+        width: in pixels, as stored.
+        height: likewise.
+        orientation: of its EXIF, 1 to 8.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+
+
+def read_plain_jpeg(data: bytes) -> JpegHeader | None:
+    """Read the header of a plain JPEG: 8 bits, gray or YCbCr, complete, no odd EXIF.
+
+    Returns:
+        None for any other file. Pillow then says what it is.
+    """
+    if not data.startswith(_START) or not data[-64:].rstrip(_PADDING).endswith(_END):
+        return None
+    try:
+        return _read_segments(data)
+    except (struct.error, IndexError):
+        return None
+
+
+def _read_segments(data: bytes) -> JpegHeader | None:
+    size: tuple[int, int] | None = None
+    orientation: int | None = 1
+    position = 2
+    for _ in range(_MAX_SEGMENTS):
+        if data[position] != 0xFF:
+            return None
+        marker = data[position + 1]
+        if marker == 0xFF or marker in _ALONE:
+            position += 1 if marker == 0xFF else 2
+            continue
+        if marker == _SCAN:
+            return JpegHeader(*size, orientation) if size and orientation else None
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        content = position + 4
+        if length < 2 or marker in _OTHER_FRAMES or marker == _ADOBE:
+            return None
+        if marker in _FRAMES:
+            size = _read_frame(data, content)
+            if size is None:
+                return None
+        elif marker == _EXIF and data.startswith(b"Exif\0\0", content):
+            orientation = _read_orientation(data[content + 6 : content + length - 2])
+        position += 2 + length
+    return None
+
+
+def _read_frame(data: bytes, position: int) -> tuple[int, int] | None:
+    """Return width and height, if the frame has 8 bits, and gray or YCbCr."""
+    bits, height, width, components = struct.unpack_from(">BHHB", data, position)
+    names = bytes(data[position + 6 + 3 * i] for i in range(components))
+    plain = components == 1 or (components == 3 and names != b"RGB")
+    return (width, height) if bits == 8 and plain and width and height else None
+
+
+def _read_orientation(tiff: bytes) -> int | None:
+    """Return the orientation of EXIF data, 1 if there is none, None if it cannot be read."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return None
+    magic, start = struct.unpack_from(f"{order}HI", tiff, 2)
+    (count,) = struct.unpack_from(f"{order}H", tiff, start)
+    if magic != 42:
+        return None
+    for number in range(count):
+        tag, kind, values, value = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + 12 * number)
+        if tag == _ORIENTATION:
+            return value if kind == 3 and values == 1 and 1 <= value <= 8 else None
+    return 1
