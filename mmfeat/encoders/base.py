@@ -48,9 +48,7 @@ class Encoder(ABC):
             MmfeatError: not `can_decode_on_gpu`.
         """
         raise MmfeatError(
-            f"an encoder of {self.modality} decodes nothing on the GPU",
-            got="--decode=gpu",
-            cure="Use --decode=auto",
+            "this encoder cannot decode on a GPU", got="--decode=gpu", cure="Use --decode=auto"
         )
 
     @abstractmethod

@@ -75,6 +75,8 @@ def autotune(
     is_auto = settings.precision == "auto"
     precision: Precision = "float32" if is_auto else settings.precision
     encoder = spec.load(replace(settings, precision=precision, decode="cpu"))
+    if settings.decode == "gpu" and encoder.modality == "image":
+        encoder.decoding_on_gpu()  # refuses what it cannot do
     if "precision" not in encoder.identity():
         return encoder, TunedSettings("float32", batch_size or encoder.batch_size, {})
     measured: dict[str, Any] = {}
@@ -84,7 +86,7 @@ def autotune(
     exact = _as_matrix(encoder.encode(inputs)) if inputs else None
     if is_auto and inputs:
         encoder, precision, measured["precision"] = _find_precision(spec, settings, encoder, inputs)
-    if settings.decode == "gpu":
+    if settings.decode == "gpu" and encoder.modality == "image":
         encoder, decode = encoder.decoding_on_gpu(), "gpu"
     elif settings.decode == "auto" and encoder.can_decode_on_gpu and exact is not None:
         on_gpu = encoder.decoding_on_gpu()
@@ -121,7 +123,7 @@ def _compare_decoding(
     gpu_batch = [on_gpu.decode(member) for member in batch]
     gpu_speed = _measure_speed(partial(on_gpu.encode, gpu_batch), len(batch), 0.2)
     features = _as_matrix(on_gpu.encode(gpu_batch[: len(members)]))
-    mean, highest = _relative_losses(features, exact)
+    mean, highest = relative_losses(features, exact)
     faithful = mean <= MAX_MEAN_LOSS and highest <= MAX_LOSS
     return {
         "cpu": {"records_per_second": round(cpu_speed, 2)},
@@ -134,7 +136,7 @@ def _compare_decoding(
     }
 
 
-def _relative_losses(features: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
+def relative_losses(features: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
     """Return mean and highest 1 - cosine of rows to exact ones, relative to the spread of these.
 
     The spread is the mean 1 - cosine between different rows. Without any, the losses are as high

@@ -168,7 +168,11 @@ class ColumnWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        if error:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            self._append_windows(0)
 
     def encode(self, items: Sequence[Any]) -> tuple[list[np.ndarray | None], list[RowStatus]]:
         """Return the feature of each row, None if it has none, and its status.
@@ -202,12 +206,11 @@ class ColumnWriter:
             bytes_read: bytes of the members that were decoded.
         """
         self._windows.append(self._start(keys, items, bytes_read))
-        while len(self._windows) > (_MAX_WINDOWS if self._pool else 0):
-            self._append(self._windows.popleft())
+        self._append_windows(_MAX_WINDOWS if self._pool else 0)
 
-    def close(self) -> None:
-        """Append the rows that are still being encoded."""
-        while self._windows:
+    def _append_windows(self, max_left: int) -> None:
+        """Append windows to the file until at most `max_left` are still being encoded."""
+        while len(self._windows) > max_left:
             self._append(self._windows.popleft())
 
     def _append(self, window: "_Window") -> None:

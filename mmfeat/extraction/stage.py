@@ -117,7 +117,8 @@ class Extraction(Stage):
 
     def _load_as_started(self, column: str, tuned: TunedSettings) -> Encoder:
         settings = self.config.settings
-        if settings.decode not in ("auto", tuned.decode):
+        is_image = self._specs[column].modality == "image"
+        if is_image and settings.decode not in ("auto", tuned.decode):
             raise MmfeatError(
                 f"the column {column} of {self.output} was started with --decode={tuned.decode}",
                 got=f"--decode={settings.decode}",
@@ -281,8 +282,6 @@ class Extraction(Stage):
                 for name, writer in writers.items():
                     writer.write(window.keys, window.items[name], window.bytes_read[name])
                 progress.RECORDS_DONE.add(len(window.keys))
-            for writer in writers.values():
-                writer.close()
         source = {"shards": self.config.shards, "sha256": self._input_shards[shard]["sha256"]}
         for writer in writers.values():
             writer.commit(source, seconds=time.monotonic() - started)

@@ -1,12 +1,17 @@
+import io
 import time
 from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from mmfeat.encoders import EncoderSpec, Settings
 from mmfeat.encoders.base import Encoder
-from mmfeat.extraction.autotune import autotune
+from mmfeat.encoders.gpu_decoding import GpuDecoder
+from mmfeat.encoders.preprocessing import ImageTransform
+from mmfeat.extraction.autotune import autotune, relative_losses
 
 
 class Timed(Encoder):
@@ -116,3 +121,85 @@ def test_encoder_without_precisions_keeps_its_defaults():
     spec = EncoderSpec.parse("text=builtin:text")
     encoder, tuned = autotune(spec, Settings(precision="auto"), MEMBERS, 0)
     assert (tuned.batch_size, tuned.measured) == (encoder.batch_size, {})
+
+
+class Colors(Encoder):
+    """Encodes a picture as its pixels; a GPU decodes it at once, and in one of several ways."""
+
+    modality = "image"
+    dim = 3 * 8 * 8
+    can_decode_on_gpu = True
+    transform = ImageTransform(size=8, resize=8, reduced=False)
+
+    def __init__(self, on_gpu=None):
+        self.on_gpu_way = on_gpu
+
+    def identity(self):
+        return {"name": "colors", "precision": "float32"}
+
+    def decode(self, data):
+        if self.on_gpu_way:
+            return self.on_gpu_way(data)
+        time.sleep(0.002)
+        return self.transform.decode(data)
+
+    def encode(self, batch):
+        return np.stack(batch).reshape(len(batch), -1).astype(np.float32) - 127
+
+    def decoding_on_gpu(self):
+        return Colors(WAYS["decode"])
+
+
+def decode_well(data):
+    decoder = GpuDecoder(Colors.transform, torch.device("cpu"))
+    return decoder.decode([data])[0].numpy()
+
+
+def swap_channels(data):
+    return decode_well(data)[::-1]
+
+
+def ignore_orientation(data):
+    with Image.open(io.BytesIO(data)) as image:
+        return Colors.transform.resize_and_crop(image.convert("RGB"))
+
+
+WAYS = {}
+
+
+def photos():
+    """Sixteen smooth pictures, stored with the EXIF orientation of a phone."""
+    rng = np.random.default_rng(0)
+    tags = Image.Exif()
+    tags[0x112] = 6
+    for _ in range(16):
+        small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+        buffer = io.BytesIO()
+        small.resize((64, 64)).save(buffer, "JPEG", quality=95, exif=tags)
+        yield buffer.getvalue()
+
+
+class ColorsSpec(EncoderSpec):
+    def load(self, settings=None):
+        return Colors()
+
+
+@pytest.mark.parametrize(
+    ("way", "chosen"), [(decode_well, "gpu"), (swap_channels, "cpu"), (ignore_orientation, "cpu")]
+)
+def test_a_gpu_decodes_if_its_features_are_those_of_the_cpu(monkeypatch, way, chosen):
+    pytest.importorskip("torchcodec")
+    monkeypatch.setitem(WAYS, "decode", way)
+    spec = ColorsSpec("image", "image", "colors", "colors")
+    encoder, tuned = autotune(spec, Settings(decode="auto"), list(photos()), 16)
+    assert tuned.decode == tuned.measured["decode"]["chosen"] == chosen
+    assert bool(encoder.on_gpu_way) == (chosen == "gpu")
+    assert tuned.measured["decode"]["gpu"]["records_per_second"] > 0
+
+
+def test_losses_are_relative_to_the_spread():
+    exact = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
+    assert relative_losses(exact, exact) == (0, 0)
+    turned = exact[[1, 0, 2]]
+    assert relative_losses(turned, exact) == (pytest.approx(2 / 3), 1)
+    assert relative_losses(exact[:1], exact[:1])[0] == np.inf

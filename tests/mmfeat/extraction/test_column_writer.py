@@ -1,3 +1,6 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -50,8 +53,8 @@ def claim(folder, encoder):
     return claim_column(folder, SPEC, encoder, TunedSettings("float32", 64, {}))
 
 
-def write_shard(folder, records, prefetch):
-    encoder = TextLengths()
+def write_shard(folder, records, prefetch, encoder=None):
+    encoder = encoder or TextLengths()
     table = TableFiles(folder, "text", 2)
     column = claim(table.receipts, encoder)
     windows = decode_windows(
@@ -111,3 +114,50 @@ def test_column_of_another_encoder_is_refused(tmp_path):
     with pytest.raises(MmfeatError, match="different: version") as caught:
         claim(str(tmp_path), TextLengths(version=2))
     assert first.fingerprint[:12] in str(caught.value)
+
+
+class ParallelLengths(TextLengths):
+    """Encodes several batches at the same time; the first ones take longest."""
+
+    parallel_batches = 3
+
+    def __init__(self):
+        super().__init__()
+        self.active = self.most_active = 0
+        self._lock = threading.Lock()
+
+    def encode(self, batch):
+        with self._lock:
+            self.active += 1
+            self.most_active = max(self.most_active, self.active)
+        time.sleep(0.02 / (1 + len(self.batches)))
+        features = super().encode(batch)
+        with self._lock:
+            self.active -= 1
+        return features
+
+
+def test_batches_that_overlap_give_the_same_file(tmp_path):
+    texts = ["word " * (n % 7 + 1) for n in range(1500)]
+    texts[3], texts[700], texts[1400] = "bad bytes", "trip", "nan"
+    records = [make_record(str(n), text) for n, text in enumerate(texts)]
+    encoder = ParallelLengths()
+    _, one = write_shard(str(tmp_path / "one"), records, prefetch=False)
+    _, many = write_shard(str(tmp_path / "many"), records, prefetch=True, encoder=encoder)
+    assert one.files == many.files
+    assert one.rejected == many.rejected == {"undecodable": 1, "encoder_failed": 1, "not_finite": 1}
+    assert encoder.most_active > 1
+
+
+def test_an_error_while_batches_overlap_leaves_no_file(tmp_path):
+    encoder = ParallelLengths()
+    table = TableFiles(str(tmp_path), "text", 2)
+    column = claim(table.receipts, encoder)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        ColumnWriter(table, "00000", column, encoder, batch_size=8) as writer,
+    ):
+        writer.write([str(n) for n in range(200)], ["a"] * 200, 200)
+        raise KeyboardInterrupt
+    assert not list(tmp_path.rglob("*.arrow"))
+    assert not encoder.active

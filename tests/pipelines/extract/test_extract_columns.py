@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from mmfeat.encoders import SCHEMES, Encoder
+from mmfeat.extraction import Extraction
 from mmfeat.features.store import FeatureStore
+from mmfeat.store.files import read_json, write_json
+from tests.faults import assert_one_error
 
 
 class Lengths(Encoder):
@@ -118,3 +121,41 @@ def test_added_columns_of_any_kind_can_be_read(mmfeat, small_shards, tmp_path, l
         assert words.features.shape == (words.offsets[-1], 2)
         assert set(np.diff(words.offsets)) <= {5, 6}
         assert (words.features[:, 1] == 1).all()
+
+
+def test_shards_made_at_the_same_time_have_the_same_bytes(
+    mmfeat, small_shards, tmp_path, monkeypatch
+):
+    assert mmfeat("extract", small_shards, tmp_path / "one").returncode == 0
+    monkeypatch.setattr(Extraction, "parallel_shards", lambda self, loaded: 3)
+    result = mmfeat("extract", small_shards, tmp_path / "many")
+    assert result.returncode == 0, result.stderr
+    one, many = (
+        {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.arrow")}
+        for folder in (tmp_path / "one", tmp_path / "many")
+    )
+    assert one == many
+    assert len(one) == 12
+
+
+def test_decoding_on_a_gpu_needs_one(mmfeat, small_shards, tmp_path):
+    flags = ("--encoder", "text=builtin:text", "--decode", "gpu")
+    result = mmfeat(
+        "extract", small_shards, tmp_path / "out", *flags, "--encoder", "image=builtin:image"
+    )
+    assert "--decode=gpu" in assert_one_error(result)
+    assert not (tmp_path / "out").exists()
+    assert mmfeat("extract", small_shards, tmp_path / "out", *flags).returncode == 0
+
+
+def test_a_column_continues_with_the_decoder_of_its_start(mmfeat, small_shards, tmp_path):
+    flags = ("--encoder", "image=builtin:image")
+    assert mmfeat("extract", small_shards, tmp_path / "out", *flags).returncode == 0
+    result = mmfeat("extract", small_shards, tmp_path / "out", *flags, "--decode", "gpu")
+    assert "was started with --decode=cpu" in assert_one_error(result)
+    path = tmp_path / "out" / "columns" / "image" / "column.json"
+    description = read_json(str(path))
+    description["settled"]["decode"] = "gpu"
+    write_json(str(path), description)
+    result = mmfeat("extract", small_shards, tmp_path / "out", *flags)
+    assert "JPEGs decoded on a GPU, and this machine cannot" in assert_one_error(result)
