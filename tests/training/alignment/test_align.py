@@ -18,7 +18,7 @@ from mmfeat.features.store import FeatureStore
 from mmfeat.models.saved_model import load_model
 from mmfeat.scoring.stage import ScoreConfig, Scoring
 from mmfeat.store import RETRY_SHARD
-from tests.training.stores import Records, write_store
+from tests.training.stores import Records, write_receipts, write_store
 from training import evaluate, train
 from training.alignment import align_report
 
@@ -216,6 +216,7 @@ def test_a_retried_pair_is_ranked_once(pairs: dict[str, Any], tmp_path: Path) ->
     manifest = json.loads(path.read_text())
     manifest["shards"][1][RETRY_SHARD] = True
     path.write_text(json.dumps(manifest))
+    write_receipts(str(tmp_path / "features"))
     output = str(tmp_path / "ranking")
     align_report.main([pairs["model"], str(tmp_path / "features"), output, "--no-cross-fit"])
     ranking = read_ranking(output)
