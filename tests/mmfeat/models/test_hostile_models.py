@@ -120,7 +120,10 @@ HOSTILE_CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "huge dim": (set_column(dim=1 << 60), "dim: expected `int` <= "),
     "path as a column": (set_column(name="../../x"), "name: expected a plain name"),
     "tokens": (set_column(max_tokens=1 << 40), "max_tokens: expected `int` <= "),
-    "dtype": (set_column(dtype="object"), "dtype: invalid enum value 'object'"),
+    "dtype": (
+        set_column(dtype="object"),
+        "dtype: expected `str` matching regex .*float16|float32.*; got 'object'",
+    ),
     "hidden": (set_value(hidden=1 << 20), "instead of"),
     "huge hidden": (set_value(hidden=1 << 50), "hidden: expected `int` <= "),
     "hidden of text": (set_value(hidden="8"), "hidden: expected `int`, got `str`"),
