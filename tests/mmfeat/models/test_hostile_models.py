@@ -120,7 +120,7 @@ HOSTILE_CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "huge dim": (set_column(dim=1 << 60), "dim: expected `int` <= "),
     "path as a column": (set_column(name="../../x"), "name: expected a plain name"),
     "tokens": (set_column(max_tokens=1 << 40), "max_tokens: expected `int` <= "),
-    "dtype": (
+    "dtype": (set_column(dtype="object"), r"dtype: expected .*float32.*; got 'object'"),
         set_column(dtype="object"),
         "dtype: expected `str` matching regex .*float16|float32.*; got 'object'",
     ),
