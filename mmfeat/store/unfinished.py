@@ -14,6 +14,9 @@ from mmfeat.system import filesystem
 
 _PREFIX = ".unfinished-"
 
+_REMOVALS = 5
+"""Tries to remove a mark. One that stays only makes the next run slower."""
+
 
 @contextmanager
 def mark_unfinished(folder: str, name: str) -> Iterator[None]:
@@ -60,5 +63,7 @@ def _list_marks(folder: str) -> list[str]:
 
 
 def _remove_mark(folder: str, mark: str) -> None:
-    with suppress(OSError):
-        files.remove(files.join(folder, mark))
+    for _ in range(_REMOVALS):
+        with suppress(OSError):
+            files.remove(files.join(folder, mark))
+            return

@@ -2,6 +2,7 @@ import pytest
 
 from mmfeat.store import (
     check_output,
+    files,
     has_unfinished,
     is_unfinished,
     leave_mark,
@@ -42,3 +43,17 @@ def test_storage_that_fails_leaves_no_mark(tmp_path):
     with mark_unfinished(str(tmp_path / "absent" / "folder"), "00000"):
         pass
     assert not has_unfinished(str(tmp_path / "absent" / "folder"))
+
+
+def test_a_mark_is_removed_although_storage_fails_once(folder, monkeypatch):
+    remove, failures = files.remove, iter([OSError("reset"), OSError("reset")])
+
+    def flaky_remove(path):
+        for error in failures:
+            raise error
+        remove(path)
+
+    monkeypatch.setattr(files, "remove", flaky_remove)
+    with mark_unfinished(folder, "00000"):
+        pass
+    assert not has_unfinished(folder)
