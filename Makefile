@@ -14,7 +14,7 @@ INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pyth
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command 'make constraints' $(UPGRADE)
 
-.PHONY: quickstart test crash fuzz golden lint help constraints licences clean
+.PHONY: quickstart test slow crash fuzz golden lint help constraints licences clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -40,8 +40,11 @@ quickstart: $(READY)  ## the whole way on a small generated dataset
 	$(BIN)/mmfeat quickstart
 	@echo "Next: activate the environment with '. .venv/bin/activate', then run 'mmfeat --help'"
 
-test: $(TESTABLE)  ## all tests
-	$(BIN)/python -m pytest --numprocesses 2
+test: $(TESTABLE)  ## all tests but the slow ones
+	$(BIN)/python -m pytest --numprocesses 2 -m 'not slow'
+
+slow: $(TESTABLE)  ## the slow tests
+	$(BIN)/python -m pytest --numprocesses 2 -m slow
 
 crash: $(TESTABLE)  ## power cuts and failing disks: CRASH_POINTS=5000 tries more
 	CRASH_POINTS=$(CRASH_POINTS) $(BIN)/python -m pytest --numprocesses 2 tests/crash

@@ -25,6 +25,8 @@ from tests.figures import COUNTS
 from tests.training.stores import load
 from training.evaluation.evaluate_model import evaluate_split
 
+pytestmark = pytest.mark.slow
+
 ENCODER = "text=builtin:text?dim=64"
 
 DAMAGES: dict[str, Any] = {

@@ -21,6 +21,8 @@ from pipelines.transforms import _ProcessShard
 from tests.conftest import REPOSITORY, picture_bytes
 from tests.figures import COUNTS
 
+pytestmark = pytest.mark.slow
+
 POISON = REPOSITORY / "tests" / "poison"
 DEADLY = ("p003", "p017", "p041")
 RECORDS = 60

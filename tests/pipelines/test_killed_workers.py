@@ -11,6 +11,8 @@ from tests.faults import wait_for
 from tests.figures import COUNTS
 from tests.pipelines.test_shard_workers import workers_of
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("MMFEAT_TEST_KILLS", "6"))
 
 

@@ -55,6 +55,7 @@ def read_model():
     return model.task.config, model.target, model.split, str(model.columns), weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [read_shards, read_features, read_model])
 def test_no_flipped_bit_is_read_silently(stores, read):
     """Each is an error of mmfeat, or it is in a file or a value that the reader does not use."""

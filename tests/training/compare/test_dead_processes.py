@@ -18,6 +18,8 @@ from tests.conftest import REPOSITORY
 from tests.figures import COUNTS
 from tests.training.stores import write_store, xor_records
 
+pytestmark = pytest.mark.slow
+
 COMMAND = (sys.executable, "-m", "mmfeat", "compare")
 
 FLAGS = (
