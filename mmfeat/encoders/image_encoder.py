@@ -82,7 +82,7 @@ class ImageEncoder(Encoder):
         if not self.can_decode_on_gpu:
             raise MmfeatError(
                 f"{self._title} needs TorchCodec to decode on the GPU, and a common resize",
-                cure="Install it with: pip install 'mmfeat[gpu]', or use --decode=cpu",
+                cure="Install the package torchcodec, or use --decode=cpu",
             )
         return GpuDecoder(self.transform, self._runtime.devices[0])
 

@@ -35,7 +35,7 @@ class ExtractConfig:
     batch_size: int = 0
     """Maximum number of records per batch; 0 = measure the fastest when a column is started."""
     decode: Decode = "auto"
-    """Where JPEGs are decoded: cpu; gpu, which needs a GPU and mmfeat[gpu]; auto measures, when a
+    """Where JPEGs are decoded: cpu; gpu, which needs a GPU and torchcodec; auto measures, when a
     column is started, which is faster with the same features. The GPU reads plain JPEGs only, the
     CPU reads all other files."""
     full_decoding: bool = False

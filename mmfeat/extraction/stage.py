@@ -133,7 +133,7 @@ class Extraction(Stage):
             raise MmfeatError(
                 f"the column {column} of {self.output} was started with JPEGs decoded on a GPU, "
                 "and this machine cannot do that",
-                cure="Continue on a machine with a GPU and mmfeat[gpu], or start another column",
+                cure="Continue on a machine with a GPU and torchcodec, or start another column",
             )
         return encoder.decoding_on_gpu()
 

@@ -1,8 +1,8 @@
 """What an input may make this machine read: the one place that decides.
 
 The input that a user names is trusted. What its rows name is not: a table may come from a stranger.
-Its rows may name files in the folder of the table and URLs on public web servers. Everything else
-needs a flag.
+Its rows may name files in the folder of the table, files by their absolute paths if the table is on
+the disk, too, and URLs on public web servers. Everything else needs a flag.
 """
 
 import os
@@ -38,8 +38,8 @@ class ReadPolicy:
             in the storage of the table.
         allow_private: whether web servers may have private addresses.
         ignore_robots_tag: whether files may be used that their servers exclude from training.
-        folders: folders of the tables. Files must lie in one of them once links are resolved; empty
-            = the user named the files.
+        folders: folders of the tables. Files in them must not be links that leave them; empty =
+            the user named the files.
     """
 
     allow_protocols: tuple[str, ...] = ()
@@ -78,6 +78,8 @@ class ReadPolicy:
         Raises:
             RecordError: `outside`, if the policy does not allow to read it.
         """
+        if path.startswith("/") and not is_url(folder):
+            return path
         if is_url(path) or path.startswith("/"):
             complete = strip_file_protocol(path)
         else:
@@ -125,9 +127,11 @@ class ReadPolicy:
         """Open a local file for reading and return its file descriptor.
 
         Raises:
-            RecordError: `outside`, if the file lies outside of the folders.
+            RecordError: `outside`, if a link in one of the folders leads out of them.
         """
-        if not self._real_folders:
+        absolute = os.path.abspath(path)
+        is_in_folder = any(_is_below(absolute, os.path.abspath(name)) for name in self.folders)
+        if not self._real_folders or not is_in_folder:
             return os.open(path, _OPEN_FLAGS)
         if not _HAS_OPEN_FILES_IN_PROC:
             real_path = os.path.realpath(path)

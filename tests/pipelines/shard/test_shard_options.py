@@ -52,8 +52,8 @@ def test_paths_may_have_colons(mmfeat, make_table, tmp_path, read_rows):
     keys, config = folder / "keys::1.txt", folder / "c::1.yaml"
     keys.write_text("1\n2\n")
     config.write_text("samples_per_shard: 1\n")
-    for name, source in {"1": table, "2": folder, "3": folder / "out::1"}.items():
-        out = folder / f"out::{name}"
+    for name, source in {"1": table, "2": folder, "3": tmp_path / "out::1"}.items():
+        out = tmp_path / f"out::{name}"
         result = mmfeat("shard", source, out, "--config", config, "--keys", keys)
         assert result.returncode == 0, result.stderr
         assert {row["__key__"] for row in read_rows(out)} == {"1", "2"}

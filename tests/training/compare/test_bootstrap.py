@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import roc_auc_score
@@ -185,6 +185,7 @@ def test_intervals_by_hand():
     assert np.isnan(percentile_interval(np.array([np.nan])).low)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 4))
 def test_results_are_consistent(seed, rows, seeds):
     random = np.random.default_rng(seed)
