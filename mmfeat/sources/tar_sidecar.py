@@ -93,7 +93,15 @@ class TarStore:
             if tar in tars:
                 self._newest |= dict.fromkeys(read_sidecar(sidecar_path(tar)), tar)
         self._kinds: Mapping[str, str] = manifest.get("columns", {})
-        self._names = dict(zip(self._kinds, manifest.get("kinds", self._kinds), strict=True))
+        names_of_input = manifest.get("kinds", self._kinds)
+        if len(names_of_input) != len(self._kinds):
+            raise DamagedFileError(
+                f"the manifest of {folder} must have a kind for each of its "
+                f"{len(self._kinds)} columns",
+                got=len(names_of_input),
+                cure="Restore it from a copy, or run mmfeat verify on the store",
+            )
+        self._names = dict(zip(self._kinds, names_of_input, strict=True))
         self._standard_columns = cache(find_standard_columns)
 
     def is_replaced(self, key: str, tar: str) -> bool:

@@ -1,0 +1,16 @@
+import pytest
+
+from mmfeat.errors import DamagedFileError
+from mmfeat.sources import tar_sidecar
+
+
+def test_a_manifest_with_fewer_kinds_than_columns_is_refused(monkeypatch):
+    manifest = {
+        "config_hash": "0",
+        "shards": [],
+        "columns": {"a": "string", "b": "string"},
+        "kinds": {"a": "string"},
+    }
+    monkeypatch.setattr(tar_sidecar, "_read_own_manifest", lambda folder: manifest)
+    with pytest.raises(DamagedFileError, match="a kind for each of its 2 columns; got 1"):
+        tar_sidecar.TarStore("store", [])
