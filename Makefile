@@ -5,6 +5,7 @@ PYTHON ?= python3
 BASE ?= HEAD
 CRASH_POINTS ?= 500
 SECONDS ?= 300
+COUNT ?= 1000000000
 BIN := .venv/bin
 READY := .venv/.ready
 TESTABLE := .venv/.testable
@@ -50,7 +51,7 @@ crash: $(TESTABLE)  ## power cuts and failing disks: CRASH_POINTS=5000 tries mor
 	CRASH_POINTS=$(CRASH_POINTS) $(BIN)/python -m pytest --numprocesses 2 tests/crash
 
 fuzz: $(TESTABLE)  ## damaged and hostile files for every reader: SECONDS=3600 tries more
-	$(BIN)/python -m tests.fuzz.main --seconds $(SECONDS)
+	$(BIN)/python -m tests.fuzz.main --seconds $(SECONDS) --count $(COUNT)
 
 golden: $(TESTABLE)  ## what the commands write, compared with what those of BASE=commit write
 	$(BIN)/python -m tests.golden.main --base $(BASE)

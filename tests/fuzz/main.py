@@ -1,6 +1,6 @@
 """Fuzz every reader of bytes, and print what was found.
 
-python -m tests.fuzz.main [--seconds 300] [--seed 0] [TARGET...]
+python -m tests.fuzz.main [--seconds 300] [--count N] [--seed 0] [TARGET...]
 
 The last line is a JSON object: target → inputs and outcomes. The exit code is 1 if a reader
 crashed, hung, took too much memory or raised an error that it does not document. Such inputs are in
@@ -34,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="*", help=f"of: {', '.join(TARGETS)}")
     parser.add_argument("--seconds", type=float, default=300.0, help="in all")
+    parser.add_argument("--count", type=int, default=1 << 62, help="inputs for each target at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--corpus", type=Path, default=CORPUS, help="where inputs are kept")
     arguments = parser.parse_args()
@@ -41,7 +42,11 @@ def main() -> int:
     each = arguments.seconds * PROCESSES / len(names)
     with ThreadPoolExecutor(PROCESSES) as pool:
         parts = [names[start::PROCESSES] for start in range(PROCESSES)]
-        runs = [pool.submit(fuzz_targets, p, each, seed=arguments.seed) for p in parts if p]
+        runs = [
+            pool.submit(fuzz_targets, p, each, seed=arguments.seed, count=arguments.count)
+            for p in parts
+            if p
+        ]
         results = {name: result for run in runs for name, result in run.result().items()}
     for name, result in results.items():
         for kind, data in result.pop("found").items():
