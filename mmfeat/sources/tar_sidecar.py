@@ -112,7 +112,7 @@ class TarStore:
         """Return metadata and problems of a row."""
         status = row.get("status")
         if is_own_row(row):
-            problems = parse_problems(row.get("reason"), row.get("error"))
+            problems = parse_problems(_text_of(row, "reason"), _text_of(row, "error"))
             if status == "failed" and not problems:
                 problems = {"": ("missing", str(row.get("error") or ""))}
             return self._metadata(row), problems
@@ -148,10 +148,13 @@ def _read_own_manifest(folder: str) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("kind") != "shards":
         return {}
     check_manifest(folder, manifest)
-    columns: dict[str, str] = manifest["columns"]
-    if len(manifest.get("kinds") or columns) != len(columns):
-        raise DamagedFileError(f"the manifest in {folder} must have as many kinds as columns")
     return manifest
+
+
+def _text_of(row: Row, column: str) -> str | None:
+    """Return a value that is a text in tables of mmfeat; None if it is none."""
+    value = row.get(column)
+    return value if isinstance(value, str) else None
 
 
 def _original_value(value: Any, kind: str | None) -> Any:

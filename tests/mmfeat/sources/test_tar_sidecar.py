@@ -14,3 +14,10 @@ def test_a_manifest_with_fewer_kinds_than_columns_is_refused(monkeypatch):
     monkeypatch.setattr(tar_sidecar, "_read_own_manifest", lambda folder: manifest)
     with pytest.raises(DamagedFileError, match="a kind for each of its 2 columns; got 1"):
         tar_sidecar.TarStore("store", [])
+
+
+def test_reasons_and_errors_that_are_no_texts_are_left_out(tmp_path):
+    row = {"__key__": "a", "status": "partial", "reason": "image:missing", "error": b"image: x"}
+    store = tar_sidecar.TarStore(str(tmp_path), [])
+    assert store.parse_row(row) == ({}, {"image": ("missing", "")})
+    assert store.parse_row({**row, "reason": 3}) == ({}, {})
