@@ -67,7 +67,7 @@ def test_odd_paths_in_a_table_have_a_reason(mmfeat, tmp_path, picture, read_rows
         "folder.jpg": "unreadable",
         "loop.png": "unreadable",
         "pipe.png": "unreadable",
-        "/dev/zero": "outside",
+        "/dev/zero": "unreadable",
         "nul\x00byte.png": "unreadable",
         "x" * 5000: "unreadable",
         "gone.png": "not_found",
