@@ -253,12 +253,17 @@ def encode_batch(
 
     Returns:
         Per input one array of shape (dim,), or (tokens, dim) for a token column, or an error.
+
+    Raises:
+        RuntimeError: the GPU failed, so no input is to blame, and the shard must be made again.
     """
     if not inputs:
         return []
     try:
         features = encoder.encode(inputs)
     except Exception as error:
+        if _is_fault_of_gpu(error):
+            raise
         if len(inputs) == 1 and isinstance(error, RecordError):
             return [error]
         if len(inputs) == 1:
@@ -284,6 +289,11 @@ def encode_batch(
         vectors, is_finite = _cast(np.stack(list(features)), shape, normalize)
         return [v if ok else _not_finite(shape) for v, ok in zip(vectors, is_finite, strict=True)]
     return [_cast_tokens(feature, shape, normalize) for feature in features]
+
+
+def _is_fault_of_gpu(error: Exception) -> bool:
+    """Return whether torch reports an error of CUDA, after which the process cannot use the GPU."""
+    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
 
 
 def _cast_tokens(

@@ -161,3 +161,14 @@ def test_an_error_while_batches_overlap_leaves_no_file(tmp_path):
         raise KeyboardInterrupt
     assert not list(tmp_path.rglob("*.arrow"))
     assert not encoder.active
+
+
+def test_a_failing_gpu_fails_the_shard_and_no_record(tmp_path):
+    class Broken(TextLengths):
+        def encode(self, batch):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        write_shard(str(tmp_path), [make_record("a", "one")], False, Broken())
+    assert not list(tmp_path.rglob("*_stats.json"))
+    assert not list(tmp_path.rglob("*.arrow"))
