@@ -83,13 +83,13 @@ def autotune(
     decode: Literal["cpu", "gpu"] = "cpu"
     pairs = _decode_inputs(encoder, members)
     usable, inputs = [member for member, _ in pairs], [item for _, item in pairs]
-    exact = _as_matrix(encoder.encode(inputs)) if inputs else None
+    reference = encoder
     if is_auto and inputs:
         encoder, precision, measured["precision"] = _find_precision(spec, settings, encoder, inputs)
     if settings.decode == "gpu" and encoder.modality == "image":
         encoder, decode = encoder.decoding_on_gpu(), "gpu"
-    elif settings.decode == "auto" and encoder.can_decode_on_gpu and exact is not None:
-        on_gpu = encoder.decoding_on_gpu()
+    elif settings.decode == "auto" and encoder.can_decode_on_gpu and inputs:
+        on_gpu, exact = encoder.decoding_on_gpu(), _as_matrix(reference.encode(inputs))
         measured["decode"] = _compare_decoding(encoder, on_gpu, usable, exact, settings.threads)
         if measured["decode"]["chosen"] == "gpu":
             encoder, decode = on_gpu, "gpu"
@@ -110,7 +110,7 @@ def _compare_decoding(
         on_cpu: the encoder.
         on_gpu: the same, decoding on the GPU.
         members: JPEG and other files.
-        exact: their features in float32, decoded on the CPU.
+        exact: their features, decoded on the CPU, in float32 or in the requested precision.
         threads: decoding threads.
     """
     batch = list(islice(cycle(members), max(len(members), on_cpu.batch_size)))
