@@ -9,7 +9,7 @@ from mmfeat.records.modalities import modality_of_slot
 REASONS = {
     "missing": "the record does not name this part, or the tar lacks it",
     "not_found": "the file or URL does not exist",
-    "outside": "the path or link leaves the folder of the table, or the protocol is not allowed",
+    "outside": "it leaves the folder of the table, or its protocol is not allowed",
     "forbidden_address": "the web server has a private or link-local address",
     "robots_tag": "the web server excludes the file from training by its X-Robots-Tag",
     "unavailable": "a server, a network or a storage failed; --retry-failed tries again",

@@ -51,7 +51,8 @@ class ShardConfig:
     """If records share a key: refuse the input, or add a suffix `~ROW`. auto refuses with
     --key-column and adds suffixes without it."""
     allow_outside: bool = False
-    """Allow the rows of a table to name files outside its folder."""
+    """Allow the rows of a table to leave its folder by ../, links or URLs, too; absolute paths may
+    always."""
     allow_protocol: RepeatedFlag = ()
     """Protocol of URLs that the rows of a table may use, for example s3; http and https are always
     allowed. May be given several times."""
