@@ -1,5 +1,6 @@
 """The command `mmfeat verify`: check every byte of a store, and un-commit what is damaged."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -57,12 +58,12 @@ def main(arguments: Sequence[str]) -> None:
     damages = result.all_damages
     if not damages:
         return
-    command = f"{_COMMANDS.get(result.kind, 'mmfeat')} {config.path} …"
+    command = f"{_COMMANDS.get(result.kind, 'mmfeat')} {shlex.quote(config.path)} …"
     files = "1 file is damaged" if len(damages) == 1 else f"{len(damages):,} files are damaged"
     if not config.fix:
         raise MmfeatError(
             f"{files} in {config.path}",
-            cure="Restore them from a copy, or run it with --fix and then make them again: "
+            cure="Restore from a copy, or run it with --fix and then make again what is removed: "
             f"{command}",
         )
     removed = uncommit(result)
