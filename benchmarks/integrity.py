@@ -26,7 +26,8 @@ from mmfeat.config import parse_args
 from mmfeat.extraction import ExtractConfig, Extraction
 from mmfeat.features import TableFiles
 from mmfeat.scoring import ScoreConfig, Scoring
-from mmfeat.store import OutputFile, Stage, integrity
+from mmfeat.storage import OutputFile
+from mmfeat.store import Stage, integrity
 from mmfeat.system import print_err, show_table
 from mmfeat.verification import verify_store
 

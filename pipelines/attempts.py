@@ -6,14 +6,8 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from mmfeat.store import (
-    RunStoppedError,
-    ShardTakenError,
-    ShardTask,
-    Stage,
-    clear_failure,
-    write_failure,
-)
+from mmfeat.storage import ShardTakenError
+from mmfeat.store import RunStoppedError, ShardTask, Stage, clear_failure, write_failure
 from mmfeat.system import console, explain_os_error
 
 ATTEMPTS = 3

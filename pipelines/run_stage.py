@@ -12,7 +12,8 @@ import apache_beam as beam
 
 from mmfeat.config import flag_names
 from mmfeat.errors import MmfeatError
-from mmfeat.store import ShardTask, Stage, has_unfinished, lock_directory
+from mmfeat.storage import lock_directory
+from mmfeat.store import ShardTask, Stage, has_unfinished
 from mmfeat.system import console, explain_os_error, peak_memory_mb, progress
 from pipelines.beam_options import is_local, make_pipeline
 from pipelines.shard_workers import choose_processes

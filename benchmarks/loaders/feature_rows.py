@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.features import OK, FeatureShape, column_schema, make_column_batch
-from mmfeat.store import files, keys_digest, newest_format, shard_name
+from mmfeat.storage import files
+from mmfeat.store import keys_digest, newest_format, shard_name
 
 COLUMNS = {"image": 512, "text": 384}
 """Column → length of its float16 vectors."""

@@ -9,13 +9,12 @@ import tyro
 from mmfeat.config import metavar, parse_args
 from mmfeat.errors import MmfeatError
 from mmfeat.features import parse_columns
+from mmfeat.storage import check_value, files
 from mmfeat.store import (
     CONFIG_FILE,
     MANIFEST_FILE,
     RunConfig,
     check_format,
-    check_value,
-    files,
     read_failures,
     read_manifest,
 )

@@ -28,7 +28,7 @@ from mmfeat.encoders.runtime import Runtime, resolve_devices
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError
 from mmfeat.media import load_audio
-from mmfeat.store import files
+from mmfeat.storage import files
 
 _MAX_SECONDS = 600
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from mmfeat.encoders import Encoder, EncoderSpec
 from mmfeat.encoders.settings import Precision, Settings
-from mmfeat.store import Size
+from mmfeat.storage import Size
 
 TUNING_RECORDS = 32
 """Number of records to encode."""

@@ -25,15 +25,8 @@ from mmfeat.features import (
     column_schema,
     make_column_batch,
 )
-from mmfeat.store import (
-    SMALL_BYTES,
-    Receipt,
-    check_value,
-    describe_differences,
-    files,
-    keys_digest,
-    read_document,
-)
+from mmfeat.storage import SMALL_BYTES, check_value, files, read_document
+from mmfeat.store import Receipt, describe_differences, keys_digest
 
 COLUMN = "column.json"
 

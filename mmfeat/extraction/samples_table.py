@@ -8,7 +8,8 @@ from typing import Any
 from mmfeat.errors import DamagedFileError
 from mmfeat.features import TableFiles
 from mmfeat.shards import SHARD_FILES
-from mmfeat.store import CheckedStream, Receipt, files, read_receipt
+from mmfeat.storage import files
+from mmfeat.store import CheckedStream, Receipt, read_receipt
 
 
 def read_input_receipt(shards: str, entry: Mapping[str, Any]) -> Receipt:

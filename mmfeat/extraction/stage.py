@@ -29,6 +29,7 @@ from mmfeat.extraction.decode import DecodedWindow, decode_windows, find_member
 from mmfeat.extraction.samples_table import copy_samples_table, read_input_receipt
 from mmfeat.features import SAMPLES, Column, TableFiles, parse_columns, read_reasons
 from mmfeat.shards import ShardRecord, read_stored_shard
+from mmfeat.storage import files
 from mmfeat.store import (
     MANIFEST_FILE,
     RETRY_SHARD,
@@ -38,7 +39,6 @@ from mmfeat.store import (
     Stage,
     StatusAndReason,
     check_output,
-    files,
     format_counts,
     is_unfinished,
     mark_unfinished,

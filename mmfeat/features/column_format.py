@@ -19,7 +19,7 @@ import pyarrow as pa
 from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.store import Name, Size, check_value
+from mmfeat.storage import Name, Size, check_value
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.features.column_format import FeatureShape, column_schema
-from mmfeat.store import (
-    RecordedFile,
-    check_file,
-    damage_errors,
-    damaged,
-    files,
-    open_checked,
-)
+from mmfeat.storage import files
+from mmfeat.store import RecordedFile, check_file, damage_errors, damaged, open_checked
 
 
 @dataclass(frozen=True)

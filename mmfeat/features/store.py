@@ -12,12 +12,12 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.features.column_format import Column, parse_columns
 from mmfeat.features.column_reader import ColumnShard, read_column_file
 from mmfeat.features.table_files import SAMPLES, TableFiles
+from mmfeat.storage import files
 from mmfeat.store import (
     MANIFEST_FILE,
     RecordedFile,
     RetriedRows,
     damaged,
-    files,
     open_checked,
     read_manifest,
     read_parquet,

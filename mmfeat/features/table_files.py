@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.store import Receipt, RecordedFile, ShardAttempt, files, read_receipt, require_receipts
+from mmfeat.storage import files
+from mmfeat.store import Receipt, RecordedFile, ShardAttempt, read_receipt, require_receipts
 
 SAMPLES = "samples"
 """Folder of the samples table. Each column has a folder beside it."""

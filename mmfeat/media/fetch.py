@@ -22,7 +22,7 @@ from mmfeat.records import (
     TarMemberRef,
     TextRef,
 )
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.system import is_http, is_url
 
 RETRY_PAUSE = 0.2

@@ -9,7 +9,8 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 
 from mmfeat.records import BytesRef, FileRef, MediaRef, ParquetCellRef, Record, to_python
-from mmfeat.store import damage_errors, damaged, files
+from mmfeat.storage import files
+from mmfeat.store import damage_errors, damaged
 
 _BATCH_ROWS = 16
 """Rows decoded at a time. A row may have megabytes."""

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import fsspec
 
 from mmfeat.errors import MmfeatError, RecordError, did_you_mean
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.system import canonical_protocol, is_http, is_url, protocols
 
 _WEB = ("http", "https")

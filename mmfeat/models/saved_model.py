@@ -22,13 +22,8 @@ from mmfeat.models.base import Model
 from mmfeat.models.inference import CHUNK_ROWS, Predictions, concatenate_predictions, predict
 from mmfeat.models.tasks import Task, task_from_config
 from mmfeat.models.weights import WEIGHTS, read_weights, restore_model
-from mmfeat.store import (
-    MANIFEST_FILE,
-    check_value,
-    describe_differences,
-    files,
-    read_manifest,
-)
+from mmfeat.storage import check_value, files
+from mmfeat.store import MANIFEST_FILE, describe_differences, read_manifest
 
 
 class Layers(TypedDict):

@@ -16,7 +16,8 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
-from mmfeat.store import RecordedFile, files
+from mmfeat.storage import files
+from mmfeat.store import RecordedFile
 
 WEIGHTS = "model.safetensors"
 

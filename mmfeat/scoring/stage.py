@@ -22,13 +22,13 @@ from mmfeat.config import FeaturesPath, ModelPath, OutputPath, RepeatedFlag, spl
 from mmfeat.errors import DamagedFileError, MmfeatError, did_you_mean
 from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.records import free_columns
+from mmfeat.storage import files
 from mmfeat.store import (
     Receipt,
     ShardAttempt,
     ShardTask,
     Stage,
     check_output,
-    files,
     format_counts,
     keys_digest,
     open_run,

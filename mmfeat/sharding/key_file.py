@@ -10,7 +10,7 @@ import numpy as np
 from mmfeat.errors import MmfeatError
 from mmfeat.records import is_missing, key_text, to_json_value
 from mmfeat.sources import TABLE_READERS, Table, UnreadBytes, file_sha256, open_table, read_rows
-from mmfeat.store import files
+from mmfeat.storage import files
 
 _KEY_COLUMNS = ("__key__", "key", "uid")
 

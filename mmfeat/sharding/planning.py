@@ -24,7 +24,7 @@ from mmfeat.sharding.shard_plan import (
     write_plan,
 )
 from mmfeat.sources import Source, ignored_files_notes, open_source
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.system import default_threads, is_http, ordered_map, print_err
 
 

@@ -23,10 +23,10 @@ from mmfeat.records import (
 from mmfeat.sharding.dedup import KeptMedium
 from mmfeat.sharding.record_filter import RecordFilter
 from mmfeat.shards import sha256_column
+from mmfeat.storage import files
 from mmfeat.store import (
     Receipt,
     check_file,
-    files,
     iter_parquet,
     json_digest,
     read_receipt,

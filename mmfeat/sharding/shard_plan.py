@@ -29,16 +29,8 @@ from mmfeat.sharding.plan_codec import (
     to_plan_line,
 )
 from mmfeat.sharding.record_filter import InputCounts, RecordFilter, match_condition, match_keys
-from mmfeat.store import (
-    PLAN_FILE,
-    PLAN_FOLDER,
-    Count,
-    Name,
-    check_value,
-    files,
-    read_intact_document,
-    shard_name,
-)
+from mmfeat.storage import Count, Name, check_value, files, read_intact_document
+from mmfeat.store import PLAN_FILE, PLAN_FOLDER, shard_name
 from mmfeat.system import RUN_BYTES, external_sort
 
 _WRITTEN_LINES = 1000

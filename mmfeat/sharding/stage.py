@@ -31,6 +31,7 @@ from mmfeat.sharding.sample_reader import read_samples
 from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
 from mmfeat.shards import SHARD_FILES, ShardTable, TarWriter, metadata_columns
 from mmfeat.sources import Source
+from mmfeat.storage import claim_planning
 from mmfeat.store import (
     Receipt,
     RunStoppedError,
@@ -38,7 +39,6 @@ from mmfeat.store import (
     ShardTask,
     Stage,
     check_output,
-    claim_planning,
     format_counts,
     keys_digest,
     match_run,

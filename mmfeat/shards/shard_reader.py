@@ -8,7 +8,8 @@ from typing import IO, cast
 from mmfeat.errors import DamagedFileError
 from mmfeat.shards.shard_table import status_column
 from mmfeat.shards.tar_reader import TarSample, read_tar
-from mmfeat.store import CheckedStream, Receipt, files, iter_parquet, open_checked
+from mmfeat.storage import files
+from mmfeat.store import CheckedStream, Receipt, iter_parquet, open_checked
 
 
 @dataclass(frozen=True, slots=True)

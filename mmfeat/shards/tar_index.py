@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 from mmfeat.errors import RecordError
 from mmfeat.shards.tar_reader import split_member_name
-from mmfeat.store import files
+from mmfeat.storage import files
 
 _END_BYTES = 1 << 20
 """Bytes after the end of a tar that are checked."""

@@ -7,7 +7,7 @@ import json
 import tarfile
 
 from mmfeat.records import Sample
-from mmfeat.store import OutputFile
+from mmfeat.storage import OutputFile
 
 _WRITE_BYTES = 1 << 20
 """Bytes per write."""

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any, cast
 
-from mmfeat.store import files
+from mmfeat.storage import files
 
 _END_BYTES = 1 << 20
 

@@ -21,7 +21,7 @@ from mmfeat.records import (
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.folder_walk import DEAD_LINK, FolderFile, FolderWalk, format_types
 from mmfeat.sources.table_formats import TABLE_READERS
-from mmfeat.store import files
+from mmfeat.storage import files
 
 _MAX_JSON_BYTES = 16 << 20
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records import modality_of_extension
-from mmfeat.store import files
+from mmfeat.storage import files
 
 METADATA_FILES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 """Tables that Hugging Face's imagefolder and audiofolder expect in a folder of media."""

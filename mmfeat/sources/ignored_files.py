@@ -9,7 +9,7 @@ from itertools import chain, groupby
 
 from mmfeat.sources.base import Source
 from mmfeat.sources.folder_walk import FolderWalk, format_types
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.system import external_sort
 
 

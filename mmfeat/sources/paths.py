@@ -6,7 +6,7 @@ import braceexpand
 from fsspec.implementations.local import make_path_posix
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.system import is_url
 
 

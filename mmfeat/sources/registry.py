@@ -22,7 +22,8 @@ from mmfeat.sources.folder_walk import (
 from mmfeat.sources.paths import expand_pattern
 from mmfeat.sources.table_source import TableFile, TableSource
 from mmfeat.sources.tar_source import TarSource
-from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, files
+from mmfeat.storage import files
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
 
 _SNIFFED_RECORDS = 100
 """Records of a metadata table whose files are looked up if tars lie next to it."""

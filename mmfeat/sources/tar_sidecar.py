@@ -15,15 +15,13 @@ import pyarrow.parquet as pq
 from mmfeat.errors import DamagedFileError
 from mmfeat.records import clean_metadata, parse_problems, rows_to_python, to_json_value
 from mmfeat.shards import find_standard_columns
+from mmfeat.storage import SMALL_BYTES, files, read_intact_document
 from mmfeat.store import (
     MANIFEST_FILE,
-    SMALL_BYTES,
     Receipt,
     check_file,
     check_manifest,
     damage_errors,
-    files,
-    read_intact_document,
     retry_shards,
 )
 

@@ -37,7 +37,8 @@ from mmfeat.sources.tar_sidecar import (
     read_sidecar,
     sidecar_path,
 )
-from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, files
+from mmfeat.storage import files
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
 
 _SNIFFED_TARS = 100
 _SNIFFED_SAMPLES = 100

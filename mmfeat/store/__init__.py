@@ -1,7 +1,6 @@
-"""The shape of every output: files, receipts, the claim on a directory, manifests, stages."""
+"""The shape of every output: receipts, manifests, stages, the state of a directory."""
 
 from mmfeat.store.attempt import ShardAttempt
-from mmfeat.store.claim import ShardTakenError
 from mmfeat.store.differences import describe_differences
 from mmfeat.store.directory import (
     CONFIG_FILE,
@@ -16,19 +15,7 @@ from mmfeat.store.directory import (
     read_format,
     shard_name,
 )
-from mmfeat.store.documents import (
-    SMALL_BYTES,
-    Count,
-    FileName,
-    Name,
-    Size,
-    check_value,
-    read_document,
-    read_intact_document,
-)
-from mmfeat.store.files import OutputFile
 from mmfeat.store.integrity import CheckedStream, check_file, open_checked, record_file
-from mmfeat.store.lock import claim_planning, lock_directory
 from mmfeat.store.manifest import (
     MANIFEST_FILE,
     check_manifest,
@@ -61,7 +48,6 @@ from mmfeat.store.receipts import (
 from mmfeat.store.retried_rows import RETRY_SHARD, RetriedRows, retry_shards
 from mmfeat.store.schemas import RecordedFile, RunConfig
 from mmfeat.store.stage import RunStoppedError, ShardTask, Stage
-from mmfeat.store.temporaries import remove_temporaries
 from mmfeat.store.unfinished import (
     has_unfinished,
     is_unfinished,
@@ -76,29 +62,20 @@ __all__ = [
     "PLAN_FILE",
     "PLAN_FOLDER",
     "RETRY_SHARD",
-    "SMALL_BYTES",
     "CheckedStream",
-    "Count",
-    "FileName",
-    "Name",
-    "OutputFile",
     "Receipt",
     "RecordedFile",
     "RetriedRows",
     "RunConfig",
     "RunStoppedError",
     "ShardAttempt",
-    "ShardTakenError",
     "ShardTask",
-    "Size",
     "Stage",
     "StatusAndReason",
     "check_file",
     "check_format",
     "check_manifest",
     "check_output",
-    "check_value",
-    "claim_planning",
     "clear_failure",
     "damage_errors",
     "damaged",
@@ -111,17 +88,14 @@ __all__ = [
     "json_digest",
     "keys_digest",
     "leave_mark",
-    "lock_directory",
     "make_manifest",
     "mark_unfinished",
     "match_run",
     "newest_format",
     "open_checked",
     "open_run",
-    "read_document",
     "read_failures",
     "read_format",
-    "read_intact_document",
     "read_manifest",
     "read_parquet",
     "read_parquet_schema",
@@ -129,7 +103,6 @@ __all__ = [
     "record_file",
     "remove_marks",
     "remove_shard",
-    "remove_temporaries",
     "require_receipts",
     "retry_shards",
     "shard_name",

@@ -4,10 +4,10 @@ import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmfeat.store import files
-from mmfeat.store.claim import ShardClaim
-from mmfeat.store.conditional import conditional_store
-from mmfeat.store.files import OutputFile
+from mmfeat.storage import files
+from mmfeat.storage.claim import ShardClaim
+from mmfeat.storage.conditional import conditional_store
+from mmfeat.storage.files import OutputFile
 from mmfeat.store.receipts import Receipt
 
 
@@ -16,7 +16,7 @@ class ShardAttempt:
 
     An earlier receipt goes before anything is written, so no receipt vouches for files of two
     attempts. After a power cut at any time, the shard has all of its files or no receipt. In an
-    object store, a later attempt of another run takes the shard over; see `mmfeat.store.claim`.
+    object store, a later attempt of another run takes the shard over; see `mmfeat.storage.claim`.
 
     Args:
         folder: where the receipt is written.

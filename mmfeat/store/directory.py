@@ -19,10 +19,10 @@ from contextlib import suppress
 from typing import Any
 
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.store import files
-from mmfeat.store.conditional import ObjectChangedError, conditional_store, expect_version
+from mmfeat.storage import files
+from mmfeat.storage.conditional import ObjectChangedError, conditional_store, expect_version
+from mmfeat.storage.documents import check_value, read_document, read_intact_document
 from mmfeat.store.differences import describe_differences
-from mmfeat.store.documents import check_value, read_document, read_intact_document
 from mmfeat.store.schemas import RunConfig
 
 STORE_FORMATS = {"features": 2, "predictions": 2}

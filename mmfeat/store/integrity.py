@@ -18,7 +18,7 @@ import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.store.schemas import RecordedFile
 
 _BLOCK_BYTES = 1 << 20

@@ -4,12 +4,12 @@ from collections import Counter
 from typing import Any
 
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.store import files
+from mmfeat.storage import files
+from mmfeat.storage.documents import check_value, read_document
+from mmfeat.storage.temporaries import remove_temporaries
 from mmfeat.store.directory import CONFIG_FILE, check_format
-from mmfeat.store.documents import check_value, read_document
 from mmfeat.store.receipts import clear_failures
 from mmfeat.store.schemas import MANIFESTS, Manifest, RunConfig
-from mmfeat.store.temporaries import remove_temporaries
 from mmfeat.store.unfinished import remove_marks
 from mmfeat.version import __version__
 

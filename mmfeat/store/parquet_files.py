@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.store import files
+from mmfeat.storage import files
 
 _TEXTS = ("__key__", "status", "reason", "error")
 """Columns of mmfeat that hold texts in every table. Users' columns have other names."""

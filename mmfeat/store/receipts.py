@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
-from mmfeat.store.conditional import Upload
-from mmfeat.store.documents import (
+from mmfeat.storage import files
+from mmfeat.storage.conditional import Upload
+from mmfeat.storage.documents import (
     SMALL_BYTES,
     Count,
     FileName,

@@ -1,4 +1,4 @@
-"""Types of the documents that all stages share; see `mmfeat.store.documents`.
+"""Types of the documents that all stages share; see `mmfeat.storage.documents`.
 
 A document may have more keys than its type. Types of the documents of one stage stand beside the
 code that writes them.
@@ -8,8 +8,8 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from mmfeat.store.documents import Count, FileName, Name
-from mmfeat.store.files import RecordedFile
+from mmfeat.storage.documents import Count, FileName, Name
+from mmfeat.storage.files import RecordedFile
 
 Counts = dict[str, Count]
 """Reason, status or split → records."""

@@ -9,7 +9,7 @@ fails, there is none.
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.system import filesystem
 
 _PREFIX = ".unfinished-"

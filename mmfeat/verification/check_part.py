@@ -9,16 +9,8 @@ from typing import Any
 from mmfeat.errors import DamagedFileError, RecordError
 from mmfeat.features import read_column_file
 from mmfeat.shards import index_tar
-from mmfeat.store import (
-    SMALL_BYTES,
-    Receipt,
-    RecordedFile,
-    files,
-    iter_parquet,
-    keys_digest,
-    read_document,
-    record_file,
-)
+from mmfeat.storage import SMALL_BYTES, files, read_document
+from mmfeat.store import Receipt, RecordedFile, iter_parquet, keys_digest, record_file
 from mmfeat.verification.parts import Damage, Part
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.features import COLUMNS, SAMPLES, Column, TableFiles, parse_columns
-from mmfeat.store import MANIFEST_FILE, Receipt, check_value, files, read_intact_document
+from mmfeat.storage import check_value, files, read_intact_document
+from mmfeat.store import MANIFEST_FILE, Receipt
 
 _RECEIPT = "_stats.json"
 _COLUMN = "column.json"

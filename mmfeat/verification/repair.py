@@ -4,13 +4,8 @@ import os
 from collections.abc import Iterable
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import (
-    CONFIG_FILE,
-    MANIFEST_FILE,
-    files,
-    lock_directory,
-    remove_temporaries,
-)
+from mmfeat.storage import files, lock_directory, remove_temporaries
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
 from mmfeat.verification.parts import Part
 from mmfeat.verification.verify import Verification
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from mmfeat.errors import DamagedFileError, MmfeatError
+from mmfeat.storage import check_value, files, read_document
 from mmfeat.store import (
     CONFIG_FILE,
     MANIFEST_FILE,
@@ -18,11 +19,8 @@ from mmfeat.store import (
     RunConfig,
     check_format,
     check_manifest,
-    check_value,
-    files,
     json_digest,
     newest_format,
-    read_document,
     retry_shards,
 )
 from mmfeat.system import (

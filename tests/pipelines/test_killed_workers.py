@@ -3,13 +3,12 @@
 import os
 import random
 
-import psutil
 import pytest
 
 from mmfeat.store import leave_mark
 from tests.faults import wait_for
 from tests.figures import COUNTS
-from tests.pipelines.test_shard_workers import workers_of
+from tests.workers import kill, workers_of
 
 pytestmark = pytest.mark.slow
 
@@ -39,10 +38,7 @@ def kill_workers(run, folder, receipts):
     killed: set[int] = set()
 
     def new_workers():
-        try:
-            return [worker for worker in workers_of(run.pid) if worker.pid not in killed]
-        except psutil.NoSuchProcess:
-            return []
+        return [worker for worker in workers_of(run.pid) if worker.pid not in killed]
 
     def count():
         return len(list(folder.glob(receipts)))
@@ -54,9 +50,8 @@ def kill_workers(run, folder, receipts):
         if not wait_for(run, new_workers, 120):
             break
         worker = rng.choice(new_workers() or [None])
-        if worker:
+        if worker and kill(worker):
             killed.add(worker.pid)
-            worker.kill()
             COUNTS["killed workers"] += 1
     return len(killed)
 

@@ -6,9 +6,10 @@ import fsspec
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import claim_planning, conditional, files, read_receipt
+from mmfeat.storage import claim_planning, conditional, files
+from mmfeat.store import read_receipt
 from mmfeat.store.attempt import ShardAttempt
-from tests.mmfeat.store.versions import VersionedFileSystem, VersionedStore
+from tests.mmfeat.storage.versions import VersionedFileSystem, VersionedStore
 
 FLAGS = ("--samples-per-shard", 20)
 

@@ -10,6 +10,7 @@ import pytest
 from mmfeat.store.stage import ShardTask
 from pipelines.shard_workers import MIN_RECORDS, choose_processes
 from tests.faults import wait_for
+from tests.workers import kill, workers_of
 
 
 class StageWithProcesses:
@@ -20,12 +21,6 @@ class StageWithProcesses:
 def data_files(folder: Path) -> dict[str, bytes]:
     """Files of a store that do not depend on how it was made."""
     return {p.name: p.read_bytes() for p in sorted(folder.glob("0*")) if p.suffix != ".json"}
-
-
-def workers_of(run: int) -> list[psutil.Process]:
-    """The worker processes of a run: children of the fork server."""
-    descendants = psutil.Process(run).children(recursive=True)
-    return [process for process in descendants if process.ppid() != run]
 
 
 @pytest.fixture
@@ -89,7 +84,7 @@ def test_shards_of_killed_workers_are_made_again(
     run = mmfeat_process("shard", "--allow-private", *arguments)
     assert wait_for(run, (tmp_path / "out" / "00001_stats.json").exists)
     for worker in workers_of(run.pid):
-        worker.kill()
+        assert kill(worker)
     picture_server.released.set()
     output = run.stdout.read().decode()
     run.wait()

@@ -18,7 +18,8 @@ from mmfeat.features.column_format import (
 )
 from mmfeat.features.store import FeatureStore
 from mmfeat.features.table_files import SAMPLES, TableFiles
-from mmfeat.store import OutputFile, Receipt, files
+from mmfeat.storage import OutputFile, files
+from mmfeat.store import Receipt
 from mmfeat.store.directory import newest_format, shard_name
 from mmfeat.store.receipts import keys_digest
 from training.data.dataset import Dataset, load_dataset

@@ -13,7 +13,7 @@ import numpy as np
 from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.models.saved_model import LoadedModel
-from mmfeat.store import check_value, files, read_document
+from mmfeat.storage import check_value, files, read_document
 from training.alignment.config import AlignReportConfig
 from training.data import TRAIN, VAL, SplitRule, hash_fraction, load_dataset
 from training.fit.fit_result import compute_logits

@@ -21,12 +21,11 @@ from mmfeat.models.tasks import Align
 from mmfeat.models.tasks.align import ALIGNMENT, MISALIGNMENT
 from mmfeat.models.weights import WEIGHTS
 from mmfeat.records import STATUS_COLUMNS
+from mmfeat.storage import files, lock_directory
 from mmfeat.store import (
     check_output,
-    files,
     finished_manifest,
     iter_parquet,
-    lock_directory,
     match_run,
     open_run,
     read_manifest,

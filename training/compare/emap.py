@@ -26,7 +26,7 @@ import numpy as np
 
 from mmfeat.models.base import Model
 from mmfeat.models.inference import run_model
-from mmfeat.store import files, read_intact_document
+from mmfeat.storage import files, read_intact_document
 from training.compare.bootstrap import compare_with_best
 from training.data import TEST, Dataset
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.system import print_out, show_table
 from training.compare.bootstrap import ModelComparison, compare_with_best
 from training.compare.config import CompareConfig

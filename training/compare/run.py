@@ -12,13 +12,12 @@ import torch
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
+from mmfeat.storage import files, lock_directory
 from mmfeat.store import (
     MANIFEST_FILE,
     check_output,
-    files,
     finished_manifest,
     json_digest,
-    lock_directory,
     open_run,
     record_file,
     write_manifest,

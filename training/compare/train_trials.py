@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from mmfeat.features import FeatureStore
-from mmfeat.store import files, has_unfinished, mark_unfinished
+from mmfeat.storage import files
+from mmfeat.store import has_unfinished, mark_unfinished
 from mmfeat.system import ProgressBar, WorkerDiedError, WorkerPool, worker_pool
 from training.compare.config import CompareConfig
 from training.compare.emap import read_emap_score, score_projection, write_emap_score

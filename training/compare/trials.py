@@ -19,14 +19,8 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.models.base import Model
 from mmfeat.models.inference import run_model
 from mmfeat.models.weights import WEIGHTS, read_weights, restore_model, save_weights
-from mmfeat.store import (
-    Name,
-    RecordedFile,
-    check_file,
-    check_value,
-    files,
-    read_intact_document,
-)
+from mmfeat.storage import Name, check_value, files, read_intact_document
+from mmfeat.store import RecordedFile, check_file
 from mmfeat.system import peak_memory_mb
 from training.compare.flops import count_parameters, flops_per_record
 from training.data import TEST, TRAIN, VAL, Dataset

@@ -9,7 +9,8 @@ import numpy as np
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records import key_hash
-from mmfeat.store import files, iter_parquet, read_manifest
+from mmfeat.storage import files
+from mmfeat.store import iter_parquet, read_manifest
 
 MISALIGNED_FILE = "misaligned.parquet"
 """`__key__`, shard, split, misalignment, alignment, rank; the most misaligned record first."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmfeat.records import SPLIT_NAMES, SPLITS, canonical_text, is_missing
-from mmfeat.store import check_value
+from mmfeat.storage import check_value
 
 TRAIN, VAL, TEST = SPLITS
 BY_VALUE, BY_TEXT = "value", "text"

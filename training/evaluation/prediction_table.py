@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from mmfeat.features import FeatureStore
 from mmfeat.models.base import Model
 from mmfeat.models.inference import InferenceOutput, to_predictions
-from mmfeat.store import files
+from mmfeat.storage import files
 from training.data import Dataset
 
 PREDICTIONS = "predictions.parquet"

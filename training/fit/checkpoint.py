@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from mmfeat.errors import DamagedFileError
 from mmfeat.models.base import Model
 from mmfeat.models.weights import parse_tensors
-from mmfeat.store import Count, Name, Size, files, json_digest, read_intact_document
+from mmfeat.storage import Count, Name, Size, files, read_intact_document
+from mmfeat.store import json_digest
 
 FOLDER = "checkpoint"
 

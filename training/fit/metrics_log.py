@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.system import install_command
 
 LOG = "log.jsonl"

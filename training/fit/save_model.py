@@ -11,7 +11,8 @@ from mmfeat.features import FeatureStore
 from mmfeat.models.alignment import AlignmentModel
 from mmfeat.models.inference import InferenceOutput, to_predictions
 from mmfeat.models.weights import WEIGHTS, save_weights
-from mmfeat.store import files, make_manifest, record_file, write_manifest
+from mmfeat.storage import files
+from mmfeat.store import make_manifest, record_file, write_manifest
 from mmfeat.system import peak_memory_mb, show_summary
 from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
 from training.evaluation.prediction_table import PREDICTIONS, write_predictions

@@ -7,7 +7,8 @@ import torch
 
 from mmfeat.encoders.runtime import resolve_devices
 from mmfeat.features import FeatureStore
-from mmfeat.store import check_output, finished_manifest, lock_directory, open_run
+from mmfeat.storage import lock_directory
+from mmfeat.store import check_output, finished_manifest, open_run
 from mmfeat.system import ProgressBar, print_out
 from training.config import TrainConfig
 from training.data import BLOCK, BLOCKS, TRAIN, Dataset

@@ -5,7 +5,8 @@ config.json, leaderboard.parquet → DIR/report.html
 
 from collections.abc import Callable
 
-from mmfeat.store import CONFIG_FILE, files
+from mmfeat.storage import files
+from mmfeat.store import CONFIG_FILE
 from training.report.charts.costs import draw_costs
 from training.report.comparison import Comparison, read_comparison
 from training.report.page import render_page, write_page

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files, read_parquet
+from mmfeat.storage import files
+from mmfeat.store import read_parquet
 from training.report.text import clean_text, display_name, format_compact, format_number
 
 LEADERBOARD = "leaderboard.parquet"

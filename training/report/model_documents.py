@@ -3,7 +3,8 @@
 from typing import Any, NotRequired, TypedDict
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import CONFIG_FILE, Count, files, read_document
+from mmfeat.storage import Count, files, read_document
+from mmfeat.store import CONFIG_FILE
 
 METRICS = "metrics.json"
 

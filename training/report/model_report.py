@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmfeat.store import MANIFEST_FILE, check_file, files, read_document
+from mmfeat.storage import files, read_document
+from mmfeat.store import MANIFEST_FILE, check_file
 from training.report.charts.confusion import summarize_confusion
 from training.report.charts.curves import draw_curves, read_curves
 from training.report.charts.reliability import Reliability, draw_reliability

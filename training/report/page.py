@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmfeat import __version__
-from mmfeat.store import files
+from mmfeat.storage import files
 from training.report import text
 
 REPORT = "report.html"

@@ -17,7 +17,7 @@ from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.media import load_plain_image, pillow_errors_as_record_errors
 from mmfeat.records import modality_of_slot, slot_of_extension
 from mmfeat.shards import IndexedSample, index_tar
-from mmfeat.store import files
+from mmfeat.storage import files
 from training.report.source_shards import check_source_shards, find_source_shards
 
 THUMBNAIL_SIDE = 160

@@ -8,7 +8,8 @@ import tyro
 
 from mmfeat.config import metavar, parse_args
 from mmfeat.errors import MmfeatError
-from mmfeat.store import CONFIG_FILE, files
+from mmfeat.storage import files
+from mmfeat.store import CONFIG_FILE
 from mmfeat.system import print_out
 
 _MAX_WORST = 100

@@ -5,7 +5,8 @@ from typing import Any
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import SAMPLES, TableFiles
-from mmfeat.store import Receipt, files, json_digest, read_document, read_format, read_manifest
+from mmfeat.storage import files, read_document
+from mmfeat.store import Receipt, json_digest, read_format, read_manifest
 from mmfeat.system import protocols
 
 _STORAGES = (("abfs",), ("az",), ("file",), ("gs",), ("hdfs",), ("memory",), ("s3",))

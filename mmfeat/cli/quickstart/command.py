@@ -16,7 +16,8 @@ from mmfeat.config import parse_args
 from mmfeat.errors import MmfeatError
 from mmfeat.records import file_stem, safe_key
 from mmfeat.scoring import predictions_folder
-from mmfeat.store import files, lock_directory, open_run, write_manifest
+from mmfeat.storage import files, lock_directory
+from mmfeat.store import open_run, write_manifest
 from mmfeat.system import console
 
 _SHOWN_SAMPLES = 8

@@ -16,7 +16,7 @@ from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.encoders.words.vocabulary import Vocabulary
 from mmfeat.errors import MmfeatError
 from mmfeat.records import decode_text
-from mmfeat.store import files
+from mmfeat.storage import files
 
 
 def load(name: str, modality: str, options: EncoderOptions, settings: Settings) -> Encoder:

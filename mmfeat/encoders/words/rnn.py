@@ -25,7 +25,7 @@ from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.encoders.text_encoder import TextEncoder
 from mmfeat.encoders.words.vocabulary import read_vocabulary
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.store import check_value, files
+from mmfeat.storage import check_value, files
 
 KINDS = {"gru": nn.GRU, "lstm": nn.LSTM}
 POOLINGS = ("last", "mean", "max")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.store import files
+from mmfeat.storage import files
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from mmfeat.models.tasks.base import Task, float_column
 from mmfeat.models.tasks.multilabel import sigmoid
-from mmfeat.store import Size
+from mmfeat.storage import Size
 
 BIAS, ALIGNMENT, LOG_RATIO = -3, -2, -1
 """Positions in the outputs; the modalities' vectors precede them."""

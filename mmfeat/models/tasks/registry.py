@@ -8,7 +8,7 @@ from mmfeat.models.tasks.base import Task
 from mmfeat.models.tasks.multiclass import Multiclass
 from mmfeat.models.tasks.multilabel import Multilabel
 from mmfeat.models.tasks.regression import Regression
-from mmfeat.store import check_value
+from mmfeat.storage import check_value
 
 TASKS: dict[str, type[Task]] = {
     task.name: task for task in (Multiclass, Multilabel, Regression, Align)

@@ -12,7 +12,7 @@ from mmfeat.records import rows_to_python
 from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS
 from mmfeat.sources.formats.parquet_batches import find_oversized, iterate_batches
 from mmfeat.sources.formats.table import OversizedRow, Row, Table, UnreadBytes
-from mmfeat.store import files
+from mmfeat.storage import files
 
 _SNIFFED_ROWS = 4
 """Rows that are read at a time to see whether bytes are text. Media may have megabytes."""

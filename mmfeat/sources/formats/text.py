@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS
-from mmfeat.store import files
+from mmfeat.storage import files
 
 _SKIPPED_CHARACTERS = 1 << 20
 """Characters of a long line that are skipped at a time."""

@@ -8,7 +8,8 @@ from random import Random
 
 import numpy as np
 
-from mmfeat.store import MANIFEST_FILE, files, record_file
+from mmfeat.storage import files
+from mmfeat.store import MANIFEST_FILE, record_file
 from tests.fuzz.mutations import mutate_bytes, mutate_json
 from tests.fuzz.target import Target
 

@@ -29,13 +29,13 @@ from mmfeat.sharding.shard_plan import (
 )
 from mmfeat.shards.shard_reader import read_shard
 from mmfeat.sources import open_source
+from mmfeat.storage import files
 from mmfeat.store import (
     MANIFEST_FILE,
     PLAN_FILE,
     PLAN_FOLDER,
     Receipt,
     check_output,
-    files,
     match_run,
     open_run,
     read_parquet,

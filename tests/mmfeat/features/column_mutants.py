@@ -18,7 +18,7 @@ from mmfeat.features import (
     read_column_file,
     read_reasons,
 )
-from mmfeat.store import files
+from mmfeat.storage import files
 from tests.mmfeat.features.test_store import write_column
 
 SHAPES = (FeatureShape(16), FeatureShape(7, "float32"), FeatureShape(5, max_tokens=6))

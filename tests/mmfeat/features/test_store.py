@@ -14,7 +14,7 @@ from mmfeat.features.column_format import (
 )
 from mmfeat.features.column_reader import read_column_file
 from mmfeat.features.store import FeatureStore
-from mmfeat.store import files
+from mmfeat.storage import files
 
 
 def write_column(path, batches, shape):

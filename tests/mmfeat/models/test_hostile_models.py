@@ -12,7 +12,7 @@ import torch
 from mmfeat.errors import MmfeatError
 from mmfeat.models.saved_model import load_model
 from mmfeat.models.weights import WEIGHTS
-from mmfeat.store import files
+from mmfeat.storage import files
 from tests.mmfeat.models.test_saved_model import COLUMNS, save_model
 
 Weights = dict[str, torch.Tensor]

@@ -24,7 +24,7 @@ from mmfeat.sharding.shard_plan import (
     remove_plan,
     write_plan,
 )
-from mmfeat.store import files
+from mmfeat.storage import files
 
 
 def make_records(keys, sizes=()):

@@ -8,8 +8,9 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.records.record import Record, Sample
 from mmfeat.shards.shard_reader import read_shard, read_stored_shard
 from mmfeat.shards.tar_writer import TarWriter
-from mmfeat.store import Receipt, files
-from mmfeat.store.files import OutputFile
+from mmfeat.storage import files
+from mmfeat.storage.files import OutputFile
+from mmfeat.store import Receipt
 
 
 def tar_with(keys):

@@ -9,7 +9,7 @@ from mmfeat.records.keys import safe_key
 from mmfeat.records.record import Record, Sample
 from mmfeat.shards.tar_reader import read_tar
 from mmfeat.shards.tar_writer import TarWriter, tar_header
-from mmfeat.store import files
+from mmfeat.storage import files
 
 METADATA = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text(), max_size=3)
 MEMBERS = st.fixed_dictionaries({}, optional={"png": st.binary(max_size=700), "txt": st.binary()})

@@ -19,7 +19,8 @@ from mmfeat.shards.tar_writer import TarWriter
 from mmfeat.sources.base import InputOptions
 from mmfeat.sources.registry import open_source
 from mmfeat.sources.tar_source import TarSource
-from mmfeat.store import Receipt, files, record_file
+from mmfeat.storage import files
+from mmfeat.store import Receipt, record_file
 from tests.mmfeat.manifests import shard_entry, shards_manifest
 from tests.mmfeat.shards.tar_bytes import END, pax_header, tar_member
 

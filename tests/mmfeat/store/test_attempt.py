@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.store.attempt import ShardAttempt
 from mmfeat.store.receipts import Receipt, read_receipt
 

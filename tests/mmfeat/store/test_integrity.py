@@ -6,7 +6,8 @@ import pytest
 import xxhash
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.store import CheckedStream, check_file, files, integrity, open_checked, record_file
+from mmfeat.storage import files
+from mmfeat.store import CheckedStream, check_file, integrity, open_checked, record_file
 
 CONTENT = bytes(range(256)) * 5000
 

@@ -1,7 +1,7 @@
 import pytest
 
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.store.directory import CONFIG_FILE, newest_format, open_run, read_format
 from mmfeat.store.manifest import (
     MANIFEST_FILE,

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.store.receipts import (
     Receipt,
     clear_failure,

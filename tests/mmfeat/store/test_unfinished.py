@@ -1,8 +1,8 @@
 import pytest
 
+from mmfeat.storage import files
 from mmfeat.store import (
     check_output,
-    files,
     has_unfinished,
     is_unfinished,
     leave_mark,

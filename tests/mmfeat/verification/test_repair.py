@@ -5,7 +5,7 @@ import pytest
 
 from mmfeat.cli import main
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files, lock_directory
+from mmfeat.storage import files, lock_directory
 from mmfeat.verification import repair, uncommit, verify_store
 from tests.faults import assert_one_error
 from tests.mmfeat.verification.conftest import COMMANDS

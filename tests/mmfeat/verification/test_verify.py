@@ -10,14 +10,8 @@ import pytest
 
 from mmfeat.cli.verify import main as verify_command
 from mmfeat.errors import MmfeatError
-from mmfeat.store import (
-    files,
-    json_digest,
-    keys_digest,
-    open_run,
-    record_file,
-    write_manifest,
-)
+from mmfeat.storage import files
+from mmfeat.store import json_digest, keys_digest, open_run, record_file, write_manifest
 from mmfeat.verification import uncommit, verify, verify_store
 from tests.faults import assert_one_error
 from tests.figures import COUNTS

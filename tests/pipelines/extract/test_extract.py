@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.features.store import FeatureStore
-from mmfeat.store import files
+from mmfeat.storage import files
 from mmfeat.store.manifest import MANIFEST_FILE
 from mmfeat.store.receipts import read_failures
 from tests.faults import kill, wait_for

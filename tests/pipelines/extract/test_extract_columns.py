@@ -7,7 +7,7 @@ import pytest
 from mmfeat.encoders import SCHEMES, Encoder
 from mmfeat.extraction import Extraction
 from mmfeat.features.store import FeatureStore
-from mmfeat.store.files import read_json, write_json
+from mmfeat.storage.files import read_json, write_json
 from tests.faults import assert_one_error
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from mmfeat.features.store import FeatureStore
 from mmfeat.features.table_files import TableFiles
-from mmfeat.store import files
+from mmfeat.storage import files
 from tests.faults import assert_one_error_line, flaky_files, kill, wait_for, write_noise_table
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,6 +16,7 @@ from mmfeat.cli import main
 from tests.conftest import REPOSITORY
 from tests.figures import COUNTS
 from tests.training.stores import write_store, xor_records
+from tests.workers import kill, workers_of
 
 pytestmark = pytest.mark.slow
 
@@ -110,13 +110,12 @@ def test_killed_workers_cost_no_model(
     process = start("--workers", "2")
     killed: set[int] = set()
     while process.poll() is None and len(killed) < 3:
-        descendants = psutil.Process(process.pid).children(recursive=True)
-        for worker in descendants:
-            if worker.ppid() != process.pid and worker.pid not in killed and len(killed) < 3:
+        for worker in workers_of(process.pid):
+            if worker.pid not in killed and len(killed) < 3:
                 time.sleep(0.2)
-                killed.add(worker.pid)
-                worker.kill()
-                COUNTS["killed workers"] += 1
+                if kill(worker):
+                    killed.add(worker.pid)
+                    COUNTS["killed workers"] += 1
     code, text = end(process)
     assert code == 0, text
     assert killed

@@ -215,7 +215,7 @@ def test_a_finished_run_removes_its_checkpoint(xor_store: str, tmp_path: Path) -
 
 def test_checkpoints_in_an_object_store(xor_store: str) -> None:
     main([xor_store, "memory://resume/model", *FLAGS[:4], "--epochs", "2"])
-    from mmfeat.store import files
+    from mmfeat.storage import files
 
     names = files.list_names("memory://resume/model")
     assert "log.jsonl" in names

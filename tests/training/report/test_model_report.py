@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
+from mmfeat.storage import files
 from training.metrics.calibration import ece
 from training.report import write_model_report
 

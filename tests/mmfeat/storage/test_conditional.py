@@ -8,10 +8,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from mmfeat.store import conditional, files
+from mmfeat.storage import conditional, files
+from mmfeat.storage.claim import ShardTakenError
+from mmfeat.storage.conditional import GcsStore, ObjectChangedError, S3Store, conditional_store
 from mmfeat.store.attempt import ShardAttempt
-from mmfeat.store.claim import ShardTakenError
-from mmfeat.store.conditional import GcsStore, ObjectChangedError, S3Store, conditional_store
 from mmfeat.store.receipts import Receipt, read_receipt
 
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.store import files
-from mmfeat.store.checksum import has_checksum, is_damaged
+from mmfeat.storage import files
+from mmfeat.storage.checksum import has_checksum, is_damaged
 
 VALUE = {"name": "ü\n", "list": [1, {"a": None}], "checksums": 0.5}
 

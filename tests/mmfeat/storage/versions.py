@@ -5,7 +5,7 @@ import threading
 
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mmfeat.store.conditional import ConditionalStore
+from mmfeat.storage.conditional import ConditionalStore
 
 
 class VersionedFileSystem(MemoryFileSystem):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
+from mmfeat.storage import files
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import conditional, files
+from mmfeat.storage import conditional, files
+from mmfeat.storage.claim import ShardTakenError
 from mmfeat.store.attempt import ShardAttempt
-from mmfeat.store.claim import ShardTakenError
 from mmfeat.store.directory import open_run
 from mmfeat.store.receipts import Receipt, read_receipt
-from tests.mmfeat.store.versions import (
+from tests.mmfeat.storage.versions import (
     Interleaving,
     KilledError,
     VersionedFileSystem,

@@ -1,6 +1,6 @@
 """The lock of an output directory: one run at a time works in it.
 
-Object stores have no locks. There, runs claim what they write; see `mmfeat.store.claim`.
+Object stores have no locks. There, runs claim what they write; see `mmfeat.storage.claim`.
 """
 
 import os
@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files, local_disk
-from mmfeat.store.conditional import ObjectChangedError, conditional_store, expect_version
-from mmfeat.store.temporaries import remove_temporaries, try_lock
+from mmfeat.storage import files, local_disk
+from mmfeat.storage.conditional import ObjectChangedError, conditional_store, expect_version
+from mmfeat.storage.temporaries import remove_temporaries, try_lock
 from mmfeat.system import print_err
 
 

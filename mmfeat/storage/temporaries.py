@@ -4,7 +4,7 @@ import fcntl
 import os
 from contextlib import suppress
 
-from mmfeat.store import files
+from mmfeat.storage import files
 
 
 def try_lock(descriptor: int) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.store import files
+from mmfeat.storage import files
 
 T = TypeVar("T")
 

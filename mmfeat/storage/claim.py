@@ -16,8 +16,8 @@ import uuid
 from contextlib import suppress
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import files
-from mmfeat.store.conditional import ConditionalStore, ObjectChangedError, expect_version
+from mmfeat.storage import files
+from mmfeat.storage.conditional import ConditionalStore, ObjectChangedError, expect_version
 
 _TRIES = 3
 """Uploads of a file that an earlier attempt may overtake."""

@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store.lock import lock_directory
-from mmfeat.store.temporaries import remove_temporaries
+from mmfeat.storage.lock import lock_directory
+from mmfeat.storage.temporaries import remove_temporaries
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def lock_in_other_process():
     def lock(folder):
         program = f"""
 import sys
-from mmfeat.store.lock import lock_directory
+from mmfeat.storage.lock import lock_directory
 with lock_directory({str(folder)!r}):
     print("locked", flush=True)
     sys.stdin.read()
@@ -34,7 +34,7 @@ with lock_directory({str(folder)!r}):
 
 def test_a_locked_directory_refuses_another_process(folder):
     program = f"""
-from mmfeat.store.lock import lock_directory
+from mmfeat.storage.lock import lock_directory
 with lock_directory({folder!r}):
     pass
 """

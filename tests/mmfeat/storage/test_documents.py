@@ -6,8 +6,8 @@ from typing import Any, TypedDict
 import pytest
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.store import files
-from mmfeat.store.documents import (
+from mmfeat.storage import files
+from mmfeat.storage.documents import (
     Count,
     FileName,
     Name,

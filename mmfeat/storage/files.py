@@ -22,9 +22,9 @@ from fsspec.implementations.local import LocalFileSystem
 from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.store import local_disk
-from mmfeat.store.checksum import CHECKSUM, add_checksum, is_damaged
-from mmfeat.store.conditional import Upload
+from mmfeat.storage import local_disk
+from mmfeat.storage.checksum import CHECKSUM, add_checksum, is_damaged
+from mmfeat.storage.conditional import Upload
 from mmfeat.system import filesystem, scratch_folder
 
 _TEMPORARY = ".tmp-"

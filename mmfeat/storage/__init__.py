@@ -1,0 +1,32 @@
+"""Files on disks and in object stores: atomic writes, JSON documents, locks, claims."""
+
+from mmfeat.storage.claim import ShardTakenError
+from mmfeat.storage.documents import (
+    SMALL_BYTES,
+    Count,
+    FileName,
+    Name,
+    Size,
+    check_value,
+    read_document,
+    read_intact_document,
+)
+from mmfeat.storage.files import OutputFile
+from mmfeat.storage.lock import claim_planning, lock_directory
+from mmfeat.storage.temporaries import remove_temporaries
+
+__all__ = [
+    "SMALL_BYTES",
+    "Count",
+    "FileName",
+    "Name",
+    "OutputFile",
+    "ShardTakenError",
+    "Size",
+    "check_value",
+    "claim_planning",
+    "lock_directory",
+    "read_document",
+    "read_intact_document",
+    "remove_temporaries",
+]
