@@ -12,17 +12,11 @@ from mmfeat.errors import MmfeatError
 from mmfeat.records import FileRef, MediaRef, Record, is_remote
 from mmfeat.sharding.config import ShardConfig
 from mmfeat.sharding.dedup import mark_duplicates
-from mmfeat.sharding.record_filter import make_filter
+from mmfeat.sharding.plan_writer import ShardLayout, write_plan
 from mmfeat.sharding.retry import Retry
 from mmfeat.sharding.sample_reader import REMOTE_THREADS, make_fetcher
-from mmfeat.sharding.shard_plan import (
-    Plan,
-    ShardLayout,
-    commit_plan,
-    read_plan,
-    remove_plan,
-    write_plan,
-)
+from mmfeat.sharding.selection import make_filter
+from mmfeat.sharding.shard_plan import Plan, commit_plan, read_plan, remove_plan
 from mmfeat.sources import Source, ignored_files_notes, open_source
 from mmfeat.storage import files
 from mmfeat.system import default_threads, is_http, ordered_map, print_err

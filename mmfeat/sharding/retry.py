@@ -21,7 +21,7 @@ from mmfeat.records import (
     modality_of_slot,
 )
 from mmfeat.sharding.dedup import KeptMedium
-from mmfeat.sharding.record_filter import RecordFilter
+from mmfeat.sharding.selection import RecordFilter
 from mmfeat.shards import sha256_column
 from mmfeat.storage import files
 from mmfeat.store import (

@@ -7,7 +7,6 @@ The way of a record:
     finish     receipts of all shards → manifest
 """
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,23 +17,24 @@ import pyarrow.parquet as pq
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records import MODALITIES, Record, Sample, lacks_part, parse_problems
+from mmfeat.sharding.advice import damage_advice, retry_advice
 from mmfeat.sharding.config import ShardConfig
-from mmfeat.sharding.key_file import key_file_sha256
 from mmfeat.sharding.planning import (
     make_layout,
     open_input,
     plan_input,
     summarize_absent_keys,
 )
+from mmfeat.sharding.reject_limit import RejectLimit
 from mmfeat.sharding.retry import Retry, count_passing, is_better
 from mmfeat.sharding.sample_reader import read_samples
+from mmfeat.sharding.selection import key_file_sha256
 from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
 from mmfeat.shards import SHARD_FILES, ShardTable, TarWriter, metadata_columns
 from mmfeat.sources import Source
 from mmfeat.storage import claim_planning
 from mmfeat.store import (
     Receipt,
-    RunStoppedError,
     ShardAttempt,
     ShardTask,
     Stage,
@@ -51,9 +51,6 @@ from mmfeat.store import (
     write_manifest,
 )
 from mmfeat.system import progress
-
-_MIN_RECORDS = 100
-"""Records after which the reject rate is checked."""
 
 
 class Sharding(Stage):
@@ -157,11 +154,11 @@ class Sharding(Stage):
             return self._retry.config_hash(self.config_hash)
         return self.config_hash
 
-    def load(self) -> "RejectLimit":
+    def load(self) -> RejectLimit:
         """Return the limit that all shards of a process share."""
         return RejectLimit(self.config.max_reject_rate, self._committed)
 
-    def process(self, task: ShardTask, loaded: "RejectLimit") -> Receipt:
+    def process(self, task: ShardTask, loaded: RejectLimit) -> Receipt:
         """Read the samples of one shard; write its tar, its table and its receipt."""
         if made := self._read_made(task.shard):  # by another run or attempt since the plan
             progress.RECORDS_DONE.add(task.records)
@@ -209,7 +206,7 @@ class Sharding(Stage):
     def _read_samples(self, records: Sequence[Record]) -> Iterator[Sample]:
         return read_samples(records, self.config, self.slots, self._media_folders, self.processes)
 
-    def try_records(self, task: ShardTask, rows: range, loaded: "RejectLimit") -> None:
+    def try_records(self, task: ShardTask, rows: range, loaded: RejectLimit) -> None:
         """Read the samples of some records, and write nothing."""
         records = read_planned_records(self.output, task.shard)
         for _ in self._read_samples(records[rows.start : rows.stop]):
@@ -274,61 +271,7 @@ class Sharding(Stage):
     def advice(self, manifest: dict[str, Any]) -> list[str]:
         """Return how many records damaged tars have lost, and how to try others again."""
         problems = manifest["totals"]["problems"]
-        return _damage_advice(problems) + self._retry_advice(manifest, count_passing(problems))
-
-    def _retry_advice(self, manifest: dict[str, Any], passing: Counter[str]) -> list[str]:
-        number = passing.total()
-        if not number:
-            return []
-        subject = "1 record lacks" if number == 1 else f"{number:,} records lack"
-        reasons = f"{subject} a part for a reason that can pass"
-        if manifest["config"].get("source", {}).get("form") == "tars":
-            return [f"{reasons}. Try them again where the tars were made, then shard these again"]
-        reasons = f"{reasons} ({format_counts(passing)}). Try them again:"
-        return [reasons, f"  {self._retry_command}"]
-
-
-def _damage_advice(problems: Mapping[str, int]) -> list[str]:
-    number = sum(count for reason, count in problems.items() if "damaged_shard" in reason)
-    if not number:
-        return []
-    subject = "1 record is" if number == 1 else f"{number:,} records are"
-    return [
-        f"{subject} incomplete because a tar of the input is damaged (damaged_shard). Records "
-        "after the damage may be lost. Repair the tar, then shard it into another directory"
-    ]
-
-
-class RejectLimit:
-    """Stops the run if too many records are rejected, in committed shards and in this process.
-
-    Args:
-        max_rate: maximum fraction of rejected records; None = no limit.
-        committed: `records` and `failed` of the shards of earlier runs.
-    """
-
-    def __init__(self, max_rate: float | None, committed: Mapping[str, int]) -> None:
-        self._max_rate = max_rate
-        self._lock = threading.Lock()
-        self._records, self._failed = committed.get("records", 0), committed.get("failed", 0)
-
-    def count(self, *, failed: bool) -> None:
-        """Count a record.
-
-        Raises:
-            RunStoppedError: the fraction of rejected records exceeds the limit.
-        """
-        if self._max_rate is None:
-            return
-        with self._lock:
-            self._records += 1
-            self._failed += failed
-            records, rejected = self._records, self._failed
-        if records >= _MIN_RECORDS and rejected > self._max_rate * records:
-            raise RunStoppedError(
-                f"--max-reject-rate is {self._max_rate:g}, and {rejected} of {records} records "
-                "are rejected; committed shards stay"
-            )
+        return damage_advice(problems) + retry_advice(manifest, self._retry_command)
 
 
 def _leave_out(records: Sequence[Record], deadly: Mapping[int, str]) -> list[Record]:

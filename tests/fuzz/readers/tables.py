@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from mmfeat.media import resolve_parquet_media
 from mmfeat.records import BytesRef
-from mmfeat.sharding.key_file import read_keys
 from mmfeat.sharding.plan_codec import LineEncoder
+from mmfeat.sharding.selection.key_file import read_keys
 from mmfeat.sources import open_source
 from tests.fuzz.mutations import mutate_bytes, mutate_json
 from tests.fuzz.target import Target

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmfeat.config.yaml_file import read_overrides, read_yaml_file
 from mmfeat.records import Record, TextRef
 from mmfeat.sharding import ShardConfig
-from mmfeat.sharding.condition import Condition
+from mmfeat.sharding.selection.condition import Condition
 from tests.fuzz.target import Target
 
 _RECORD = Record(

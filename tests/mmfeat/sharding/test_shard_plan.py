@@ -11,18 +11,17 @@ from mmfeat.records.keys import key_hash
 from mmfeat.records.media_ref import Base64Ref, FileRef, ParquetCellRef, TarMemberRef, TextRef
 from mmfeat.records.problems import EarlierRow
 from mmfeat.records.record import Record
-from mmfeat.sharding.condition import Condition
 from mmfeat.sharding.plan_codec import dump_record, load_record
-from mmfeat.sharding.record_filter import RecordFilter
+from mmfeat.sharding.plan_writer import ShardLayout, write_plan
+from mmfeat.sharding.selection.condition import Condition
+from mmfeat.sharding.selection.record_filter import RecordFilter
 from mmfeat.sharding.shard_plan import (
-    ShardLayout,
     add_problems,
     commit_plan,
     planned_shards,
     read_plan,
     read_planned_records,
     remove_plan,
-    write_plan,
 )
 from mmfeat.storage import files
 

@@ -12,8 +12,9 @@ from mmfeat.media.fetch import MediaFetcher
 from mmfeat.media.resize import ImageResizer
 from mmfeat.records import REASONS, Record, Sample
 from mmfeat.records.media_ref import TarMemberRef
+from mmfeat.sharding.plan_writer import ShardLayout, write_plan
 from mmfeat.sharding.sample_reader import SampleReader
-from mmfeat.sharding.shard_plan import ShardLayout, read_planned_records, write_plan
+from mmfeat.sharding.shard_plan import read_planned_records
 from mmfeat.shards.shard_table import ShardTable
 from mmfeat.shards.tar_writer import TarWriter
 from mmfeat.sources.base import InputOptions

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from mmfeat.records import EarlierRow, Record, key_text, safe_key, suffix_tildes
-from mmfeat.sharding.condition import Condition
-from mmfeat.sharding.key_file import read_keys
 from mmfeat.sharding.plan_codec import Line, set_earlier, sort_prefix
+from mmfeat.sharding.selection.condition import Condition
+from mmfeat.sharding.selection.key_file import read_keys
 from mmfeat.system import external_sort
 
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.sharding.key_file import key_file_sha256, read_keys
+from mmfeat.sharding.selection.key_file import key_file_sha256, read_keys
 
 
 def test_keys_from_the_lines_of_a_text(tmp_path):

@@ -1,6 +1,6 @@
 from mmfeat.records.media_ref import TextRef
 from mmfeat.records.record import Record
-from mmfeat.sharding.record_filter import make_filter
+from mmfeat.sharding.selection.record_filter import make_filter
 
 RECORD = Record(3, "k3", {"text": TextRef("words")}, {"width": 300, "none": None})
 

@@ -6,7 +6,7 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.records.media_ref import FileRef, TextRef
 from mmfeat.records.record import Record
-from mmfeat.sharding.condition import Condition
+from mmfeat.sharding.selection.condition import Condition
 
 RECORD = Record(
     3,
