@@ -2,10 +2,9 @@
 
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.digests import file_sha256
-from mmfeat.sources.formats import Table, UnreadBytes
-from mmfeat.sources.ignored_files import ignored_files_notes
+from mmfeat.sources.folders import ignored_files_notes
 from mmfeat.sources.registry import open_source
-from mmfeat.sources.table_formats import TABLE_READERS, open_table, read_rows
+from mmfeat.sources.tables import TABLE_READERS, Table, UnreadBytes, open_table, read_rows
 
 __all__ = [
     "TABLE_READERS",

@@ -11,17 +11,17 @@ from itertools import islice
 from mmfeat.errors import MmfeatError
 from mmfeat.records import MODALITIES, split_of_folder
 from mmfeat.sources.base import InputOptions, Source
-from mmfeat.sources.folder_source import FolderSource
-from mmfeat.sources.folder_walk import (
+from mmfeat.sources.folders import (
     METADATA_FILES,
     Folder,
+    FolderSource,
     format_types,
     is_compressed_tar,
     list_folder,
 )
 from mmfeat.sources.paths import expand_pattern
-from mmfeat.sources.table_source import TableFile, TableSource
-from mmfeat.sources.tar_source import TarSource
+from mmfeat.sources.tables import TableFile, TableSource
+from mmfeat.sources.tars import TarSource
 from mmfeat.storage import files
 from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
 

@@ -5,12 +5,12 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.records.media_ref import FileRef
 from mmfeat.sources.base import InputOptions
-from mmfeat.sources.folder_source import FolderSource
-from mmfeat.sources.ignored_files import ignored_files_notes
+from mmfeat.sources.folders.folder_source import FolderSource
+from mmfeat.sources.folders.ignored_files import ignored_files_notes
 from mmfeat.sources.registry import open_source
-from mmfeat.sources.table_source import TableSource
-from mmfeat.sources.tar_source import TarSource
-from tests.mmfeat.sources.tables import write_table
+from mmfeat.sources.tables.table_source import TableSource
+from mmfeat.sources.tars.tar_source import TarSource
+from tests.mmfeat.sources.tables.table_inputs import write_table
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])

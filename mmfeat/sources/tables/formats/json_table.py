@@ -7,7 +7,7 @@ from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records import MAX_COLUMNS, check_columns, is_utf8
-from mmfeat.sources.formats.json_values import (
+from mmfeat.sources.tables.formats.json_values import (
     DECODER,
     TOO_LONG,
     JsonValues,
@@ -16,9 +16,9 @@ from mmfeat.sources.formats.json_values import (
     describe_error,
     has_too_many_values,
 )
-from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS
-from mmfeat.sources.formats.table import OversizedRow, Row, Table
-from mmfeat.sources.formats.text import LongLine, open_text, read_lines
+from mmfeat.sources.tables.formats.limits import MAX_RECORD_CHARACTERS
+from mmfeat.sources.tables.formats.table import OversizedRow, Row, Table
+from mmfeat.sources.tables.formats.text import LongLine, open_text, read_lines
 
 _BREAKS_OFF = (OSError, EOFError, zlib.error, ValueError)
 """Errors of a file that cannot be read to its end."""

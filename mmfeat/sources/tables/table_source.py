@@ -2,10 +2,8 @@
 
 import hashlib
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
@@ -13,43 +11,31 @@ from typing import Any
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.records import (
     MODALITIES,
-    Base64Ref,
     FileRef,
     MediaRef,
-    ParquetCellRef,
     Record,
-    TextRef,
-    check_text_size,
     clean_metadata,
     file_stem,
     is_missing,
-    is_utf8,
     key_text,
     modality_of_slot,
     safe_key,
-    to_json_value,
 )
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.digests import file_ends_sha256, file_sha256
-from mmfeat.sources.formats import OversizedRow, Row, UnreadBytes
-from mmfeat.sources.table_columns import ColumnFinder
-from mmfeat.sources.table_formats import open_table, read_rows
-from mmfeat.system import is_url
+from mmfeat.sources.tables.formats import OversizedRow, Row, UnreadBytes
+from mmfeat.sources.tables.table_cells import (
+    CellPosition,
+    holds_media,
+    media_ref,
+    path_in_cell,
+    text_ref,
+)
+from mmfeat.sources.tables.table_columns import ColumnFinder
+from mmfeat.sources.tables.table_formats import open_table, read_rows
 
 _SNIFFED_ROWS = 1000
 """Rows of each column that are read to find out whether it contains files."""
-
-_MAX_PATH_CHARACTERS = 1 << 16
-"""Limit of a path or URL, above that of file systems and servers."""
-
-_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,")
-_BASE64 = re.compile(r"[A-Za-z0-9+/\r\n]{40,}+={0,2}[\r\n]*")
-_BASE64_STARTS = (
-    "/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk0", "Qk1", "Qk2", "SUkq", "TU0AK",  # images
-    "ZkxhQw", "T2dnUw", "SUQz", "//s", "//u", "Rk9STQ",  # audio
-)  # fmt: skip
-"""First characters of base64 of an image or audio file. A path without a dot may look like base64,
-but hardly begins like one of these."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +90,9 @@ class TableSource(Source):
             if isinstance(row.get(options.key_column), UnreadBytes):
                 raise MmfeatError("--key-column must hold texts or numbers", got=options.key_column)
             self._ignored_columns |= {
-                name for name, value in row.items() if name not in used_columns and _is_media(value)
+                name
+                for name, value in row.items()
+                if name not in used_columns and holds_media(value)
             }
 
     def _all_rows(self) -> Iterator[Row]:
@@ -202,11 +190,11 @@ class TableSource(Source):
             if is_missing(value):
                 continue
             try:
-                ref = (
-                    _text_ref(value, column)
-                    if inline
-                    else self._media_ref(value, file, row_in_file, column)
-                )
+                if inline:
+                    ref: MediaRef | None = text_ref(value, column)
+                else:
+                    position = CellPosition(file.path, file.root, row_in_file, column)
+                    ref = media_ref(value, position, self._policy)
             except RecordError as error:
                 problems[slot] = (error.reason, error.detail)
             else:
@@ -227,56 +215,9 @@ class TableSource(Source):
             if name not in self._part_columns:
                 if name not in self._ignored_columns and not isinstance(value, UnreadBytes):
                     metadata[name] = value
-            elif (path := self._path_of(name, value)) is not None:
+            elif name in self._media_columns and (path := path_in_cell(value)) is not None:
                 metadata[name] = path
         return metadata
-
-    def _path_of(self, column: str, value: Any) -> Any:
-        """Return the path in a media cell, which is kept as metadata; None for any content."""
-        if column not in self._media_columns:
-            return None
-        if isinstance(value, UnreadBytes):
-            return value.path
-        if isinstance(value, dict):
-            return to_json_value(value.get("path"))
-        stripped = _strip_url(value) if isinstance(value, str) else ""
-        is_content = stripped.startswith("data:") or _is_base64(stripped)
-        return None if is_content else to_json_value(value)
-
-    def _media_ref(
-        self, value: Any, file: TableFile, row_in_file: int, column: str
-    ) -> MediaRef | None:
-        if isinstance(value, UnreadBytes):
-            return self._cell_ref(value.path or "", file, row_in_file, column)
-        if isinstance(value, dict):
-            if isinstance(value.get("bytes"), str):
-                return Base64Ref(value["bytes"], str(value.get("path") or ""))
-            value = value.get("path")
-            if value is None:
-                return None
-        _require_string(value, column)
-        value = _strip_url(value)
-        if value.startswith("data:"):
-            header, _, content = value.partition(",")
-            if not header.endswith(";base64"):
-                raise RecordError("undecodable", f"column {column!r}: a data URL without base64")
-            return Base64Ref(content)
-        if _is_base64(value):
-            return Base64Ref(value)
-        if len(value) > _MAX_PATH_CHARACTERS:
-            raise RecordError("unreadable", f"column {column!r}: a path of {len(value):,} letters")
-        return FileRef(self._policy.complete_path(file.root, value))
-
-    def _cell_ref(
-        self, path: str, file: TableFile, row_in_file: int, column: str
-    ) -> ParquetCellRef:
-        """Refer to a cell of bytes. If the bytes are null, `path` is read unless it is outside."""
-        complete_path = ""
-        path = _strip_url(path)
-        if path:
-            with suppress(RecordError):
-                complete_path = self._policy.complete_path(file.root, path)
-        return ParquetCellRef(file.path, row_in_file, column, path, complete_path)
 
     def _key(self, row: Mapping[str, Any], media: Mapping[str, MediaRef]) -> str:
         if self._options.key_column:
@@ -287,40 +228,3 @@ class TableSource(Source):
 
 def _is_inline(slot: str) -> bool:
     return MODALITIES[modality_of_slot(slot) or slot].inline
-
-
-def _strip_url(value: str) -> str:
-    """Strip the spaces around a URL or base64. Those of a local path belong to its name."""
-    stripped = value.strip()
-    is_path = not (is_url(stripped) or stripped.startswith("data:") or _is_base64(stripped))
-    return value if is_path else stripped
-
-
-def _is_media(value: Any, depth: int = 2) -> bool:
-    """Return whether a value is a file as base64, or a list or struct of such."""
-    if isinstance(value, dict | list):
-        items = value.values() if isinstance(value, dict) else value
-        return depth > 0 and any(_is_media(item, depth - 1) for item in items)
-    if not isinstance(value, str):
-        return False
-    value = _strip_url(value)
-    return bool(_DATA_URL.match(value) or _is_base64(value))
-
-
-def _is_base64(value: str) -> bool:
-    return value.startswith(_BASE64_STARTS) and bool(_BASE64.fullmatch(value))
-
-
-def _text_ref(value: Any, column: str) -> TextRef:
-    _require_string(value, column)
-    check_text_size(len(value))
-    if not is_utf8(value):
-        raise RecordError("undecodable", f"column {column!r} is not UTF-8")
-    return TextRef(value)
-
-
-def _require_string(value: Any, column: str) -> None:
-    if not isinstance(value, str):
-        kind = "bytes" if isinstance(value, UnreadBytes) else type(value).__name__
-        detail = f"column {column!r} holds {kind}, not a string"
-        raise RecordError("undecodable", detail)

@@ -9,7 +9,7 @@ import pytest
 
 from mmfeat.records.media_ref import Base64Ref, FileRef, ParquetCellRef, TextRef
 from tests.mmfeat.samples import audio_bytes
-from tests.mmfeat.sources.tables import (
+from tests.mmfeat.sources.tables.table_inputs import (
     ROWS,
     source_of,
     write_csv,

@@ -10,7 +10,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS
+from mmfeat.sources.tables.formats.limits import MAX_RECORD_CHARACTERS
 
 _BATCH_ROWS = 1000
 _BATCH_BYTES = 64 << 20

@@ -2,8 +2,13 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records.media_ref import FileRef, TextRef
-from mmfeat.sources import table_columns
-from tests.mmfeat.sources.tables import source_of, write_csv, write_json_lines, write_parquet
+from mmfeat.sources.tables import table_columns
+from tests.mmfeat.sources.tables.table_inputs import (
+    source_of,
+    write_csv,
+    write_json_lines,
+    write_parquet,
+)
 
 
 def test_columns_are_found_by_conventional_names(tmp_path):

@@ -17,7 +17,7 @@ from mmfeat.records import (
     modality_of_slot,
 )
 from mmfeat.sources.base import InputOptions
-from mmfeat.sources.formats import Row
+from mmfeat.sources.tables.formats import Row
 
 _SNIFFED_VALUES = 1000
 """Values of a column that are read to find the modality of its paths."""

@@ -9,7 +9,7 @@ Row = dict[str, Any] | str
 
 
 class OversizedRow(str):
-    """The error of a row that exceeds a limit of `mmfeat.sources.formats.limits`."""
+    """The error of a row that exceeds a limit of `mmfeat.sources.tables.formats.limits`."""
 
     __slots__ = ()
 

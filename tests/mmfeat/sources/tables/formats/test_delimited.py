@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mmfeat.errors import MmfeatError
 from mmfeat.sources import open_table, read_rows
-from mmfeat.sources.formats import OversizedRow, cells, text
+from mmfeat.sources.tables.formats import OversizedRow, cells, text
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.sources import tar_sidecar
+from mmfeat.sources.tars import tar_sidecar
 
 
 def test_a_manifest_with_fewer_kinds_than_columns_is_refused(monkeypatch):

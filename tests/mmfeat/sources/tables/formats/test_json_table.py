@@ -6,8 +6,8 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.records import FileRef
 from mmfeat.sources import open_table, read_rows
-from mmfeat.sources.formats import OversizedRow, json_values, text
-from tests.mmfeat.sources.tables import source_of
+from mmfeat.sources.tables.formats import OversizedRow, json_values, text
+from tests.mmfeat.sources.tables.table_inputs import source_of
 
 COUNT = 12
 PLACES = [(1, 3), (2, 64), (2, 1 << 16), (COUNT - 1, 7)]

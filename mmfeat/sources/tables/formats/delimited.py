@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator
 
 from mmfeat.errors import MmfeatError
-from mmfeat.sources.formats.cells import read_cells
-from mmfeat.sources.formats.dialect import find_dialect, start_reading
-from mmfeat.sources.formats.table import Row, Table
-from mmfeat.sources.formats.text import find_encoding
+from mmfeat.sources.tables.formats.cells import read_cells
+from mmfeat.sources.tables.formats.dialect import find_dialect, start_reading
+from mmfeat.sources.tables.formats.table import Row, Table
+from mmfeat.sources.tables.formats.text import find_encoding
 
 
 def read_csv(path: str) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from mmfeat.records import is_utf8
-from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS, MAX_RECORD_VALUES
+from mmfeat.sources.tables.formats.limits import MAX_RECORD_CHARACTERS, MAX_RECORD_VALUES
 
 _BLOCK_CHARACTERS = 1 << 16
 """Characters that are read at first; inside a long value the text doubles."""
@@ -108,7 +108,7 @@ class JsonValues:
     def value(self) -> Any:
         """Read the next value; a `MalformedValue` if it can be skipped but not decoded.
 
-        It is an `OversizedValue` if it exceeds a limit of `mmfeat.sources.formats.limits`.
+        It is an `OversizedValue` if it exceeds a limit of `mmfeat.sources.tables.formats.limits`.
 
         Raises:
             BrokenJsonError: the value is not JSON, or does not end.

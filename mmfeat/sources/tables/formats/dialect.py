@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from mmfeat.records import check_columns, is_utf8
-from mmfeat.sources.formats.cells import Dialect, EndlessQuotesError, Lines, read_cells
-from mmfeat.sources.formats.limits import MAX_HEADER_CHARACTERS
-from mmfeat.sources.formats.text import LongLine, open_text, read_lines
+from mmfeat.sources.tables.formats.cells import Dialect, EndlessQuotesError, Lines, read_cells
+from mmfeat.sources.tables.formats.limits import MAX_HEADER_CHARACTERS
+from mmfeat.sources.tables.formats.text import LongLine, open_text, read_lines
 
 _SEPARATORS = (",", ";", "\t", "|")
 

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from mmfeat.records import rows_to_python
-from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS
-from mmfeat.sources.formats.parquet_batches import find_oversized, iterate_batches
-from mmfeat.sources.formats.table import OversizedRow, Row, Table, UnreadBytes
+from mmfeat.sources.tables.formats.limits import MAX_RECORD_CHARACTERS
+from mmfeat.sources.tables.formats.parquet_batches import find_oversized, iterate_batches
+from mmfeat.sources.tables.formats.table import OversizedRow, Row, Table, UnreadBytes
 from mmfeat.storage import files
 
 _SNIFFED_ROWS = 4

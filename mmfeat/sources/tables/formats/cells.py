@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS, MAX_RECORD_LINES
-from mmfeat.sources.formats.table import OversizedRow
-from mmfeat.sources.formats.text import LongLine, read_lines
+from mmfeat.sources.tables.formats.limits import MAX_RECORD_CHARACTERS, MAX_RECORD_LINES
+from mmfeat.sources.tables.formats.table import OversizedRow
+from mmfeat.sources.tables.formats.text import LongLine, read_lines
 
 csv.field_size_limit(MAX_RECORD_CHARACTERS)
 

@@ -28,8 +28,8 @@ from mmfeat.records import (
 from mmfeat.shards import IndexedSample, index_tar, join_parts
 from mmfeat.sources.base import Source
 from mmfeat.sources.digests import file_ends_sha256
-from mmfeat.sources.folder_walk import format_types
-from mmfeat.sources.tar_sidecar import (
+from mmfeat.sources.folders import format_types
+from mmfeat.sources.tars.tar_sidecar import (
     Row,
     TarStore,
     check_own_files,

@@ -19,7 +19,7 @@ from mmfeat.shards.shard_table import ShardTable
 from mmfeat.shards.tar_writer import TarWriter
 from mmfeat.sources.base import InputOptions
 from mmfeat.sources.registry import open_source
-from mmfeat.sources.tar_source import TarSource
+from mmfeat.sources.tars.tar_source import TarSource
 from mmfeat.storage import files
 from mmfeat.store import Receipt, record_file
 from tests.mmfeat.manifests import shard_entry, shards_manifest

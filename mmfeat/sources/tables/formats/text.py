@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from typing import IO
 
-from mmfeat.sources.formats.limits import MAX_RECORD_CHARACTERS
+from mmfeat.sources.tables.formats.limits import MAX_RECORD_CHARACTERS
 from mmfeat.storage import files
 
 _SKIPPED_CHARACTERS = 1 << 20

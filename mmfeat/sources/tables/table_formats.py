@@ -1,6 +1,6 @@
 """Open a table in any format: CSV, TSV, JSON, JSON lines and Parquet.
 
-To add a format, write a reader in `mmfeat.sources.formats` and add it to `TABLE_READERS`.
+To add a format, write a reader in `mmfeat.sources.tables.formats` and add it to `TABLE_READERS`.
 """
 
 import csv
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records import check_columns
-from mmfeat.sources.formats import (
+from mmfeat.sources.tables.formats import (
     Row,
     Table,
     read_csv,

@@ -7,8 +7,8 @@ import pytest
 from mmfeat.errors import MmfeatError
 from mmfeat.records import FileRef, ParquetCellRef, TextRef
 from mmfeat.sources import UnreadBytes, open_table, read_rows
-from mmfeat.sources.formats import OversizedRow, parquet_batches
-from tests.mmfeat.sources.tables import source_of
+from mmfeat.sources.tables.formats import OversizedRow, parquet_batches
+from tests.mmfeat.sources.tables.table_inputs import source_of
 
 PIXELS = b"\x89PNG\r\n\x1a\n\x00\x00"
 STRUCT = pa.struct({"bytes": pa.binary(), "path": pa.string()})

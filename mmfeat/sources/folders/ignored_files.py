@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain, groupby
 
 from mmfeat.sources.base import Source
-from mmfeat.sources.folder_walk import FolderWalk, format_types
+from mmfeat.sources.folders.folder_walk import FolderWalk, format_types
 from mmfeat.storage import files
 from mmfeat.system import external_sort
 

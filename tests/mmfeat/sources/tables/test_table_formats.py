@@ -4,7 +4,7 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.records.media_ref import FileRef, TextRef
-from tests.mmfeat.sources.tables import ROWS, WRITERS, source_of, write_parquet
+from tests.mmfeat.sources.tables.table_inputs import ROWS, WRITERS, source_of, write_parquet
 
 
 @pytest.mark.parametrize("name", WRITERS)

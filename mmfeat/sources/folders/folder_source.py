@@ -19,8 +19,8 @@ from mmfeat.records import (
     split_of_folder,
 )
 from mmfeat.sources.base import InputOptions, Source
-from mmfeat.sources.folder_walk import DEAD_LINK, FolderFile, FolderWalk, format_types
-from mmfeat.sources.table_formats import TABLE_READERS
+from mmfeat.sources.folders.folder_walk import DEAD_LINK, FolderFile, FolderWalk, format_types
+from mmfeat.sources.tables import TABLE_READERS
 from mmfeat.storage import files
 
 _MAX_JSON_BYTES = 16 << 20
