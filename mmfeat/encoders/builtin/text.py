@@ -28,6 +28,10 @@ PAIR_WEIGHT = 0.5
 """Weight of a pair of neighbouring words, relative to a single word. Pairs distinguish "not good"
 from "good", but most pairs occur once, so at full weight they dominate the words."""
 
+_BLOCK_VALUES = 1 << 17
+"""Values of the vectors that are made at once. With more, memory from the system costs more than
+the calls of numpy that it saves."""
+
 _SPACE = ord(" ")
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so multiplication modulo 2**64 is invertible
 
@@ -43,6 +47,7 @@ class TextNgrams(Encoder):
     """
 
     modality = "text"
+    budget = 1 << 16
 
     def __init__(self, *, dim: int = 4096) -> None:
         if not isinstance(dim, int) or dim < 64 or dim % 2:
@@ -78,15 +83,23 @@ class TextNgrams(Encoder):
         lead = len(text) - len(text.lstrip())
         return text[lead if start - lead < MAX_CHARS else start :][:MAX_CHARS]
 
+    def length(self, item: str) -> int:
+        """Return the number of characters."""
+        return len(item)
+
     def encode(self, batch: Sequence[str]) -> np.ndarray:
         """Encode texts: float32, shape (len(batch), dim)."""
         features = np.zeros((len(batch), self.dim), np.float32)
-        words_dim = self.dim // 2
-        for row, text in zip(features, batch, strict=True):
+        rows = max(1, _BLOCK_VALUES // self.dim)
+        for start in range(0, len(batch), rows):
             # NFKC may lengthen a text (one Arabic ligature becomes 18 letters): truncate again.
-            text = unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold()[:MAX_CHARS]
-            row[:words_dim] = _hash_words(text, words_dim)
-            row[words_dim:] = _hash_characters(text, self.dim - words_dim)
+            texts = [
+                unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold()[:MAX_CHARS]
+                for text in batch[start : start + rows]
+            ]
+            block, middle = features[start : start + rows], self.dim // 2
+            block[:, :middle] = _hash_words(texts, middle)
+            block[:, middle:] = _hash_characters(texts, self.dim - middle)
         return features
 
 
@@ -116,41 +129,61 @@ class _Spacing(dict[int, str]):
 _SPACING = _Spacing()
 
 
-def _hash_words(text: str, dim: int) -> np.ndarray:
-    """Hash words and pairs of neighbouring words to a vector of length 1, shape (dim,)."""
+def _hash_words(texts: Sequence[str], dim: int) -> np.ndarray:
+    """Hash words and pairs of neighbouring words of each text to a vector of length 1.
+
+    Returns:
+        Shape (len(texts), dim).
+    """
     # A text of unassigned or private characters only has no words in the table's sense.
-    words = text.translate(_SPACING).split() or text.split()
-    if not words:
-        return np.zeros(dim)
-    codes = _codes(" ".join(words))
-    starts = np.concatenate([[0], np.flatnonzero(codes == _SPACE) + 1])
+    words = [text.translate(_SPACING).split() or text.split() for text in texts]
+    counts = np.array([len(row) for row in words])
+    if not counts.any():
+        return np.zeros((len(texts), dim))
+    codes = _codes(" ".join([word for row in words for word in row]))
+    is_letter = codes != _SPACE
+    starts = np.concatenate([[0], np.flatnonzero(~is_letter) + 1])
     offsets = np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes)))
     powers = np.cumprod(np.full(offsets.max() + 1, _BASE))
-    hashes = _mix(np.add.reduceat(codes * powers[offsets] * (codes != _SPACE), starts))
-    pairs = _mix(hashes[:-1] * _BASE + hashes[1:])
-    return _unit(_sketch(hashes, dim) + PAIR_WEIGHT * _sketch(pairs, dim))
+    hashes = _mix(np.add.reduceat(codes * powers[offsets] * is_letter, starts))
+    rows = np.repeat(np.arange(len(texts)), counts)
+    is_pair = rows[:-1] == rows[1:]
+    pairs = _mix(hashes[:-1] * _BASE + hashes[1:])[is_pair]
+    pair_counts = np.maximum(counts - 1, 0)
+    return _unit(_sketch(hashes, counts, dim) + PAIR_WEIGHT * _sketch(pairs, pair_counts, dim))
 
 
-def _hash_characters(text: str, dim: int) -> np.ndarray:
-    """Hash character n-grams within words between blanks to a vector of length 1, shape (dim,).
+def _hash_characters(texts: Sequence[str], dim: int) -> np.ndarray:
+    """Hash character n-grams within words between blanks of each text to a vector of length 1.
 
-    The blank at each end of a word is part of it, so "ing " differs from "ing" within a word.
+    The blank at each end of a word is part of it, so "ing " differs from "ing" within a word. As no
+    n-gram contains a blank further inside, the texts are hashed as one, with a blank between them.
+
+    Returns:
+        Shape (len(texts), dim).
     """
-    codes = _codes(f" {' '.join(text.split())} ")
-    is_blank = codes == _SPACE
-    blanks_before = np.concatenate([[0], np.cumsum(is_blank)])
-    hashes = []
+    plain = [" ".join(text.split()) for text in texts]
+    codes = _codes(f" {' '.join(plain)} ")
+    lengths = np.array([len(text) + 1 for text in plain])  # with the blank before the text
+    is_letter = codes != _SPACE
+    # One row per position, one column per n: so the n-grams of a text stay together.
+    hashes = np.zeros((len(codes), len(CHAR_NGRAMS)), np.uint64)
+    is_within_word = np.zeros(hashes.shape, bool)
     rolling = np.zeros(len(codes) + 1, np.uint64)
-    for n in CHAR_NGRAMS:
+    inner = is_letter[:-1] | is_letter[1:]
+    for column, n in enumerate(CHAR_NGRAMS):
         count = len(codes) - n + 1
         if count < 1:
             break
         # Polynomial hash of all windows of n characters, from that of n - 1 characters.
         rolling = (rolling[:count] + codes[n - 1 :]) * _BASE
-        inner_blanks = blanks_before[n - 1 :][:count] - blanks_before[1:][:count]
-        is_within_word = inner_blanks == 0 if n > 1 else ~is_blank
-        hashes.append(_mix(rolling[is_within_word] ^ np.uint64(n)))
-    return _unit(_sketch(np.concatenate(hashes), dim))
+        if n > 2:
+            inner = inner[:count] & is_letter[n - 2 :][:count]
+        hashes[:count, column] = _mix(rolling ^ np.uint64(n))
+        is_within_word[:count, column] = inner if n > 1 else is_letter
+    starts = np.cumsum(lengths) - lengths
+    counts = np.add.reduceat(is_within_word.sum(axis=1), starts)
+    return _unit(_sketch(hashes[is_within_word], counts, dim))
 
 
 def _codes(text: str) -> np.ndarray:
@@ -165,14 +198,34 @@ def _mix(hashes: np.ndarray) -> np.ndarray:
     return hashes ^ (hashes >> np.uint64(31))
 
 
-def _sketch(hashes: np.ndarray, dim: int) -> np.ndarray:
-    """Add the damped, signed count of each hash to one entry of a vector, shape (dim,)."""
-    distinct, counts = np.unique(hashes, return_counts=True)
+def _sketch(hashes: np.ndarray, counts: np.ndarray, dim: int) -> np.ndarray:
+    """Add the damped, signed count of each hash of a text to one entry of its vector.
+
+    Args:
+        hashes: the hashes of all texts, text after text. They are sorted in place.
+        counts: number of hashes of each text.
+        dim: length of a vector.
+
+    Returns:
+        Shape (len(counts), dim).
+    """
+    ends = np.cumsum(counts)
+    for start, end in zip(ends - counts, ends, strict=True):
+        hashes[start:end].sort()
+    is_first = np.ones(len(hashes), bool)
+    np.not_equal(hashes[1:], hashes[:-1], out=is_first[1:])
+    is_first[(ends - counts)[counts > 0]] = True
+    places = np.flatnonzero(is_first)
+    distinct = hashes[places]
+    repeats = np.diff(places, append=len(hashes))
     sign = np.where(distinct >> np.uint64(63), 1.0, -1.0)
-    indices = (distinct % np.uint64(dim)).astype(np.int64)
-    return np.bincount(indices, sign * (1 + np.log(counts)), minlength=dim)
+    rows = np.repeat(np.arange(len(counts)), counts)[places]
+    indices = rows * dim + (distinct % np.uint64(dim)).astype(np.int64)
+    sketch = np.bincount(indices, sign * (1 + np.log(repeats)), minlength=len(counts) * dim)
+    return sketch.reshape(len(counts), dim)
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
-    length = float(np.sqrt(np.square(vector).sum()))
-    return vector / length if length else vector
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Scale vectors, shape (rows, dim), to length 1. Vectors of zeros stay zero."""
+    lengths = np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))
+    return vectors / np.where(lengths, lengths, 1)

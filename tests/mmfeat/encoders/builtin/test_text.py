@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmfeat.encoders.builtin import text as text_module
 from mmfeat.encoders.builtin.text import MAX_CHARS, TextNgrams
 from mmfeat.errors import MmfeatError, RecordError
 from tests.mmfeat.encoders.checks import REPOSITORY
@@ -74,6 +75,21 @@ def test_features_do_not_depend_on_the_batch() -> None:
     np.testing.assert_array_equal(ENCODER.encode(texts[::-1])[::-1], together)
     np.testing.assert_array_equal([feature(text) for text in texts], together)
     assert ENCODER.encode([]).shape == (0, ENCODER.dim)
+
+
+@given(st.lists(st.text(st.sampled_from("ab1我🍎é. \ue000\u200d"), max_size=12), max_size=9))
+@settings(max_examples=100, deadline=None)
+def test_features_of_any_texts_do_not_depend_on_the_batch(texts: list[str]) -> None:
+    encoder = TextNgrams(dim=64)
+    alone = [encoder.encode([text])[0] for text in texts]
+    np.testing.assert_array_equal(encoder.encode(texts), np.reshape(alone, (-1, 64)))
+
+
+def test_texts_of_many_blocks_have_their_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"red apple {number}" for number in range(50)]
+    together = ENCODER.encode(texts)
+    monkeypatch.setattr(text_module, "_BLOCK_VALUES", 1)
+    np.testing.assert_array_equal(ENCODER.encode(texts), together)
 
 
 @given(st.text(st.characters(), max_size=60))
