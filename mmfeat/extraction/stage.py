@@ -8,7 +8,6 @@ OUTPUT/columns/image/column.json    the encoder of the column
 import gc
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -16,42 +15,28 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-import pyarrow as pa
-
 from mmfeat.encoders import SCHEMES, Encoder, EncoderSpec, Settings
 from mmfeat.errors import DamagedFileError, MmfeatError, RecordError
-from mmfeat.extraction.account import RecordAccount
-from mmfeat.extraction.autotune import TUNING_RECORDS, TunedSettings, autotune
-from mmfeat.extraction.column_writer import ColumnWriter, claim_column, read_tuned_settings
+from mmfeat.extraction.column_start import claim_column, continue_column, tune_column
+from mmfeat.extraction.column_writer import ColumnWriter
 from mmfeat.extraction.config import ExtractConfig
-from mmfeat.extraction.deadly_members import drop_deadly_members
 from mmfeat.extraction.decode import DecodedWindow, decode_windows, find_member
+from mmfeat.extraction.finishing import FinishedShards, summarize_columns
 from mmfeat.extraction.samples_table import copy_samples_table, read_input_receipt
-from mmfeat.features import SAMPLES, Column, TableFiles, parse_columns, read_reasons
+from mmfeat.extraction.tuning import TUNING_RECORDS, TunedSettings
+from mmfeat.features import SAMPLES, Column, TableFiles
 from mmfeat.shards import ShardRecord, read_stored_shard
 from mmfeat.storage import files
 from mmfeat.store import (
-    MANIFEST_FILE,
-    RETRY_SHARD,
     Receipt,
-    RetriedRows,
     ShardTask,
     Stage,
-    StatusAndReason,
     check_output,
-    format_counts,
-    is_unfinished,
-    mark_unfinished,
     match_run,
-    open_checked,
     open_run,
     read_format,
     read_manifest,
-    read_parquet,
     retry_shards,
-    subtract,
-    sum_receipts,
-    write_manifest,
 )
 from mmfeat.system import progress
 
@@ -93,61 +78,36 @@ class Extraction(Stage):
         self._retry_shards = {*retry_shards(manifest)}
         config = {"shards": manifest["config_hash"]}
         self.config_hash = match_run(self.output, "features", config)
-        new_columns = [column for column in self._specs if not self._load_started(column)]
+        new_columns = [column for column in self._specs if not self._continue(column)]
         pending = {name: self._pending_tables(name) for name in self._input_shards}
-        tuned = {column: self._load_autotuned(column) for column in new_columns}
+        tuned = {column: self._tune(column) for column in new_columns}
         open_run(self.output, "features", config)
         for column, (encoder, settings) in tuned.items():
-            self._claim_column(column, encoder, settings)
+            self._claim(column, encoder, settings)
         return [
             ShardTask(name, shard["records"], done=not (new_columns or pending[name]))
             for name, shard in self._input_shards.items()
         ]
 
-    def _load_started(self, column: str) -> bool:
-        """Load an encoder with the settings its column was started with; False if it is new."""
-        tuned = read_tuned_settings(self._table(column).receipts)
-        if tuned is None:
-            return False
-        batch_size = self.config.batch_size
-        encoder = self._load_as_started(column, tuned)
-        batch_size = batch_size or tuned.batch_size
-        self._claim_column(column, encoder, replace(tuned, batch_size=batch_size))
-        return True
+    def _continue(self, column: str) -> bool:
+        """Continue a column with the settings it was started with; False if it is new."""
+        spec, settings = self._specs[column], self.config.settings
+        started = continue_column(self._table(column), spec, settings, self.config.batch_size)
+        if started:
+            self._claim(column, *started)
+        return bool(started)
 
-    def _load_as_started(self, column: str, tuned: TunedSettings) -> Encoder:
-        settings = self.config.settings
-        is_image = self._specs[column].modality == "image"
-        if is_image and settings.decode not in ("auto", tuned.decode):
-            raise MmfeatError(
-                f"the column {column} of {self.output} was started with --decode={tuned.decode}",
-                got=f"--decode={settings.decode}",
-                cure="Leave the flag out, or give the column another name",
-            )
-        if settings.precision == "auto":
-            settings = replace(settings, precision=tuned.precision)
-        encoder = self._specs[column].load(replace(settings, decode="cpu"))
-        if tuned.decode == "cpu":
-            return encoder
-        if not encoder.can_decode_on_gpu:
-            raise MmfeatError(
-                f"the column {column} of {self.output} was started with JPEGs decoded on a GPU, "
-                "and this machine cannot do that",
-                cure="Continue on a machine with a GPU and torchcodec, or start another column",
-            )
-        return encoder.decoding_on_gpu()
-
-    def _load_autotuned(self, column: str) -> tuple[Encoder, TunedSettings]:
-        """Load the encoder of a new column with the fastest settings."""
+    def _tune(self, column: str) -> tuple[Encoder, TunedSettings]:
         spec = self._specs[column]
-        members = list(islice(self._read_members(spec.slot), TUNING_RECORDS))
-        if is_unfinished(self.output, column):
-            reference = replace(self.config.settings, precision="float32")
-            members = drop_deadly_members(spec, reference, members)
-        with mark_unfinished(self.output, column):
-            return autotune(spec, self.config.settings, members, self.config.batch_size)
+        return tune_column(
+            self._table(column),
+            spec,
+            self.config.settings,
+            self.config.batch_size,
+            lambda: list(islice(self._read_members(spec.slot), TUNING_RECORDS)),
+        )
 
-    def _claim_column(self, column: str, encoder: Encoder, tuned: TunedSettings) -> None:
+    def _claim(self, column: str, encoder: Encoder, tuned: TunedSettings) -> None:
         spec = self._specs[column]
         self.columns[column] = claim_column(self._table(column).receipts, spec, encoder, tuned)
         self._tuned[column] = tuned
@@ -288,78 +248,10 @@ class Extraction(Stage):
 
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Check that all columns align with the samples table, then write the manifest."""
-        samples = self._table(SAMPLES).require_receipts(shards)
-        columns = self._finished_columns() | self.columns
-        receipts = {name: self._table(name).require_receipts(shards) for name in columns}
-        for name, column_receipts in receipts.items():
-            _check_alignment(samples, column_receipts, self._table(name).receipts)
-        listing = [self._describe_shard(receipt) for receipt in samples]
-        account, replaced = self._count_records(samples, listing, receipts)
-        column_totals = {
-            name: subtract(sum_receipts(column_receipts), replaced[name])
-            for name, column_receipts in receipts.items()
-        }
-        if not any(totals["out"] for totals in column_totals.values()):
-            reasons = {n: format_counts(totals["rejected"]) for n, totals in column_totals.items()}
-            raise MmfeatError(f"no record of {self.config.shards} has a feature ({reasons})")
-        return write_manifest(
-            self.output,
-            "features",
-            self.config_hash,
-            columns={name: vars(column) for name, column in sorted(columns.items())},
-            shards=listing,
-            totals={**sum_receipts(samples), **account.totals, "columns": column_totals},
+        finished = FinishedShards(
+            self.output, self._table, self.columns, shards, self._retry_shards
         )
-
-    def _finished_columns(self) -> dict[str, Column]:
-        """Return the columns of the manifest, which earlier runs have made."""
-        path = files.join(self.output, MANIFEST_FILE)
-        if not files.exists(path):
-            return {}
-        return parse_columns(read_manifest(self.output, "features")["columns"], path)
-
-    def _describe_shard(self, receipt: Receipt) -> dict[str, Any]:
-        """Return the entry of a shard in the manifest."""
-        flag = {RETRY_SHARD: True} if receipt.shard in self._retry_shards else {}
-        names = {"name": receipt.shard, "records": receipt.records}
-        return {**names, "keys_sha256": receipt.keys_sha256, **flag}
-
-    def _count_records(
-        self,
-        samples: Sequence[Receipt],
-        listing: Sequence[Mapping[str, Any]],
-        receipts: Mapping[str, Sequence[Receipt]],
-    ) -> tuple[RecordAccount, dict[str, Counter[StatusAndReason]]]:
-        """Count the records over all columns. A record that a retry has replaced counts once.
-
-        Returns:
-            The account, and the replaced rows: column → status and reason → rows.
-        """
-        account = RecordAccount(sorted(receipts))
-        replaced: dict[str, Counter[StatusAndReason]] = {name: Counter() for name in receipts}
-        retried_rows = RetriedRows(listing, lambda shard: self._read_samples(shard)["__key__"])
-        for number, sample in enumerate(samples):
-            has_replaced = bool(self._retry_shards and sample.problems)
-            rejected = {name: receipts[name][number].rejected for name in receipts}
-            if not has_replaced and account.add_shard(sample.records, rejected):
-                continue
-            paths = {n: files.join(self.output, n, f"{sample.shard}.arrow") for n in receipts}
-            columns = {name: read_reasons(path) for name, path in paths.items()}
-            rows = pa.table({name: column["reason"] for name, column in columns.items()})
-            if has_replaced:
-                mask = retried_rows.mask(self._read_samples(sample.shard), sample.shard)
-                for name, counts in replaced.items():
-                    gone = columns[name].filter(pa.array(mask)).to_pylist()
-                    counts.update((row["status"], row["reason"]) for row in gone)
-                rows = rows.filter(pa.array(~mask))
-            account.add_rows(rows)
-        return account, replaced
-
-    def _read_samples(self, shard: str) -> pa.Table:
-        """Read the keys and the status of a shard of the samples table."""
-        path, info = self._table(SAMPLES).find_rows(shard)
-        with open_checked(path, info) as file:
-            return read_parquet(path, ["__key__", "status"], file=file)
+        return finished.write_manifest(self.config_hash, self.config.shards)
 
     def release(self) -> None:
         """Free the memory of the encoders."""
@@ -387,13 +279,7 @@ class Extraction(Stage):
 
     def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Return per column the number of features, and why others are missing."""
-        lines: dict[str, Any] = {}
-        for name, column in parse_columns(manifest["columns"], self.output).items():
-            totals = manifest["totals"]["columns"][name]
-            source = f"{totals['out']:,} features of {column.slot}"
-            lines[f"column {name}"] = f"{source} ({column.summary})"
-            lines |= {f"  no {name}: {reason}": n for reason, n in totals["rejected"].items()}
-        return lines
+        return summarize_columns(manifest, self.output)
 
 
 def _leave_out(records: Iterable[ShardRecord], deadly: Mapping[int, str]) -> Iterator[ShardRecord]:
@@ -404,14 +290,3 @@ def _leave_out(records: Iterable[ShardRecord], deadly: Mapping[int, str]) -> Ite
             problems = record.sample.problems | dict.fromkeys(record.sample.members, problem)
             record = replace(record, sample=replace(record.sample, members={}, problems=problems))
         yield record
-
-
-def _check_alignment(
-    samples: Iterable[Receipt], column_receipts: Iterable[Receipt], folder: str
-) -> None:
-    for sample, column in zip(samples, column_receipts, strict=True):
-        if sample.keys_sha256 != column.keys_sha256 or sample.records != column.records:
-            raise MmfeatError(
-                f"shard {sample.shard} of {folder} does not align with its samples table",
-                cure=f"Remove {folder} and run the same command again",
-            )

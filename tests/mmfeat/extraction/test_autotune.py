@@ -11,7 +11,7 @@ from mmfeat.encoders import EncoderSpec, Settings
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.gpu_decoding import GpuDecoder
 from mmfeat.encoders.preprocessing import ImageTransform
-from mmfeat.extraction.autotune import autotune, relative_losses
+from mmfeat.extraction.tuning.autotune import autotune, relative_losses
 
 
 class Timed(Encoder):

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from mmfeat.extraction.autotune import TunedSettings
+from mmfeat.extraction.tuning import TunedSettings
 from mmfeat.store import leave_mark
 from tests.conftest import REPOSITORY
 
 PROGRAM = """
 from mmfeat.encoders import EncoderSpec, Settings
-from mmfeat.extraction.deadly_members import drop_deadly_members
+from mmfeat.extraction.tuning.deadly_members import drop_deadly_members
 from tests.conftest import picture_bytes
 
 if __name__ == "__main__":
@@ -54,8 +54,8 @@ def test_members_are_tried_only_after_a_run_that_died_while_tuning(
         tuned.append(len(members))
         return spec.load(settings), TunedSettings("float32", 8, {})
 
-    monkeypatch.setattr("mmfeat.extraction.stage.drop_deadly_members", drop)
-    monkeypatch.setattr("mmfeat.extraction.stage.autotune", tune)
+    monkeypatch.setattr("mmfeat.extraction.column_start.drop_deadly_members", drop)
+    monkeypatch.setattr("mmfeat.extraction.column_start.autotune", tune)
     mmfeat("shard", toy_table, tmp_path / "shards")
     output = tmp_path / "features"
     output.mkdir()
