@@ -1,20 +1,24 @@
 """Bytes in: fetch files, URLs and Parquet cells; decode, check and resize images and audio."""
 
 from mmfeat.media.audio import check_audio, load_audio, open_audio, read_mono
-from mmfeat.media.fetch import HttpSettings, MediaFetcher
-from mmfeat.media.image_size import read_header_size
+from mmfeat.media.fetch import MediaFetcher
+from mmfeat.media.http import HttpSettings
 from mmfeat.media.images import (
     MAX_PIXELS,
+    ImageFormat,
+    ImageResizer,
+    JpegHeader,
+    ResizeMode,
     check_pixels,
     load_image,
     load_plain_image,
     open_image,
     pillow_errors_as_record_errors,
+    read_header_size,
+    read_plain_jpeg,
 )
-from mmfeat.media.jpeg_header import JpegHeader, read_plain_jpeg
 from mmfeat.media.parquet_media import resolve_parquet_media
 from mmfeat.media.read_policy import ReadPolicy, check_protocols
-from mmfeat.media.resize import ImageFormat, ImageResizer, ResizeMode
 
 __all__ = [
     "MAX_PIXELS",

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from mmfeat.errors import RecordError
 from mmfeat.media.failures import failure_reason
-from mmfeat.media.http_client import HttpClient
+from mmfeat.media.http import HttpClient, HttpSettings
 from mmfeat.media.read_policy import ReadPolicy, strip_file_protocol
 from mmfeat.records import (
     PASSING_REASON,
@@ -27,21 +27,6 @@ from mmfeat.system import is_http, is_url
 
 RETRY_PAUSE = 0.2
 """Seconds before the first retry of a remote file; the pause grows with each retry."""
-
-
-@dataclass(frozen=True)
-class HttpSettings:
-    """Settings for HTTP and HTTPS.
-
-    Attributes:
-        timeout: seconds to wait for a connection, and between two reads.
-        retries: retries after a broken connection or a busy server.
-        per_host: maximum number of connections per host.
-    """
-
-    timeout: float = 30.0
-    retries: int = 3
-    per_host: int = 16
 
 
 @dataclass(frozen=True)
@@ -89,14 +74,7 @@ class MediaFetcher:
 
     @cached_property
     def _http_client(self) -> HttpClient:
-        return HttpClient(
-            max_bytes=self.max_bytes,
-            per_host=self.http.per_host,
-            timeout=self.http.timeout,
-            retries=self.http.retries,
-            allow_private=self.policy.allow_private,
-            ignore_robots_tag=self.policy.ignore_robots_tag,
-        )
+        return HttpClient(self.max_bytes, self.http, self.policy)
 
     def _read_file(self, path: str) -> bytes:
         path = strip_file_protocol(path)

@@ -73,7 +73,7 @@ WEBP      webp
 XBM       xbm
 XPM       xpm
 """)
-"""Every format that `mmfeat.media.images` decodes, by Pillow's name. Left out: EPS (starts
+"""Every format that `mmfeat.media.images.decode` decodes, by Pillow's name. Left out: EPS (starts
 Ghostscript), WMF (rendered by Windows), formats without a decoder (BUFR, GRIB, HDF5), and game
 textures (BLP, FTEX: 284 malicious bytes can take 1.5 seconds)."""
 

@@ -5,7 +5,7 @@ import soundfile
 from PIL import Image
 
 from mmfeat.media.audio import check_audio
-from mmfeat.media.images import FORMATS
+from mmfeat.media.images.decode import FORMATS
 from mmfeat.records.modalities import MODALITIES, modality_of_extension, slot_of_extension
 
 HEADERLESS = {"RAW", "SD2"}

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mmfeat.media.fetch import MediaFetcher
-from mmfeat.media.resize import ImageResizer
+from mmfeat.media.images.resize import ImageResizer
 from mmfeat.records import REASONS, Record
 from mmfeat.records.media_ref import Base64Ref, BytesRef, FileRef, TarMemberRef, TextRef
 from mmfeat.sharding.sample_reader import SampleReader

@@ -9,7 +9,7 @@ import pytest
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.media.fetch import MediaFetcher
-from mmfeat.media.resize import ImageResizer
+from mmfeat.media.images.resize import ImageResizer
 from mmfeat.records import REASONS, Record, Sample
 from mmfeat.records.media_ref import TarMemberRef
 from mmfeat.sharding.plan_writer import ShardLayout, write_plan

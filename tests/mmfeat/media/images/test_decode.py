@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from mmfeat.errors import RecordError
-from mmfeat.media import images
-from mmfeat.media.images import apply_exif_orientation, load_image, open_image
+from mmfeat.media.images import decode
+from mmfeat.media.images.decode import apply_exif_orientation, load_image, open_image
 from tests.mmfeat.samples import image_bytes
 
 
@@ -83,9 +83,9 @@ def test_pixel_limit_is_independent_of_pillow(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(RecordError, match="too_large"):
         open_image(png_claiming(65_535, 65_535))
-    monkeypatch.setattr(images, "MAX_PIXELS", 60 * 40)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 60 * 40)
     assert open_image(image_bytes(noise())).size == (60, 40)
-    monkeypatch.setattr(images, "MAX_PIXELS", 60 * 40 - 1)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 60 * 40 - 1)
     with pytest.raises(RecordError, match="too_large"):
         open_image(image_bytes(noise()))
 

@@ -3,8 +3,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmfeat.media.image_size import read_header_size
-from mmfeat.media.images import MAX_PIXELS, open_image
+from mmfeat.media.images.decode import MAX_PIXELS, open_image
+from mmfeat.media.images.image_size import read_header_size
 from tests.mmfeat.samples import image_bytes
 
 

@@ -1,14 +1,13 @@
 """Download URLs with limits on bytes and time. The only place that downloads untrusted files.
 
 urllib3 does the work: connection pools, retries, redirects, decoding. This module and
-`http_download` add limits that urllib3 lacks: on the bytes of a body, on the pages that come with
+`download` add limits that urllib3 lacks: on the bytes of a body, on the pages that come with
 redirects and errors, on the total time, on the pauses that servers ask for, and on the addresses
 that are connected to. Proxies are not used, so that the addresses are known.
 """
 
-import functools
 import threading
-from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import HTTPException
 
 from urllib3 import PoolManager
@@ -26,8 +25,9 @@ from urllib3.util import Retry, Timeout
 
 from mmfeat.errors import RecordError
 from mmfeat.media.failures import PASSING_STATUSES, failure_reason, status_reason
-from mmfeat.media.http_download import POOL_CLASSES, Download, DownloadRetry, release
-from mmfeat.media.robots_tag import USER_AGENT, excluding_directive
+from mmfeat.media.http.download import POOL_CLASSES, Download, DownloadRetry, release
+from mmfeat.media.http.robots_tag import USER_AGENT, excluding_directive
+from mmfeat.media.read_policy import ReadPolicy
 from mmfeat.records import PASSING_REASON
 from mmfeat.system import is_http
 from mmfeat.version import __version__
@@ -40,46 +40,47 @@ _ENCODINGS = frozenset(["", "identity", "gzip", "x-gzip", "deflate"])
 """Content encodings that are decoded on every machine; urllib3 passes others on as they are."""
 
 
+@dataclass(frozen=True)
+class HttpSettings:
+    """Settings for HTTP and HTTPS.
+
+    Attributes:
+        timeout: seconds to wait for a connection, and between two reads.
+        retries: retries after a broken connection, an incomplete body or one of
+            `PASSING_STATUSES`. Redirects count separately.
+        per_host: maximum number of connections per host. Further threads wait.
+        backoff: seconds before the first retry; doubles with each retry, up to `MAX_PAUSE`. A
+            Retry-After header takes precedence. If it asks for more than `MAX_PAUSE` or the
+            deadline allows, there is no retry.
+        deadline: maximum seconds per URL from its first connection; None = ten timeouts.
+    """
+
+    timeout: float = 30.0
+    retries: int = 3
+    per_host: int = 16
+    backoff: float = 0.5
+    deadline: float | None = None
+
+
 class HttpClient:
     """Downloads URLs. One client serves all threads of a process. It can be pickled.
 
     Args:
         max_bytes: a longer body is refused, before and after decoding.
-        per_host: maximum number of connections per host. Further threads wait.
-        timeout: seconds to connect, and seconds between two reads.
-        retries: retries after a broken connection, an incomplete body or one of
-            `PASSING_STATUSES`. Redirects count separately.
-        backoff: seconds before the first retry; doubles with each retry, up to `MAX_PAUSE`. A
-            Retry-After header takes precedence. If it asks for more than `MAX_PAUSE` or the
-            deadline allows, there is no retry.
-        deadline: maximum seconds per URL from its first connection; None = ten timeouts.
-        allow_private: whether servers may have private and loopback addresses.
-        ignore_robots_tag: whether to return files that their servers exclude from training.
+        settings: timeouts, retries and connections.
+        policy: which addresses and files are allowed.
     """
 
-    def __init__(
-        self,
-        *,
-        max_bytes: int,
-        per_host: int = 16,
-        timeout: float = 30.0,
-        retries: int = 3,
-        backoff: float = 0.5,
-        deadline: float | None = None,
-        allow_private: bool = False,
-        ignore_robots_tag: bool = False,
-    ) -> None:
-        self.max_bytes, self.per_host, self.timeout = max_bytes, per_host, timeout
-        self.retries, self.backoff = retries, backoff
-        self.deadline = 10 * timeout if deadline is None else deadline
-        self.allow_private, self.ignore_robots_tag = allow_private, ignore_robots_tag
+    def __init__(self, max_bytes: int, settings: HttpSettings, policy: ReadPolicy) -> None:
+        self.max_bytes, self.settings, self.policy = max_bytes, settings, policy
+        timeout, deadline = settings.timeout, settings.deadline
+        self._deadline = 10 * timeout if deadline is None else deadline
         self._pool: PoolManager | None = None
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[Callable[[], "HttpClient"], tuple[()]]:
+    def __reduce__(self) -> tuple[type["HttpClient"], tuple[int, HttpSettings, ReadPolicy]]:
         # Connections and locks cannot be pickled: the copy opens its own.
-        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        return functools.partial(type(self), **settings), ()
+        return type(self), (self.max_bytes, self.settings, self.policy)
 
     def get(self, url: str) -> bytes:
         """Return the complete body of a URL.
@@ -91,7 +92,8 @@ class HttpClient:
                 `unreadable` for everything else: another status, an invalid URL, too many
                 redirects, an unknown encoding.
         """
-        download = Download(self.retries, self.deadline, allow_private=self.allow_private)
+        allow_private = self.policy.allow_private
+        download = Download(self.settings.retries, self._deadline, allow_private=allow_private)
         try:
             if not is_http(url):
                 raise ValueError("not an http or https URL")
@@ -102,7 +104,7 @@ class HttpClient:
         except (HTTPError, HTTPException, OSError, ValueError) as error:
             message, reason = _describe_error(error), failure_reason(_unwrap(error), remote=True)
             if download.expired:
-                message, reason = f"not finished within {self.deadline:g} s", PASSING_REASON
+                message, reason = f"not finished within {self._deadline:g} s", PASSING_REASON
             detail = f"{_shorten(url)}: {message}{download.retries_text}"
             raise RecordError(reason, detail) from error
 
@@ -113,12 +115,12 @@ class HttpClient:
             redirect=MAX_REDIRECTS,
             status_forcelist=PASSING_STATUSES,
             raise_on_status=False,
-            backoff_factor=self.backoff,
+            backoff_factor=self.settings.backoff,
         )
+        timeout = Timeout(connect=self.settings.timeout, read=self.settings.timeout)
         while True:
             response = self._connections().request(
-                "GET", url, retries=retry, redirect=True, preload_content=False,
-                timeout=Timeout(connect=self.timeout, read=self.timeout),
+                "GET", url, retries=retry, redirect=True, preload_content=False, timeout=timeout
             )  # fmt: skip
             try:
                 return self._read_body(response, download)
@@ -151,7 +153,7 @@ class HttpClient:
 
     def _check_headers(self, response: BaseHTTPResponse) -> None:
         tags = response.headers.getlist("X-Robots-Tag")
-        if not self.ignore_robots_tag and (directive := excluding_directive(tags)):
+        if not self.policy.ignore_robots_tag and (directive := excluding_directive(tags)):
             detail = f"X-Robots-Tag is {directive}; --ignore-robots-tag permits it"
             raise RecordError("robots_tag", detail)
         encodings = response.headers.get("Content-Encoding", "").lower().split(",")
@@ -163,7 +165,7 @@ class HttpClient:
             if self._pool is None:
                 self._pool = PoolManager(
                     num_pools=MAX_HOSTS,
-                    maxsize=self.per_host,
+                    maxsize=self.settings.per_host,
                     block=True,
                     headers={
                         "User-Agent": f"{USER_AGENT}/{__version__}",

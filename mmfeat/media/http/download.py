@@ -28,7 +28,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 from urllib3.util.connection import allowed_gai_family
 
-from mmfeat.media.addresses import resolve_host
+from mmfeat.media.http.addresses import resolve_host
 
 MAX_PAUSE = 60.0
 """Maximum seconds before a retry. If Retry-After asks for more, there is no retry in this run."""

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from mmfeat.encoders.builtin.image import ImageDescriptor
-from mmfeat.encoders.preprocessing import ImageTransform
+from mmfeat.encoders.neural.preprocessing import ImageTransform
 from mmfeat.errors import RecordError
-from mmfeat.media.images import check_pixels, load_plain_image
-from mmfeat.media.resize import ImageResizer
+from mmfeat.media.images.decode import check_pixels, load_plain_image
+from mmfeat.media.images.resize import ImageResizer
 from tests.mmfeat.samples import image_bytes
 from training.report.previews import make_thumbnail
 

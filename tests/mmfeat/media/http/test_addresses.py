@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from mmfeat.errors import RecordError
-from mmfeat.media.addresses import address_problem, resolve_host
+from mmfeat.media.http.addresses import address_problem, resolve_host
 
 PUBLIC = ("8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808")
 NOT_PUBLIC = {

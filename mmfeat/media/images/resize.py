@@ -21,8 +21,8 @@ from typing import Literal, get_args
 from PIL import Image
 
 from mmfeat.errors import MmfeatError, RecordError, check_choice
-from mmfeat.media import images
-from mmfeat.media.images import load_plain_image, open_image, pillow_errors_as_record_errors
+from mmfeat.media.images import decode
+from mmfeat.media.images.decode import load_plain_image, open_image, pillow_errors_as_record_errors
 
 ResizeMode = Literal["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"]
 ImageFormat = Literal["", "jpg", "png", "webp"]
@@ -101,7 +101,7 @@ class ImageResizer:
 
         Raises:
             RecordError: `undecodable`; or `too_large` if the file or the result has more pixels
-                than `images.MAX_PIXELS`, or a side that its format does not support.
+                than `decode.MAX_PIXELS`, or a side that its format does not support.
         """
         if not self.active:
             return data, extension
@@ -166,10 +166,10 @@ class ImageResizer:
 
 
 def _check_pixels(width: int, height: int) -> None:
-    if width * height > images.MAX_PIXELS:
+    if width * height > decode.MAX_PIXELS:
         raise RecordError(
             "too_large",
-            f"{width}x{height} pixels after resizing; at most {images.MAX_PIXELS} are made",
+            f"{width}x{height} pixels after resizing; at most {decode.MAX_PIXELS} are made",
         )
 
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.media import images
-from mmfeat.media.images import load_image, open_image
-from mmfeat.media.resize import ImageFormat, ImageResizer, ResizeMode
+from mmfeat.media.images import decode
+from mmfeat.media.images.decode import load_image, open_image
+from mmfeat.media.images.resize import ImageFormat, ImageResizer, ResizeMode
 from tests.mmfeat.samples import image_bytes
 
 
@@ -241,7 +241,7 @@ def test_thin_image_does_not_become_huge(mode: ResizeMode) -> None:
 
 def test_output_has_a_pixel_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     data = image_bytes(noise((60, 40)))
-    monkeypatch.setattr(images, "MAX_PIXELS", 60 * 60)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 60 * 60)
     ImageResizer(60, "border").apply(data, "png")
     with pytest.raises(RecordError, match="too_large"):
         ImageResizer(61, "border").apply(data, "png")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mmfeat.errors import RecordError
-from mmfeat.media.http_client import HttpClient
+from tests.mmfeat.media.http.web_server import make_client
 
 x509 = pytest.importorskip("cryptography.x509")
 
@@ -69,7 +69,7 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def test_the_certificate_is_that_of_the_name(port: int) -> None:
-    client = HttpClient(max_bytes=1000, timeout=5, retries=0, allow_private=True)
+    client = make_client(retries=0)
     assert client.get(f"https://pictures.test:{port}/a.png") == b"a picture, say"
     with pytest.raises(RecordError, match="certificate") as caught:
         client.get(f"https://other.test:{port}/a.png")

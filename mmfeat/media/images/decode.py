@@ -15,7 +15,7 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from mmfeat.errors import RecordError
-from mmfeat.media.pixel_modes import scale_transparent_color, to_plain_mode
+from mmfeat.media.images.pixel_modes import scale_transparent_color, to_plain_mode
 from mmfeat.records import MODALITIES
 
 FORMATS = frozenset(MODALITIES["image"].formats)

@@ -1,6 +1,6 @@
 import pytest
 
-from mmfeat.media.robots_tag import excluding_directive
+from mmfeat.media.http.robots_tag import excluding_directive
 
 
 @pytest.mark.parametrize(
