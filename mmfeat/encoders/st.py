@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.loading import (
+from mmfeat.encoders.neural.loading import (
     check_weight_files,
     hash_weights,
     import_optional,
@@ -16,9 +16,9 @@ from mmfeat.encoders.loading import (
     package_versions,
     split_revision,
 )
-from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.neural.runtime import Runtime
+from mmfeat.encoders.neural.text_encoder import TextEncoder, thread_safe_tokenizer, tokens_per_batch
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
-from mmfeat.encoders.text_encoder import TextEncoder, thread_safe_tokenizer, tokens_per_batch
 from mmfeat.errors import MmfeatError
 
 _IRRELEVANT = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")

@@ -7,15 +7,20 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.image_encoder import ImageEncoder, limit_grid_tokens
-from mmfeat.encoders.loading import (
+from mmfeat.encoders.neural.image_encoder import ImageEncoder, limit_grid_tokens
+from mmfeat.encoders.neural.loading import (
     hash_weights,
     import_optional,
     loading_errors,
     package_versions,
 )
-from mmfeat.encoders.preprocessing import ImageTransform, check_filter, per_channel, square_side
-from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.neural.preprocessing import (
+    ImageTransform,
+    check_filter,
+    per_channel,
+    square_side,
+)
+from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError
 

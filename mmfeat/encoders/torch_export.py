@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.loading import loading_errors, package_versions
-from mmfeat.encoders.preprocessing import ImageTransform
-from mmfeat.encoders.runtime import Runtime, resolve_devices
+from mmfeat.encoders.neural.loading import loading_errors, package_versions
+from mmfeat.encoders.neural.preprocessing import ImageTransform
+from mmfeat.encoders.neural.runtime import Runtime, resolve_devices
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError
 from mmfeat.media import load_audio

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from mmfeat.encoders.runtime import resolve_devices
+from mmfeat.encoders.neural.runtime import resolve_devices
 from mmfeat.features import FeatureStore
 from mmfeat.storage import lock_directory
 from mmfeat.store import check_output, finished_manifest, open_run

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.hf.checkpoint import Checkpoint, find_tower, project
-from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.neural.runtime import Runtime
+from mmfeat.encoders.neural.text_encoder import mean_pool
 from mmfeat.encoders.settings import EncoderOptions, Settings
-from mmfeat.encoders.text_encoder import mean_pool
 from mmfeat.errors import MmfeatError
 from mmfeat.media import load_audio
 

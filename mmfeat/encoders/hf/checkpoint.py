@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from mmfeat.encoders.loading import (
+from mmfeat.encoders.neural.loading import (
     check_weight_files,
     hash_weights,
     import_optional,

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mmfeat.encoders.hf.checkpoint import Checkpoint, find_tower, project
-from mmfeat.encoders.image_encoder import ImageEncoder, limit_grid_tokens
-from mmfeat.encoders.loading import package_versions
-from mmfeat.encoders.preprocessing import ImageTransform, per_channel
-from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.neural.image_encoder import ImageEncoder, limit_grid_tokens
+from mmfeat.encoders.neural.loading import package_versions
+from mmfeat.encoders.neural.preprocessing import ImageTransform, per_channel
+from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings
 from mmfeat.errors import MmfeatError
 

@@ -2,7 +2,7 @@
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.hf.checkpoint import Checkpoint
-from mmfeat.encoders.loading import loading_errors
+from mmfeat.encoders.neural.loading import loading_errors
 from mmfeat.encoders.settings import EncoderOptions, Settings
 
 

@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from mmfeat.encoders.hf.checkpoint import Checkpoint, find_tower, project
-from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.neural.runtime import Runtime
+from mmfeat.encoders.neural.text_encoder import TextEncoder, mean_pool, thread_safe_tokenizer
 from mmfeat.encoders.settings import EncoderOptions, Settings
-from mmfeat.encoders.text_encoder import TextEncoder, mean_pool, thread_safe_tokenizer
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.store import json_digest
 

@@ -4,9 +4,14 @@ from typing import Any
 
 from torch import Tensor
 
-from mmfeat.encoders.image_encoder import limit_grid_tokens
-from mmfeat.encoders.preprocessing import ImageTransform, check_filter, per_channel, square_side
-from mmfeat.encoders.runtime import Forward
+from mmfeat.encoders.neural.image_encoder import limit_grid_tokens
+from mmfeat.encoders.neural.preprocessing import (
+    ImageTransform,
+    check_filter,
+    per_channel,
+    square_side,
+)
+from mmfeat.encoders.neural.runtime import Forward
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError
 

@@ -8,16 +8,16 @@ from typing import Any
 from torch import nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.image_encoder import ImageEncoder
-from mmfeat.encoders.loading import (
+from mmfeat.encoders.neural.image_encoder import ImageEncoder
+from mmfeat.encoders.neural.loading import (
     hash_weights,
     import_optional,
     loading_errors,
     package_versions,
 )
+from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.encoders.open_clip.image import image_forward, image_transform
 from mmfeat.encoders.open_clip.text import OpenClipText, extract_text_tower
-from mmfeat.encoders.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError
 

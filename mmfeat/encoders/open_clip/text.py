@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmfeat.encoders.loading import loading_errors
-from mmfeat.encoders.runtime import Forward, Runtime
+from mmfeat.encoders.neural.loading import loading_errors
+from mmfeat.encoders.neural.runtime import Forward, Runtime
+from mmfeat.encoders.neural.text_encoder import TextEncoder, one_thread_at_a_time, tokens_per_batch
 from mmfeat.encoders.settings import Settings
-from mmfeat.encoders.text_encoder import TextEncoder, one_thread_at_a_time, tokens_per_batch
 from mmfeat.errors import MmfeatError
 
 

@@ -19,10 +19,10 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.loading import hash_weights, loading_errors, package_versions
-from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.neural.loading import hash_weights, loading_errors, package_versions
+from mmfeat.encoders.neural.runtime import Runtime
+from mmfeat.encoders.neural.text_encoder import TextEncoder
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
-from mmfeat.encoders.text_encoder import TextEncoder
 from mmfeat.encoders.words.vocabulary import read_vocabulary
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.storage import check_value, files

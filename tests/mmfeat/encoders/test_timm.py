@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from mmfeat.encoders import Encoder
 from mmfeat.encoders import timm as scheme
-from mmfeat.encoders.image_encoder import limit_grid_tokens
+from mmfeat.encoders.neural.image_encoder import limit_grid_tokens
 from mmfeat.encoders.settings import Settings
 from mmfeat.encoders.timm import image_transform
 from mmfeat.errors import MmfeatError, RecordError

@@ -9,8 +9,8 @@ from PIL import Image
 
 from mmfeat.encoders import EncoderSpec, Settings
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.gpu_decoding import GpuDecoder
-from mmfeat.encoders.preprocessing import ImageTransform
+from mmfeat.encoders.neural.gpu_decoding import GpuDecoder
+from mmfeat.encoders.neural.preprocessing import ImageTransform
 from mmfeat.extraction.tuning.autotune import autotune, relative_losses
 
 

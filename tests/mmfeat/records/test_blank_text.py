@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from mmfeat.encoders.builtin.text import MAX_CHARS, TextNgrams
-from mmfeat.encoders.text_encoder import decode_text
+from mmfeat.encoders.neural.text_encoder import decode_text
 from mmfeat.errors import RecordError
 from mmfeat.records import BytesRef, Record, is_blank
 from mmfeat.sharding.config import ShardConfig

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from mmfeat.encoders.loading import hash_weights
-from mmfeat.encoders.packing import (
+from mmfeat.encoders.neural.loading import hash_weights
+from mmfeat.encoders.neural.packing import (
     PackedAttention,
     PackedLinear,
     pack_weights,
     packing_supported,
 )
-from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.encoders.settings import Settings
 
 pytestmark = pytest.mark.skipif(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmfeat.encoders.preprocessing import ImageTransform
+from mmfeat.encoders.neural.preprocessing import ImageTransform
 from mmfeat.media import JpegHeader, read_plain_jpeg
 
 MAX_PIXELS = 1 << 25

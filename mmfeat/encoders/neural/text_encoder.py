@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.records import decode_text
 
 Tokenize = Callable[[str], list[int]]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mmfeat.encoders.gpu_decoding import GpuDecoder, can_decode_on_gpu
-from mmfeat.encoders.preprocessing import ImageTransform
+from mmfeat.encoders.neural.gpu_decoding import GpuDecoder, can_decode_on_gpu
+from mmfeat.encoders.neural.preprocessing import ImageTransform
 from mmfeat.media import read_plain_jpeg
 
 pytest.importorskip("torchcodec")
@@ -72,7 +72,7 @@ def test_images_of_several_sizes_keep_their_order():
 
 
 def test_few_pixels_are_decoded_at_a_time(monkeypatch):
-    monkeypatch.setattr("mmfeat.encoders.gpu_decoding._CHUNK_PIXELS", 64 * 48 * 2)
+    monkeypatch.setattr("mmfeat.encoders.neural.gpu_decoding._CHUNK_PIXELS", 64 * 48 * 2)
     files = [jpeg(picture(64, 48 + i)) for i in range(5)]
     assert differences({}, files).max() <= 1
 

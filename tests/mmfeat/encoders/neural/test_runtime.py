@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmfeat.encoders import runtime as runtime_module
-from mmfeat.encoders.loading import hash_weights
-from mmfeat.encoders.runtime import Runtime, resolve_devices
+from mmfeat.encoders.neural import runtime as runtime_module
+from mmfeat.encoders.neural.loading import hash_weights
+from mmfeat.encoders.neural.runtime import Runtime, resolve_devices
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError
 

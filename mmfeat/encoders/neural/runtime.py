@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from mmfeat.encoders.packing import pack_weights
+from mmfeat.encoders.neural.packing import pack_weights
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.gpu_decoding import GpuDecoder, can_decode_on_gpu
-from mmfeat.encoders.loading import loading_errors
-from mmfeat.encoders.preprocessing import ImageTransform
-from mmfeat.encoders.runtime import Runtime
+from mmfeat.encoders.neural.gpu_decoding import GpuDecoder, can_decode_on_gpu
+from mmfeat.encoders.neural.loading import loading_errors
+from mmfeat.encoders.neural.preprocessing import ImageTransform
+from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError
 

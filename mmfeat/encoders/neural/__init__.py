@@ -1,0 +1,1 @@
+"""What all encoders that run on torch share: checkpoints, preprocessing, the forward pass."""
