@@ -1,12 +1,11 @@
 """The data at the centre: a record, references to its media, keys, slots, metadata values."""
 
 from mmfeat.records.arrow_values import array_to_python, rows_to_python, to_python
-from mmfeat.records.blank_text import is_blank, visible_start
-from mmfeat.records.equality import canonical_text, to_number, values_equal
 from mmfeat.records.keys import (
     escapes_folder,
     file_stem,
     key_hash,
+    key_text,
     safe_key,
     safe_tar_key,
     suffix_tildes,
@@ -59,8 +58,8 @@ from mmfeat.records.problems import (
 )
 from mmfeat.records.record import OWN_COLUMNS, STATUS_COLUMNS, Record, Sample
 from mmfeat.records.split_names import SPLIT_NAMES, SPLITS, split_of_folder
-from mmfeat.records.text import check_text_size, decode_text
-from mmfeat.records.values import is_missing, is_utf8, key_text
+from mmfeat.records.text import check_text_size, decode_text, is_blank, is_utf8, visible_start
+from mmfeat.records.values import canonical_text, is_missing, to_number, values_equal
 
 __all__ = [
     "MAX_COLUMNS",

@@ -8,6 +8,9 @@ import hashlib
 import posixpath
 import re
 import unicodedata
+from typing import Any
+
+from mmfeat.records.values import is_missing
 
 MAX_BYTES = 200
 """Most UTF-8 bytes of a key: most file systems limit names to 255 bytes."""
@@ -15,7 +18,22 @@ MAX_BYTES = 200
 _PLAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_BYTES}}}")
 _UNSAFE = re.compile(r"[./\\~:*?\"<>|]")
 _SUFFIX = re.compile(r"(~+)[0-9]+\Z")
+_WHOLE_WITH_FRACTION = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0")
 _CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
+
+
+def key_text(value: Any) -> str:
+    """Return a key as text; empty for no value.
+
+    The whole numbers 1 and 1.0 are one key, `1`, because a gap in a column of whole numbers makes
+    pandas write fractions. So is the text "1.0", which a CSV of pandas holds. Other texts stay.
+    """
+    if is_missing(value):
+        return ""
+    is_whole = isinstance(value, float) and value.is_integer()
+    text = str(int(value)) if is_whole else str(value)
+    match = _WHOLE_WITH_FRACTION.fullmatch(text)
+    return match[1] if match else text
 
 
 def safe_key(text: str) -> str:

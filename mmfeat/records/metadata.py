@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmfeat.records.equality import canonical_text
 from mmfeat.records.limits import MAX_DEPTH, MAX_METADATA_CHARACTERS, MAX_METADATA_VALUES
-from mmfeat.records.values import is_missing, is_utf8
+from mmfeat.records.text import is_utf8
+from mmfeat.records.values import canonical_text, is_missing
 
 _ARROW_TYPES = {
     "string": pa.string(),

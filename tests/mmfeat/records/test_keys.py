@@ -1,3 +1,6 @@
+import math
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -6,6 +9,7 @@ from mmfeat.records.keys import (
     escapes_folder,
     file_stem,
     key_hash,
+    key_text,
     safe_key,
     safe_tar_key,
     suffix_tildes,
@@ -97,3 +101,16 @@ def test_file_stems():
 def test_key_hashes_never_change():
     assert key_hash("1f600") == "43d5bb7595a1456d"
     assert key_hash("小龙虾_0") == "45ebb26238f9f938"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1"), (-2.0, "-2"), (1e20, "1" + "0" * 20), (7, "7"), ("7", "7"), ("7.0", "7"),
+        (1.5, "1.5"), ("1.50", "1.50"), ("-0", "-0"), ("1.00", "1.00"),
+        ("01", "01"), ("v1.0", "v1.0"), (" ", " "),
+        (math.inf, "inf"), (True, "True"), ("True", "True"),
+    ],
+)  # fmt: skip
+def test_equal_numbers_are_one_key(value, text):
+    assert key_text(value) == text

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfeat.records import metadata
-from mmfeat.records.equality import values_equal
 from mmfeat.records.metadata import (
     arrow_array,
     arrow_field,
@@ -20,6 +19,7 @@ from mmfeat.records.metadata import (
     to_json_value,
     value_kind,
 )
+from mmfeat.records.values import values_equal
 
 
 def nested(levels):
