@@ -7,6 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+import s3fs
+from gcsfs.core import GCSFileSystem  # the other one asks a real server what a bucket is
+from moto.server import ThreadedMotoServer
 
 from mmfeat.storage import conditional, files
 from mmfeat.storage.claim import ShardTakenError
@@ -18,12 +21,10 @@ from mmfeat.store.receipts import Receipt, read_receipt
 @pytest.fixture
 def s3(monkeypatch):
     """The file system of a server that enforces the conditions of S3."""
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
-    server_module = pytest.importorskip("moto.server", reason="moto[server] is not installed")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = server_module.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
@@ -91,12 +92,11 @@ def _split_multipart(body):
 @pytest.fixture
 def gcs():
     """The file system of a server that enforces the conditions of Cloud Storage."""
-    gcsfs = pytest.importorskip("gcsfs.core", reason="gcsfs is not installed")
     server = ThreadingHTTPServer(("127.0.0.1", 0), _GcsHandler)
     server.objects, server.generations = {}, itertools.count(1)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{server.server_port}"
-    yield gcsfs.GCSFileSystem(endpoint_url=endpoint, token="anon", skip_instance_cache=True)
+    yield GCSFileSystem(endpoint_url=endpoint, token="anon", skip_instance_cache=True)
     server.shutdown()
 
 
