@@ -1,5 +1,6 @@
 """The stage behind `mmfeat score`: run a model over features."""
 
-from mmfeat.scoring.stage import ScoreConfig, Scoring, predictions_folder
+from mmfeat.scoring.config import ScoreConfig
+from mmfeat.scoring.stage import Scoring, predictions_folder
 
 __all__ = ["ScoreConfig", "Scoring", "predictions_folder"]

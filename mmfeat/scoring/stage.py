@@ -9,8 +9,7 @@ A retried record has only the row of its last try.
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.config import FeaturesPath, ModelPath, OutputPath, RepeatedFlag, split_commas
-from mmfeat.errors import DamagedFileError, MmfeatError, did_you_mean
-from mmfeat.features import ColumnShard, FeatureStore
-from mmfeat.records import free_columns
+from mmfeat.errors import DamagedFileError, MmfeatError
+from mmfeat.features import FeatureStore
+from mmfeat.scoring.config import ScoreConfig
+from mmfeat.scoring.prediction_rows import choose_columns, copy_columns, find_reasons, make_table
 from mmfeat.storage import files
 from mmfeat.store import (
     Receipt,
@@ -42,28 +41,7 @@ from mmfeat.store import (
 from mmfeat.system import progress
 
 if TYPE_CHECKING:
-    from mmfeat.models.inference import Predictions
     from mmfeat.models.saved_model import LoadedModel
-
-
-@dataclass
-class ScoreConfig:
-    """Score every record of a feature store with a trained model.
-
-    Each input record gets one row: the prediction, the probability of each class and the weight
-    of each modality, or the reason why it cannot be scored. Unknown flags go to Apache Beam, for
-    example --runner=DataflowRunner.
-    """
-
-    model: ModelPath
-    """Output directory of `mmfeat train`."""
-    features: FeaturesPath
-    """Output directory of `mmfeat extract`, with the encoders the model was trained on."""
-    output: OutputPath
-    """Directory to write the predictions to."""
-    columns: RepeatedFlag = ()
-    """Columns of the samples table to copy to the predictions, for example label,sku. May be
-    repeated. A name that the predictions already have gets the prefix meta_."""
 
 
 class ScoringInputs(NamedTuple):
@@ -109,7 +87,7 @@ class Scoring(Stage):
             "columns": {column.name: column.fingerprint for column in model.columns},
             "features": features.manifest["config_hash"],
         }
-        self._sample_columns = _choose_columns(self.config.columns, features)
+        self._sample_columns = choose_columns(self.config.columns, features)
         if self._sample_columns:
             settings["sample_columns"] = self._sample_columns
         details = {"columns": {column.name: column.facts for column in model.columns}}
@@ -162,12 +140,9 @@ class Scoring(Stage):
         samples = features.read_samples(task.shard, [*names])
         rows = np.array([row for row in range(len(samples)) if row not in task.deadly], np.int64)
         predictions = model.predict_shard(columns, rows).spread(rows, len(samples))
-        reasons = _find_reasons(predictions.scorable, columns, task.deadly)
-        table = _make_table(model, predictions, samples["__key__"], reasons)
-        copied = free_columns(self._sample_columns, table.column_names)
-        for name, column in copied.items():
-            field = samples.schema.field(name).with_name(column)
-            table = table.append_column(field, samples[name])
+        reasons = find_reasons(predictions.scorable, columns, task.deadly)
+        table = make_table(model, predictions, samples["__key__"], reasons)
+        table = copy_columns(samples, self._sample_columns, table)
         table = table.filter(pa.array(~features.retried_rows.mask(samples, task.shard)))
         attempt = ShardAttempt(self.output, task.shard)
         with attempt.create(files.join(self._data_folder, f"{task.shard}.parquet")) as output:
@@ -237,71 +212,3 @@ def predictions_folder(store: str) -> str:
 
 def _data_folder(store: str) -> str:
     return "" if read_format(store, "predictions") == 1 else "data"
-
-
-def _choose_columns(flags: Sequence[str], features: FeatureStore) -> list[str]:
-    """Return the columns of the samples table that --columns names; the key is always there.
-
-    Raises:
-        MmfeatError: the samples table lacks one.
-    """
-    if not flags:
-        return []
-    available = features.samples_schema.names
-    names = [
-        name for text in flags for name in ([text] if text in available else split_commas(text))
-    ]
-    for name in names:
-        if name not in available:
-            raise MmfeatError(
-                f"the samples table of {features.path} has no column {name!r} (--columns); it has: "
-                f"{', '.join(available)}",
-                cure=did_you_mean(name, available) or "Name one of them with --columns",
-            )
-    return [name for name in dict.fromkeys(names) if name != "__key__"]
-
-
-def _find_reasons(
-    scorable: np.ndarray, columns: Mapping[str, ColumnShard], deadly: Collection[int]
-) -> list[str | None]:
-    """Return why each row cannot be scored, or None.
-
-    It is the reasons of the missing columns, or `not_finite` if the model gives NaN.
-
-    Args:
-        scorable: bool, shape (rows,).
-        columns: the columns of the shard.
-        deadly: rows that kill the process that scores them.
-    """
-    column_reasons = {name: column.reasons.to_pylist() for name, column in columns.items()}
-    return [
-        None
-        if is_scorable
-        else "worker_died"
-        if row in deadly
-        else ", ".join(
-            f"{name}:{reasons[row]}"
-            for name, reasons in column_reasons.items()
-            if reasons[row] is not None
-        )
-        or "not_finite"
-        for row, is_scorable in enumerate(scorable)
-    ]
-
-
-def _make_table(
-    model: "LoadedModel",
-    predictions: "Predictions",
-    keys: pa.ChunkedArray,
-    reasons: Sequence[str | None],
-) -> pa.Table:
-    scorable = predictions.scorable
-    thresholds = model.module.thresholds.numpy()
-    columns: dict[str, Any] = {
-        "__key__": keys,
-        "status": pa.array(["ok" if ok else "failed" for ok in scorable], pa.string()),
-        "reason": pa.array(reasons, pa.string()),
-        **model.task.to_columns(predictions.scores, thresholds, scorable),
-        **predictions.weight_columns(model.column_names),
-    }
-    return pa.table(columns)

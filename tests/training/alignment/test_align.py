@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
 from mmfeat.models.saved_model import load_model
-from mmfeat.scoring.stage import ScoreConfig, Scoring
+from mmfeat.scoring import ScoreConfig, Scoring
 from mmfeat.store import RETRY_SHARD
 from tests.training.stores import Records, write_receipts, write_store
 from training import evaluate, train
