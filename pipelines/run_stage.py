@@ -1,6 +1,7 @@
 """Run a stage: plan, pipeline, progress, summary."""
 
 import logging
+import shutil
 import threading
 import time
 from collections import Counter
@@ -14,8 +15,14 @@ from mmfeat.config import flag_names
 from mmfeat.errors import MmfeatError
 from mmfeat.storage import lock_directory
 from mmfeat.store import ShardTask, Stage, has_unfinished
-from mmfeat.system import console, explain_os_error, peak_memory_mb, progress
-from pipelines.beam_options import is_local, make_pipeline
+from mmfeat.system import console, peak_memory_mb, progress
+from pipelines.engines import (
+    beam_options,
+    check_engine,
+    explain_failure,
+    is_local,
+    make_pipeline,
+)
 from pipelines.shard_workers import choose_processes
 from pipelines.transforms import FinishStore, ProcessShards
 
@@ -35,12 +42,18 @@ def run_stage(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
         The manifest.
 
     Raises:
-        MmfeatError: Beam refuses its flags (before anything is written), the input cannot be used,
-            no record is usable, or shards failed.
+        MmfeatError: Beam refuses its flags or the engine cannot run a pipeline (both before
+            anything is read or written), the input cannot be used, no record is usable, or shards
+            failed.
     """
-    pipeline = make_pipeline(beam_flags, flag_names(type(stage.config)))
-    with lock_directory(stage.output):
-        return _run_locked(stage, pipeline)
+    options = beam_options(beam_flags, flag_names(type(stage.config)))
+    check_engine(options)
+    pipeline = make_pipeline(options)
+    try:
+        with lock_directory(stage.output):
+            return _run_locked(stage, pipeline)
+    finally:
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # Beam's, if nothing was to do
 
 
 def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
@@ -78,7 +91,7 @@ def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
 def _run_pipeline(
     pipeline: beam.Pipeline, stage: Stage, tasks: Sequence[ShardTask], todo: Sequence[ShardTask]
 ) -> None:
-    stage.processes = choose_processes(stage, todo, local=is_local(pipeline))
+    stage.processes = choose_processes(stage, todo, local=is_local(pipeline.options))
     in_runner = stage.processes == 1 and not stage.expects_deaths
     if has_unfinished(stage.output):
         in_runner = False
@@ -102,26 +115,12 @@ def _run_pipeline(
             pipeline.run().wait_until_finish()
         except Exception as error:
             _log.debug("the pipeline failed", exc_info=True)
-            reason = _explain_failure(error)
+            reason = explain_failure(error)
             raise MmfeatError(
                 f"the {stage.name} pipeline failed: {reason.rule}",
                 got=reason.got,
                 cure=reason.cure or "Finished shards are kept; run the same command again",
             ) from error
-
-
-def _explain_failure(error: BaseException) -> MmfeatError:
-    """Return the error of mmfeat or of the system behind an error of Beam, else its last line."""
-    cause: BaseException | None = error
-    while cause:
-        deeper = cause.__cause__ or cause.__context__
-        is_copy = deeper and getattr(cause, "_tagged_with_step", False)  # Beam's, without the cure
-        if isinstance(cause, MmfeatError) and not is_copy:
-            return cause
-        if isinstance(cause, OSError) and not is_copy:
-            return explain_os_error(cause)
-        cause = deeper
-    return MmfeatError((str(error).strip().splitlines() or [type(error).__name__])[-1])
 
 
 @contextmanager

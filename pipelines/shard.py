@@ -15,9 +15,9 @@ def main(arguments: Sequence[str]) -> None:
     config, beam_flags = parse_known_args(ShardConfig, arguments, prog="mmfeat shard")
     if config.dry_run:
         if beam_flags:
-            from pipelines.beam_options import make_pipeline
+            from pipelines.engines import beam_options, make_pipeline
 
-            make_pipeline(beam_flags, flag_names(ShardConfig))  # refuses a mistyped flag
+            make_pipeline(beam_options(beam_flags, flag_names(ShardConfig)))  # refuses bad flags
         with scratch_folder() as folder:
             show_summary(f"shard {config.input}, a dry run", dry_run(config, folder))
         return

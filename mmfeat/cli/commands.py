@@ -14,6 +14,7 @@ COMMANDS = {
     "report": "one HTML page about a model or a comparison",
     "verify": "whether a store is as it was written",
     "info": "what a store contains",
+    "doctor": "whether an engine (Flink, Spark, Dataflow, …) can run the stages",
 }
 """Command → its line in `mmfeat --help`, for every command except `quickstart`."""
 
@@ -25,7 +26,8 @@ def load_main(command: str) -> Main:
         MmfeatError: a user's package on PYTHONPATH hides the one of mmfeat.
     """
     if command not in ("verify", "info"):
-        check_package("pipelines" if command in ("shard", "extract", "score") else "training")
+        in_pipelines = command in ("shard", "extract", "score", "doctor")
+        check_package("pipelines" if in_pipelines else "training")
     match command:
         case "shard":
             from pipelines.shard import main
@@ -47,6 +49,8 @@ def load_main(command: str) -> Main:
             from mmfeat.cli.verify import main
         case "info":
             from mmfeat.cli.info import main
+        case "doctor":
+            from pipelines.doctor import main
         case _:
             raise KeyError(command)
     return main

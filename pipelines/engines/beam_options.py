@@ -4,44 +4,46 @@ import argparse
 from collections.abc import Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
 
 from mmfeat.errors import MmfeatError, UsageError, suggest
 from mmfeat.system import console
-from pipelines.loopback import bind_to_loopback
+from pipelines.engines.loopback import bind_to_loopback
+from pipelines.engines.runners import (
+    DATAFLOW,
+    LOCAL_RUNNER,
+    PRISM,
+    find_runner,
+    refuse_settings,
+)
 
-LOCAL_RUNNER = "FnApiRunner"
-"""The default runner. It runs the pipeline in this process."""
-
-_LOCAL_ALIASES = ("DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
 _ALMOST = 0.8
 """A flag this similar to one of the command is a typing error."""
 
-_EXPOSED_RUNNERS = ("PrismRunner", "apache_beam.runners.portability.prism_runner.PrismRunner")
 _EXPOSURE = (
     "mmfeat: warning: Prism opens a port without a password on all network interfaces. Block it "
     "with a firewall or a network namespace (docs/runners.md)"
 )
 
-_REFUSED_RUNNERS = {"DaskRunner": "it computes only the last transform of a pipeline"}
 
-
-def make_pipeline(flags: Sequence[str], own_flags: Sequence[str] = ()) -> beam.Pipeline:
-    """Return an empty pipeline for the runner that the flags name.
+def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """Return an empty pipeline.
 
     Servers of the runner in this process listen on the loopback interface. The user is warned of a
     runner whose servers mmfeat cannot keep off the network.
 
     Args:
-        flags: the flags that the command does not know.
-        own_flags: the flags of the command, which a mistyped flag may mean.
+        options: of `beam_options`.
 
     Raises:
-        MmfeatError: as in `beam_options`, or the runner refuses its flags.
+        MmfeatError: the runner refuses its options.
     """
-    options = beam_options(flags, own_flags)
     bind_to_loopback()
-    if options.view_as(StandardOptions).runner in _EXPOSED_RUNNERS:
+    if runner_name(options) == PRISM and not options.view_as(PortableOptions).job_endpoint:
         console.print_err(_EXPOSURE)
     try:
         return beam.Pipeline(options=options)
@@ -51,29 +53,41 @@ def make_pipeline(flags: Sequence[str], own_flags: Sequence[str] = ()) -> beam.P
 
 
 def beam_options(flags: Sequence[str], own_flags: Sequence[str] = ()) -> PipelineOptions:
-    """Parse the options of Beam. Arguments as in `make_pipeline`.
+    """Parse the options of Beam.
 
-    `DirectRunner` means FnApiRunner, since the runners it may select first download a binary.
+    Args:
+        flags: the flags that the command does not know.
+        own_flags: the flags of the command, which a mistyped flag may mean.
 
     Raises:
-        MmfeatError: a flag is unknown, or the runner cannot be used.
+        MmfeatError: a flag is unknown, or the runner or a setting cannot be used.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--runner", default=LOCAL_RUNNER)
     known, rest = parser.parse_known_args(list(flags))
-    if known.runner in _REFUSED_RUNNERS:
-        raise MmfeatError(
-            f"--runner {known.runner} cannot be used: {_REFUSED_RUNNERS[known.runner]}",
-            cure=f"Use {LOCAL_RUNNER}, DataflowRunner, FlinkRunner, SparkRunner or PortableRunner",
-        )
-    runner = LOCAL_RUNNER if known.runner in _LOCAL_ALIASES else known.runner
+    runner = find_runner(known.runner)
     _refuse_unknown_flags(rest, own_flags, any_unknown=runner == LOCAL_RUNNER)
-    return PipelineOptions([f"--runner={runner}", *rest])
+    options = PipelineOptions([f"--runner={runner}", *rest])
+    refuse_settings(options.get_all_options())
+    portable = options.view_as(PortableOptions)
+    if portable.job_endpoint == "embed" and not portable.environment_type:
+        portable.environment_type = "LOOPBACK"  # Beam's default asks for Docker
+    return options
 
 
-def is_local(pipeline: beam.Pipeline) -> bool:
+def runner_name(options: PipelineOptions) -> str:
+    """Return the name of the runner, one of `pipelines.engines.runners`."""
+    return str(options.view_as(StandardOptions).runner)
+
+
+def is_local(options: PipelineOptions) -> bool:
     """Return whether the pipeline runs in this process."""
-    return bool(pipeline.options.view_as(StandardOptions).runner == LOCAL_RUNNER)
+    return runner_name(options) == LOCAL_RUNNER
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Return whether the pipeline runs on Dataflow."""
+    return runner_name(options) == DATAFLOW
 
 
 def _refuse_unknown_flags(

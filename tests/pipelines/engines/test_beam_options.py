@@ -4,7 +4,7 @@ from apache_beam.options.pipeline_options import StandardOptions
 from mmfeat.config import flag_names
 from mmfeat.errors import MmfeatError, UsageError
 from mmfeat.sharding import ShardConfig
-from pipelines.beam_options import LOCAL_RUNNER, beam_options, make_pipeline
+from pipelines.engines import LOCAL_RUNNER, beam_options, make_pipeline
 
 
 def runner(*flags):
@@ -70,28 +70,31 @@ def test_a_dry_run_refuses_a_mistyped_flag(mmfeat, toy_table, tmp_path):
     assert "Did you mean --samples-per-shard?" in result.stderr
 
 
-def test_the_dask_runner_is_refused():
-    with pytest.raises(MmfeatError, match="DaskRunner cannot be used"):
-        beam_options(["--runner", "DaskRunner"])
-
-
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--runner=NoSuchRunner"], "Unexpected pipeline runner: NoSuchRunner"),
-        (["--runner=DataflowRunner", "--project=P"], "Invalid Project ID .P."),
-        (["--runner=DataflowRunner"], "Missing required option: project"),
+        (["--runner=Dataflow", "--project=P"], "Invalid Project ID .P."),
+        (["--runner=Dataflow"], "Missing required option: project"),
     ],
 )
 def test_flags_that_a_runner_refuses_are_one_error_line(flags, message):
     with pytest.raises(MmfeatError, match=f"Beam refuses its flags: .*{message}") as caught:
-        make_pipeline(flags)
+        make_pipeline(beam_options(flags))
     assert "\n" not in str(caught.value)
 
 
-def test_nothing_is_written_if_a_runner_refuses_its_flags(mmfeat, toy_table, tmp_path):
-    result = mmfeat("shard", toy_table, tmp_path / "out", "--runner=DataflowRunner")
-    assert result.returncode == 1
-    assert "mmfeat: error: Apache Beam refuses its flags" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("--direct_running_mode=multi_processing", "never ends if one of its workers dies"),
+        ("--streaming", "a stage ends when all its shards are made"),
+    ],
+)
+def test_unsafe_settings_are_refused_with_the_reason(flag, reason):
+    with pytest.raises(MmfeatError, match=f"^{flag} cannot be used: .*{reason}"):
+        beam_options([flag])
+
+
+def test_the_embedded_job_server_does_not_ask_for_docker():
+    options = beam_options(["--runner=portable", "--job_endpoint=embed"])
+    assert options.get_all_options()["environment_type"] == "LOOPBACK"

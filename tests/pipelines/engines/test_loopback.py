@@ -9,8 +9,7 @@ import psutil
 import pytest
 
 from mmfeat.errors import MmfeatError
-from pipelines import loopback
-from pipelines.beam_options import make_pipeline
+from pipelines.engines import beam_options, loopback, make_pipeline
 from tests.pipelines.test_portable import PORTABLE
 
 
@@ -40,9 +39,8 @@ def listening_addresses(process):
         ((), 0),
         (PORTABLE, 5),
         (("--direct_running_mode=multi_threading", "--direct_num_workers=2"), 4),
-        (("--direct_running_mode=multi_processing", "--direct_num_workers=2"), 4),
     ],
-    ids=["default", "portable", "threads", "processes"],
+    ids=["default", "portable", "threads"],
 )
 def test_every_port_of_a_run_is_on_the_loopback_interface(
     mmfeat_process, toy_table, tmp_path, flags, least
@@ -86,5 +84,5 @@ def test_a_beam_that_starts_its_servers_in_another_way_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("runner", ["PrismRunner", "FnApiRunner", "PortableRunner"])
 def test_a_runner_that_opens_a_port_to_the_network_is_named(capfd, runner):
-    make_pipeline([f"--runner={runner}"])
+    make_pipeline(beam_options([f"--runner={runner}"]))
     assert ("on all network interfaces" in capfd.readouterr().err) == (runner == "PrismRunner")
