@@ -2,6 +2,11 @@
 
 from training.data.batches import Batches
 from training.data.dataset import Dataset, load_dataset
+from training.data.dataset_warnings import (
+    hint_at_regression,
+    warn_of_leaks,
+    warn_of_unseen_labels,
+)
 from training.data.exclusions import MISALIGNED_FILE, read_dropped
 from training.data.resident import Batch
 from training.data.sample_rows import (
@@ -42,7 +47,10 @@ __all__ = [
     "count_reasons",
     "decode_split",
     "hash_fraction",
+    "hint_at_regression",
     "load_dataset",
     "read_dropped",
     "read_sample_rows",
+    "warn_of_leaks",
+    "warn_of_unseen_labels",
 ]

@@ -10,17 +10,23 @@ from mmfeat.features import Column, FeatureStore
 from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture, check_fusion
 from mmfeat.models.saved_model import input_shapes
 from mmfeat.models.tasks import Align
-from mmfeat.shards import find_standard_columns, sha256_column
-from mmfeat.system import print_err
 from training.config import ModelOptions, TrainConfig, check_metric
-from training.data import TEST, TRAIN, VAL, Dataset, SplitRule, load_dataset, read_dropped
+from training.data import (
+    TRAIN,
+    Dataset,
+    SplitRule,
+    hint_at_regression,
+    load_dataset,
+    read_dropped,
+    warn_of_leaks,
+    warn_of_unseen_labels,
+)
 from training.fit.auxiliary import supports_auxiliary_losses
 from training.fit.linear import dense_columns
 from training.objectives import imbalance
 from training.objectives.base import Objective
 from training.objectives.multilabel import MultilabelObjective
 from training.objectives.registry import OBJECTIVES
-from training.objectives.targets import MANY_NUMBERS, hold_numbers
 from training.recipe import (
     INVERSE_PENALTIES,
     LEARNING_RATES,
@@ -38,13 +44,6 @@ _LINEAR_MODELS: dict[str, tuple[type[LinearRecipe], Sequence[float]]] = {
     RIDGE: (RidgeRecipe, RIDGE_PENALTIES),
 }
 """Linear model → class of its recipes, and values of C to try."""
-
-
-_SHOWN_COLUMNS = 10
-"""Columns that a message names."""
-
-_LEAK_WARNINGS: set[tuple[str, str]] = set()
-"""Features and warnings of this process: the quickstart trains several models on the same rows."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def resolve_split_rule(store: FeatureStore, config: TrainConfig) -> SplitRule:
 def open_dataset(
     config: TrainConfig, store: FeatureStore, columns: Sequence[Column], *, quiet: bool = False
 ) -> Dataset:
-    """Load the dataset of the options. Warn if the splits leak, unless `quiet`."""
+    """Load the dataset of the options, and warn of what is odd in it, unless `quiet`."""
     dataset = load_dataset(
         store,
         columns,
@@ -128,59 +127,11 @@ def open_dataset(
         access=config.run.access,
         dropped=read_dropped(config.split.drop_misaligned),
     )
-    if dataset.leakage.summary and not quiet:
-        warning = f"mmfeat: warning: the splits leak: {dataset.leakage.summary}. "
-        warning += _describe_grouping(store, columns, dataset)
-        if (store.path, warning) not in _LEAK_WARNINGS:
-            _LEAK_WARNINGS.add((store.path, warning))
-            print_err(warning)
     if not quiet:
-        _warn_of_unseen_labels(dataset)
-        _hint_at_regression(config, dataset)
+        warn_of_leaks(store, columns, dataset)
+        warn_of_unseen_labels(dataset)
+        hint_at_regression(config, dataset)
     return dataset
-
-
-def _describe_grouping(store: FeatureStore, columns: Sequence[Column], dataset: Dataset) -> str:
-    """Name, for each column that leaks, a column that keeps its equal values in one split."""
-    names = store.samples_schema.names
-    leaking = [column for column in columns if column.name in dataset.leakage.columns]
-    digests = {column.name: sha256_column(column.slot) for column in leaking}
-    digests = {name: digest for name, digest in digests.items() if digest in names}
-    advice = [
-        f"--group-column {digest} keeps equal {name} files" for name, digest in digests.items()
-    ]
-    if others := [column.name for column in leaking if column.name not in digests]:
-        advice.append(_describe_other_grouping(names, others, dataset))
-    return f"To keep equal values in one split: {'; '.join(advice)}"
-
-
-def _describe_other_grouping(names: Sequence[str], leaking: Sequence[str], dataset: Dataset) -> str:
-    own = {*find_standard_columns(names), *dataset.objective.target_columns, *dataset.rule.columns}
-    others = [name for name in names if name not in own]
-    more = [f"and {len(others) - _SHOWN_COLUMNS} more"] if len(others) > _SHOWN_COLUMNS else []
-    return (
-        f"for {', '.join(leaking)}, --group-column with a column that identifies equal rows; "
-        f"there are: {', '.join([*others[:_SHOWN_COLUMNS], *more]) or 'none'}"
-    )
-
-
-def _warn_of_unseen_labels(dataset: Dataset) -> None:
-    """Warn if half of the labels of a split do not occur in training."""
-    for split in (VAL, TEST):
-        targets = dataset.targets[dataset.split_rows[split]]
-        unseen = dataset.objective.unseen_labels(targets)
-        if unseen and unseen.are_most:
-            print_err(f"mmfeat: warning: of the {split} rows, {unseen}")
-
-
-def _hint_at_regression(config: TrainConfig, dataset: Dataset) -> None:
-    """Name the task regression if many numbers are learned as classes."""
-    classes = dataset.objective.task.config.get("classes", [])
-    if config.task == "multiclass" and len(classes) > MANY_NUMBERS and hold_numbers(classes):
-        print_err(
-            f"mmfeat: the target {config.target!r} has {len(classes):,} numbers, each a class of "
-            "its own. Learn the number itself with --task regression"
-        )
 
 
 def resolve_run(
