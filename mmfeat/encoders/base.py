@@ -38,6 +38,9 @@ class Encoder(ABC):
     can_decode_on_gpu: bool = False
     """True if it can be loaded with `Settings.decode` = `gpu`."""
 
+    reads_views: bool = False
+    """True if `decode` also takes a memoryview, which saves a copy of each member."""
+
     budget: int | None = None
     """Maximum total `length` of a batch, padding included. None = only `batch_size` counts."""
 

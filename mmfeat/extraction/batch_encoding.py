@@ -1,6 +1,7 @@
 """Encode one batch: find the inputs that fail, check the features, and cast them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,34 @@ from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.features import FeatureShape
 
 
+@dataclass
+class EncodedBatch:
+    """The features of a batch. Iterating yields a feature or an error per input.
+
+    Attributes:
+        features: in the dtype of the column: an array of shape (inputs, dim), zeros where there is
+            an error; for a token column one array of shape (tokens, dim) per input, or None.
+        errors: index of an input → why it has no feature.
+    """
+
+    features: np.ndarray | list[np.ndarray | None]
+    errors: dict[int, RecordError] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[np.ndarray | RecordError]:
+        for index, feature in enumerate(self.features):
+            yield self.errors.get(index, feature)
+
+    def __add__(self, other: "EncodedBatch") -> "EncodedBatch":
+        size = len(self.features)
+        errors = self.errors | {size + index: error for index, error in other.errors.items()}
+        if isinstance(self.features, np.ndarray):
+            return EncodedBatch(np.concatenate([self.features, other.features]), errors)
+        return EncodedBatch([*self.features, *other.features], errors)
+
+
 def encode_batch(
     encoder: Encoder, inputs: Sequence[Any], shape: FeatureShape, normalize: bool = False
-) -> list[np.ndarray | RecordError]:
+) -> EncodedBatch:
     """Encode a batch. If it fails, split it until the failing inputs are alone.
 
     Args:
@@ -21,44 +47,75 @@ def encode_batch(
         shape: required shape; features are cast to its dtype.
         normalize: whether to scale each vector to length 1 first.
 
-    Returns:
-        Per input one array of shape (dim,), or (tokens, dim) for a token column, or an error.
-
     Raises:
         RuntimeError: the GPU failed, so no input is to blame, and the shard must be made again.
     """
-    if not inputs:
-        return []
     try:
-        features = encoder.encode(inputs)
+        features = encoder.encode(inputs) if inputs else []
     except Exception as error:
         if _is_fault_of_gpu(error):
             raise
-        if len(inputs) == 1 and isinstance(error, RecordError):
-            return [error]
         if len(inputs) == 1:
-            return [RecordError("encoder_failed", f"{type(error).__name__}: {error}")]
+            return _fail(error, shape)
         middle = len(inputs) // 2
-        return [
-            result
+        first, second = (
+            encode_batch(encoder, half, shape, normalize)
             for half in (inputs[:middle], inputs[middle:])
-            for result in encode_batch(encoder, half, shape, normalize)
-        ]
+        )
+        return first + second
     if len(features) != len(inputs):
         raise MmfeatError(
             f"{type(encoder).__name__}.encode must return {len(inputs)} features", got=len(features)
         )
-    for feature in features:
-        if feature.ndim != (2 if shape.max_tokens else 1) or feature.shape[-1] != shape.dim:
-            required = f"(tokens, {shape.dim})" if shape.max_tokens else f"({shape.dim},)"
-            raise MmfeatError(
-                f"{type(encoder).__name__}.encode must return features of shape {required}",
-                got=feature.shape,
-            )
-    if not shape.max_tokens:
-        vectors, is_finite = _cast(np.stack(list(features)), shape, normalize)
-        return [v if ok else _not_finite(shape) for v, ok in zip(vectors, is_finite, strict=True)]
-    return [_cast_tokens(feature, shape, normalize) for feature in features]
+    if shape.max_tokens:
+        return _cast_token_batch(encoder, features, shape, normalize)
+    if not inputs:
+        return _no_vectors(0, shape)
+    for feature in features[:1] if isinstance(features, np.ndarray) else features:
+        _check_shape(encoder, feature, shape)
+    vectors, is_finite = _cast(np.asarray(features), shape, normalize)
+    failed = np.flatnonzero(~is_finite)
+    vectors[failed] = 0
+    return EncodedBatch(vectors, {int(index): _not_finite(shape) for index in failed})
+
+
+def _fail(error: Exception, shape: FeatureShape) -> EncodedBatch:
+    """Return the result of a single input that cannot be encoded."""
+    if not isinstance(error, RecordError):
+        error = RecordError("encoder_failed", f"{type(error).__name__}: {error}")
+    batch = EncodedBatch([None]) if shape.max_tokens else _no_vectors(1, shape)
+    batch.errors[0] = error
+    return batch
+
+
+def _no_vectors(count: int, shape: FeatureShape) -> EncodedBatch:
+    return EncodedBatch(np.zeros((count, shape.dim), shape.dtype))
+
+
+def _check_shape(encoder: Encoder, feature: np.ndarray, shape: FeatureShape) -> None:
+    if feature.ndim != (2 if shape.max_tokens else 1) or feature.shape[-1] != shape.dim:
+        required = f"(tokens, {shape.dim})" if shape.max_tokens else f"({shape.dim},)"
+        raise MmfeatError(
+            f"{type(encoder).__name__}.encode must return features of shape {required}",
+            got=feature.shape,
+        )
+
+
+def _cast_token_batch(
+    encoder: Encoder,
+    features: Sequence[np.ndarray] | np.ndarray,
+    shape: FeatureShape,
+    normalize: bool,
+) -> EncodedBatch:
+    batch = EncodedBatch([None] * len(features))
+    for index, feature in enumerate(features):
+        _check_shape(encoder, feature, shape)
+        result = _cast_tokens(feature, shape, normalize)
+        if isinstance(result, RecordError):
+            batch.errors[index] = result
+        else:
+            batch.features[index] = result
+    return batch
 
 
 def _is_fault_of_gpu(error: Exception) -> bool:

@@ -13,10 +13,17 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.encoders import Encoder
-from mmfeat.errors import RecordError
-from mmfeat.extraction.batch_encoding import encode_batch
+from mmfeat.extraction.batch_encoding import EncodedBatch, encode_batch
 from mmfeat.extraction.batching import batch_by_length
-from mmfeat.features import OK, Column, RowStatus, TableFiles, column_schema, make_column_batch
+from mmfeat.features import (
+    OK,
+    Column,
+    FeatureShape,
+    RowStatus,
+    TableFiles,
+    column_schema,
+    make_column_batch,
+)
 from mmfeat.store import Receipt, keys_digest
 
 _MAX_WINDOWS = 2
@@ -37,21 +44,23 @@ class _Window:
     keys: Sequence[str]
     items: Sequence[Any]
     bytes_read: int
-    batches: "list[tuple[list[int], Callable[[], list[np.ndarray | RecordError]]]]" = field(
-        default_factory=list
-    )
+    batches: list[tuple[list[int], Callable[[], EncodedBatch]]] = field(default_factory=list)
 
-    def finish(self) -> tuple[list[np.ndarray | None], list[RowStatus]]:
-        """Return the feature of each row, None if it has none, and its status."""
+    def finish(self, shape: FeatureShape) -> pa.RecordBatch:
+        """Wait for the batches and return the rows as the column file has them."""
         statuses = [item if isinstance(item, RowStatus) else OK for item in self.items]
-        features: list[np.ndarray | None] = [None] * len(self.items)
-        for rows, get_results in self.batches:
-            for row, result in zip(rows, get_results(), strict=True):
-                if isinstance(result, RecordError):
-                    statuses[row] = RowStatus("failed", result.reason, result.detail)
-                else:
-                    features[row] = result
-        return features, statuses
+        vectors = np.zeros((0 if shape.max_tokens else len(statuses), shape.dim), shape.dtype)
+        tokens: list[np.ndarray | None] = [None] * len(statuses)
+        for rows, get_encoded in self.batches:
+            encoded = get_encoded()
+            if isinstance(encoded.features, np.ndarray):
+                vectors[rows] = encoded.features
+            else:
+                for row, feature in zip(rows, encoded.features, strict=True):
+                    tokens[row] = feature
+            for index, error in encoded.errors.items():
+                statuses[rows[index]] = RowStatus("failed", error.reason, error.detail)
+        return make_column_batch(tokens if shape.max_tokens else vectors, statuses, shape)
 
 
 class ColumnWriter:
@@ -114,15 +123,11 @@ class ColumnWriter:
         with self._stack:
             self._append_windows(0)
 
-    def encode(self, items: Sequence[Any]) -> tuple[list[np.ndarray | None], list[RowStatus]]:
-        """Return the feature of each row, None if it has none, and its status.
+    def encode(self, items: Sequence[Any]) -> pa.RecordBatch:
+        """Encode rows without writing them; arguments as in `write`."""
+        return self._start([], items, 0).finish(self._column.shape)
 
-        Args:
-            items: the encoder input of each row, or a `RowStatus` if it has none.
-        """
-        return self._start([], items, 0).finish()
-
-    def _start(self, keys: Sequence[str], items: Sequence[Any], bytes_read: int) -> "_Window":
+    def _start(self, keys: Sequence[str], items: Sequence[Any], bytes_read: int) -> _Window:
         """Start to encode the rows, or prepare it if batches are encoded one at a time."""
         window = _Window(keys, items, bytes_read)
         rows = [row for row, item in enumerate(items) if not isinstance(item, RowStatus)]
@@ -153,15 +158,13 @@ class ColumnWriter:
         while len(self._windows) > max_left:
             self._append(self._windows.popleft())
 
-    def _append(self, window: "_Window") -> None:
-        features, statuses = window.finish()
-        self._arrow.write_batch(make_column_batch(features, statuses, self._column.shape))
+    def _append(self, window: _Window) -> None:
+        rows = window.finish(self._column.shape)
+        self._arrow.write_batch(rows)
         self._keys += window.keys
         self._bytes_read += window.bytes_read
-        for status in statuses:
-            self._status[status.status] += 1
-            if status is not OK:
-                self._rejected[str(status.reason)] += 1
+        self._status.update(rows["status"].to_pylist())
+        self._rejected.update(rows["reason"].drop_null().to_pylist())
 
     def commit(self, source: Mapping[str, Any], *, seconds: float) -> None:
         """Write the receipt."""

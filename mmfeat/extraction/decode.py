@@ -7,14 +7,14 @@ would compete for the same cores, so they alternate, each with all cores.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from mmfeat.encoders import Encoder
 from mmfeat.errors import DamagedFileError, RecordError
 from mmfeat.features import RowStatus
 from mmfeat.records import slot_of_extension
-from mmfeat.shards import ShardRecord
+from mmfeat.shards import Content, ShardRecord
 
 WINDOW_RECORDS = 512
 """Records per window: enough to batch texts of similar length."""
@@ -120,7 +120,8 @@ def _decode_record(encoder: Encoder, slot: str, record: ShardRecord) -> tuple[An
             if record.sample is None:  # rejected for another part
                 return RowStatus("missing", "missing", "sharding rejected the record"), 0
             raise DamagedFileError(f"the tar must have the {slot} of {record.key!r}")
-        return encoder.decode(content), len(content)
+        data = content if encoder.reads_views else bytes(content)
+        return encoder.decode(data), len(content)  # type: ignore[arg-type]
     except RecordError as error:
         return RowStatus("failed", error.reason, error.detail), 0
     except DamagedFileError:
@@ -129,7 +130,7 @@ def _decode_record(encoder: Encoder, slot: str, record: ShardRecord) -> tuple[An
         return RowStatus("failed", "encoder_failed", f"{type(error).__name__}: {error}"), 0
 
 
-def find_member(record: ShardRecord, slot: str) -> bytes | None:
+def find_member(record: ShardRecord, slot: str) -> Content | None:
     """Return the content of a record's first member of a slot, or None if it has none.
 
     WebDataset reads extensions in lower case, so the case of a slot does not count.
@@ -139,10 +140,14 @@ def find_member(record: ShardRecord, slot: str) -> bytes | None:
     """
     if record.sample is None:
         return None
+    slot = slot.lower()
     for extension, problem in record.sample.problems.items():
-        if slot_of_extension(extension) == slot.lower():
+        if _slot_of_extension(extension) == slot:
             raise problem
     for extension, content in record.sample.members.items():
-        if slot_of_extension(extension) == slot.lower():
+        if _slot_of_extension(extension) == slot:
             return content
     return None
+
+
+_slot_of_extension = lru_cache(1024)(slot_of_extension)

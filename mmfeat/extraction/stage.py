@@ -120,7 +120,7 @@ class Extraction(Stage):
                 for record in self._read_shard(shard):
                     with suppress(RecordError):
                         if content := find_member(record, slot):
-                            yield content
+                            yield bytes(content)
 
     def _read_shard(self, shard: str) -> Iterator[ShardRecord]:
         """Read the records of an input shard and check its files; see `read_stored_shard`."""

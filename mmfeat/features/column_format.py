@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError
@@ -131,23 +132,32 @@ def column_schema(shape: FeatureShape) -> pa.Schema:
 
 
 def make_column_batch(
-    features: Sequence[np.ndarray | None], statuses: Sequence[RowStatus], shape: FeatureShape
+    features: np.ndarray | Sequence[np.ndarray | None],
+    statuses: Sequence[RowStatus],
+    shape: FeatureShape,
 ) -> pa.RecordBatch:
     """Build a record batch of a column file.
 
     Args:
         features: one array per row, shape (dim,), or (tokens, dim) for a token column. None = the
-            row has no feature.
+            row has no feature. Vectors may come as one array of shape (rows, dim), zeros where the
+            status is not ok.
         statuses: one per row.
         shape: shape of the column's features.
     """
     schema = column_schema(shape)
-    make_array = _token_array if shape.max_tokens else _vector_array
-    feature_array = make_array(features, shape, schema.field("feature").type)
+    feature_type = schema.field("feature").type
     status_arrays = [
         pa.array([getattr(status, name) for status in statuses], pa.string())
         for name in ("status", "reason", "error")
     ]
+    if shape.max_tokens:
+        feature_array = _token_array(features, shape, feature_type)  # type: ignore[arg-type]
+    elif isinstance(features, np.ndarray):
+        mask = pc.not_equal(status_arrays[0], OK.status)
+        feature_array = _wrap_vectors(features, mask, feature_type)
+    else:
+        feature_array = _vector_array(features, shape, feature_type)
     return pa.record_batch([feature_array, *status_arrays], schema=schema)
 
 
@@ -158,9 +168,13 @@ def _vector_array(
     for row, feature in enumerate(features):
         if feature is not None:
             values[row] = feature
-    vectors = pa.FixedSizeListArray.from_arrays(
-        pa.array(values.reshape(-1)), shape.dim, mask=_null_mask(features)
-    )
+    return _wrap_vectors(values, _null_mask(features), tensor_type)
+
+
+def _wrap_vectors(values: np.ndarray, mask: pa.Array, tensor_type: pa.DataType) -> pa.Array:
+    """Return vectors of shape (rows, dim) as Arrow has them, null where the mask is true."""
+    flat = pa.array(values.reshape(-1))
+    vectors = pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=mask)
     return pa.ExtensionArray.from_storage(tensor_type, vectors)
 
 

@@ -9,11 +9,14 @@ from mmfeat.shards.shard_table import (
     metadata_columns,
     sha256_column,
 )
-from mmfeat.shards.tar_index import IndexedSample, index_tar
-from mmfeat.shards.tar_writer import TarWriter
+from mmfeat.shards.tar_index import PICKLES, IndexedSample, index_tar
+from mmfeat.shards.tar_reader import Content
+from mmfeat.shards.tar_writer import TarWriter, tar_header
 
 __all__ = [
+    "PICKLES",
     "SHARD_FILES",
+    "Content",
     "IndexedSample",
     "ShardRecord",
     "ShardTable",
@@ -25,4 +28,5 @@ __all__ = [
     "read_shard",
     "read_stored_shard",
     "sha256_column",
+    "tar_header",
 ]

@@ -93,6 +93,6 @@ def _read_table(
     names = {slot: status_column(slot) for slot in slots}
     columns = ["__key__", "status", *names.values()]
     for batch in iter_parquet("its table", columns, file=table, texts=[*names.values()]):
-        for row in batch.to_pylist():
-            statuses = {slot: row[name] for slot, name in names.items()}
-            yield row["__key__"], row["status"], statuses
+        keys, overall, *of_slots = [batch.column(name).to_pylist() for name in columns]
+        for key, status, *values in zip(keys, overall, *of_slots, strict=True):
+            yield key, status, dict(zip(slots, values, strict=True))

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import IO, Any
 
@@ -59,13 +60,33 @@ def open_checked(path: str, info: RecordedFile) -> IO[bytes]:
 
 def record_file(path: str) -> RecordedFile:
     """Return the size and the digests of a file, by reading it."""
-    sha256, xxh3, size = hashlib.sha256(), xxhash.xxh3_128(), 0
+    recorder = FileRecorder()
     with files.open_input(path) as file:
+        for _ in recorder.read(file):
+            pass
+    return recorder.info
+
+
+class FileRecorder:
+    """Takes the size and the digests of a file while it is read."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._sha256, self._xxh3 = hashlib.sha256(), xxhash.xxh3_128()
+
+    def read(self, file: IO[bytes]) -> Iterator[bytes]:
+        """Yield the content of a file in blocks of 1 MiB; the last one is shorter."""
         while block := file.read(_BLOCK_BYTES):
-            sha256.update(block)
-            xxh3.update(block)
-            size += len(block)
-    return {"bytes": size, "sha256": sha256.hexdigest(), "xxh3_128": xxh3.hexdigest()}
+            self._size += len(block)
+            self._sha256.update(block)
+            self._xxh3.update(block)
+            yield block
+
+    @property
+    def info(self) -> RecordedFile:
+        """The size and the digests of what was read."""
+        sha256, xxh3 = self._sha256.hexdigest(), self._xxh3.hexdigest()
+        return {"bytes": self._size, "sha256": sha256, "xxh3_128": xxh3}
 
 
 class CheckedStream(io.RawIOBase):
@@ -98,6 +119,12 @@ class CheckedStream(io.RawIOBase):
         data = self._file.read(-1 if size is None else size)
         self._hash.update(data)
         return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Read bytes into a buffer; return how many."""
+        count = int(self._file.readinto(buffer))  # type: ignore[attr-defined]
+        self._hash.update(memoryview(buffer)[:count])
+        return count
 
     def check(self) -> None:
         """Read the rest of the file and compare its digest.

@@ -7,13 +7,14 @@ filters, which is faster than a resampling kernel and differs less from Pillow.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmfeat.encoders.neural.preprocessing import ImageTransform
-from mmfeat.media import JpegHeader, read_plain_jpeg
+from mmfeat.media import read_plain_jpeg
 
 MAX_PIXELS = 1 << 25
 """Larger images are decoded on the CPU."""
@@ -47,6 +48,18 @@ def can_decode_on_gpu(transform: ImageTransform) -> bool:
     return transform.interpolation in _FILTERS and fills_square
 
 
+class PlainJpeg(NamedTuple):
+    """A JPEG file that a GPU can decode.
+
+    Attributes:
+        data: its bytes. A view keeps the bytes around it in memory.
+        pixels: width times height.
+    """
+
+    data: bytes | memoryview
+    pixels: int
+
+
 class GpuDecoder:
     """Decodes JPEG files to the input of a model.
 
@@ -58,17 +71,18 @@ class GpuDecoder:
     def __init__(self, transform: ImageTransform, device: torch.device) -> None:
         self._transform, self._device = transform, device
 
-    def accepts(self, data: bytes) -> bool:
-        """Return whether `decode` can take a file. The CPU must take the others."""
+    def accept(self, data: bytes | memoryview) -> PlainJpeg | None:
+        """Return a file as `decode` takes it, or None if the CPU must decode it."""
         header = read_plain_jpeg(data)
-        return bool(
-            header
-            and header.width * header.height <= MAX_PIXELS
-            and max(header.width, header.height) <= 200 * min(header.width, header.height)
-        )
+        if header is None:
+            return None
+        width, height = header.width, header.height
+        if width * height > MAX_PIXELS or max(width, height) > 200 * min(width, height):
+            return None
+        return PlainJpeg(data, width * height)
 
-    def decode(self, files: Sequence[bytes]) -> Tensor:
-        """Decode accepted files: uint8, shape [files, 3, size, size], on the device.
+    def decode(self, files: Sequence[PlainJpeg]) -> Tensor:
+        """Decode files: uint8, shape [files, 3, size, size], on the device.
 
         Raises:
             RuntimeError: the decoder fails for one of the files.
@@ -78,7 +92,8 @@ class GpuDecoder:
         side = self._transform.size
         result = torch.empty((len(files), 3, side, side), dtype=torch.uint8, device=self._device)
         for chunk in _split_by_pixels(files):
-            images = decode_jpeg([files[i] for i in chunk], device=self._device)
+            data = [_to_tensor(files[i].data) for i in chunk]
+            images = decode_jpeg(data, device=self._device)
             shapes: dict[tuple[int, ...], list[int]] = {}
             for index, image in zip(chunk, images, strict=True):
                 shapes.setdefault(tuple(image.shape), []).append(index)
@@ -120,16 +135,21 @@ def _round(pixels: Tensor) -> Tensor:
     return pixels.add_(0.5).floor_().clamp_(0, 255)
 
 
-def _split_by_pixels(files: Sequence[bytes]) -> Iterator[range]:
+def _to_tensor(data: bytes | memoryview) -> Tensor:
+    """Return bytes as uint8, without a copy if they are part of a writable buffer."""
+    return torch.frombuffer(
+        data if isinstance(data, memoryview) else bytearray(data), dtype=torch.uint8
+    )
+
+
+def _split_by_pixels(files: Sequence[PlainJpeg]) -> Iterator[range]:
     """Yield ranges of files, each with a bounded number of pixels."""
     start = pixels = 0
-    for index, data in enumerate(files):
-        header = read_plain_jpeg(data) or JpegHeader(1, 1)
-        size = header.width * header.height
-        if pixels and pixels + size > _CHUNK_PIXELS:
+    for index, file in enumerate(files):
+        if pixels and pixels + file.pixels > _CHUNK_PIXELS:
             yield range(start, index)
             start, pixels = index, 0
-        pixels += size
+        pixels += file.pixels
     if start < len(files):
         yield range(start, len(files))
 

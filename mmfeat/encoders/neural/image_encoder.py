@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.neural.gpu_decoding import GpuDecoder, can_decode_on_gpu
+from mmfeat.encoders.neural.gpu_decoding import GpuDecoder, PlainJpeg, can_decode_on_gpu
 from mmfeat.encoders.neural.loading import loading_errors
 from mmfeat.encoders.neural.preprocessing import ImageTransform
 from mmfeat.encoders.neural.runtime import Runtime
@@ -35,6 +35,7 @@ class ImageEncoder(Encoder):
     """
 
     modality = "image"
+    reads_views = True
 
     def __init__(
         self,
@@ -92,13 +93,13 @@ class ImageEncoder(Encoder):
         encoder._decoder = self._make_decoder()
         return encoder
 
-    def decode(self, data: bytes) -> np.ndarray | bytes:
+    def decode(self, data: bytes | memoryview) -> np.ndarray | PlainJpeg:
         """Decode an image: uint8, shape (3, size, size). A file for the GPU stays as it is."""
-        if self._decoder and self._decoder.accepts(data):
-            return data
-        return self.transform.decode(data)
+        if self._decoder and (file := self._decoder.accept(data)):
+            return file
+        return self.transform.decode(bytes(data))
 
-    def encode(self, batch: Sequence[np.ndarray | bytes]) -> np.ndarray | list[np.ndarray]:
+    def encode(self, batch: Sequence[np.ndarray | PlainJpeg]) -> np.ndarray | list[np.ndarray]:
         if not batch:
             return [] if self.max_tokens else np.zeros((0, self.dim), np.float32)
         with self._runtime.stream(), torch.inference_mode():
@@ -109,13 +110,13 @@ class ImageEncoder(Encoder):
                 features = self._runtime.run({"pixels": self.transform.normalize(pixels)}).numpy()
         return list(features) if self.max_tokens else features
 
-    def _to_pixels(self, batch: Sequence[np.ndarray | bytes]) -> Tensor:
+    def _to_pixels(self, batch: Sequence[np.ndarray | PlainJpeg]) -> Tensor:
         """Return uint8, shape [batch, 3, size, size]; on the GPU if it has decoded some."""
-        files = [i for i, item in enumerate(batch) if isinstance(item, bytes)]
+        files = [i for i, item in enumerate(batch) if isinstance(item, PlainJpeg)]
         arrays = [item for item in batch if isinstance(item, np.ndarray)]
         if not files:
             return torch.from_numpy(np.stack(arrays))
-        decoded = self._decode_files([item for item in batch if isinstance(item, bytes)])
+        decoded = self._decode_files([item for item in batch if isinstance(item, PlainJpeg)])
         if not arrays:
             return decoded
         others = [i for i in range(len(batch)) if i not in set(files)]
@@ -124,7 +125,7 @@ class ImageEncoder(Encoder):
         pixels[others] = torch.from_numpy(np.stack(arrays)).to(decoded.device)
         return pixels
 
-    def _decode_files(self, files: Sequence[bytes]) -> Tensor:
+    def _decode_files(self, files: Sequence[PlainJpeg]) -> Tensor:
         """Decode files on the GPU; on the CPU if the GPU cannot decode one of them."""
         assert self._decoder
         try:
@@ -133,7 +134,7 @@ class ImageEncoder(Encoder):
             raise
         except RuntimeError:
             if len(files) == 1:
-                array = torch.from_numpy(self.transform.decode(files[0]))
+                array = torch.from_numpy(self.transform.decode(bytes(files[0].data)))
                 return array[None].to(self._runtime.devices[0])
         middle = len(files) // 2
         return torch.cat([self._decode_files(files[:middle]), self._decode_files(files[middle:])])

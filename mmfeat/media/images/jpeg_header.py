@@ -34,13 +34,13 @@ class JpegHeader(NamedTuple):
     orientation: int = 1
 
 
-def read_plain_jpeg(data: bytes) -> JpegHeader | None:
+def read_plain_jpeg(data: bytes | memoryview) -> JpegHeader | None:
     """Read the header of a plain JPEG: 8 bits, gray or YCbCr, complete, no odd EXIF.
 
     Returns:
         None for any other file. Pillow then says what it is.
     """
-    if not data.startswith(_START) or not data[-64:].rstrip(_PADDING).endswith(_END):
+    if data[:2] != _START or not bytes(data[-64:]).rstrip(_PADDING).endswith(_END):
         return None
     try:
         return _read_segments(data)
@@ -48,7 +48,7 @@ def read_plain_jpeg(data: bytes) -> JpegHeader | None:
         return None
 
 
-def _read_segments(data: bytes) -> JpegHeader | None:
+def _read_segments(data: bytes | memoryview) -> JpegHeader | None:
     size: tuple[int, int] | None = None
     orientation: int | None = 1
     position = 2
@@ -69,13 +69,13 @@ def _read_segments(data: bytes) -> JpegHeader | None:
             size = _read_frame(data, content)
             if size is None:
                 return None
-        elif marker == _EXIF and data.startswith(b"Exif\0\0", content):
-            orientation = _read_orientation(data[content + 6 : content + length - 2])
+        elif marker == _EXIF and data[content : content + 6] == b"Exif\0\0":
+            orientation = _read_orientation(bytes(data[content + 6 : content + length - 2]))
         position += 2 + length
     return None
 
 
-def _read_frame(data: bytes, position: int) -> tuple[int, int] | None:
+def _read_frame(data: bytes | memoryview, position: int) -> tuple[int, int] | None:
     """Return width and height, if the frame has 8 bits, and gray or YCbCr."""
     bits, height, width, components = struct.unpack_from(">BHHB", data, position)
     names = bytes(data[position + 6 + 3 * i] for i in range(components))

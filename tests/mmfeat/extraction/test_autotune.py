@@ -152,7 +152,7 @@ class Colors(Encoder):
 
 def decode_well(data):
     decoder = GpuDecoder(Colors.transform, torch.device("cpu"))
-    return decoder.decode([data])[0].numpy()
+    return decoder.decode([decoder.accept(data)])[0].numpy()
 
 
 def swap_channels(data):

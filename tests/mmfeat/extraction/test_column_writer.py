@@ -95,7 +95,7 @@ def test_each_record_has_one_row_and_one_status(tmp_path, prefetch):
 
 def test_failing_batch_is_split_until_the_bad_input_is_alone():
     encoder = TextLengths()
-    results = encode_batch(encoder, ["a", "bb", "trip", "cccc"], FeatureShape(2))
+    results = [*encode_batch(encoder, ["a", "bb", "trip", "cccc"], FeatureShape(2))]
     assert [r.reason if isinstance(r, RecordError) else r[0] for r in results] == [
         1, 2, "encoder_failed", 4,
     ]  # fmt: skip
