@@ -34,11 +34,11 @@ def choose_processes(stage: Stage, todo: Sequence[ShardTask], *, local: bool) ->
         todo: tasks of the run.
         local: whether the pipeline runs in this process.
     """
-    if not local or stage.processes == 1 or len(todo) < 2:
+    if not local or stage.max_processes == 1 or len(todo) < 2:
         return 1
-    if stage.processes == 0 and sum(task.records for task in todo) < MIN_RECORDS:
+    if stage.max_processes == 0 and sum(task.records for task in todo) < MIN_RECORDS:
         return 1
-    return min(stage.processes or os.cpu_count() or 1, len(todo))
+    return min(stage.max_processes or os.cpu_count() or 1, len(todo))
 
 
 def make_in_workers(stage: Stage, tasks: Sequence[ShardTask], processes: int) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Sharding(Stage):
         self.config = config
         self._retry_command = retry_command
         self.output = config.output
-        self.processes = config.processes
+        self.max_processes = config.processes
         self.slots: tuple[str, ...] = ()
         self._media_folders: tuple[str, ...] = ()
         self._kinds: dict[str, str] = {}

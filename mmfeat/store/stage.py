@@ -46,8 +46,10 @@ class Stage(ABC):
     """The directory that the stage writes."""
     config_hash: str = ""
     """Hash of the configuration; `plan` sets it."""
+    max_processes: int = 1
+    """Processes that may make shards in parallel on this machine; 0 = one per core."""
     processes: int = 1
-    """Processes that make shards in parallel on this machine; 0 = choose."""
+    """Processes that do so in this run."""
     expects_deaths: bool = False
     """Whether a record has killed its process before, so that shards are made in processes of
     their own; `plan` may set it."""

@@ -15,7 +15,7 @@ from tests.workers import kill, workers_of
 
 class StageWithProcesses:
     def __init__(self, processes: int) -> None:
-        self.processes = processes
+        self.max_processes = processes
 
 
 def data_files(folder: Path) -> dict[str, bytes]:
