@@ -15,7 +15,13 @@ from mmfeat.store.directory import (
     read_format,
     shard_name,
 )
-from mmfeat.store.integrity import CheckedStream, check_file, open_checked, record_file
+from mmfeat.store.integrity import (
+    CheckedStream,
+    FileRecorder,
+    check_file,
+    open_checked,
+    record_file,
+)
 from mmfeat.store.manifest import (
     MANIFEST_FILE,
     check_manifest,
@@ -63,6 +69,7 @@ __all__ = [
     "PLAN_FOLDER",
     "RETRY_SHARD",
     "CheckedStream",
+    "FileRecorder",
     "Receipt",
     "RecordedFile",
     "RetriedRows",

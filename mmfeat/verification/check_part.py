@@ -1,21 +1,20 @@
 """Check one part of a store: its receipt, its files, and that their rows are those it counts."""
 
-import tarfile
-from collections import Counter
 from collections.abc import Iterator
-from itertools import zip_longest
+from functools import partial
 from typing import Any
 
 from mmfeat.errors import DamagedFileError, RecordError
 from mmfeat.features import read_column_file
-from mmfeat.shards import index_tar
 from mmfeat.storage import SMALL_BYTES, files, read_document
-from mmfeat.store import Receipt, RecordedFile, iter_parquet, keys_digest, record_file
+from mmfeat.store import Receipt, iter_parquet, keys_digest
+from mmfeat.verification.check_bytes import check_bytes
+from mmfeat.verification.check_tar import check_tar
 from mmfeat.verification.parts import Damage, Part
 
 
 def check_part(part: Part) -> tuple[Receipt | None, list[Damage]]:
-    """Check a part. Its files are read whole, and once more by the program that reads them.
+    """Check a part: its receipt, the bytes of its files, and that other programs read them.
 
     Returns:
         The receipt, None if it is damaged; and what is damaged.
@@ -28,14 +27,7 @@ def check_part(part: Part) -> tuple[Receipt | None, list[Damage]]:
         return None, [Damage(part.receipt_path, "is missing", part)]
     if problem := _check_receipt(receipt, part):
         return None, [Damage(part.receipt_path, problem, part)]
-    damages = []
-    for name, info in receipt.files.items():
-        path = files.join(part.root, name)
-        if problem := check_bytes(path, info):
-            damages.append(Damage(path, problem, part))
-    if not damages:
-        damages = [Damage(path, problem, part) for path, problem in _check_rows(receipt, part)]
-    return receipt, damages
+    return receipt, [Damage(path, problem, part) for path, problem in _check_files(receipt, part)]
 
 
 def _check_receipt(receipt: Receipt, part: Part) -> str:
@@ -59,32 +51,25 @@ def _check_receipt(receipt: Receipt, part: Part) -> str:
     return f"contradicts the manifest: {', '.join(differing)}" if differing else ""
 
 
-def check_bytes(path: str, info: RecordedFile) -> str:
-    """Return how a file differs from what a receipt records of it; empty if it does not."""
-    size = files.size(path)
-    if size is None:
-        return "is missing"
-    if size != info["bytes"]:
-        return f"has {size:,} bytes instead of {info['bytes']:,}"
-    found = record_file(path)
-    differing = [name for name in found if info.get(name, found[name]) != found[name]]  # type: ignore[literal-required]
-    return f"has another {differing[0]} than its receipt" if differing else ""
-
-
-def _check_rows(receipt: Receipt, part: Part) -> Iterator[tuple[str, str]]:
-    """Yield the files whose content is not what the receipt counts, with the problem."""
-    for name in receipt.files:
-        path = files.join(part.root, name)
+def _check_files(receipt: Receipt, part: Part) -> Iterator[tuple[str, str]]:
+    """Yield the damaged files, with the problem. The table of a tar comes before the tar."""
+    damaged: set[str] = set()
+    for name in sorted(receipt.files, key=lambda name: name.endswith(".tar")):
+        path, info = files.join(part.root, name), receipt.files[name]
         try:
             if part.column is not None:
-                problem = _check_column(path, receipt, part)
-            elif name.endswith(".tar"):
-                problem = _check_tar(path, files.join(part.root, f"{part.shard}.parquet"))
+                problem = check_bytes(path, info) or _check_column(path, receipt, part)
+            elif not name.endswith(".tar"):
+                problem = check_bytes(path, info) or _check_keys(path, receipt, part)
+            elif damaged:  # its keys are unknown
+                problem = check_bytes(path, info)
             else:
-                problem = _check_keys(path, receipt, part)
+                table = files.join(part.root, f"{part.shard}.parquet")
+                problem = check_tar(path, info, partial(_read_keys, table))
         except (DamagedFileError, RecordError) as error:
             problem = _explain(error)
         if problem:
+            damaged.add(name)
             yield path, problem
 
 
@@ -116,36 +101,13 @@ def _check_column(path: str, receipt: Receipt, part: Part) -> str:
     return ""
 
 
-def _check_tar(path: str, table: str) -> str:
-    """Check that WebDataset reads a tar, and finds the samples of its table in their order."""
-    # The headers are checked first: WebDataset reads members of any size.
-    for sample in index_tar(path, Counter()):
-        if sample.problems:
-            return f"has a member that must not be read: {next(iter(sample.problems.values()))[1]}"
-    with files.open_input(path) as file:
-        for expected, key in zip_longest(_keys_in_tar(table), _webdataset_keys(file)):
-            if expected != key:
-                return f"has the sample {key!r} where the table has {expected!r}"
-    return ""
-
-
-def _keys_in_tar(table: str) -> Iterator[str]:
+def _read_keys(table: str) -> Iterator[str]:
+    """Yield the keys of the records that are in the tar of a table."""
     for batch in iter_parquet(table, ["__key__", "status"]):
         keys, statuses = batch["__key__"].to_pylist(), batch["status"].to_pylist()
         for key, status in zip(keys, statuses, strict=True):
             if status != "failed":
                 yield key
-
-
-def _webdataset_keys(file: Any) -> Iterator[str]:
-    from webdataset.tariterators import group_by_keys, tar_file_iterator  # imports torch
-
-    try:
-        members = ({**member, "__url__": ""} for member in tar_file_iterator(file))
-        for sample in group_by_keys(members):
-            yield sample["__key__"]
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise RecordError("damaged_shard", f"WebDataset cannot read it: {error}") from error
 
 
 def _explain(error: DamagedFileError | RecordError) -> str:

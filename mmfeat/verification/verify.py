@@ -30,7 +30,8 @@ from mmfeat.system import (
     ordered_map,
     worker_pool,
 )
-from mmfeat.verification.check_part import check_bytes, check_part
+from mmfeat.verification.check_bytes import check_bytes
+from mmfeat.verification.check_part import check_part
 from mmfeat.verification.parts import Damage, Layout, Part, sample_shards
 
 SHARDED = ("shards", "features", "predictions")
