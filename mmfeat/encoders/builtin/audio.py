@@ -22,6 +22,7 @@ from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.builtin.gradients import (
     normalize_contrast,
     oriented_strength,
+    pad_edges,
     scale_to_unit,
     triangular_windows,
 )
@@ -245,7 +246,7 @@ def _gradient_cells(spectrogram: np.ndarray) -> np.ndarray:
     """
     times, pitches = GRADIENT_CELLS
     image = _windows(len(spectrogram), GRADIENT_STEPS) @ spectrogram
-    padded = np.pad(image, 1, mode="edge")
+    padded = pad_edges(image)
     in_time = padded[2:, 1:-1] - padded[:-2, 1:-1]
     in_pitch = padded[1:-1, 2:] - padded[1:-1, :-2]
     strength = oriented_strength(in_time, in_pitch, DIRECTIONS)

@@ -19,6 +19,7 @@ from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.builtin.gradients import (
     normalize_contrast,
     oriented_strength,
+    pad_edges,
     scale_to_unit,
     triangular_windows,
 )
@@ -92,9 +93,12 @@ class ImageDescriptor(Encoder):
         image = load_plain_image(data, draft=2 * SIDE)
         log_ratio = math.log(image.width / image.height)
         with pillow_errors_as_record_errors():
-            # RGBa is colour times alpha. In RGBA, hidden colours of transparent pixels bleed in.
-            premultiplied = image.convert("RGBA").convert("RGBa")
-            small = premultiplied.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            if image.mode != "RGB":
+                # RGBa is colour times alpha. In RGBA, hidden colours of clear pixels bleed in.
+                image = image.convert("RGBA").convert("RGBa")
+            small = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            if image.mode == "RGB":
+                small.putalpha(255)
         return np.asarray(small), log_ratio
 
     def encode(self, batch: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
@@ -136,7 +140,7 @@ def _gradient_cells(channels: np.ndarray, cells: int, directions: int) -> np.nda
     Returns:
         Values in [0, 1], shape (directions, cells, cells).
     """
-    padded = np.pad(channels, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    padded = pad_edges(channels)
     across = down = energy = np.zeros_like(channels[0])
     # Each pixel uses the channel with the strongest edge. Alpha is one, so outlines count.
     for channel in padded:

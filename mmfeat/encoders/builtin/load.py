@@ -36,4 +36,16 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
             cure=f"Did you mean builtin:{close}?" if close else f"Encoders: {known}",
         )
     check_modality(f"builtin:{name}", [encoder.modality], modality)
+    _use_one_blas_thread()
     return encoder
+
+
+def _use_one_blas_thread() -> None:
+    """Let numpy multiply matrices in the calling thread, in the whole process.
+
+    Its threads would change the last bits of features, and wait for each other in the many threads
+    that decode.
+    """
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from mmfeat.encoders.builtin import audio as builtin_audio
 from mmfeat.encoders.builtin.audio import BANDS, LogMelStatistics
 from tests.mmfeat import errors
-from tests.mmfeat.encoders.checks import assert_valid_vector, cosine, heavy_imports
+from tests.mmfeat.encoders.checks import REPOSITORY, assert_valid_vector, cosine, heavy_imports
 from tests.mmfeat.samples import (
     NOT_AUDIO,
     audio_bytes,
@@ -221,3 +224,27 @@ def test_spoken_digits_are_distinguished(real_data: Callable[[str], Path]) -> No
 
 def test_import_is_light() -> None:
     assert heavy_imports("mmfeat.encoders.builtin.audio") == "[]"
+
+
+def test_values_do_not_depend_on_the_cores() -> None:
+    code = (
+        "import hashlib, numpy as np\n"
+        "from mmfeat.encoders import EncoderSpec\n"
+        "from tests.mmfeat.samples import audio_bytes\n"
+        "encoder = EncoderSpec.parse('audio=builtin:audio').load()\n"
+        "data = audio_bytes(np.random.default_rng(0).normal(0, 0.1, 48_000))\n"
+        "vector = encoder.encode([encoder.decode(data)])[0]\n"
+        "print(hashlib.sha256(vector.tobytes()).hexdigest())\n"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=REPOSITORY,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(digests) == 1

@@ -174,10 +174,17 @@ def test_failed_conversion_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> No
     def refuse(image: Image.Image, mode: str) -> None:
         raise ValueError(f"conversion from {image.mode} to {mode} not supported")
 
-    data = image_bytes(drawing())
+    data = image_bytes(drawing().convert("L"))
     monkeypatch.setattr(Image.Image, "convert", refuse)
-    with pytest.raises(RecordError, match="conversion from RGB"):
+    with pytest.raises(RecordError, match="conversion from L"):
         ImageDescriptor().decode(data)
+
+
+def test_opaque_image_is_as_with_alpha() -> None:
+    image = drawing().convert("RGB")
+    pixels, _ = ImageDescriptor().decode(image_bytes(image, "PNG"))
+    with_alpha, _ = ImageDescriptor().decode(image_bytes(image.convert("RGBA"), "PNG"))
+    np.testing.assert_array_equal(pixels, with_alpha)
 
 
 def test_decoded_size_is_fixed() -> None:
