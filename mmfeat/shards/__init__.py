@@ -10,11 +10,13 @@ from mmfeat.shards.shard_table import (
     sha256_column,
 )
 from mmfeat.shards.tar_index import PICKLES, IndexedSample, index_tar
+from mmfeat.shards.tar_reader import Content
 from mmfeat.shards.tar_writer import TarWriter, tar_header
 
 __all__ = [
     "PICKLES",
     "SHARD_FILES",
+    "Content",
     "IndexedSample",
     "ShardRecord",
     "ShardTable",

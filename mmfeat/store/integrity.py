@@ -120,6 +120,12 @@ class CheckedStream(io.RawIOBase):
         self._hash.update(data)
         return data
 
+    def readinto(self, buffer: Any) -> int:
+        """Read bytes into a buffer; return how many."""
+        count = int(self._file.readinto(buffer))  # type: ignore[attr-defined]
+        self._hash.update(memoryview(buffer)[:count])
+        return count
+
     def check(self) -> None:
         """Read the rest of the file and compare its digest.
 
