@@ -1,8 +1,11 @@
 """Multimodal features at scale.
 
-model = mmfeat.load_model("run/model")
-model.predict({"image": images, "text": texts}).scores   # shape (rows, classes)
-model.module                                              # a plain torch.nn.Module
+mmfeat.shard("items.csv", "run/shards")                  # raw records → WebDataset tars
+mmfeat.extract("run/shards", "run/features")             # frozen encoders, once
+model = mmfeat.train("run/features", "run/model", target="label")
+model.predict(image="photo.jpg", text="red shoes")       # raw inputs
+mmfeat.score("run/model", "run/features", "run/predictions").to_pandas()
+mmfeat.open("run/features")["00042"]                     # one record
 """
 
 from mmfeat.startup import prepare_command
@@ -17,17 +20,61 @@ from mmfeat.import_path import drop_working_directory  # noqa: E402
 from mmfeat.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
+    from mmfeat.api import (
+        align_report,
+        compare,
+        evaluate,
+        extract,
+        info,
+        score,
+        shard,
+        train,
+        verify,
+    )
+    from mmfeat.api import open_store as open  # type: ignore[no-redef]
     from mmfeat.models.saved_model import load_model
 
 drop_working_directory()
 
-__all__ = ["MmfeatError", "__version__", "load_model"]
+_API = "mmfeat.api"
+_LAZY = {
+    "align_report": (_API, "align_report"),
+    "compare": (_API, "compare"),
+    "evaluate": (_API, "evaluate"),
+    "extract": (_API, "extract"),
+    "info": (_API, "info"),
+    "load_model": ("mmfeat.models.saved_model", "load_model"),
+    "open": (_API, "open_store"),
+    "score": (_API, "score"),
+    "shard": (_API, "shard"),
+    "train": (_API, "train"),
+    "verify": (_API, "verify"),
+}
+"""Name → its module and its name there. A module is imported when its name is first used."""
 
-_LAZY = {"load_model": "mmfeat.models.saved_model"}
-"""Name → its module. Torch is imported on first use."""
+__all__ = [
+    "MmfeatError",
+    "__version__",
+    "align_report",
+    "compare",
+    "evaluate",
+    "extract",
+    "info",
+    "load_model",
+    "open",
+    "score",
+    "shard",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        module, attribute = _LAZY[name]
+        return getattr(importlib.import_module(module), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

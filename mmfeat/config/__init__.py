@@ -13,6 +13,7 @@ from mmfeat.config.flags import (
     parse_known_args,
     split_commas,
 )
+from mmfeat.config.make_config import make_config
 
 __all__ = [
     "FeaturesPath",
@@ -22,6 +23,7 @@ __all__ = [
     "RepeatedFlag",
     "ShardsPath",
     "flag_names",
+    "make_config",
     "metavar",
     "parse_args",
     "parse_known_args",

@@ -117,14 +117,8 @@ class _CommandLine(Generic[Config]):
         if flags.print_config:
             print(to_yaml(options, ascii_only=not console.prints_unicode()), end="")
             raise SystemExit(0)
-        check_separate(*self._paths(options))
+        check_paths(options)
         return options, unknown
-
-    def _paths(self, options: Config) -> tuple[str, dict[str, str]]:
-        """Return the output of the command, and its inputs by their names in the help."""
-        paths = {name: getattr(options, name) for name in _positional_fields(self.config)}
-        output = paths.pop("output", "")
-        return output, {name.upper(): path for name, path in paths.items()}
 
     def _parse_config_flags(self) -> ConfigFlags:
         with raise_usage_errors(flag_names(self.config)):
@@ -204,14 +198,22 @@ def _unchecked_instance(
     hints = get_type_hints(config)
     for field in dataclasses.fields(config):
         path = (*parents, field.name)
-        value = given[path] if path in given else getattr(base, field.name, _default_of(field))
+        value = given[path] if path in given else getattr(base, field.name, default_of(field))
         if path not in given and any(known[: len(path)] == path for known in given):
             value = _unchecked_instance(hints[field.name], given, path, value)
         object.__setattr__(instance, field.name, value)
     return instance
 
 
-def _default_of(field: dataclasses.Field[Any]) -> Any:
+def check_paths(options: object) -> None:
+    """Check that the output of a command lies apart from its inputs."""
+    paths = {name: getattr(options, name) for name in _positional_fields(type(options))}
+    output = paths.pop("output", "")
+    check_separate(output, {name.upper(): path for name, path in paths.items()})
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """Return the default of a field, or `tyro.MISSING`."""
     if field.default is not dataclasses.MISSING:
         return field.default
     if field.default_factory is not dataclasses.MISSING:

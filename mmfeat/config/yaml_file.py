@@ -55,6 +55,15 @@ def read_overrides(overrides: Sequence[str], config: type) -> dict[FieldPath, An
     return values
 
 
+def read_options(options: Mapping[str, Any], config: type, source: str) -> dict[FieldPath, Any]:
+    """Read the fields of a dataclass from options by their names.
+
+    Raises:
+        MmfeatError: an unknown name, or a value of a wrong type.
+    """
+    return _MappingReader(config, source).read(options)
+
+
 def _parse_yaml(source: str, text: str | bytes) -> Any:
     try:
         return yaml.safe_load(text)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.builtin.load import BUILTIN
@@ -102,6 +102,15 @@ class EncoderSpec:
             normalize=common.get_flag("normalize"),
             slot=slot,
         )
+
+    @property
+    def flag(self) -> str:
+        """The value of the flag that `parse` reads to this spec."""
+        common = {"dtype": self.dtype} if self.dtype != "float16" else {}
+        common |= {"normalize": "1"} if self.normalize else {}
+        query = urlencode({**dict(self.options), **common})
+        target = f"{self.column}:{self.slot or self.modality}={self.scheme}:{self.name}"
+        return f"{target}?{query}" if query else target
 
     def bind(self, slots: Sequence[str]) -> Self:
         """Return the spec with the slot it reads.

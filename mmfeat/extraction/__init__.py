@@ -1,6 +1,8 @@
 """The stage behind `mmfeat extract`: run frozen encoders over shards."""
 
+from mmfeat.extraction.batch_encoding import encode_batch
+from mmfeat.extraction.column_start import describe_column
 from mmfeat.extraction.config import ExtractConfig
 from mmfeat.extraction.stage import Extraction
 
-__all__ = ["ExtractConfig", "Extraction"]
+__all__ = ["ExtractConfig", "Extraction", "describe_column", "encode_batch"]

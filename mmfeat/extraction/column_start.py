@@ -14,6 +14,7 @@ from mmfeat.features import COLUMN_FILE, ENCODER_FLAG, Column, TableFiles
 from mmfeat.storage import SMALL_BYTES, check_value, files, read_document
 from mmfeat.store import describe_differences, is_unfinished, mark_unfinished
 
+
 def continue_column(
     table: TableFiles, spec: EncoderSpec, settings: Settings, batch_size: int
 ) -> tuple[Encoder, TunedSettings] | None:
@@ -81,7 +82,7 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedS
     Raises:
         MmfeatError: another encoder made the column in this folder.
     """
-    column = _describe(spec, encoder)
+    column = describe_column(spec, encoder)
     existing = read_document(files.join(folder, COLUMN_FILE), Column, SMALL_BYTES)
     if existing is None:
         description = {**vars(column), ENCODER_FLAG: spec.flag, "settled": asdict(tuned)}
@@ -96,7 +97,8 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedS
     return column
 
 
-def _describe(spec: EncoderSpec, encoder: Encoder) -> Column:
+def describe_column(spec: EncoderSpec, encoder: Encoder) -> Column:
+    """Return the column of an encoder; its fingerprint covers all that its values depend on."""
     identity = {**encoder.identity(), "dtype": spec.dtype}
     if spec.normalize:
         identity["normalize"] = True

@@ -12,10 +12,12 @@ from mmfeat.features.column_format import (
 from mmfeat.features.column_reader import ColumnShard, read_column_file, read_reasons
 from mmfeat.features.row_hashes import row_hashes
 from mmfeat.features.store import FeatureStore
-from mmfeat.features.table_files import COLUMNS, SAMPLES, TableFiles
+from mmfeat.features.table_files import COLUMN_FILE, COLUMNS, ENCODER_FLAG, SAMPLES, TableFiles
 
 __all__ = [
     "COLUMNS",
+    "COLUMN_FILE",
+    "ENCODER_FLAG",
     "OK",
     "SAMPLES",
     "Column",

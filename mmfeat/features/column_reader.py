@@ -29,6 +29,12 @@ class ColumnShard:
     reasons: pa.ChunkedArray
     offsets: np.ndarray | None = None
 
+    def vectors(self, row: int) -> np.ndarray:
+        """Return the feature of a row: shape (dim,), or (tokens, dim)."""
+        if self.offsets is None:
+            return self.features[row]
+        return self.features[self.offsets[row] : self.offsets[row + 1]]
+
     def take(self, rows: np.ndarray, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
         """Return some rows in the form a model reads.
 

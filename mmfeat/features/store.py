@@ -5,14 +5,16 @@ Each file is checked against its receipt, whole and once per process, before its
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Annotated, NotRequired, TypedDict
 
 import pyarrow as pa
+from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.features.column_format import Column, parse_columns
 from mmfeat.features.column_reader import ColumnShard, read_column_file
-from mmfeat.features.table_files import SAMPLES, TableFiles
-from mmfeat.storage import files
+from mmfeat.features.table_files import COLUMN_FILE, ENCODER_FLAG, SAMPLES, TableFiles
+from mmfeat.storage import SMALL_BYTES, files, read_document
 from mmfeat.store import (
     MANIFEST_FILE,
     RecordedFile,
@@ -23,6 +25,12 @@ from mmfeat.store import (
     read_parquet,
     read_parquet_schema,
 )
+
+
+class _Description(TypedDict):
+    """What is read of the description of a column."""
+
+    encoder_flag: NotRequired[Annotated[str, Meta(max_length=4096)]]
 
 
 class FeatureStore:
@@ -44,6 +52,18 @@ class FeatureStore:
         """Column name → column."""
         path = files.join(self.path, MANIFEST_FILE)
         return parse_columns(self.manifest["columns"], path)
+
+    @cached_property
+    def encoder_flags(self) -> dict[str, str]:
+        """Column name → its encoder as `--encoder` names it. Older columns have none."""
+        flags: dict[str, str] = {}
+        for name in self.columns:
+            folder = TableFiles(self.path, name, self.manifest["format"]).receipts
+            path = files.join(folder, COLUMN_FILE)
+            description = read_document(path, _Description, SMALL_BYTES)
+            if description and ENCODER_FLAG in description:
+                flags[name] = description["encoder_flag"]
+        return flags
 
     @cached_property
     def shards(self) -> dict[str, int]:

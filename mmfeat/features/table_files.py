@@ -23,6 +23,12 @@ SAMPLES = "samples"
 COLUMNS = "columns"
 """Folder of the receipts and descriptions of columns."""
 
+COLUMN_FILE = "column.json"
+"""Description of a column, in the folder of its receipts."""
+
+ENCODER_FLAG = "encoder_flag"
+"""Field of the description: the encoder as `--encoder` names it, to load it again."""
+
 
 @dataclass(frozen=True)
 class TableFiles:
@@ -104,7 +110,7 @@ class TableFiles:
 
     def attempt(self, shard: str) -> ShardAttempt:
         """Start an attempt to make the rows of a shard."""
-        return ShardAttempt(self.receipts, shard, self._root)
+        return ShardAttempt(self.receipts, shard, self._root, table=self.name)
 
     @property
     def _file(self) -> str:

@@ -118,6 +118,7 @@ class ModelManifest(Manifest):
 
     files: dict[FileName, RecordedFile]
     features: NotRequired[str]
+    encoder_flags: NotRequired[dict[Name, str]]
 
 
 class Winner(TypedDict):

@@ -4,13 +4,13 @@ from mmfeat.system.console import print_err, print_out, show_summary, show_table
 from mmfeat.system.entry import Main, run_main
 from mmfeat.system.external_sort import RUN_BYTES, external_sort
 from mmfeat.system.filesystem import canonical_protocol, filesystem, is_http, is_url, protocols
+from mmfeat.system.memory import peak_memory_mb
 from mmfeat.system.os_errors import explain_os_error
 from mmfeat.system.packages import install_command
 from mmfeat.system.processes import (
     WorkerDiedError,
     WorkerPool,
     WorkerStartError,
-    peak_memory_mb,
     start_fork_server,
     worker_pool,
 )

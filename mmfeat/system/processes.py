@@ -1,10 +1,9 @@
-"""Worker processes on this machine, and the peak memory of a process."""
+"""Worker processes on this machine."""
 
 import logging
 import multiprocessing
 import os
 import pickle
-import resource
 import signal
 import sys
 import threading
@@ -16,7 +15,7 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.reduction import ForkingPickler
-from pathlib import Path
+from types import ModuleType
 from typing import Any, Self, TypeVar
 
 from mmfeat.errors import MmfeatError
@@ -101,6 +100,20 @@ def _environment(**variables: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Start processes in this block that do not import the main module of this one.
+
+    No task is of that module. A user's script would run again in each worker.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 class WorkerDiedError(MmfeatError):
@@ -245,7 +258,8 @@ class _WorkerProcess(ForkServerProcess):
     def start(self) -> None:
         """Ask the server for the process."""
         try:
-            super().start()
+            with _without_main_module():
+                super().start()
         except (EOFError, ConnectionError) as error:
             raise WorkerStartError("the server of the worker processes ended") from error
 
@@ -282,17 +296,3 @@ def _exit_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
-
-
-def peak_memory_mb() -> float:
-    """Return the peak resident memory of this process in MB (10^6 bytes).
-
-    On Linux it comes from /proc. The value of getrusage includes the memory of the process that
-    this one was forked from.
-    """
-    try:
-        status = Path("/proc/self/status").read_bytes()
-        return int(status.partition(b"VmHWM:")[2].split()[0]) * 1024 / 1e6
-    except (OSError, IndexError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak * (1 if sys.platform == "darwin" else 1024) / 1e6

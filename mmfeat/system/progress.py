@@ -1,8 +1,11 @@
-"""Progress of a run: counters that stages increase, and the progress bar."""
+"""Progress of a run: counters and timers that stages increase, and the progress bar."""
 
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -36,6 +39,40 @@ RECORDS_DONE = SharedCounter()
 
 WORKER_PEAK_MB = SharedCounter()
 """Largest peak memory of a worker process of this process, in MB."""
+
+
+class RunMetrics:
+    """Numbers of a run by name, such as `records` and `decode_seconds`. Threads may add to them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._totals: Counter[str] = Counter()
+
+    def add(self, numbers: Mapping[str, float]) -> None:
+        """Add to the totals: name → number."""
+        with self._lock:
+            for name, number in numbers.items():
+                self._totals[name] += number  # type: ignore[assignment]
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the duration of the block to `STEP_seconds`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add({f"{step}_seconds": time.perf_counter() - start})
+
+    def take(self) -> dict[str, float]:
+        """Return the totals and start again from zero."""
+        with self._lock:
+            totals, self._totals = dict(self._totals), Counter()
+        return totals
+
+
+METRICS = RunMetrics()
+"""What the stages of this process have done since the last `take`. `pipelines` reports it to Beam.
+Seconds add up over threads."""
 
 
 class ProgressBar:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.features import COLUMNS, SAMPLES, Column, TableFiles, parse_columns
+from mmfeat.features import COLUMN_FILE, COLUMNS, SAMPLES, Column, TableFiles, parse_columns
 from mmfeat.storage import check_value, files, read_intact_document
 from mmfeat.store import MANIFEST_FILE, Receipt
 
 _RECEIPT = "_stats.json"
-_COLUMN = "column.json"
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class Layout:
 
     def column_path(self, name: str) -> str:
         """Return the path of the description of a column."""
-        return files.join(self._table(name).receipts, _COLUMN)
+        return files.join(self._table(name).receipts, COLUMN_FILE)
 
     def _find_columns(self) -> dict[str, Column]:
         """Return the columns of the manifest, else those with an intact description."""

@@ -62,12 +62,14 @@ def save_best(
         for candidate in candidates:
             for epoch_metrics in candidate.log:
                 output.write(format_line(candidate.recipe.choice, epoch_metrics).encode())
+    flags = {c: f for c, f in store.encoder_flags.items() if c in best.module.columns}
     entries: dict[str, Any] = {
         "files": {
             WEIGHTS: weights,
             **{name: record_file(files.join(folder, name)) for name in _RECORDED},
         },
         "features": store.path,
+        "encoder_flags": flags,
         "rows": metrics["rows"],
         "left_out": metrics["left_out"],
         "torch": torch.__version__,

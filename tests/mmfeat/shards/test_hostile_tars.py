@@ -92,7 +92,7 @@ import sys
 from collections import Counter
 from mmfeat.errors import RecordError
 from mmfeat.shards.tar_index import index_tar
-from mmfeat.system.processes import peak_memory_mb
+from mmfeat.system.memory import peak_memory_mb
 for path in sys.argv[1:]:
     before = peak_memory_mb()
     count, reason = 0, ""

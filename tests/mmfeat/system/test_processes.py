@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import psutil
 
-from mmfeat.system.processes import peak_memory_mb
+from mmfeat.system.memory import peak_memory_mb
 
 
 def test_peak_memory_counts_this_process_and_its_whole_life():
@@ -14,7 +14,7 @@ def test_peak_memory_counts_this_process_and_its_whole_life():
     assert peak_memory_mb() > 480
     del array
     assert peak_memory_mb() > 480
-    program = "from mmfeat.system.processes import peak_memory_mb; print(peak_memory_mb())"
+    program = "from mmfeat.system.memory import peak_memory_mb; print(peak_memory_mb())"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert 0 < float(result.stdout) < 200
 
@@ -77,7 +77,7 @@ def death(task, *arguments, **options):
         except MmfeatError as error:
             print(type(error).__name__, error, getattr(error, "killed", None), sep="|")
 
-if __name__ == "__main__":
+def main():
     death(print, Unreadable())
     death(print, initializer=print, initargs=(Unreadable(),))
     death(print, initializer=int, initargs=("x",))
@@ -90,13 +90,16 @@ if __name__ == "__main__":
 
 
 def run_program(folder, program, **environment):
-    """Run a program as a file, which workers can import."""
-    path = folder / "program.py"
-    path.write_text(program)
+    """Run a program as a module, which workers can import."""
+    (folder / "program.py").write_text(program)
     return subprocess.run(
-        [sys.executable, path], capture_output=True, text=True, check=True, cwd=folder,
-        env={**os.environ, **environment},
-    )  # fmt: skip
+        [sys.executable, "-c", "import program; program.main()"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder), **environment},
+    )
 
 
 def test_a_dead_worker_is_reported_with_its_own_error(tmp_path):
@@ -127,7 +130,7 @@ def task(number):
     time.sleep(0.01)
     return number
 
-if __name__ == "__main__":
+def main():
     with worker_pool(2, preload=[]) as pool:
         for future in [pool.submit(task, number) for number in range(20)]:
             try:
@@ -151,7 +154,7 @@ def task(number):
     time.sleep(0.02)
     return number
 
-if __name__ == "__main__":
+def main():
     with worker_pool(2, preload=[]) as pool:
         futures = [pool.submit(task, number) for number in range(30)]
         futures[3].result()
@@ -182,7 +185,7 @@ def start(folder, device):
 def task():
     return number
 
-if __name__ == "__main__":
+def main():
     os.mkdir("starts")
     with worker_pool(
         1, preload=[], initializer=start, initargs=("starts",), worker_initargs=[("cuda:7",)]
@@ -207,7 +210,7 @@ def task(number):
         raise ValueError
     return os.getpid()
 
-if __name__ == "__main__":
+def main():
     with worker_pool(1, preload=[], worker_per_task=True) as pool:
         futures = [pool.submit(task, number) for number in range(6)]
     print(len({f.result() for f in futures if not f.exception()}))
@@ -242,8 +245,8 @@ from mmfeat.system import worker_pool
 def import_path():
     return [os.path.abspath(path) for path in sys.path], sys.flags.safe_path
 
-if __name__ == "__main__":
-    sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+def main():
+    sys.path.remove("")
     with worker_pool(1, preload=[]) as pool:
         path, safe = pool.submit(import_path).result()
     print(os.getcwd() in path, safe, os.environ["KEPT"] in path, "PYTHONSAFEPATH" in os.environ)
@@ -251,11 +254,32 @@ if __name__ == "__main__":
 
 
 def test_workers_do_not_import_from_the_working_directory_but_from_pythonpath(tmp_path):
-    program = tmp_path / "program.py"
-    program.write_text(SAFE_PATH)
-    kept = str(tmp_path / "kept")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "program.py").write_text(SAFE_PATH)
     result = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, check=True, cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": kept, "KEPT": kept},
-    )  # fmt: skip
+        [sys.executable, "-c", "import program; program.main()"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(kept), "KEPT": str(kept)},
+    )
     assert result.stdout.split() == ["False", "True", "True", "False"]
+
+
+UNGUARDED = """
+import os
+from mmfeat.system.processes import worker_pool
+
+print("script", flush=True)
+with worker_pool(1, preload=[]) as pool:
+    print(pool.submit(abs, -5).result())
+"""
+
+
+def test_workers_do_not_run_the_script_of_a_user_again(tmp_path):
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    command = [sys.executable, str(tmp_path / "script.py")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["script", "5"], result.stderr

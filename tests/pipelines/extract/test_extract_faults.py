@@ -224,7 +224,7 @@ def test_a_file_size_limit_is_one_error_line_and_the_run_resumes(
 PEAK = """
 import sys
 from mmfeat.cli.main import main
-from mmfeat.system.processes import peak_memory_mb
+from mmfeat.system.memory import peak_memory_mb
 if code := main(sys.argv[1:]):
     sys.exit(code)
 print(peak_memory_mb())

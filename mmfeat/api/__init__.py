@@ -1,0 +1,39 @@
+"""The Python face of mmfeat: every command as a function, every store as an object."""
+
+from mmfeat.api.commands import (
+    align_report,
+    compare,
+    evaluate,
+    extract,
+    info,
+    score,
+    shard,
+    train,
+    verify,
+)
+from mmfeat.api.open_store import open_store
+from mmfeat.api.record import Record
+from mmfeat.api.store import Store
+from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
+from mmfeat.api.trained_model import TrainedModel
+
+__all__ = [
+    "Comparison",
+    "Features",
+    "Predictions",
+    "Ranking",
+    "Record",
+    "Shards",
+    "Store",
+    "TrainedModel",
+    "align_report",
+    "compare",
+    "evaluate",
+    "extract",
+    "info",
+    "open_store",
+    "score",
+    "shard",
+    "train",
+    "verify",
+]

@@ -1,0 +1,203 @@
+"""The commands as functions. Options have the names of the flags, with underscores.
+
+`mmfeat.train("features", "model", target="label", fusion="gmu")` is the same as
+`mmfeat train features model --target label --fusion gmu`. A path may be a `pathlib.Path`, and the
+values of a repeated flag may be one text, a list, or a mapping: `encoder={"image": "hf:…"}`. The
+functions print what the commands print. They raise `MmfeatError` where a command ends with an
+error, and `OSError` for errors of the disk.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
+from mmfeat.cli.info import describe_store
+from mmfeat.cli.verify import VerifyConfig
+from mmfeat.config import make_config
+from mmfeat.errors import MmfeatError
+from mmfeat.import_path import safe_child_processes
+from mmfeat.verification import Verification, uncommit, verify_store
+
+if TYPE_CHECKING:
+    from mmfeat.api.trained_model import TrainedModel
+    from mmfeat.store import Stage
+
+Path: TypeAlias = str | os.PathLike[str]
+
+
+def shard(input: Path, output: Path, *, beam_flags: Sequence[str] = (), **options: Any) -> Shards:
+    """Turn raw records into shards, as `mmfeat shard`.
+
+    Args:
+        input: table, folder or tars of raw records.
+        output: directory of the shards.
+        beam_flags: flags of Apache Beam, such as `--runner=PrismRunner`.
+        options: the fields of `mmfeat.sharding.ShardConfig`.
+    """
+    from mmfeat.sharding import ShardConfig, Sharding
+
+    config = make_config(ShardConfig, {"input": input, "output": output, **options}, source="shard")
+    if config.dry_run:
+        raise MmfeatError("a dry run is only a command", cure="Run mmfeat shard --dry-run")
+    _run_stage(Sharding(config), beam_flags)
+    return Shards(config.output)
+
+
+def extract(
+    shards: Path, output: Path, *, beam_flags: Sequence[str] = (), **options: Any
+) -> Features:
+    """Run frozen encoders over shards, once, as `mmfeat extract`.
+
+    Args:
+        shards: directory of the shards.
+        output: directory of the features.
+        beam_flags: flags of Apache Beam.
+        options: the fields of `mmfeat.extraction.ExtractConfig`.
+    """
+    from mmfeat.extraction import ExtractConfig, Extraction
+
+    given = {"shards": shards, "output": output, **options}
+    config = make_config(ExtractConfig, given, source="extract")
+    _run_stage(Extraction(config), beam_flags)
+    return Features(config.output)
+
+
+def train(features: Path, output: Path, **options: Any) -> "TrainedModel":
+    """Train a model on features, as `mmfeat train`.
+
+    Args:
+        features: directory of the features.
+        output: directory of the model.
+        options: the fields of `training.config.TrainConfig` and of its groups.
+    """
+    from mmfeat.api.trained_model import TrainedModel
+    from training.config import TrainConfig
+
+    given = {"features": features, "output": output, **options}
+    config = make_config(TrainConfig, given, source="train")
+    from training.fit.train_model import train_model
+
+    with safe_child_processes():
+        train_model(config)
+    return TrainedModel(config.output)
+
+
+def compare(features: Path, output: Path, **options: Any) -> Comparison:
+    """Compare fusions by quality and cost, as `mmfeat compare`.
+
+    Args:
+        features: directory of the features.
+        output: directory of the comparison.
+        options: the fields of `training.compare.config.CompareConfig` and of its groups.
+    """
+    from training.compare.config import CompareConfig
+
+    given = {"features": features, "output": output, **options}
+    config = make_config(CompareConfig, given, source="compare")
+    from training.compare.run import compare as run_comparison
+
+    with safe_child_processes():
+        run_comparison(config)
+    return Comparison(config.output)
+
+
+def evaluate(model: Path, features: Path, *, split: str = "test") -> dict[str, Any]:
+    """Return the metrics of a model on a split, as `mmfeat evaluate --json` prints them.
+
+    Args:
+        model: directory of the model.
+        features: directory of the features.
+        split: train, val, test, or all for every row with a target.
+    """
+    from training.config import EvaluateConfig
+
+    given = {"model": model, "features": features, "split": split}
+    config = make_config(EvaluateConfig, given, source="evaluate")
+    from mmfeat.features import FeatureStore
+    from mmfeat.models.saved_model import load_model
+    from training.evaluation.evaluate_model import evaluate_split
+
+    return evaluate_split(load_model(config.model), FeatureStore(config.features), config.split)
+
+
+def score(
+    model: Path,
+    features: Path,
+    output: Path,
+    *,
+    beam_flags: Sequence[str] = (),
+    **options: Any,
+) -> Predictions:
+    """Score every record of a feature store, as `mmfeat score`.
+
+    Args:
+        model: directory of the model.
+        features: directory of the features.
+        output: directory of the predictions.
+        beam_flags: flags of Apache Beam.
+        options: the fields of `mmfeat.scoring.ScoreConfig`.
+    """
+    from mmfeat.scoring import ScoreConfig, Scoring
+
+    given = {"model": model, "features": features, "output": output, **options}
+    config = make_config(ScoreConfig, given, source="score")
+    _run_stage(Scoring(config), beam_flags)
+    return Predictions(config.output)
+
+
+def align_report(model: Path, features: Path, output: Path, **options: Any) -> Ranking:
+    """Rank records by how much their modalities disagree, as `mmfeat align-report`.
+
+    Args:
+        model: directory of a model of the task align.
+        features: directory of the features.
+        output: directory of the ranking.
+        options: the fields of `training.alignment.config.AlignReportConfig`.
+    """
+    from training.alignment.config import AlignReportConfig
+
+    given = {"model": model, "features": features, "output": output, **options}
+    config = make_config(AlignReportConfig, given, source="align_report")
+    from training.alignment.rank_pairs import rank_pairs
+
+    with safe_child_processes():
+        rank_pairs(config)
+    return Ranking(config.output)
+
+
+def verify(path: Path, *, sample: float = 1.0, seed: int = 0, fix: bool = False) -> Verification:
+    """Check that every file of a store is as it was written, as `mmfeat verify`.
+
+    Args:
+        path: the store.
+        sample: fraction of the shards to check, chosen at random.
+        seed: seed of the choice.
+        fix: remove what is damaged, so that the command that made the store makes it again.
+
+    Returns:
+        What was read and what is damaged; `all_damages` is empty if the store is intact.
+    """
+    given = {"path": path, "sample": sample, "seed": seed, "fix": fix}
+    config = make_config(VerifyConfig, given, source="verify")
+    result = verify_store(config.path, sample=config.sample, seed=config.seed)
+    if config.fix:
+        uncommit(result)
+    return result
+
+
+def info(path: Path) -> dict[str, Any]:
+    """Return what a store contains, JSON-ready, as `mmfeat info --json` prints it.
+
+    Args:
+        path: the store, finished or not.
+    """
+    return describe_store(os.fspath(path))
+
+
+def _run_stage(stage: "Stage", beam_flags: Sequence[str]) -> None:
+    # Imported late: an error in the options must not wait for Beam.
+    from pipelines.run_stage import run_stage
+
+    with safe_child_processes():
+        run_stage(stage, beam_flags)

@@ -1,0 +1,36 @@
+"""Open a store of any kind."""
+
+import os
+
+from mmfeat.api.store import Store
+from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
+from mmfeat.cli.info import describe_store
+from mmfeat.errors import MmfeatError
+
+_KINDS: tuple[type[Store], ...] = (Shards, Features, Comparison, Predictions, Ranking)
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """Open a finished store of mmfeat.
+
+    Args:
+        path: directory of shards, features, a model, a comparison, predictions or a ranking.
+
+    Returns:
+        An object of the kind: `Shards`, `Features`, `TrainedModel`, `Comparison`, `Predictions` or
+        `Ranking`.
+
+    Raises:
+        MmfeatError: the directory has no store, or one that is not finished.
+    """
+    facts = describe_store(os.fspath(path))
+    if not facts["finished"]:
+        raise MmfeatError(
+            f"the {facts['kind']} in {facts['path']} are not finished",
+            cure="Run the command that makes them again",
+        )
+    if facts["kind"] == "model":
+        from mmfeat.api.trained_model import TrainedModel  # loads torch
+
+        return TrainedModel(path)
+    return next(kind(path) for kind in _KINDS if kind.kind == facts["kind"])

@@ -1,0 +1,119 @@
+"""Encode raw inputs with the encoder of a feature column, as `mmfeat extract` does."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mmfeat.encoders import Encoder, EncoderSpec, Settings
+from mmfeat.errors import MmfeatError, RecordError
+from mmfeat.extraction import describe_column, encode_batch
+from mmfeat.features import OK, Column, RowStatus
+
+
+class RawEncoder:
+    """The encoder of a feature column, loaded once and checked.
+
+    Args:
+        column: the column of the model.
+        flag: the encoder, as `--encoder` names it.
+        device: device of the encoder.
+
+    Raises:
+        MmfeatError: the encoder cannot be loaded, or is not the one that made the column.
+    """
+
+    def __init__(self, column: Column, flag: str, device: str) -> None:
+        self._column = column
+        self._spec = EncoderSpec.parse(flag)
+        precision = column.encoder.get("precision", "float32")
+        self._encoder: Encoder = self._spec.load(Settings(device=device, precision=precision))
+        fingerprint = describe_column(self._spec, self._encoder).fingerprint
+        if fingerprint != column.fingerprint:
+            raise MmfeatError(
+                f"the encoder of {column.name} must be the one of the training, with the "
+                f"fingerprint {column.fingerprint[:12]}",
+                got=f"{flag} with {fingerprint[:12]}",
+                cure="Name that encoder with encoders=, or extract and train again",
+            )
+
+    def encode(self, values: Sequence[Any]) -> tuple[list[np.ndarray | None], list[RowStatus]]:
+        """Return the feature of each value, None if it has none, and its status."""
+        features: list[np.ndarray | None] = [None] * len(values)
+        statuses = [RowStatus("missing", "missing")] * len(values)
+        inputs: dict[int, Any] = {}
+        for row, value in enumerate(values):
+            if value is None:
+                continue
+            try:
+                inputs[row] = self._encoder.decode(_to_bytes(value, self._column.modality))
+            except RecordError as error:
+                statuses[row] = RowStatus("failed", error.reason, error.detail)
+        rows = list(inputs)
+        for start in range(0, len(rows), self._encoder.batch_size):
+            batch = rows[start : start + self._encoder.batch_size]
+            results = encode_batch(
+                self._encoder,
+                [inputs[row] for row in batch],
+                self._column.shape,
+                self._spec.normalize,
+            )
+            for row, result in zip(batch, results, strict=True):
+                if isinstance(result, RecordError):
+                    statuses[row] = RowStatus("failed", result.reason, result.detail)
+                else:
+                    features[row], statuses[row] = result, OK
+        return features, statuses
+
+
+def _to_bytes(value: Any, modality: str) -> bytes:
+    """Return the bytes of a raw input as a shard has them.
+
+    Raises:
+        MmfeatError: the value is of another type.
+    """
+    if isinstance(value, bytes):
+        return value
+    if modality == "text" and isinstance(value, str):
+        return value.encode()
+    if modality != "text" and isinstance(value, str | os.PathLike):
+        return Path(value).read_bytes()
+    if modality == "image":
+        if isinstance(value, np.ndarray) and value.dtype == np.uint8:
+            value = Image.fromarray(value)
+        if isinstance(value, Image.Image):
+            buffer = io.BytesIO()
+            value.save(buffer, "PNG")
+            return buffer.getvalue()
+    kinds = {
+        "text": "a str or bytes",
+        "image": "a path, bytes, a PIL image or an array of uint8",
+        "audio": "a path or bytes",
+    }
+    raise MmfeatError(f"an input of {modality} must be {kinds[modality]}", got=type(value).__name__)
+
+
+def stack_features(
+    vectors: Sequence[np.ndarray | None], column: Column
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stack features as a model reads them.
+
+    Args:
+        vectors: per row shape (dim,), or (tokens, dim); None if it has none.
+        column: the column.
+
+    Returns:
+        Features, shape (rows, dim), or (rows, max_tokens, dim) padded with zeros, and a bool mask
+        of the present vectors, shape (rows,), or (rows, max_tokens).
+    """
+    shape = (len(vectors), column.max_tokens) if column.max_tokens else (len(vectors),)
+    features, present = np.zeros((*shape, column.dim), column.dtype), np.zeros(shape, bool)
+    for row, vector in enumerate(vectors):
+        if vector is not None:
+            place = (row, slice(len(vector))) if column.max_tokens else (row,)
+            features[place], present[place] = vector, True
+    return features, present

@@ -1,0 +1,91 @@
+import pytest
+
+import mmfeat
+from mmfeat.api import Comparison, Features, Predictions, Shards, TrainedModel
+from mmfeat.errors import MmfeatError
+from tests.conftest import picture_bytes
+
+
+def test_each_command_returns_its_store(stores):
+    kinds = {name: type(mmfeat.open(stores / name)) for name in ("shards", "features", "model")}
+    assert kinds == {"shards": Shards, "features": Features, "model": TrainedModel}
+    assert isinstance(mmfeat.open(stores / "predictions"), Predictions)
+
+
+def test_options_are_those_of_the_command_line(stores, mmfeat, tmp_path):
+    """The same options give the same bytes."""
+    result = mmfeat(
+        "train", stores / "features", tmp_path / "model", "--target", "label",
+        "--fusion", "logistic", "--inverse-penalty", 1,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    weights = "model.safetensors"
+    assert (tmp_path / "model" / weights).read_bytes() == (stores / "model" / weights).read_bytes()
+
+
+def test_options_are_checked_by_name_and_type(stores, tmp_path):
+    features, out = stores / "features", tmp_path / "out"
+    with pytest.raises(MmfeatError, match=r"no option of this name.*fusio.*Did you mean fusion"):
+        mmfeat.train(features, out, target="label", fusio="gmu")
+    with pytest.raises(MmfeatError, match="epochs must be a whole number"):
+        mmfeat.train(features, out, target="label", epochs="many")
+    with pytest.raises(MmfeatError, match="compare needs the option target"):
+        mmfeat.compare(features, out)
+    with pytest.raises(MmfeatError, match="OUTPUT must lie apart from FEATURES"):
+        mmfeat.train(features, features / "model", target="label")
+    with pytest.raises(MmfeatError, match="--hidden must be at least 1"):
+        mmfeat.train(features, out, target="label", hidden=0)
+    with pytest.raises(MmfeatError, match="--sample must be above 0"):
+        mmfeat.verify(features, sample=0)
+    assert not out.exists()
+
+
+def test_a_repeated_flag_may_be_a_mapping(stores, tmp_path):
+    features = mmfeat.extract(
+        stores / "shards", tmp_path / "features", encoder={"words": "builtin:text"}
+    )
+    assert list(features.columns) == ["words"]
+
+
+def test_evaluate_returns_the_metrics(stores):
+    result = mmfeat.evaluate(stores / "model", stores / "features")
+    assert result["accuracy"] == 1.0
+    with pytest.raises(MmfeatError, match="split must be one of"):
+        mmfeat.evaluate(stores / "model", stores / "features", split="tset")
+
+
+def test_compare_returns_leaderboard_and_winner(stores, tmp_path):
+    comparison = mmfeat.compare(
+        stores / "features",
+        tmp_path / "comparison",
+        target="label",
+        fusions="sum",
+        seeds=1,
+        epochs=2,
+        workers=1,
+    )
+    assert isinstance(comparison, Comparison)
+    assert comparison.manifest["winner"]["name"] in comparison.leaderboard["name"].to_pylist()
+    assert comparison.winner.classes == ["cat", "dog"]
+    assert comparison.manifest["winner"]["name"] in repr(comparison)
+
+
+def test_verify_finds_and_removes_damage(tmp_path):
+    table = tmp_path / "raw" / "items.csv"
+    table.parent.mkdir()
+    (table.parent / "a.png").write_bytes(picture_bytes())
+    table.write_text("file_name,text\na.png,red\n")
+    shards = mmfeat.shard(table, tmp_path / "shards")
+    assert not mmfeat.verify(shards.path).all_damages
+    tar = tmp_path / "shards" / "00000.tar"
+    tar.write_bytes(tar.read_bytes()[:-512] + b"x" * 512)
+    assert mmfeat.verify(shards.path).all_damages
+    assert mmfeat.verify(shards.path, fix=True).all_damages
+    assert not tar.exists()
+
+
+def test_an_unfinished_or_unknown_folder_is_refused(tmp_path):
+    with pytest.raises(MmfeatError, match=r"a store of mmfeat has a config\.json"):
+        mmfeat.open(tmp_path)
+    with pytest.raises(MmfeatError, match="only a command"):
+        mmfeat.shard(tmp_path / "x.csv", tmp_path / "out", dry_run=True)
