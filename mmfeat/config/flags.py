@@ -6,6 +6,7 @@ a YAML file, --set, and flags.
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar, cast, get_type_hints
@@ -150,7 +151,7 @@ class _CommandLine(Generic[Config]):
     def _call_tyro(
         self, given: Mapping[FieldPath, Any], fixed: Sequence[str] = ()
     ) -> tuple[Config, list[str]]:
-        parser_type: Any = _parser_dataclass(self.config, fixed)
+        parser_type: Any = _parser_dataclass(self.config, tuple(fixed))
         with raise_usage_errors(flag_names(self.config)):
             parsed: Any = tyro.cli(  # type: ignore[call-overload]
                 parser_type,
@@ -169,7 +170,8 @@ def _positional_fields(config: type) -> list[str]:
     return [n for n in hints if tyro.conf.Positional in getattr(hints[n], "__metadata__", ())]
 
 
-def _parser_dataclass(config: Any, fixed: Sequence[str]) -> type:
+@functools.cache
+def _parser_dataclass(config: Any, fixed: tuple[str, ...]) -> type:
     """Return the dataclass that tyro parses: the config with `ConfigFlags` added.
 
     Its `__post_init__` does nothing, since only final values must be checked. Fixed fields are not
