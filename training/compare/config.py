@@ -44,8 +44,8 @@ class CompareConfig:
     seeds: int = 5
     """Trainings of each model. Seeds differ in initial weights, order of rows, and dropout."""
     pick: Literal["best", "cheapest-tied"] = "best"
-    """best: the best metric on validation; cheapest-tied: the fewest FLOPs among the models that
-    do not differ significantly from the best on validation."""
+    """best: the best metric on validation; cheapest-tied: the fewest FLOPs among the models
+    tied with the best on validation."""
     workers: int | None = None
     """Processes that train in parallel, with one thread each; None = one per core, 1 = train in
     the main process (peak memory is then the peak of all models so far)."""

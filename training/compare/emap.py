@@ -27,7 +27,7 @@ import numpy as np
 from mmfeat.models.base import Model
 from mmfeat.models.inference import run_model
 from mmfeat.storage import files, read_intact_document
-from training.compare.bootstrap import compare_with_best
+from training.compare.statistics import compare_with_best
 from training.data import TEST, Dataset
 
 Columns: TypeAlias = Mapping[str, np.ndarray]
@@ -145,13 +145,13 @@ def score_projection(model: Model, dataset: Dataset, metric: str, max_rows: int)
         for name, logits in (("full", projection.full), ("emap", projection.additive))
     }
     measure = objective.comparison_metric(metric)
-    full, additive = (measure(truth, predictions[name][0]) for name in ("full", "emap"))
-    comparison = compare_with_best(truth, predictions, measure, resamples=1000)["emap"]
+    comparisons = compare_with_best(truth, predictions, measure)
+    full, additive = (comparisons[name] for name in ("full", "emap"))
     return EmapScore(
         rows=len(rows),
-        full=None if np.isnan(full) else full,
-        emap=None if np.isnan(additive) else additive,
-        used=not comparison.is_best and not comparison.tied,
+        full=None if np.isnan(full.mean) else full.mean,
+        emap=None if np.isnan(additive.mean) else additive.mean,
+        used=not additive.is_best and not additive.tied,
     )
 
 

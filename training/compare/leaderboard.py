@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 
 from mmfeat.storage import files
 from mmfeat.system import print_out, show_table
-from training.compare.bootstrap import ModelComparison, compare_with_best
 from training.compare.config import CompareConfig
 from training.compare.emap import EmapScore
 from training.compare.grid import ModelSpec
 from training.compare.pareto import Candidate, pareto_front, pick_best, pick_cheapest_tied
+from training.compare.statistics import ModelComparison, compare_with_best
 from training.compare.trials import Trial
 from training.data import TEST, VAL, Dataset
 from training.report import LEADERBOARD
@@ -43,11 +43,11 @@ class LeaderboardRow:
     Attributes:
         mean: the metric on the test split, over seeds.
         sd: its standard deviation over seeds; None for one seed.
-        low, high: 95 % interval of the mean, over rows and seeds.
+        low, high: 95 % interval of the mean over rows, and over seeds if there are several.
         val_mean: the metric on validation, over seeds.
         difference: mean − mean of the best model.
-        p_value: p-value of the difference, corrected for the number of comparisons.
-        tied: not significantly different from the best model on the test split.
+        p_value: p-value of "may be the best model", corrected for the number of models.
+        tied: in the 95 % confidence set of the best model on the test split.
         emap, emap_full, uses_interaction: `emap`, `full` and `used` of `EmapScore`, for the best
             seed. None if the model does not fuse modalities.
         train_rows_per_second, score_rows_per_second: mean over seeds, measured while other trials
@@ -101,14 +101,8 @@ def build_leaderboard(
         truth = objective.comparison_targets(dataset.targets[dataset.split_rows[split]])
         predictions = {result.spec.name: getattr(result, split) for result in results}
         comparisons[split] = compare_with_best(truth, predictions, measure)
-    truth = objective.comparison_targets(dataset.targets[dataset.split_rows[TEST]])
     rows = [
-        _row(
-            result,
-            comparisons[TEST][result.spec.name],
-            comparisons[VAL][result.spec.name],
-            np.array([measure(truth, prediction) for prediction in result.test]),
-        )
+        _row(result, comparisons[TEST][result.spec.name], comparisons[VAL][result.spec.name])
         for result in results
     ]
     on_test = [Candidate(r.name, objective.maximized(metric, r.mean), r.flops) for r in rows]
@@ -126,9 +120,7 @@ def build_leaderboard(
     return [replace(row, pareto=row.name in front, picked=row.name == picked.name) for row in rows]
 
 
-def _row(
-    result: ModelResults, test: ModelComparison, val: ModelComparison, values: np.ndarray
-) -> LeaderboardRow:
+def _row(result: ModelResults, test: ModelComparison, val: ModelComparison) -> LeaderboardRow:
     trials, spec, emap_score = result.trials, result.spec, result.emap_score
     fuses = len(spec.modalities) > 1 and not spec.is_linear
     return LeaderboardRow(
@@ -139,12 +131,12 @@ def _row(
         lr=trials[0].choice.get("lr"),
         seeds=len(trials),
         mean=test.mean,
-        sd=float(values.std(ddof=1)) if len(values) > 1 else None,
+        sd=float(test.values.std(ddof=1)) if len(trials) > 1 else None,
         low=test.interval.low,
         high=test.interval.high,
         val_mean=val.mean,
         difference=test.difference,
-        p_value=test.corrected_p_value,
+        p_value=test.p_value,
         tied=test.tied,
         emap=emap_score.emap if fuses else None,
         emap_full=emap_score.full if fuses else None,
@@ -188,7 +180,7 @@ def show_leaderboard(
                 _marked_name(row),
                 f"{row.mean:.3f}",
                 "" if row.sd is None else f"{row.sd:.3f}",
-                f"{row.low:.3f} – {row.high:.3f}",
+                _interval(row),
                 _versus_best(row, is_best=row is rows[0]),
                 f"{row.val_mean:.3f}",
                 _emap(row),
@@ -236,6 +228,10 @@ def show_leaderboard(
 
 def _marked_name(row: LeaderboardRow) -> str:
     return ("→ " if row.picked else "  ") + row.name + (" *" if row.pareto else "")
+
+
+def _interval(row: LeaderboardRow) -> str:
+    return f"{row.low:.3f} – {row.high:.3f}" + (" (rows)" if row.seeds == 1 else "")
 
 
 def _versus_best(row: LeaderboardRow, *, is_best: bool) -> str:

@@ -13,7 +13,7 @@ class Candidate:
         name: name of the model.
         quality: larger is better; for errors, the negative value.
         cost: smaller is better, for example FLOPs, seconds or parameters.
-        tied: not significantly worse than the best (`bootstrap.ModelComparison.tied`).
+        tied: not significantly worse than the best (`statistics.ModelComparison.tied`).
     """
 
     name: str

@@ -19,7 +19,8 @@ from training.metrics.calibration import (
     fit_thresholds,
     nll,
 )
-from training.metrics.functions import METRICS, Metric, RowMetric, SumMetric, Table
+from training.metrics.functions import METRICS, Metric, PreparedMetric
+from training.metrics.multilabel import MULTILABEL_METRICS, multilabel_metric
 from training.metrics.retrieval import (
     MAX_ROWS,
     RECALL_KS,
@@ -33,11 +34,10 @@ __all__ = [
     "MAX_TEMPERATURE",
     "METRICS",
     "MIN_TEMPERATURE",
+    "MULTILABEL_METRICS",
     "RECALL_KS",
     "Metric",
-    "RowMetric",
-    "SumMetric",
-    "Table",
+    "PreparedMetric",
     "binary_ece",
     "binary_nll",
     "ece",
@@ -49,6 +49,7 @@ __all__ = [
     "fit_temperature",
     "fit_thresholds",
     "multiclass_metrics",
+    "multilabel_metric",
     "multilabel_metrics",
     "nll",
     "rank_both_directions",

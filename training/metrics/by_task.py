@@ -8,11 +8,12 @@ from sklearn.metrics import (
     average_precision_score,
     confusion_matrix,
     precision_recall_fscore_support,
-    roc_auc_score,
 )
 
 from training.metrics.calibration import binary_ece, binary_nll, ece, nll
 from training.metrics.functions import METRICS
+from training.metrics.multilabel import MULTILABEL_METRICS, multilabel_metric
+from training.metrics.ranking import AUROC
 
 Metrics = dict[str, float]
 
@@ -41,10 +42,11 @@ def evaluate_multiclass(
     known = np.where(truth < len(classes), truth, -1)
     predicted = probabilities.argmax(axis=1)
     one_hot = known[:, None] == np.arange(len(classes))
+    auroc = AUROC(one_hot, probabilities)
     numbers = range(max(len(classes), int(truth.max(initial=0)) + 1))
     return {
         **multiclass_metrics(truth, predicted),
-        "auroc": _macro_average(roc_auc_score, one_hot, probabilities),
+        "auroc": None if np.isnan(auroc) else auroc,
         "nll": nll(probabilities, known),
         "ece": ece(probabilities, known),
         "rows": len(truth),
@@ -77,28 +79,12 @@ def _class_metrics(precision: float, recall: float, f1: float, support: int) -> 
 def multilabel_metrics(
     truth: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray | float
 ) -> dict[str, float | None]:
-    """Return mAP, F1, AUROC and subset accuracy.
-
-    Averages over labels skip those that no row has; mAP and AUROC also skip those that every row
-    has. An average over no label is None.
-
-    Args:
-        truth: 0 or 1, shape (rows, labels).
-        probabilities: shape (rows, labels).
-        thresholds: one per label, or one for all.
-    """
-    predicted = probabilities >= thresholds
-    correct, positives, support = _label_counts(truth, predicted)
-    occurs = support > 0
-    return {
-        "map": _macro_average(average_precision_score, truth, probabilities),
-        "macro_f1": (
-            float(_f1(correct, positives, support)[occurs].mean()) if occurs.any() else None
-        ),
-        "micro_f1": float(_f1(correct.sum(), positives.sum(), support.sum())),
-        "auroc": _macro_average(roc_auc_score, truth, probabilities),
-        "subset_accuracy": float((predicted == truth).all(axis=1).mean()),
+    """Return mAP, F1, AUROC and subset accuracy; None if undefined. See `multilabel_metric`."""
+    values = {
+        name: multilabel_metric(name, thresholds)(truth, probabilities)
+        for name in MULTILABEL_METRICS
     }
+    return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 
 def _label_counts(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -161,23 +147,9 @@ def evaluate_multilabel(
 
 
 def regression_metrics(truth: np.ndarray, predicted: np.ndarray) -> Metrics:
-    """Return MAE, RMSE, Pearson's r and R² of numbers, shape (rows,); r and R² of constants are 0.
-
-    `mean_squared_error` and the like of scikit-learn are slower on small samples, which the
-    bootstrap calls thousands of times.
-    """
-    predicted = predicted.astype(np.float64)
-    errors = predicted - truth
-    centred = (truth - truth.mean()) * (predicted - predicted.mean())
-    # The deviation of a constant may be a rounding error above 0.
-    spread = float(truth.std() * predicted.std()) if np.ptp(truth) and np.ptp(predicted) else 0.0
-    total = float(((truth - truth.mean()) ** 2).sum()) if np.ptp(truth) else 0.0
-    return {
-        "mae": float(np.abs(errors).mean()),
-        "rmse": float(np.sqrt((errors**2).mean())),
-        "pearson": float(centred.mean()) / spread if spread > 0 else 0.0,
-        "r2": 1 - float((errors**2).sum()) / total if total > 0 else 0.0,
-    }
+    """Return MAE, RMSE, Pearson's r and R² of numbers, shape (rows,); constants have r = R² = 0."""
+    names = ("mae", "rmse", "pearson", "r2")
+    return {name: METRICS[name](truth, predicted) for name in names}
 
 
 def evaluate_regression(
@@ -216,18 +188,6 @@ def sentiment_metrics(truth: np.ndarray, predicted: np.ndarray) -> Metrics:
         "acc2_non0": float(same_sign[nonzero].mean()) if nonzero.any() else 0.0,
         "acc7": float(same_integer.mean()),
     }
-
-
-def _macro_average(
-    metric: Callable[[np.ndarray, np.ndarray], float], truth: np.ndarray, scores: np.ndarray
-) -> float | None:
-    """Average a binary metric over the labels that some rows have and some lack."""
-    values = [
-        float(metric(column, scores[:, number]))
-        for number, column in enumerate(truth.T)
-        if column.any() and not column.all()
-    ]
-    return float(np.mean(values)) if values else None
 
 
 def _per_subset(

@@ -13,13 +13,14 @@ from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Multilabel, Task
 from training.metrics import (
+    MULTILABEL_METRICS,
     Metric,
-    RowMetric,
     binary_ece,
     binary_nll,
     evaluate_multilabel,
     fit_binary_temperature,
     fit_thresholds,
+    multilabel_metric,
     multilabel_metrics,
 )
 from training.objectives.base import LossFunction
@@ -42,7 +43,7 @@ class MultilabelObjective(ClassificationObjective):
     several comma-separated binary columns.
     """
 
-    metrics: ClassVar = ("map", "macro_f1", "micro_f1", "auroc", "subset_accuracy")
+    metrics: ClassVar = MULTILABEL_METRICS
 
     def __init__(self, target: str) -> None:
         super().__init__(target)
@@ -134,12 +135,7 @@ class MultilabelObjective(ClassificationObjective):
 
     def comparison_metric(self, name: str) -> Metric:
         """See `Objective.comparison_metric`; the threshold of all labels is 0.5."""
-
-        def compute(truth: np.ndarray, scores: np.ndarray) -> float:
-            value = multilabel_metrics(truth, scores, 0.5)[name]
-            return float("nan") if value is None else value
-
-        return RowMetric(compute)
+        return multilabel_metric(name, 0.5)
 
     def comparison_targets(self, targets: np.ndarray) -> np.ndarray:
         """See `Objective.comparison_targets`: without labels that no training row has."""

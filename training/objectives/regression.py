@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmfeat.errors import MmfeatError
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Regression
-from training.metrics import METRICS, Metric, RowMetric, evaluate_regression, regression_metrics
+from training.metrics import evaluate_regression, regression_metrics
 from training.objectives.base import LossFunction, Objective
 from training.objectives.targets import read_numbers
 from training.recipe import Recipe
@@ -60,15 +60,6 @@ class RegressionObjective(Objective):
     def predict(self, logits: np.ndarray) -> np.ndarray:
         """See `Objective.predict`: values in the target's unit."""
         return self.task.to_scores(logits, 1.0)[:, 0]
-
-    def comparison_metric(self, name: str) -> Metric:
-        """See `Objective.comparison_metric`."""
-        if name in METRICS:
-            return METRICS[name]
-        return RowMetric(
-            lambda truth, predictions: regression_metrics(truth, predictions)[name],
-            larger_is_better=name not in self.minimized,
-        )
 
     def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         """See `Objective.calibrate`: numbers need no calibration."""

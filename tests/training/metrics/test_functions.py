@@ -6,9 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import pearsonr
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
 from training.metrics.functions import METRICS
+from training.metrics.multilabel import MULTILABEL_METRICS, multilabel_metric
 
 DRAWN = st.integers(1, 30).flatmap(
     lambda rows: st.tuples(*[hnp.arrays(np.int64, rows, elements=st.integers(0, 3))] * 3)
@@ -35,7 +44,7 @@ def test_sums_equal_scikit_learn_on_resamples(drawn):
         ("balanced_accuracy", balanced_accuracy),
     ):
         metric = METRICS[name]
-        value = metric.value(metric.table(truth, predicted) @ counts, len(truth))
+        value = metric.prepare(truth, predicted).measure(counts[:, None])[0]
         assert value == pytest.approx(reference(truth[rows], predicted[rows])), name
 
 
@@ -52,15 +61,53 @@ def test_balanced_accuracy_equals_scikit_learn():
     )
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e6])
-def test_pearson_equals_scipy(offset):
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=100)
-    predicted = truth + rng.normal(size=100)
-    metric, rows = METRICS["pearson"], rng.integers(100, size=100)
-    counts = np.bincount(rows, minlength=100)
-    value = metric.value(metric.table(truth + offset, predicted) @ counts, 100)
-    assert value == pytest.approx(pearsonr(truth[rows], predicted[rows]).statistic, abs=1e-7)
+def count(rows: np.ndarray, total: int) -> np.ndarray:
+    return np.bincount(rows, minlength=total)[:, None].astype(float)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.sampled_from([0.0, 1e4]))
+def test_metrics_of_numbers_equal_scikit_learn_on_resamples(seed, rows, offset):
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=rows).round(1) + offset
+    truth[0] += rng.choice([0, 1e6])  # most resamples lack the outlier
+    predicted = (truth + rng.normal(size=rows)).astype(np.float32).astype(np.float64)
+    drawn = rng.integers(rows, size=rows)
+    t, p = truth[drawn], predicted[drawn]
+    references = {
+        "mae": mean_absolute_error(t, p),
+        "rmse": root_mean_squared_error(t, p),
+        "r2": r2_score(t, p) if np.ptp(t) else 0.0,
+        "pearson": pearsonr(t, p).statistic if np.ptp(t) and np.ptp(p) else 0.0,
+    }
+    for name, reference in references.items():
+        value = METRICS[name].prepare(truth, predicted).measure(count(drawn, rows))[0]
+        tolerance = 1e-9 if offset else 1e-12
+        assert value == pytest.approx(reference, rel=tolerance, abs=tolerance), name
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 4), st.sampled_from([1, 6]))
+def test_metrics_of_labels_equal_scikit_learn_on_resamples(seed, rows, labels, digits):
+    """With one digit, many scores are equal."""
+    rng = np.random.default_rng(seed)
+    truth = (rng.random((rows, labels)) < 0.4).astype(np.uint8)
+    scores = rng.random((rows, labels)).round(digits).astype(np.float32)
+    drawn = rng.integers(rows, size=rows)
+    t, p = truth[drawn], scores[drawn]
+    y, occurs = p >= 0.5, t.any(axis=0)
+    ranked = [n for n in range(labels) if t[:, n].any() and not t[:, n].all()]
+    columns = [(t[:, n], p[:, n]) for n in ranked]
+    f1 = [f1_score(t[:, n], y[:, n], zero_division=0) for n in np.flatnonzero(occurs)]
+    references = {
+        "map": np.mean([average_precision_score(*c) for c in columns]) if ranked else np.nan,
+        "auroc": np.mean([roc_auc_score(*c) for c in columns]) if ranked else np.nan,
+        "macro_f1": np.mean(f1) if f1 else np.nan,
+        "micro_f1": f1_score(t.ravel(), y.ravel(), zero_division=0),
+        "subset_accuracy": (t == y).all(axis=1).mean(),
+    }
+    assert references.keys() == set(MULTILABEL_METRICS)
+    for name, reference in references.items():
+        value = multilabel_metric(name, 0.5).prepare(truth, scores).measure(count(drawn, rows))[0]
+        assert value == pytest.approx(reference, abs=1e-12, nan_ok=True), name
 
 
 def test_pearson_of_a_constant_is_0():
