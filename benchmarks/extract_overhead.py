@@ -18,12 +18,13 @@ from benchmarks.datasets.generation import write_csv
 from benchmarks.datasets.photos import PhotoDataset
 from benchmarks.harness.run import run_mmfeat, work_folder
 from mmfeat.config import parse_args
-from mmfeat.encoders import SCHEMES
+from mmfeat.encoders import SCHEMES, EncoderSpec
 from mmfeat.extraction import ExtractConfig, Extraction
 from mmfeat.shards.tar_reader import read_tar
 from mmfeat.system import print_err, show_table
 
 SCHEMES["null"] = "benchmarks.gpu.null_encoder"
+_ENCODER = "image=null:null"
 
 
 @dataclass
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     with work_folder(options.folder) as folder:
         shards = _make_shards(folder, options)
         tars = sorted(shards.glob("*.tar"))
+        EncoderSpec.parse(_ENCODER).load()  # imports torch
         parts: dict[str, Callable[[], None]] = {
             "extract": lambda: _extract(shards, folder / "features"),
             "read": lambda: _read_blocks(tars),
@@ -95,7 +97,7 @@ def _make_shards(folder: Path, options: Options) -> Path:
 def _extract(shards: Path, output: Path) -> None:
     """Make all shards of a column, two at a time, as a worker with a GPU does."""
     shutil.rmtree(output, ignore_errors=True)
-    stage = Extraction(ExtractConfig(str(shards), str(output), ("image=null:null",)))
+    stage = Extraction(ExtractConfig(str(shards), str(output), (_ENCODER,)))
     tasks = stage.plan()
     loaded = stage.load()
     with ThreadPoolExecutor(stage.parallel_shards(loaded)) as pool:

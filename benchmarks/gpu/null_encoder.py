@@ -33,8 +33,11 @@ class NullEncoder(Encoder):
     def identity(self) -> dict[str, Any]:
         return {"scheme": "null"}
 
+    def keep(self, data: bytes | memoryview) -> PlainJpeg | None:
+        return self._decoder.accept(data)
+
     def decode(self, data: bytes | memoryview) -> PlainJpeg:
-        file = self._decoder.accept(data)
+        file = self.keep(data)
         if file is None:
             raise ValueError("the benchmark must have plain JPEG files")
         return file

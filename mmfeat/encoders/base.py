@@ -35,6 +35,9 @@ class Encoder(ABC):
     parallel_batches: int = 1
     """Number of batches to encode at the same time, each in a thread."""
 
+    uses_one_core: bool = False
+    """True if it needs one core and little memory, so that each core may run its own."""
+
     can_decode_on_gpu: bool = False
     """True if it can be loaded with `Settings.decode` = `gpu`."""
 
@@ -60,6 +63,14 @@ class Encoder(ABC):
 
         Its hash is the fingerprint of the column.
         """
+
+    def keep(self, data: bytes | memoryview) -> Any | None:
+        """Return a member as an input of `encode` if it needs no decoding, else None.
+
+        It must take next to no time: one thread calls it for all records, and `decode` for those
+        without a result.
+        """
+        return None
 
     @abstractmethod
     def decode(self, data: bytes) -> Any:

@@ -4,10 +4,11 @@ On a GPU the next window is decoded while the current one is encoded. On a CPU d
 would compete for the same cores, so they alternate, each with all cores.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
 
 from mmfeat.encoders import Encoder
@@ -15,6 +16,7 @@ from mmfeat.errors import DamagedFileError, RecordError
 from mmfeat.features import RowStatus
 from mmfeat.records import slot_of_extension
 from mmfeat.shards import Content, ShardRecord
+from mmfeat.system import progress
 
 WINDOW_RECORDS = 512
 """Records per window: enough to batch texts of similar length."""
@@ -90,26 +92,42 @@ def _decode_window(
     slots: Mapping[str, str],
     pool: ThreadPoolExecutor,
 ) -> DecodedWindow:
-    chunks = [
-        records[start : start + _CHUNK_RECORDS] for start in range(0, len(records), _CHUNK_RECORDS)
-    ]
     items: dict[str, list[Any]] = {}
     bytes_read: dict[str, int] = {}
     for column, encoder in encoders.items():
-        decode = partial(_decode_chunk, encoder, slots[column])
-        pairs = [pair for results in pool.map(decode, chunks) for pair in results]
+        pairs = _decode_column(records, encoder, slots[column], pool)
         items[column] = [item for item, _ in pairs]
         bytes_read[column] = sum(size for _, size in pairs)
     return DecodedWindow([record.key for record in records], items, bytes_read)
 
 
+def _decode_column(
+    records: Sequence[ShardRecord], encoder: Encoder, slot: str, pool: ThreadPoolExecutor
+) -> list[tuple[Any, int]]:
+    """Return the result of `_decode_record` for each record, those without decoding at once."""
+    pairs: list[tuple[Any, int]] = [(None, 0)] * len(records)
+    left = range(len(records))
+    if type(encoder).keep is not Encoder.keep:
+        pairs = [_decode_record(encoder, encoder.keep, slot, record) for record in records]
+        left = [row for row, (item, _) in enumerate(pairs) if item is None]  # type: ignore[assignment]
+    chunks = [left[start : start + _CHUNK_RECORDS] for start in range(0, len(left), _CHUNK_RECORDS)]
+    decode = partial(_decode_chunk, encoder, slot)
+    results = pool.map(decode, ([records[row] for row in chunk] for chunk in chunks))
+    for row, pair in zip(left, chain.from_iterable(results), strict=True):
+        pairs[row] = pair
+    return pairs
+
+
 def _decode_chunk(
     encoder: Encoder, slot: str, records: Sequence[ShardRecord]
 ) -> list[tuple[Any, int]]:
-    return [_decode_record(encoder, slot, record) for record in records]
+    with progress.METRICS.timed("decode"):
+        return [_decode_record(encoder, encoder.decode, slot, record) for record in records]
 
 
-def _decode_record(encoder: Encoder, slot: str, record: ShardRecord) -> tuple[Any, int]:
+def _decode_record(
+    encoder: Encoder, decode: Callable[[Any], Any], slot: str, record: ShardRecord
+) -> tuple[Any, int]:
     """Return the encoder input, or a `RowStatus` if there is none, and the bytes decoded."""
     try:
         content = find_member(record, slot)
@@ -121,7 +139,7 @@ def _decode_record(encoder: Encoder, slot: str, record: ShardRecord) -> tuple[An
                 return RowStatus("missing", "missing", "sharding rejected the record"), 0
             raise DamagedFileError(f"the tar must have the {slot} of {record.key!r}")
         data = content if encoder.reads_views else bytes(content)
-        return encoder.decode(data), len(content)  # type: ignore[arg-type]
+        return decode(data), len(content)
     except RecordError as error:
         return RowStatus("failed", error.reason, error.detail), 0
     except DamagedFileError:

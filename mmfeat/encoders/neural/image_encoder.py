@@ -93,11 +93,13 @@ class ImageEncoder(Encoder):
         encoder._decoder = self._make_decoder()
         return encoder
 
+    def keep(self, data: bytes | memoryview) -> PlainJpeg | None:
+        """Return a file that the GPU decodes."""
+        return self._decoder.accept(data) if self._decoder else None
+
     def decode(self, data: bytes | memoryview) -> np.ndarray | PlainJpeg:
         """Decode an image: uint8, shape (3, size, size). A file for the GPU stays as it is."""
-        if self._decoder and (file := self._decoder.accept(data)):
-            return file
-        return self.transform.decode(bytes(data))
+        return self.keep(data) or self.transform.decode(bytes(data))
 
     def encode(self, batch: Sequence[np.ndarray | PlainJpeg]) -> np.ndarray | list[np.ndarray]:
         if not batch:

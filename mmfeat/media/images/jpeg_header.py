@@ -18,6 +18,10 @@ _MAX_SEGMENTS = 100
 _PADDING = b"\0\n\r "
 """Bytes that some programs write after the end."""
 _ORIENTATION = 0x112
+_SEGMENT = struct.Struct(">BBH")
+_FRAME = struct.Struct(">BHHB")
+_HEAD_BYTES = 1024
+"""Most headers are shorter."""
 
 
 class JpegHeader(NamedTuple):
@@ -42,26 +46,30 @@ def read_plain_jpeg(data: bytes | memoryview) -> JpegHeader | None:
     """
     if data[:2] != _START or not bytes(data[-64:]).rstrip(_PADDING).endswith(_END):
         return None
+    head = bytes(data[:_HEAD_BYTES])
     try:
-        return _read_segments(data)
+        return _read_segments(head)
+    except (struct.error, IndexError):  # it ends later, or never
+        pass
+    try:
+        return _read_segments(bytes(data)) if len(data) > len(head) else None
     except (struct.error, IndexError):
         return None
 
 
-def _read_segments(data: bytes | memoryview) -> JpegHeader | None:
+def _read_segments(data: bytes) -> JpegHeader | None:
     size: tuple[int, int] | None = None
     orientation: int | None = 1
     position = 2
     for _ in range(_MAX_SEGMENTS):
-        if data[position] != 0xFF:
+        start, marker, length = _SEGMENT.unpack_from(data, position)
+        if start != 0xFF:
             return None
-        marker = data[position + 1]
+        if marker == _SCAN:
+            return JpegHeader(*size, orientation) if size and orientation else None
         if marker == 0xFF or marker in _ALONE:
             position += 1 if marker == 0xFF else 2
             continue
-        if marker == _SCAN:
-            return JpegHeader(*size, orientation) if size and orientation else None
-        (length,) = struct.unpack_from(">H", data, position + 2)
         content = position + 4
         if length < 2 or marker in _OTHER_FRAMES or marker == _ADOBE:
             return None
@@ -69,16 +77,18 @@ def _read_segments(data: bytes | memoryview) -> JpegHeader | None:
             size = _read_frame(data, content)
             if size is None:
                 return None
-        elif marker == _EXIF and data[content : content + 6] == b"Exif\0\0":
-            orientation = _read_orientation(bytes(data[content + 6 : content + length - 2]))
+        elif marker == _EXIF and data.startswith(b"Exif\0\0", content):
+            if content + length - 2 > len(data):
+                raise IndexError
+            orientation = _read_orientation(data[content + 6 : content + length - 2])
         position += 2 + length
     return None
 
 
-def _read_frame(data: bytes | memoryview, position: int) -> tuple[int, int] | None:
+def _read_frame(data: bytes, position: int) -> tuple[int, int] | None:
     """Return width and height, if the frame has 8 bits, and gray or YCbCr."""
-    bits, height, width, components = struct.unpack_from(">BHHB", data, position)
-    names = bytes(data[position + 6 + 3 * i] for i in range(components))
+    bits, height, width, components = _FRAME.unpack_from(data, position)
+    names = data[position + 6 : position + 6 + 3 * components : 3]
     plain = components == 1 or (components == 3 and names != b"RGB")
     return (width, height) if bits == 8 and plain and width and height else None
 

@@ -93,8 +93,15 @@ def test_orientation_is_applied(orientation):
 
 @pytest.mark.parametrize(
     "file",
-    [jpeg(), jpeg(progressive=True), jpeg(picture().convert("L")), jpeg() + b"\0" * 8],
-    ids=["plain", "progressive", "gray", "padding after the end"],
+    [
+        jpeg(),
+        jpeg(progressive=True),
+        jpeg(picture().convert("L")),
+        jpeg() + b"\0" * 8,
+        jpeg(comment=b"x" * 3000),
+        jpeg(icc_profile=b"x" * 990, exif=exif(6)),
+    ],
+    ids=["plain", "progressive", "gray", "padding after the end", "long header", "profile"],
 )
 def test_plain_files_are_accepted(file):
     assert GpuDecoder(transform(), CPU).accept(file)
