@@ -11,8 +11,8 @@ from mmfeat.storage.documents import (
     read_document,
     read_intact_document,
 )
-from mmfeat.storage.files import OutputFile
 from mmfeat.storage.lock import claim_planning, lock_directory
+from mmfeat.storage.output_file import OutputFile
 from mmfeat.storage.temporaries import remove_temporaries
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Writes to object stores that fail if somebody else has written since.
+"""Object stores: writes that fail if somebody else has written since, and listings.
 
 Object stores have no locks. Some of them compare the version of an object while they replace it, so
 of two runs that write the same object at once, one learns that it has lost.
@@ -12,7 +12,7 @@ import errno
 import os
 import posixpath
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO, Any, TypeAlias
 from urllib.parse import quote
 
@@ -40,18 +40,26 @@ class ConditionalStore(ABC):
     """
 
     version_key: str
-    """Entry of `fs.info` with the version of an object."""
+    """Entry of the facts about an object that is its version."""
 
     def __init__(self, fs: Any) -> None:
         self._fs = fs
 
     def version(self, name: str) -> Version:
         """Return the present version of an object."""
-        self._fs.invalidate_cache(posixpath.dirname(name))
         try:
-            return str(self._fs.info(name)[self.version_key])
+            return str(self._describe(name)[self.version_key])
         except FileNotFoundError:
             return None
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Return the size of each object in a folder: name in the folder → bytes."""
+        self._fs.invalidate_cache(folder)
+        try:
+            entries = self._fs.ls(folder, detail=True)
+        except FileNotFoundError:
+            return {}
+        return {posixpath.basename(e["name"]): e["size"] for e in entries if e["type"] == "file"}
 
     def upload(self, file: str, name: str, version: Version) -> None:
         """Upload a local file.
@@ -88,6 +96,16 @@ class ConditionalStore(ABC):
         if self._fs.info(name)["size"] != size:
             raise OSError(errno.EIO, "the upload is incomplete", name)
 
+    def _describe(self, name: str) -> Mapping[str, Any]:
+        """Return the facts about an object, by one request.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        self._fs.invalidate_cache(posixpath.dirname(name))
+        facts: Mapping[str, Any] = self._fs.info(name)
+        return facts
+
     @abstractmethod
     def _replace(self, content: bytes | IO[bytes], name: str, version: str) -> None:
         """Replace a version of an object; an error as in `_is_conflict` if it has another one."""
@@ -97,6 +115,24 @@ class S3Store(ConditionalStore):
     """Amazon S3 and servers with its conditional writes; at most 5 GB for a replaced object."""
 
     version_key = "ETag"
+
+    def _describe(self, name: str) -> Mapping[str, Any]:
+        bucket, key, _ = self._fs.split_path(name)
+        facts: Mapping[str, Any] = self._fs.call_s3("head_object", Bucket=bucket, Key=key)
+        return facts
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Return the size of each object in a folder: name in the folder → bytes."""
+        bucket, key, _ = self._fs.split_path(folder)
+        sizes: dict[str, int] = {}
+        query = {"Bucket": bucket, "Prefix": f"{key}/" if key else "", "Delimiter": "/"}
+        while True:
+            page = self._fs.call_s3("list_objects_v2", **query)
+            start = len(query["Prefix"])
+            sizes |= {entry["Key"][start:]: entry["Size"] for entry in page.get("Contents", ())}
+            if not page.get("IsTruncated"):
+                return sizes
+            query["ContinuationToken"] = page["NextContinuationToken"]
 
     def _replace(self, content: bytes | IO[bytes], name: str, version: str) -> None:
         bucket, key, _ = self._fs.split_path(name)
@@ -110,6 +146,25 @@ class GcsStore(ConditionalStore):
     """Google Cloud Storage."""
 
     version_key = "generation"
+
+    def _describe(self, name: str) -> Mapping[str, Any]:
+        bucket, key, _ = self._fs.split_path(name)
+        facts: Mapping[str, Any] = self._fs.call("GET", "b/{}/o/{}", bucket, key, json_out=True)
+        return facts
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Return the size of each object in a folder: name in the folder → bytes."""
+        bucket, key, _ = self._fs.split_path(folder)
+        prefix = f"{key}/" if key else ""
+        sizes: dict[str, int] = {}
+        query = {"prefix": prefix, "delimiter": "/", "fields": "items(name,size),nextPageToken"}
+        while True:
+            page = self._fs.call("GET", "b/{}/o", bucket, json_out=True, **query)
+            items = page.get("items", ())
+            sizes |= {item["name"][len(prefix) :]: int(item["size"]) for item in items}
+            if not (token := page.get("nextPageToken")):
+                return sizes
+            query["pageToken"] = token
 
     def _replace(self, content: bytes | IO[bytes], name: str, version: str) -> None:
         bucket, key, _ = self._fs.split_path(name)

@@ -61,8 +61,11 @@ def read_document(path: str, schema: type[T], max_bytes: int = files.MAX_JSON_BY
     Raises:
         DamagedFileError: the file is not JSON, is too large, or does not have the type.
     """
-    value = files.read_json(path, max_bytes)
-    return None if value is None and not files.exists(path) else check_value(value, schema, path)
+    try:
+        value = files.load_json(path, max_bytes)
+    except FileNotFoundError:
+        return None
+    return check_value(value, schema, path)
 
 
 def read_intact_document(

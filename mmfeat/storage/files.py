@@ -5,26 +5,25 @@ written to local disk and uploaded in one piece. The content of a local file is 
 gets its name. The name is on disk after the next `sync_folder`, `write_json` or `remove` there.
 """
 
-import hashlib
 import io
 import json
 import os
 import posixpath
 import shutil
+import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Annotated, Any, NotRequired, TypedDict
+from typing import IO, Any
 
 import pyarrow as pa
-import xxhash
 from fsspec.implementations.local import LocalFileSystem
-from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.storage import local_disk
 from mmfeat.storage.checksum import CHECKSUM, add_checksum, is_damaged
-from mmfeat.storage.conditional import Upload
+from mmfeat.storage.conditional import Upload, conditional_store
+from mmfeat.storage.output_file import OutputFile, open_output
 from mmfeat.system import filesystem, scratch_folder
 
 _TEMPORARY = ".tmp-"
@@ -76,8 +75,11 @@ def size(path: str) -> int | None:
     """Return the size of a regular file in bytes, or None if there is none."""
     fs, name = filesystem(path)
     try:
+        if isinstance(fs, LocalFileSystem):  # one call of the system
+            status = os.stat(name)
+            return status.st_size if stat.S_ISREG(status.st_mode) else None
         info = fs.info(name)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return info["size"] if info["type"] == "file" else None
 
@@ -99,6 +101,29 @@ def open_input(path: str) -> IO[bytes]:
     return file
 
 
+def read_bytes(path: str, max_bytes: int) -> bytes:
+    """Return the bytes of a file, at most `max_bytes` and one more, by one request.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    fs, name = filesystem(path)
+    if isinstance(fs, LocalFileSystem):
+        with open(name, "rb") as file:
+            content = file.read(_BUFFER_BYTES)
+            if len(content) == _BUFFER_BYTES:
+                content += file.read(max_bytes + 1 - len(content))
+            return content
+    try:
+        return bytes(fs.cat_file(name, start=0, end=max_bytes + 1))
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError:
+        if fs.info(name)["size"]:
+            raise
+        return b""  # no range of an empty object can be read
+
+
 def open_decompressed(path: str) -> IO[bytes]:
     """Open a file for reading; `.gz` and `.zst` are decompressed."""
     if path.lower().endswith(".zst"):
@@ -108,6 +133,25 @@ def open_decompressed(path: str) -> IO[bytes]:
     fs, name = filesystem(path)
     file: IO[bytes] = fs.open(name, "rb", compression="infer")
     return file
+
+
+def remove_file(path: str) -> None:
+    """Remove a file, if it exists. The removal is durable."""
+    fs, name = filesystem(path)
+    try:
+        fs.rm_file(name)
+    except FileNotFoundError:
+        return
+    sync_folder(posixpath.dirname(path))
+
+
+def remove_files(paths: Sequence[str]) -> None:
+    """Remove existing files of one folder, with few requests. The removal is durable."""
+    if not paths:
+        return
+    fs, _ = filesystem(paths[0])
+    fs.rm([filesystem(path)[1] for path in paths])
+    sync_folder(posixpath.dirname(paths[0]))
 
 
 def remove(path: str) -> None:
@@ -125,53 +169,6 @@ def sync_folder(folder: str) -> None:
         local_disk.sync_folder(name)
 
 
-class RecordedFile(TypedDict):
-    """What a receipt or a manifest records of a file."""
-
-    bytes: Annotated[int, Meta(ge=0)]
-    sha256: str
-    xxh3_128: NotRequired[str]
-
-
-class OutputFile:
-    """A file open for writing. It counts and hashes the bytes, so that nothing is read again."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._sha256, self._xxh3 = hashlib.sha256(), xxhash.xxh3_128()
-        self.bytes = 0
-
-    def write(self, data: Any) -> int:
-        """Append bytes."""
-        view = memoryview(data)
-        self._sha256.update(view)
-        self._xxh3.update(view)
-        self.bytes += view.nbytes
-        self._file.write(view)
-        return view.nbytes
-
-    def tell(self) -> int:
-        """Return the number of bytes written."""
-        return self.bytes
-
-    def flush(self) -> None:
-        """Flush the buffer of the file."""
-        self._file.flush()
-
-    closed = False
-
-    def info(self) -> RecordedFile:
-        """Return the size and the digests of the file, as receipts record them.
-
-        Readers compare the XXH3-128, which is fast; the sha256 identifies the content.
-        """
-        return {
-            "bytes": self.bytes,
-            "sha256": self._sha256.hexdigest(),
-            "xxh3_128": self._xxh3.hexdigest(),
-        }
-
-
 @contextmanager
 def create(path: str, upload: Upload | None = None) -> Iterator[OutputFile]:
     """Create a file that appears at `path` only if the block ends without an error.
@@ -186,7 +183,7 @@ def create(path: str, upload: Upload | None = None) -> Iterator[OutputFile]:
         local_disk.make_folder(folder)
         temporary = posixpath.join(folder, f".{base}{_TEMPORARY}{uuid.uuid4().hex}")
         try:
-            with _open_output(temporary) as output:
+            with open_output(temporary) as output:
                 yield output
             os.replace(temporary, name)
         finally:
@@ -195,20 +192,11 @@ def create(path: str, upload: Upload | None = None) -> Iterator[OutputFile]:
         return
     with scratch_folder() as scratch:
         temporary = os.path.join(scratch, base)
-        with _open_output(temporary, sync=False) as output:
+        with open_output(temporary, sync=False) as output:
             yield output
-        fs.makedirs(folder, exist_ok=True)
+        if conditional_store(path) is None:  # those stores have no folders
+            fs.makedirs(folder, exist_ok=True)
         (upload or fs.put_file)(temporary, name)
-
-
-@contextmanager
-def _open_output(path: str, *, sync: bool = True) -> Iterator[OutputFile]:
-    """Open a local file for writing; it is on disk when the block ends."""
-    with open(path, "wb") as file:
-        yield (output := OutputFile(file))
-        output.flush()
-        if sync:
-            os.fsync(file.fileno())
 
 
 def is_temporary(name: str) -> bool:
@@ -245,19 +233,25 @@ def read_json(path: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
             deeply nested.
     """
     try:
-        with open_input(path) as file:
-            text = file.read(_BUFFER_BYTES)
-            if len(text) == _BUFFER_BYTES:
-                text += file.read(max_bytes + 1 - len(text))
+        return load_json(path, max_bytes)
     except FileNotFoundError:
         return None
+
+
+def load_json(path: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Read a JSON document that must exist; arguments and errors as in `read_json`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    text = read_bytes(path, max_bytes)
     if len(text) > max_bytes:
         raise DamagedFileError(f"{path} must have at most {max_bytes:,} bytes")
     if len(text) > MAX_JSON_VALUES and sum(map(text.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
         raise DamagedFileError(f"{path} must have at most {MAX_JSON_VALUES:,} values")
     try:
         value = json.loads(text)
-        if _is_deep(value):
+        if text.count(b"{") + text.count(b"[") > MAX_JSON_DEPTH and _is_deep(value):
             raise RecursionError
     except RecursionError as error:
         raise DamagedFileError(f"{path} must have at most {MAX_JSON_DEPTH} levels") from error

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from mmfeat.storage import files
 from mmfeat.storage.claim import ShardClaim
 from mmfeat.storage.conditional import conditional_store
-from mmfeat.storage.files import OutputFile
+from mmfeat.storage.output_file import OutputFile
 from mmfeat.store.receipts import Receipt
 
 
@@ -22,19 +22,20 @@ class ShardAttempt:
         folder: where the receipt is written.
         shard: name of the shard.
         root: folder that the names of files are relative to, if it is not the same.
+        fresh: whether nothing of the shard seems to exist, so that there is nothing to claim.
 
     Raises:
         ShardTakenError: another run makes the shard; also of `create` and `commit`.
     """
 
-    def __init__(self, folder: str, shard: str, root: str = "") -> None:
+    def __init__(self, folder: str, shard: str, root: str = "", *, fresh: bool = False) -> None:
         self._folder, self._root = folder, root or folder
         self._outputs: dict[str, OutputFile] = {}
         path = files.join(folder, f"{shard}_stats.json")
         store = conditional_store(path)
-        self._claim = ShardClaim(store, path) if store else None
+        self._claim = ShardClaim(store, path, fresh=fresh) if store else None
         if not store:
-            files.remove(path)
+            files.remove_file(path)
 
     @contextmanager
     def create(self, name: str) -> Iterator[OutputFile]:

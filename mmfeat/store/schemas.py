@@ -9,7 +9,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from msgspec import Meta
 
 from mmfeat.storage.documents import Count, FileName, Name
-from mmfeat.storage.files import RecordedFile
+from mmfeat.storage.output_file import RecordedFile
 
 Counts = dict[str, Count]
 """Reason, status or split → records."""

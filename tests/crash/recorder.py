@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from mmfeat.storage.files import OutputFile
+from mmfeat.storage.output_file import OutputFile
 from tests.crash.disk import Operation, Tree
 
 

@@ -9,7 +9,7 @@ from mmfeat.records.record import Record, Sample
 from mmfeat.shards.shard_reader import read_shard, read_stored_shard
 from mmfeat.shards.tar_writer import TarWriter
 from mmfeat.storage import files
-from mmfeat.storage.files import OutputFile
+from mmfeat.storage.output_file import OutputFile
 from mmfeat.store import Receipt
 
 

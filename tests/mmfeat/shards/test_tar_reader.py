@@ -6,7 +6,7 @@ import pytest
 from mmfeat.records.record import Record, Sample
 from mmfeat.shards.tar_reader import read_tar, split_member_name
 from mmfeat.shards.tar_writer import TarWriter
-from mmfeat.storage.files import OutputFile
+from mmfeat.storage.output_file import OutputFile
 from tests.mmfeat.shards.tar_bytes import END, tar_member, with_size_field
 
 

@@ -1,5 +1,6 @@
 """Two runs in an object store: whatever happens between them, receipts vouch for their files."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -37,9 +38,9 @@ def bucket():
     return f"versioned://bucket-{next(_numbers)}"
 
 
-def make_shard(folder, content):
+def make_shard(folder, content, fresh=False):
     """Make a shard of two files, as one attempt of a run."""
-    attempt = ShardAttempt(folder, "00000")
+    attempt = ShardAttempt(folder, "00000", fresh=fresh)
     for name in ("data/00000.a", "data/00000.b"):
         with attempt.create(name) as output:
             output.write(content)
@@ -70,6 +71,26 @@ def test_a_shard_is_made(bucket):
     assert_receipt_is_true(bucket)
 
 
+def test_a_fresh_shard_needs_no_claim(bucket):
+    make_shard(bucket, b"one", fresh=True)
+    assert read_receipt(bucket, "00000").files["data/00000.a"]["bytes"] == 3
+    make_shard(bucket, b"three", fresh=True)  # it is claimed after all
+    assert read_receipt(bucket, "00000").files["data/00000.a"]["bytes"] == 5
+    assert_receipt_is_true(bucket)
+
+
+def test_an_attempt_that_finds_a_later_file_is_tried_again(bucket):
+    late = ShardAttempt(bucket, "00000", fresh=True)
+    with late.create("data/00000.b") as output:
+        output.write(b"late")
+    with pytest.raises(OSError, match="another attempt"):
+        make_shard(bucket, b"made", fresh=True)
+    make_shard(bucket, b"made", fresh=True)
+    with pytest.raises(ShardTakenError):
+        late.commit(Receipt(shard="00000", config_hash="h", records=1, out=1))
+    assert_receipt_is_true(bucket)
+
+
 def test_a_late_attempt_changes_nothing(bucket):
     late = ShardAttempt(bucket, "00000")
     with late.create("data/00000.a") as output:
@@ -83,10 +104,13 @@ def test_a_late_attempt_changes_nothing(bucket):
     assert read_objects(bucket) == before
 
 
-@pytest.mark.parametrize("lost", [1, 2, 3, 4])
-def test_lost_answers_of_the_store_do_not_stop_an_attempt(bucket, monkeypatch, lost):
+@pytest.mark.parametrize("fresh", [False, True])
+def test_lost_answers_of_the_store_do_not_stop_an_attempt(bucket, monkeypatch, fresh):
     monkeypatch.setattr(VersionedFileSystem, "lose_answers", 1)
-    make_shard(bucket, b"one")
+    with contextlib.suppress(BlockingIOError):  # it is tried again
+        make_shard(bucket, b"one", fresh)
+    if read_receipt(bucket, "00000") is None:
+        make_shard(bucket, b"one", fresh)
     assert read_receipt(bucket, "00000") is not None
     assert_receipt_is_true(bucket)
 
@@ -96,18 +120,23 @@ kills = st.dictionaries(st.integers(0, 2), st.integers(1, 25), max_size=2)
 
 
 @settings(max_examples=300, deadline=None)
-@given(orders, kills, st.booleans())
-def test_receipts_are_true_at_any_time_whatever_the_order_of_runs(order, kills, equal):
+@given(orders, kills, st.booleans(), st.tuples(*[st.booleans()] * 3))
+def test_receipts_are_true_at_any_time_whatever_the_order_of_runs(order, kills, equal, fresh):
     folder = f"versioned://bucket-{next(_numbers)}"
     interleaving = Interleaving(order, kills, lambda: assert_receipt_is_true(folder))
     contents = [b"one"] * 3 if equal else [b"one", b"two", b"six"]
     VersionedFileSystem.before_call = staticmethod(interleaving.before_call)
     try:
-        interleaving.run([lambda c=content: make_shard(folder, c) for content in contents])
+        interleaving.run(
+            [
+                lambda c=c, f=f: make_shard(folder, c, f)
+                for c, f in zip(contents, fresh, strict=True)
+            ]
+        )
     finally:
         VersionedFileSystem.before_call = staticmethod(lambda: None)
     for error in interleaving.errors.values():
-        assert isinstance(error, ShardTakenError | KilledError), error
+        assert isinstance(error, ShardTakenError | KilledError | BlockingIOError), error
     if not interleaving.errors:
         assert read_receipt(folder, "00000")
     make_shard(folder, b"last")
