@@ -32,8 +32,8 @@ class RankMetric(Metric):
     """The mean over the labels that some rows of a resample have and some lack; NaN without any.
 
     Attributes:
-        value: (positive rows, negative rows) of each group of equal scores, best scores first,
-            shape (groups, resamples) each → metric of a label, shape (resamples,).
+        value: (rows with the label, all rows) of each group of equal scores, best scores first,
+            shape (groups, resamples) each → metric of the label, shape (resamples,).
         larger_is_better, bounds: see `Metric`.
     """
 
@@ -59,12 +59,13 @@ class RankMetric(Metric):
     def _average(self, labels: list[_SortedLabel], counts: np.ndarray) -> np.ndarray:
         total, defined = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
         for order, starts, has_label in labels:
-            positive = np.where(has_label[:, None], counts[order], 0.0)
-            negative = counts[order] - positive
+            drawn = counts[order]
+            positive = drawn * has_label[:, None]
             if len(starts) < len(order):
-                positive, negative = (np.add.reduceat(c, starts) for c in (positive, negative))
-            is_defined = (positive.sum(axis=0) > 0) & (negative.sum(axis=0) > 0)
-            total += np.where(is_defined, self.value(positive, negative), 0.0)
+                positive, drawn = (np.add.reduceat(c, starts) for c in (positive, drawn))
+            rows_with_label = positive.sum(axis=0)
+            is_defined = (rows_with_label > 0) & (rows_with_label < len(order))
+            total += np.where(is_defined, self.value(positive, drawn), 0.0)
             defined += is_defined
         return divide(total, defined, np.nan)
 
@@ -76,18 +77,20 @@ def _sort(has_label: np.ndarray, scores: np.ndarray) -> _SortedLabel:
     return _SortedLabel(order, starts, has_label[order])
 
 
-def _average_precision(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+def _average_precision(positive: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Σ precision · Δ recall over the groups, as in scikit-learn."""
     correct = positive.cumsum(axis=0)
-    predicted = correct + negative.cumsum(axis=0)
-    return divide((positive * divide(correct, predicted)).sum(axis=0), correct[-1])
+    # Before the first row there is nothing correct: 0 / 1.
+    precision = correct / np.maximum(rows.cumsum(axis=0), 1)
+    return divide(np.einsum("gr,gr->r", positive, precision), correct[-1])
 
 
-def _auroc(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+def _auroc(positive: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The share of pairs of a positive and a negative row in the right order; ties count half."""
+    negative = rows - positive
     above = positive.cumsum(axis=0) - positive / 2
     pairs = positive.sum(axis=0) * negative.sum(axis=0)
-    return divide((negative * above).sum(axis=0), pairs)
+    return divide(np.einsum("gr,gr->r", negative, above), pairs)
 
 
 AVERAGE_PRECISION = RankMetric(_average_precision)

@@ -11,8 +11,8 @@ import numpy as np
 
 from training.metrics import Metric, PreparedMetric
 
-CHUNK_NUMBERS = 1 << 18
-"""Row counts (rows × resamples) in memory at a time: 2 MB of float64, as large as a cache."""
+CHUNK_NUMBERS = 1 << 16
+"""Row counts (rows × resamples) in memory at a time: 0.5 MB of float64, which a cache holds."""
 _CACHED_NUMBERS = 1 << 25
 """Numbers of the cached prepared metrics: 256 MB of float64."""
 
