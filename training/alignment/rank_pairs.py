@@ -16,10 +16,9 @@ import torch
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
-from mmfeat.models.saved_model import LoadedModel, load_model
+from mmfeat.models.saved_model import WEIGHTS, LoadedModel, load_model
 from mmfeat.models.tasks import Align
 from mmfeat.models.tasks.align import ALIGNMENT, MISALIGNMENT
-from mmfeat.models.weights import WEIGHTS
 from mmfeat.records import STATUS_COLUMNS
 from mmfeat.storage import files, lock_directory
 from mmfeat.store import (

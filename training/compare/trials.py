@@ -18,7 +18,7 @@ import torch
 from mmfeat.errors import DamagedFileError
 from mmfeat.models.base import Model
 from mmfeat.models.inference import run_model
-from mmfeat.models.weights import WEIGHTS, read_weights, restore_model, save_weights
+from mmfeat.models.saved_model import WEIGHTS, read_weights, restore_model, save_weights
 from mmfeat.storage import Name, check_value, files, read_intact_document
 from mmfeat.store import RecordedFile, check_file
 from mmfeat.system import peak_memory_mb

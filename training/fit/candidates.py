@@ -8,7 +8,7 @@ import torch
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.weights import restore_model
+from mmfeat.models.saved_model import restore_model
 from training.data import Dataset
 from training.fit.checkpoint import Checkpoint, CheckpointSlot
 from training.fit.device import CPU_FLOAT32, ComputeConfig

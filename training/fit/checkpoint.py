@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.models.base import Model
-from mmfeat.models.weights import parse_tensors
+from mmfeat.models.saved_model import parse_tensors
 from mmfeat.storage import Count, Name, Size, files, read_intact_document
 from mmfeat.store import json_digest
 

@@ -10,7 +10,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.alignment import AlignmentModel
 from mmfeat.models.inference import InferenceOutput, to_predictions
-from mmfeat.models.weights import WEIGHTS, save_weights
+from mmfeat.models.saved_model import WEIGHTS, save_weights
 from mmfeat.storage import files
 from mmfeat.store import make_manifest, record_file, write_manifest
 from mmfeat.system import peak_memory_mb, show_summary

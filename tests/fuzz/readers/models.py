@@ -34,8 +34,7 @@ def model_manifest(folder: Path) -> Target:
 
 def model_weights(folder: Path) -> Target:
     """The weights of a model, and its predictions."""
-    from mmfeat.models.saved_model import load_model
-    from mmfeat.models.weights import WEIGHTS
+    from mmfeat.models.saved_model import WEIGHTS, load_model
     from tests.mmfeat.models.test_saved_model import COLUMNS, save_model
 
     save_model(str(folder))

@@ -10,8 +10,7 @@ import safetensors.torch
 import torch
 
 from mmfeat.errors import MmfeatError
-from mmfeat.models.saved_model import load_model
-from mmfeat.models.weights import WEIGHTS
+from mmfeat.models.saved_model import WEIGHTS, load_model
 from mmfeat.storage import files
 from tests.mmfeat.models.test_saved_model import COLUMNS, save_model
 

@@ -12,8 +12,7 @@ from mmfeat.features.column_format import Column
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.fusion_model import FusionModel
 from mmfeat.models.inference import predict
-from mmfeat.models.saved_model import load_model
-from mmfeat.models.weights import WEIGHTS, save_weights
+from mmfeat.models.saved_model import WEIGHTS, load_model, save_weights
 from mmfeat.store.directory import open_run
 from mmfeat.store.manifest import write_manifest
 

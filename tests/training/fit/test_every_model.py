@@ -10,8 +10,7 @@ from mmfeat.features.store import FeatureStore
 from mmfeat.models.architecture import LATE, LATE_STACKED, LOGISTIC, RIDGE, Architecture
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
-from mmfeat.models.saved_model import input_shapes, load_model
-from mmfeat.models.weights import WEIGHTS, save_weights
+from mmfeat.models.saved_model import WEIGHTS, input_shapes, load_model, save_weights
 from mmfeat.store.directory import open_run
 from mmfeat.store.manifest import write_manifest
 from tests.training.stores import Records, load, write_store

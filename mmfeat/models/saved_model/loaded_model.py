@@ -20,8 +20,8 @@ from mmfeat.features import Column, ColumnShard
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.inference import CHUNK_ROWS, Predictions, concatenate_predictions, predict
+from mmfeat.models.saved_model.weights import WEIGHTS, read_weights, restore_model
 from mmfeat.models.tasks import Task, task_from_config
-from mmfeat.models.weights import WEIGHTS, read_weights, restore_model
 from mmfeat.storage import check_value, files
 from mmfeat.store import MANIFEST_FILE, describe_differences, read_manifest
 
