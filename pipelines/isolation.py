@@ -10,7 +10,7 @@ from dataclasses import replace
 from mmfeat.errors import MmfeatError
 from mmfeat.store import ShardTask
 from mmfeat.system import WorkerDiedError, WorkerPool
-from pipelines.worker import make_shard, try_records
+from pipelines.worker import MadeShard, make_shard, try_records
 
 TRIES = 2
 """Tries to make a shard alone before its records are tried."""
@@ -27,7 +27,7 @@ class IsolationError(MmfeatError):
     """The worker of a shard dies, and no record is found to be the cause."""
 
 
-def make_isolated(pool: WorkerPool, task: ShardTask) -> tuple[bool, float, ShardTask]:
+def make_isolated(pool: WorkerPool, task: ShardTask) -> tuple[MadeShard, ShardTask]:
     """Make a shard alone. Records that kill their worker are rejected as `worker_died`.
 
     Args:
@@ -35,8 +35,7 @@ def make_isolated(pool: WorkerPool, task: ShardTask) -> tuple[bool, float, Shard
         task: the shard.
 
     Returns:
-        Whether the shard was made, the peak memory of the worker in MB, and the task with the
-        records that were left out.
+        What the worker returned, and the task with the records that were left out.
 
     Raises:
         IsolationError: the shard cannot be made, and no record is found to be the cause.
@@ -44,12 +43,12 @@ def make_isolated(pool: WorkerPool, task: ShardTask) -> tuple[bool, float, Shard
     """
     for _ in range(TRIES):
         try:
-            return *pool.submit(make_shard, task).result(), task
+            return pool.submit(make_shard, task).result(), task
         except WorkerDiedError:
             pass
     task = replace(task, deadly=_Search(pool, task).find_deadly())
     try:
-        return *pool.submit(make_shard, task).result(), task
+        return pool.submit(make_shard, task).result(), task
     except WorkerDiedError as error:
         raise IsolationError(f"{error}, and no record of the shard kills it alone") from error
 

@@ -2,11 +2,9 @@
 
 import logging
 import shutil
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -20,9 +18,11 @@ from pipelines.engines import (
     beam_options,
     check_engine,
     explain_failure,
+    has_remote_workers,
     is_local,
     make_pipeline,
 )
+from pipelines.monitoring import progress_bar
 from pipelines.shard_workers import choose_processes
 from pipelines.transforms import FinishStore, ProcessShards
 
@@ -91,6 +91,7 @@ def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
 def _run_pipeline(
     pipeline: beam.Pipeline, stage: Stage, tasks: Sequence[ShardTask], todo: Sequence[ShardTask]
 ) -> None:
+    remote = not is_local(pipeline.options) and has_remote_workers(pipeline.options)
     stage.processes = choose_processes(stage, todo, local=is_local(pipeline.options))
     in_runner = stage.processes == 1 and not stage.expects_deaths
     if has_unfinished(stage.output):
@@ -110,7 +111,8 @@ def _run_pipeline(
     if not _log.isEnabledFor(logging.DEBUG):  # they repeat the error, with its traceback
         for name in _BEAM_LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    with _progress_bar(stage.name, sum(task.records for task in todo)):
+    progress.METRICS.take()  # of the plan, and of earlier runs of this process
+    with progress_bar(stage, todo, remote=remote):
         try:
             pipeline.run().wait_until_finish()
         except Exception as error:
@@ -121,25 +123,6 @@ def _run_pipeline(
                 got=reason.got,
                 cure=reason.cure or "Finished shards are kept; run the same command again",
             ) from error
-
-
-@contextmanager
-def _progress_bar(label: str, records: int) -> Iterator[None]:
-    """Show how many records are done while the block runs."""
-    start, stop = progress.RECORDS_DONE.value, threading.Event()
-
-    def show() -> None:
-        with progress.ProgressBar(label, records, "records") as bar:
-            while not stop.wait(0.2):
-                bar.update(int(progress.RECORDS_DONE.value - start))
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _format_peak_memory() -> str:

@@ -17,7 +17,7 @@ from mmfeat.store import RunStoppedError, ShardTask, Stage, leave_mark
 from mmfeat.system import WorkerDiedError, WorkerStartError, print_err, progress
 from pipelines.attempts import record_failure
 from pipelines.isolation import IsolationError, make_isolated
-from pipelines.worker import make_shard, stage_workers
+from pipelines.worker import MadeShard, make_shard, stage_workers
 
 MIN_RECORDS = 4000
 """With fewer records, starting processes takes longer than it saves."""
@@ -62,7 +62,7 @@ class _ShardWorkers:
         self._stage = stage
         self._pool = stage_workers(stage, processes)
         self._left: dict[str, ShardTask] = {}
-        self._futures: dict[Future[tuple[bool, float]], ShardTask] = {}
+        self._futures: dict[Future[MadeShard], ShardTask] = {}
 
     def make(self, tasks: Sequence[ShardTask]) -> Iterator[str]:
         self._left = {task.shard: task for task in tasks}
@@ -88,12 +88,12 @@ class _ShardWorkers:
         for future in as_completed(self._futures):
             task = self._futures.pop(future)
             try:
-                made, peak = future.result()
+                made = future.result()
             except WorkerDiedError as error:
                 print_err(f"{self._describe(task)}: {error}. It is made again")
                 died.append(task)
                 continue
-            yield from self._end(task, made, peak)
+            yield from self._end(task, made)
         return died
 
     def _make_alone(self, tasks: Sequence[ShardTask]) -> Iterator[str]:
@@ -102,7 +102,7 @@ class _ShardWorkers:
         self._pool = stage_workers(self._stage, 1)
         for task in tasks:
             try:
-                made, peak, task = make_isolated(self._pool, task)
+                made, task = make_isolated(self._pool, task)
             except IsolationError as error:
                 self._fail(task, error)
                 continue
@@ -111,13 +111,14 @@ class _ShardWorkers:
                     f"{self._describe(task)}: {len(task.deadly)} of {task.records} records kill "
                     "the process that works on them; they are rejected as worker_died"
                 )
-            yield from self._end(task, made, peak)
+            yield from self._end(task, made)
 
-    def _end(self, task: ShardTask, made: bool, peak: float) -> Iterator[str]:
-        progress.WORKER_PEAK_MB.raise_to(peak)
+    def _end(self, task: ShardTask, made: MadeShard) -> Iterator[str]:
+        progress.WORKER_PEAK_MB.raise_to(made.peak_mb)
+        progress.METRICS.add(made.metrics)
         progress.RECORDS_DONE.add(task.records)
         del self._left[task.shard]
-        if made:
+        if made.made:
             yield task.shard
 
     def _fail(self, task: ShardTask, error: Exception) -> None:

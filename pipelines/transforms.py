@@ -21,6 +21,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from mmfeat.errors import MmfeatError
 from mmfeat.store import RunStoppedError, ShardTask, Stage, is_unfinished, mark_unfinished
 from pipelines.attempts import process_shard
+from pipelines.monitoring import StageMetrics
 from pipelines.shard_workers import make_in_workers
 
 _log = logging.getLogger("mmfeat")
@@ -59,6 +60,7 @@ class _ProcessShard(beam.DoFn):
 
     def __init__(self, stage: Stage, shared: Shared) -> None:
         self._stage, self._shared = stage, shared
+        self._metrics = StageMetrics(stage.name)
 
     def setup(self) -> None:
         self._state = self._shared.acquire(lambda: _ProcessState(self._stage.load()))
@@ -68,15 +70,15 @@ class _ProcessShard(beam.DoFn):
 
     def process(self, task: ShardTask) -> Iterable[str]:
         if self._parallel == 1:
-            yield from self._make(task)
+            yield from self._metrics.count(self._make(task))
             return
         self._waiting.append(self._pool.submit(self._make, task))
         while len(self._waiting) > self._parallel:
-            yield from self._waiting.popleft().result()
+            yield from self._metrics.count(self._waiting.popleft().result())
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
         while self._waiting:
-            for shard in self._waiting.popleft().result():
+            for shard in self._metrics.count(self._waiting.popleft().result()):
                 yield WindowedValue(shard, MIN_TIMESTAMP, [GlobalWindow()])
 
     def teardown(self) -> None:
@@ -110,6 +112,7 @@ class _ProcessShards(beam.DoFn):
 
     def __init__(self, stage: Stage, processes: int) -> None:
         self._stage, self._processes = stage, processes
+        self._metrics = StageMetrics(stage.name)
 
     def start_bundle(self) -> None:
         self._tasks: list[ShardTask] = []
@@ -118,7 +121,8 @@ class _ProcessShards(beam.DoFn):
         self._tasks.append(task)
 
     def finish_bundle(self) -> Iterable[WindowedValue]:
-        for shard in make_in_workers(self._stage, self._tasks, self._processes):
+        shards = make_in_workers(self._stage, self._tasks, self._processes)
+        for shard in self._metrics.count(shards):
             yield WindowedValue(shard, MIN_TIMESTAMP, [GlobalWindow()])
 
 

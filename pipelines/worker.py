@@ -1,10 +1,10 @@
 """Worker processes: each loads the stage once, then makes shards. They do not import Beam."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmfeat.store import ShardTask, Stage
-from mmfeat.system import WorkerPool, peak_memory_mb, start_fork_server, worker_pool
+from mmfeat.system import WorkerPool, peak_memory_mb, progress, start_fork_server, worker_pool
 from pipelines.attempts import process_shard
 
 _state: dict[str, Any] = {}
@@ -26,10 +26,24 @@ def _load_stage(stage: Stage) -> None:
     _state.update(stage=stage, loaded=stage.load())
 
 
-def make_shard(task: ShardTask) -> tuple[bool, float]:
-    """Return whether the shard was made, and the peak memory of this process in MB."""
+class MadeShard(NamedTuple):
+    """What a worker process returns for a shard.
+
+    Attributes:
+        made: whether the shard was made.
+        peak_mb: peak memory of the process.
+        metrics: what the process has done for it; see `mmfeat.system.progress.METRICS`.
+    """
+
+    made: bool
+    peak_mb: float
+    metrics: dict[str, float]
+
+
+def make_shard(task: ShardTask) -> MadeShard:
+    """Make a shard in a worker process."""
     made = process_shard(_state["stage"], task, _state["loaded"])
-    return made, peak_memory_mb()
+    return MadeShard(made, peak_memory_mb(), progress.METRICS.take())
 
 
 def try_records(task: ShardTask, rows: range) -> None:

@@ -25,6 +25,7 @@ from mmfeat.features import (
     make_column_batch,
 )
 from mmfeat.store import Receipt, keys_digest
+from mmfeat.system import progress
 
 _MAX_WINDOWS = 2
 """Windows that wait for their batches, if several batches are encoded at the same time."""
@@ -134,13 +135,14 @@ class ColumnWriter:
         lengths = [self._encoder.length(items[row]) for row in rows]
         for batch in batch_by_length(lengths, self._batch_size, self._encoder.budget):
             batch_rows = [rows[index] for index in batch]
-            inputs = [items[row] for row in batch_rows]
-            encode = partial(
-                encode_batch, self._encoder, inputs, self._column.shape, self._normalize
-            )
+            encode = partial(self._encode_batch, [items[row] for row in batch_rows])
             result = self._pool.submit(encode).result if self._pool else encode
             window.batches.append((batch_rows, result))
         return window
+
+    def _encode_batch(self, inputs: Sequence[Any]) -> EncodedBatch:
+        with progress.METRICS.timed("encode"):
+            return encode_batch(self._encoder, inputs, self._column.shape, self._normalize)
 
     def write(self, keys: Sequence[str], items: Sequence[Any], bytes_read: int) -> None:
         """Encode a window of rows and append it to the file.
@@ -160,7 +162,8 @@ class ColumnWriter:
 
     def _append(self, window: _Window) -> None:
         rows = window.finish(self._column.shape)
-        self._arrow.write_batch(rows)
+        with progress.METRICS.timed("write"):
+            self._arrow.write_batch(rows)
         self._keys += window.keys
         self._bytes_read += window.bytes_read
         self._status.update(rows["status"].to_pylist())
@@ -180,4 +183,5 @@ class ColumnWriter:
             bytes_read=self._bytes_read,
             seconds=round(seconds, 3),
         )
-        self._attempt.commit(receipt)
+        with progress.METRICS.timed("write"):
+            self._attempt.commit(receipt)

@@ -65,6 +65,11 @@ class Extraction(Stage):
         schemes = {SCHEMES[spec.scheme]: None for spec in self._specs.values()}
         return [*super().worker_modules, *schemes]
 
+    @property
+    def receipts_folder(self) -> str:
+        """Folder of the receipts of the column that is written last."""
+        return self._table([SAMPLES, *self.columns][-1]).receipts
+
     def plan(self) -> list[ShardTask]:
         """Return one task per input shard. Columns and shards that exist are not made again.
 

@@ -135,17 +135,20 @@ class Scoring(Stage):
         if made and self._is_done(task.shard, features):  # by another run or attempt since the plan
             progress.RECORDS_DONE.add(task.records)
             return made
-        columns = {c.name: features.read_column(c.name, task.shard) for c in model.columns}
         names = dict.fromkeys(["__key__", "status", *self._sample_columns])
-        samples = features.read_samples(task.shard, [*names])
+        with progress.METRICS.timed("read"):
+            columns = {c.name: features.read_column(c.name, task.shard) for c in model.columns}
+            samples = features.read_samples(task.shard, [*names])
         rows = np.array([row for row in range(len(samples)) if row not in task.deadly], np.int64)
-        predictions = model.predict_shard(columns, rows).spread(rows, len(samples))
+        with progress.METRICS.timed("predict"):
+            predictions = model.predict_shard(columns, rows).spread(rows, len(samples))
         reasons = find_reasons(predictions.scorable, columns, task.deadly)
         table = make_table(model, predictions, samples["__key__"], reasons)
         table = copy_columns(samples, self._sample_columns, table)
         table = table.filter(pa.array(~features.retried_rows.mask(samples, task.shard)))
         attempt = ShardAttempt(self.output, task.shard)
-        with attempt.create(files.join(self._data_folder, f"{task.shard}.parquet")) as output:
+        path = files.join(self._data_folder, f"{task.shard}.parquet")
+        with progress.METRICS.timed("write"), attempt.create(path) as output:
             pq.write_table(table, output, compression="zstd")
         rejected = [reason for reason in table["reason"].to_pylist() if reason]
         receipt = Receipt(

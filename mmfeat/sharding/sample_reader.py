@@ -31,7 +31,7 @@ from mmfeat.records import (
     ref_extension,
 )
 from mmfeat.sharding.config import ShardConfig, Validation
-from mmfeat.system import ordered_map
+from mmfeat.system import ordered_map, progress
 
 REMOTE_THREADS = 16
 """Default number of threads that wait for remote files."""
@@ -108,6 +108,10 @@ class SampleReader:
 
     def read(self, record: Record) -> Sample:
         """Return the sample of a record. Unusable parts are among its problems."""
+        with progress.METRICS.timed("read"):
+            return self._read(record)
+
+    def _read(self, record: Record) -> Sample:
         sample = Sample(record, problems=dict(record.problems))
         if "" in sample.problems:
             return sample

@@ -182,10 +182,14 @@ class Sharding(Stage):
                 else:
                     loaded.count(failed=status == "failed")
                 if status != "failed":
-                    tar.write(sample)
+                    with progress.METRICS.timed("write"):
+                        tar.write(sample)
                 table.append(sample, status)
             tar.close()
-        with attempt.create(f"{task.shard}.parquet") as table_file:
+        with (
+            progress.METRICS.timed("write"),
+            attempt.create(f"{task.shard}.parquet") as table_file,
+        ):
             pq.write_table(table.to_arrow(), table_file, compression="zstd")
         receipt = Receipt(
             shard=task.shard,

@@ -9,6 +9,7 @@ from mmfeat.storage.claim import ShardClaim
 from mmfeat.storage.conditional import conditional_store
 from mmfeat.storage.output_file import OutputFile
 from mmfeat.store.receipts import Receipt
+from mmfeat.system import progress
 
 
 class ShardAttempt:
@@ -22,14 +23,17 @@ class ShardAttempt:
         folder: where the receipt is written.
         shard: name of the shard.
         root: folder that the names of files are relative to, if it is not the same.
+        table: name of the table in metrics, if the store has several.
         fresh: whether nothing of the shard seems to exist, so that there is nothing to claim.
 
     Raises:
         ShardTakenError: another run makes the shard; also of `create` and `commit`.
     """
 
-    def __init__(self, folder: str, shard: str, root: str = "", *, fresh: bool = False) -> None:
-        self._folder, self._root = folder, root or folder
+    def __init__(
+        self, folder: str, shard: str, root: str = "", table: str = "", *, fresh: bool = False
+    ) -> None:
+        self._folder, self._root, self._table = folder, root or folder, table
         self._outputs: dict[str, OutputFile] = {}
         path = files.join(folder, f"{shard}_stats.json")
         store = conditional_store(path)
@@ -52,3 +56,16 @@ class ShardAttempt:
         for folder in folders - {self._folder}:  # that of the receipt is synced with it
             files.sync_folder(folder)
         receipt.write(self._folder, self._claim.commit if self._claim else None)
+        progress.METRICS.add(
+            {f"{self._table}.{k}" if self._table else k: n for k, n in _count(receipt)}
+        )
+
+
+def _count(receipt: Receipt) -> Iterator[tuple[str, float]]:
+    """Yield the metrics of a receipt: name and number."""
+    yield "records", receipt.records
+    yield "out", receipt.out
+    yield "bytes_read", receipt.bytes_read
+    yield "bytes_written", sum(info["bytes"] for info in receipt.files.values())
+    for reason, number in receipt.rejected.items():
+        yield f"rejected.{reason}", number

@@ -59,6 +59,11 @@ class Stage(ABC):
         """Modules that worker processes of the stage need. They are imported once for all."""
         return [type(self).__module__]
 
+    @property
+    def receipts_folder(self) -> str:
+        """Folder in which a receipt appears when a shard is made."""
+        return self.output
+
     @abstractmethod
     def plan(self) -> list[ShardTask]:
         """Open the output directory and list its shards. The same input gives the same list.

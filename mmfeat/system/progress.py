@@ -3,7 +3,6 @@
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -46,13 +45,13 @@ class RunMetrics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._totals: Counter[str] = Counter()
+        self._totals: dict[str, float] = {}
 
     def add(self, numbers: Mapping[str, float]) -> None:
         """Add to the totals: name → number."""
         with self._lock:
             for name, number in numbers.items():
-                self._totals[name] += number  # type: ignore[assignment]
+                self._totals[name] = self._totals.get(name, 0) + number
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -66,7 +65,7 @@ class RunMetrics:
     def take(self) -> dict[str, float]:
         """Return the totals and start again from zero."""
         with self._lock:
-            totals, self._totals = dict(self._totals), Counter()
+            totals, self._totals = self._totals, {}
         return totals
 
 

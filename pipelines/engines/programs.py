@@ -6,6 +6,7 @@ them first.
 
 import os
 import shutil
+from glob import glob
 from urllib.parse import urlsplit
 
 from apache_beam.options.pipeline_options import (
@@ -36,7 +37,9 @@ def find_prism(options: PipelineOptions) -> str:
     location = prism.prism_location
     if location and urlsplit(location).scheme:
         return f"{location}, which Beam downloads"
-    found = location or shutil.which("prism") or _cached(PrismJobServer.BIN_CACHE, "prism")
+    names = "prism", f"apache_beam-v{beam_version}-prism-*[!p]"  # [!p]: not the .zip
+    cached = (found for name in names for found in _cached(PrismJobServer.BIN_CACHE, name))
+    found = location or shutil.which("prism") or next(cached, "")
     if not found:
         raise MmfeatError(
             "--runner=Prism needs the program prism in PATH or at --prism_location",
@@ -70,8 +73,8 @@ def _find_jar(jar: str | None, server: FlinkJarJobServer | SparkJarJobServer, na
     """Return the path or URL of a jar, which the user names or Beam has downloaded before."""
     if not jar:
         url = server.path_to_jar()
-        if jar := _cached(JavaJarServer.JAR_CACHE, os.path.basename(url)):
-            return jar
+        for found in _cached(JavaJarServer.JAR_CACHE, os.path.basename(url)):
+            return found
         raise MmfeatError(
             f"--runner={name.capitalize()} needs the job server {os.path.basename(url)}",
             cure=f"Let Beam download it with --{name}_job_server_jar={url}, or start a job server "
@@ -82,9 +85,9 @@ def _find_jar(jar: str | None, server: FlinkJarJobServer | SparkJarJobServer, na
     return jar
 
 
-def _cached(folder: str, name: str) -> str:
-    path = os.path.join(folder, name)
-    return path if os.path.isfile(path) else ""
+def _cached(folder: str, pattern: str) -> list[str]:
+    """Return the files in a folder of Beam's downloads that match a pattern."""
+    return [path for path in glob(os.path.join(folder, pattern)) if os.path.isfile(path)]
 
 
 def find_java(options: PipelineOptions) -> str:

@@ -9,7 +9,7 @@ import pytest
 from mmfeat.store import ShardTask
 from mmfeat.system import WorkerDiedError
 from pipelines.isolation import MAX_DEATHS, IsolationError, make_isolated
-from pipelines.worker import try_records
+from pipelines.worker import MadeShard, try_records
 
 
 class FakePool:
@@ -25,13 +25,13 @@ class FakePool:
             self.deaths += 1
             future.set_exception(WorkerDiedError("a worker process was killed"))
         else:
-            future.set_result(None if function is try_records else (True, 1.0))
+            future.set_result(None if function is try_records else MadeShard(True, 1.0, {}))
         return future
 
 
 def isolate(pool: FakePool) -> set[int]:
-    made, _, task = make_isolated(pool, ShardTask("00000", pool.records))  # type: ignore[arg-type]
-    assert made
+    shard, task = make_isolated(pool, ShardTask("00000", pool.records))  # type: ignore[arg-type]
+    assert shard.made
     return {*task.deadly}
 
 
