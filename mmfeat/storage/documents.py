@@ -9,6 +9,8 @@ constraints of the annotated types below.
 """
 
 import re
+from contextlib import suppress
+from dataclasses import is_dataclass
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
@@ -16,6 +18,7 @@ from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.storage import files
+from mmfeat.storage.checksum import is_damaged
 
 T = TypeVar("T")
 
@@ -62,10 +65,13 @@ def read_document(path: str, schema: type[T], max_bytes: int = files.MAX_JSON_BY
         DamagedFileError: the file is not JSON, is too large, or does not have the type.
     """
     try:
-        value = files.load_json(path, max_bytes)
+        text = files.read_bytes(path, max_bytes)
     except FileNotFoundError:
         return None
-    return check_value(value, schema, path)
+    if is_dataclass(schema) and files.is_shallow(text) and not is_damaged(text):
+        with suppress(msgspec.MsgspecError, UnicodeError):  # they are explained below
+            return msgspec.json.decode(text, type=schema)
+    return check_value(files.parse_json(text, path, max_bytes), schema, path)
 
 
 def read_intact_document(

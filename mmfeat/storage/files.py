@@ -233,25 +233,20 @@ def read_json(path: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
             deeply nested.
     """
     try:
-        return load_json(path, max_bytes)
+        return parse_json(read_bytes(path, max_bytes), path, max_bytes)
     except FileNotFoundError:
         return None
 
 
-def load_json(path: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
-    """Read a JSON document that must exist; arguments and errors as in `read_json`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    text = read_bytes(path, max_bytes)
+def parse_json(text: bytes, path: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Parse the text of a JSON document; arguments and errors as in `read_json`."""
     if len(text) > max_bytes:
         raise DamagedFileError(f"{path} must have at most {max_bytes:,} bytes")
     if len(text) > MAX_JSON_VALUES and sum(map(text.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
         raise DamagedFileError(f"{path} must have at most {MAX_JSON_VALUES:,} values")
     try:
         value = json.loads(text)
-        if text.count(b"{") + text.count(b"[") > MAX_JSON_DEPTH and _is_deep(value):
+        if not is_shallow(text) and _is_deep(value):
             raise RecursionError
     except RecursionError as error:
         raise DamagedFileError(f"{path} must have at most {MAX_JSON_DEPTH} levels") from error
@@ -262,6 +257,11 @@ def load_json(path: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
     if isinstance(value, dict):
         value.pop(CHECKSUM, None)
     return value
+
+
+def is_shallow(text: bytes) -> bool:
+    """Return whether a JSON text has at most `MAX_JSON_DEPTH` lists and objects."""
+    return text.count(b"{") + text.count(b"[") <= MAX_JSON_DEPTH
 
 
 def _is_deep(value: Any) -> bool:

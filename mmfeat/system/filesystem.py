@@ -11,6 +11,11 @@ from mmfeat.errors import MmfeatError
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 """`PROTOCOL://`, after any chain of fsspec's wrappers, as in `simplecache::s3://`."""
 
+_LOCAL = LocalFileSystem()
+"""It has no state, and finding it in the cache of fsspec takes longer than opening a file."""
+
+_LOCAL = LocalFileSystem()
+
 _ALIASES = {"local": "file", "gcs": "gs", "s3a": "s3"}
 """Second names of protocols."""
 
@@ -60,7 +65,7 @@ def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     if not is_url(path):
         # fsspec would take `::` in a local path for one of its wrappers, and `file:` for no name.
         local = path if not path.startswith(("file:", "local:")) else f"./{path}"
-        return LocalFileSystem(), LocalFileSystem._strip_protocol(local)
+        return _LOCAL, LocalFileSystem._strip_protocol(local)
     try:
         return fsspec.core.url_to_fs(_lower_protocol(path))
     except (ValueError, ImportError) as error:
