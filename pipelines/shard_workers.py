@@ -19,9 +19,6 @@ from pipelines.attempts import record_failure
 from pipelines.isolation import IsolationError, make_isolated
 from pipelines.worker import MadeShard, make_shard, stage_workers
 
-MIN_RECORDS = 4000
-"""With fewer records, starting processes takes longer than it saves."""
-
 _ROUNDS = 2
 """Tries to make a shard beside other shards."""
 
@@ -36,7 +33,8 @@ def choose_processes(stage: Stage, todo: Sequence[ShardTask], *, local: bool) ->
     """
     if not local or stage.max_processes == 1 or len(todo) < 2:
         return 1
-    if stage.max_processes == 0 and sum(task.records for task in todo) < MIN_RECORDS:
+    records = sum(task.records for task in todo)
+    if stage.max_processes == 0 and records < stage.min_parallel_records:
         return 1
     return min(stage.max_processes or os.cpu_count() or 1, len(todo))
 

@@ -42,11 +42,14 @@ class ExtractConfig:
     """Decode JPEGs at full size even if the encoder needs a much smaller image."""
     trust_remote_code: bool = False
     """Run code that is part of a checkpoint."""
+    processes: int = 0
+    """Processes that make shards in parallel on this machine; 0 = one per core if all encoders are
+    built-in ones, which use one core each, else 1."""
     threads: int = 0
-    """Threads for decoding, and for a forward pass on the CPU; 0 = one per core."""
+    """Threads per process for decoding, and for a forward pass on the CPU; 0 = all cores."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "threads"):
+        for name in ("batch_size", "processes", "threads"):
             if getattr(self, name) < 0:
                 flag = f"--{name.replace('_', '-')}"
                 raise MmfeatError(f"{flag} must not be negative", got=getattr(self, name))

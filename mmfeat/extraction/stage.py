@@ -38,7 +38,10 @@ from mmfeat.store import (
     read_manifest,
     retry_shards,
 )
-from mmfeat.system import progress
+from mmfeat.system import default_threads, progress
+
+_MIN_TEXTS, _MIN_FILES = 10_000, 1000
+"""Texts, and records with images or sounds, that take a core longer than starting the workers."""
 
 _LOADED_ENCODERS: dict[tuple[EncoderSpec, Settings], Encoder] = {}
 """Encoders that `plan` has loaded. Workers in the same process reuse them."""
@@ -89,10 +92,18 @@ class Extraction(Stage):
         open_run(self.output, "features", config)
         for column, (encoder, settings) in tuned.items():
             self._claim(column, encoder, settings)
+        self._limit_processes()
         return [
             ShardTask(name, shard["records"], done=not (new_columns or pending[name]))
             for name, shard in self._input_shards.items()
         ]
+
+    def _limit_processes(self) -> None:
+        """Let each core make shards if the encoders use one core each, unless the user decides."""
+        one_core = all(encoder.uses_one_core for encoder in self.load().values())
+        self.max_processes = self.config.processes or (0 if one_core else 1)
+        texts_only = all(spec.modality == "text" for spec in self._specs.values())
+        self.min_parallel_records = _MIN_TEXTS if texts_only else _MIN_FILES
 
     def _continue(self, column: str) -> bool:
         """Continue a column with the settings it was started with; False if it is new."""
@@ -138,7 +149,15 @@ class Extraction(Stage):
     def _settings(self, column: str) -> Settings:
         """Return the settings of a column's encoder, with its tuned precision."""
         tuned = self._tuned[column]
-        return replace(self.config.settings, precision=tuned.precision, decode=tuned.decode)
+        settings = self.config.settings
+        return replace(
+            settings, precision=tuned.precision, decode=tuned.decode, threads=self._threads
+        )
+
+    @property
+    def _threads(self) -> int:
+        """Threads of each process: together they use all cores."""
+        return self.config.threads or max(1, default_threads() // self.processes)
 
     @cached_property
     def _store_format(self) -> int:
@@ -230,7 +249,7 @@ class Extraction(Stage):
             records,
             encoders,
             {name: self._specs[name].slot for name in encoders},
-            threads=self.config.decoding_threads,
+            threads=self._threads,
             prefetch=any(encoder.on_gpu for encoder in encoders.values()),
         )
 

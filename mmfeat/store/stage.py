@@ -48,6 +48,8 @@ class Stage(ABC):
     """Hash of the configuration; `plan` sets it."""
     max_processes: int = 1
     """Processes that may make shards in parallel on this machine; 0 = one per core."""
+    min_parallel_records: int = 4000
+    """With fewer records, starting one process per core takes longer than it saves."""
     processes: int = 1
     """Processes that do so in this run."""
     expects_deaths: bool = False

@@ -8,14 +8,14 @@ import psutil
 import pytest
 
 from mmfeat.store.stage import ShardTask
-from pipelines.shard_workers import MIN_RECORDS, choose_processes
+from pipelines.shard_workers import choose_processes
 from tests.faults import wait_for
 from tests.workers import kill, workers_of
 
 
 class StageWithProcesses:
     def __init__(self, processes: int) -> None:
-        self.max_processes = processes
+        self.max_processes, self.min_parallel_records = processes, 4000
 
 
 def data_files(folder: Path) -> dict[str, bytes]:
@@ -112,10 +112,10 @@ def test_a_worker_logs_the_traceback_of_a_failed_shard_at_debug(table, tmp_path)
 @pytest.mark.parametrize(
     ("requested", "records", "local", "expected"),
     [
-        (0, MIN_RECORDS, True, min(2, os.cpu_count() or 1)),
-        (0, MIN_RECORDS - 2, True, 1),
-        (0, MIN_RECORDS, False, 1),
-        (1, MIN_RECORDS, True, 1),
+        (0, 4000, True, min(2, os.cpu_count() or 1)),
+        (0, 3998, True, 1),
+        (0, 4000, False, 1),
+        (1, 4000, True, 1),
         (2, 2, True, 2),
         (8, 2, True, 2),
     ],

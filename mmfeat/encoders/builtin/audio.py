@@ -77,6 +77,7 @@ class LogMelStatistics(Encoder):
     """
 
     modality = "audio"
+    uses_one_core = True
 
     def __init__(self) -> None:
         self.dim = (

@@ -57,6 +57,7 @@ class ImageDescriptor(Encoder):
     """
 
     modality = "image"
+    uses_one_core = True
 
     def __init__(self, *, directions: int = 12) -> None:
         if not isinstance(directions, int) or not 4 <= directions <= 36:

@@ -47,6 +47,7 @@ class TextNgrams(Encoder):
     """
 
     modality = "text"
+    uses_one_core = True
     budget = 1 << 16
 
     def __init__(self, *, dim: int = 4096) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from mmfeat.extraction import ExtractConfig, Extraction
 from mmfeat.features.store import FeatureStore
 from mmfeat.storage import files
+from mmfeat.store import read_failures
 from mmfeat.store.manifest import MANIFEST_FILE
-from mmfeat.store.receipts import read_failures
 from tests.faults import kill, wait_for
 
 
@@ -70,6 +71,30 @@ def test_the_account_of_records_agrees_with_that_of_columns(mmfeat, shards, tmp_
     totals = FeatureStore(str(tmp_path / "images")).manifest["totals"]
     assert (totals["records"], totals["out"]) == (60, 58)
     assert totals["rejected"] == {"image:not_found": 1, "image:undecodable": 1}
+
+
+def test_the_features_do_not_depend_on_the_number_of_processes(mmfeat, shards, features, tmp_path):
+    result = mmfeat("extract", shards, tmp_path / "parallel", "--processes", 2)
+    assert result.returncode == 0, result.stderr
+    assert "largest worker" in result.stdout
+    assert data_files(tmp_path / "parallel") == data_files(features)
+
+
+@pytest.mark.parametrize(
+    ("encoders", "expected"),
+    [
+        ((), (0, 1000)),
+        (("text=builtin:text",), (0, 10_000)),
+        (("text=builtin:text", "words:text=embedding:{vectors}"), (1, 10_000)),
+    ],
+)
+def test_encoders_of_one_core_run_on_all_cores(shards, tmp_path, encoders, expected):
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("apple 1 0\nsteel 0 1\n")
+    flags = tuple(flag.format(vectors=vectors) for flag in encoders)
+    stage = Extraction(ExtractConfig(str(shards), str(tmp_path / "out"), encoder=flags))
+    stage.plan()
+    assert (stage.max_processes, stage.min_parallel_records) == expected
 
 
 def test_the_samples_table_has_the_metadata(features):
