@@ -37,8 +37,8 @@ from mmfeat.verification.parts import Damage, Layout, Part, sample_shards
 SHARDED = ("shards", "features", "predictions")
 """Kinds of stores that consist of shards."""
 
-_MIN_RECORDS = 10_000
-"""Records from which starting processes pays."""
+_MIN_RECORDS = 1_000_000
+"""Records from which starting processes pays: they import WebDataset, and with it torch."""
 
 _Checked: TypeAlias = tuple[Part, Receipt | None, list[Damage]]
 
@@ -176,7 +176,7 @@ def _verify_parts(
 def _open_checker(result: Verification) -> Iterator[Callable[[Part], _Checked]]:
     """Yield a function that checks a part in any thread.
 
-    WebDataset reads tars in Python, one core per process. Many tars are checked in processes.
+    Names are grouped in Python, one core per process. Very many are checked in processes.
     """
 
     def check(part: Part) -> _Checked:
