@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import run_python
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "apache_beam", "matplotlib", "sklearn")
 
 
 def heavy_modules_after(statement):
     code = f"{statement}; import sys; print(*sorted(m for m in {HEAVY!r} if m in sys.modules))"
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    return result.stdout.split()
+    return run_python(code).split()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ import zipfile
 from pathlib import Path
 from shutil import copytree
 
+import pyarrow.parquet as pq
 import pytest
+
+from mmfeat.store import read_manifest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("mmfeat", "pipelines", "training")
@@ -75,18 +78,17 @@ def succeed(folder, *command):
     return result
 
 
-def run_stages(folder, table, mmfeat):
-    shard = ("--processes", 2, "--samples-per-shard", 20)
-    assert "largest worker" in succeed(folder, *mmfeat, "shard", table, "shards", *shard).stdout
-    succeed(folder, *mmfeat, "extract", "shards", "features")
-    quick = ("--fusions", "sum", "--seeds", 1, "--epochs", 1, "--lr", 0.01, "--workers", 2)
-    target = ("--target", "label", "--emap-rows", 4)
-    succeed(folder, *mmfeat, "compare", "features", "comparison", *target, *quick)
-
-
 @pytest.mark.slow
 def test_no_command_imports_the_packages_of_the_user(installed, user_folder):
-    run_stages(user_folder, "table.csv", [installed / "mmfeat"])
+    mmfeat, shard = installed / "mmfeat", ("--processes", 2, "--samples-per-shard", 20)
+    result = succeed(user_folder, mmfeat, "shard", "table.csv", "shards", *shard)
+    assert "largest worker" in result.stdout
+    succeed(user_folder, mmfeat, "extract", "shards", "features")
+    quick = ("--fusions", "sum", "--seeds", 1, "--epochs", 1, "--lr", 0.01, "--workers", 2)
+    target = ("--target", "label", "--emap-rows", 4)
+    succeed(user_folder, mmfeat, "compare", "features", "comparison", *target, *quick)
+    leaderboard = pq.read_table(user_folder / "comparison" / "leaderboard.parquet").to_pylist()
+    assert {"image", "text", "sum"} <= {row["name"] for row in leaderboard}
 
 
 @pytest.mark.slow
@@ -110,9 +112,9 @@ def test_a_module_does_not_import_from_the_working_directory(installed, toy_tabl
     for name in {"pipelines", "training", "yaml"} - {module[0].partition(".")[0]}:
         (folder / name).mkdir()
         (folder / name / "__init__.py").write_text(HOSTILE)
-    beam = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-    arguments = ("table.csv", "shards", "--samples-per-shard", 30, *beam)
+    arguments = ("table.csv", "shards", "--samples-per-shard", 30, "--processes", 2)
     succeed(folder, installed / "python", "-m", *module, *arguments)
+    assert read_manifest(str(folder / "shards"), "shards")["totals"]["status"] == {"ok": 60}
 
 
 def test_a_package_of_the_user_on_pythonpath_is_named(installed, user_folder):

@@ -54,25 +54,17 @@ def mutate_json(random: Random, seeds: Sequence[bytes], tokens: Sequence[bytes] 
 
 def _replace_value(random: Random, value: Any) -> Any:
     """Replace, remove, add or double one value, at a random depth."""
-    if isinstance(value, dict) and value and random.randrange(6):
-        key = random.choice(sorted(value))
+    if isinstance(value, dict | list) and value and random.randrange(6):
+        place = random.choice(sorted(value) if isinstance(value, dict) else range(len(value)))
         match random.randrange(8):
             case 0:
-                del value[key]
+                del value[place]
+            case 1 if isinstance(value, dict):
+                value[random.choice(["x", "../x", "", *value])] = deepcopy(value[place])
             case 1:
-                value[random.choice(["x", "../x", "", *value])] = deepcopy(value[key])
+                value.append(deepcopy(value[place]))
             case _:
-                value[key] = _replace_value(random, value[key])
-        return value
-    if isinstance(value, list) and value and random.randrange(6):
-        index = random.randrange(len(value))
-        match random.randrange(8):
-            case 0:
-                del value[index]
-            case 1:
-                value.append(deepcopy(value[index]))
-            case _:
-                value[index] = _replace_value(random, value[index])
+                value[place] = _replace_value(random, value[place])
         return value
     if isinstance(value, int) and not isinstance(value, bool) and random.randrange(2):
         return value + random.choice([-1, 1, 2**31, -(2**31), 2**62])

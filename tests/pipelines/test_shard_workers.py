@@ -34,6 +34,19 @@ def web_table(make_table, picture_server):
     return make_table(rows, pictures=False)
 
 
+@pytest.fixture
+def start_and_pause(mmfeat_process, picture_server):
+    """Starts `mmfeat shard` and returns its process, which waits for pictures after some shards."""
+
+    def start(table, output, *flags):
+        picture_server.pause_after(100)
+        run = mmfeat_process("shard", "--allow-private", table, output, *flags)
+        assert wait_for(run, (output / "00001_stats.json").exists)
+        return run
+
+    return start
+
+
 def test_the_store_does_not_depend_on_the_number_of_processes(mmfeat, table, tmp_path):
     for processes in (1, 3):
         result = mmfeat(
@@ -60,12 +73,10 @@ def test_too_many_rejected_records_stop_all_processes(mmfeat, make_table, tmp_pa
 
 
 def test_a_killed_run_leaves_no_process_and_resumes(
-    mmfeat, mmfeat_process, web_table, picture_server, tmp_path
+    mmfeat, start_and_pause, web_table, picture_server, tmp_path
 ):
     arguments = (web_table, tmp_path / "out", "--samples-per-shard", 5, "--processes", 2)
-    picture_server.pause_after(100)
-    run = mmfeat_process("shard", "--allow-private", *arguments)
-    assert wait_for(run, (tmp_path / "out" / "00001_stats.json").exists)
+    run = start_and_pause(*arguments)
     workers = workers_of(run.pid)
     assert len(workers) == 2
     run.kill()  # its exit code is not read yet
@@ -77,12 +88,10 @@ def test_a_killed_run_leaves_no_process_and_resumes(
 
 
 def test_shards_of_killed_workers_are_made_again(
-    mmfeat, mmfeat_process, web_table, picture_server, tmp_path
+    mmfeat, start_and_pause, web_table, picture_server, tmp_path
 ):
     arguments = (web_table, tmp_path / "out", "--samples-per-shard", 2, "--processes", 2)
-    picture_server.pause_after(100)
-    run = mmfeat_process("shard", "--allow-private", *arguments)
-    assert wait_for(run, (tmp_path / "out" / "00001_stats.json").exists)
+    run = start_and_pause(*arguments)
     for worker in workers_of(run.pid):
         assert kill(worker)
     picture_server.released.set()

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmfeat.encoders import Encoder, EncoderOptions, Settings
+from tests.programs import run_python
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -78,10 +77,7 @@ def heavy_imports(module: str) -> str:
         f"import sys, {module} as _\n"
         "print(sorted({'torch', 'scipy', 'sklearn', 'apache_beam'} & sys.modules.keys()))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    return run.stdout.strip()
+    return run_python(code).strip()
 
 
 class MaliciousPickle:

@@ -1,11 +1,10 @@
 import datetime
-import subprocess
-import sys
 
 import pyarrow as pa
 import pytest
 
 from mmfeat.records import array_to_python, arrow_values, rows_to_python
+from tests.programs import run_python
 
 LATIN_1 = pa.Array.from_buffers(
     pa.string(), 3, pa.array([b"caf\xe9", b"ok", None], pa.binary()).buffers()
@@ -91,15 +90,7 @@ for array in arrays:
 
 
 def test_nanoseconds_are_spelt_alike_with_and_without_pandas():
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", NANOSECONDS, f"{how} pandas"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for how in ("with", "without")
-    ]
+    outputs = [run_python(NANOSECONDS, f"{how} pandas") for how in ("with", "without")]
     assert outputs[0] == outputs[1]
     durations = "'0:00:00.000000001', '0:00:00.000001', '1 day, 1:01:01.000000001'"
     assert durations in outputs[0]

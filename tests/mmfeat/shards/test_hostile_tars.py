@@ -1,6 +1,4 @@
 import random
-import subprocess
-import sys
 import tarfile
 import time
 import tracemalloc
@@ -15,6 +13,7 @@ from mmfeat.errors import RecordError
 from mmfeat.records import REASONS
 from mmfeat.shards.tar_index import index_tar
 from tests.mmfeat.shards.tar_bytes import END, padded, pax_header, tar_member, with_size_field
+from tests.programs import run_python
 
 HOSTILE = {
     "a size of gigabytes": with_size_field(pax_header({"a": "b"})[:512], b"%011o\0" % (3 << 30))
@@ -106,14 +105,8 @@ for path in sys.argv[1:]:
     print(path.rpartition("/")[2], count, reason)
 """
     files = [str(path) for path in sorted(folder.iterdir())]
-    result = subprocess.run(
-        [sys.executable, "-c", program, *files],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    outcomes = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()}
+    lines = run_python(program, *files).splitlines()
+    outcomes = {line.split()[0]: line.split()[1:] for line in lines}
     assert set(outcomes) == {path.rpartition("/")[2] for path in files}
     assert outcomes["webdataset_mpdata.tar"] == ["100"]
     assert outcomes["tar-stream_latin1.tar"] == ["1"]

@@ -7,6 +7,7 @@ import numpy as np
 import psutil
 
 from mmfeat.system.memory import peak_memory_mb
+from tests.programs import run_python
 
 
 def test_peak_memory_counts_this_process_and_its_whole_life():
@@ -15,8 +16,7 @@ def test_peak_memory_counts_this_process_and_its_whole_life():
     del array
     assert peak_memory_mb() > 480
     program = "from mmfeat.system.memory import peak_memory_mb; print(peak_memory_mb())"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert 0 < float(result.stdout) < 200
+    assert 0 < float(run_python(program)) < 200
 
 
 POOL = """
@@ -50,14 +50,7 @@ with worker_pool(1, preload=[], initializer=os.chdir, initargs=("/",)) as pool:
 
 def test_workers_run_the_initializer_and_log_like_the_main_process():
     for level, logs_debug in (("debug", "True"), ("error", "False")):
-        result = subprocess.run(
-            [sys.executable, "-c", WORKER_SETUP],
-            env={**os.environ, "MMFEAT_LOG": level},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert result.stdout.split() == ["/", logs_debug]
+        assert run_python(WORKER_SETUP, MMFEAT_LOG=level).split() == ["/", logs_debug]
 
 
 DEATHS = """

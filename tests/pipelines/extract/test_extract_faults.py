@@ -1,9 +1,6 @@
 import csv
 import json
 import random
-import resource
-import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -14,8 +11,7 @@ from mmfeat.features.store import FeatureStore
 from mmfeat.features.table_files import TableFiles
 from mmfeat.storage import files
 from tests.faults import assert_one_error_line, flaky_files, kill, wait_for, write_noise_table
-
-REPOSITORY = Path(__file__).resolve().parents[3]
+from tests.programs import run_python, run_with_file_limit
 
 
 @pytest.fixture(scope="module")
@@ -204,14 +200,7 @@ def test_a_full_disk_is_one_error_line_and_the_run_resumes(
 def test_a_file_size_limit_is_one_error_line_and_the_run_resumes(
     mmfeat, small_shards, tmp_path, snapshot, limit
 ):
-    result = subprocess.run(
-        [sys.executable, "-m", "mmfeat", "extract", small_shards, tmp_path / "out"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    result = run_with_file_limit(limit, "extract", small_shards, tmp_path / "out")
     assert result.returncode == 1, result.stderr
     assert "File too large" in assert_one_error_line(result.stderr)
     assert not list((tmp_path / "out").rglob(".*"))
@@ -233,14 +222,7 @@ print(peak_memory_mb())
 
 
 def peak_memory_of(*arguments):
-    result = subprocess.run(
-        [sys.executable, "-c", PEAK, *map(str, arguments)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(result.stdout.split()[-1])
+    return float(run_python(PEAK, *arguments).split()[-1])
 
 
 @pytest.mark.slow

@@ -7,9 +7,11 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from mmfeat.records import REASONS, is_blank, key_text, safe_key
+from mmfeat.records import is_blank, key_text, safe_key
 from mmfeat.store.manifest import read_manifest
 from tests.faults import assert_one_error
+from tests.pipelines.shard.odd_tables import assert_counts_add_up, write_table
+from tests.ugly_files import ugly_files
 
 USABLE = {"ok", "ok_warn", "frame_error"}
 
@@ -22,33 +24,8 @@ EXCEPTIONS = {
 """File → a status that differs from manifest.csv, which was made with Pillow 13."""
 
 
-def ugly_files(folder, kind):
-    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
-        return {row["file_name"]: row for row in csv.DictReader(file) if row["kind"] == kind}
-
-
-def write_table(path, column, names):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([column, "text"])
-        writer.writerows([str(name), f"words {number}"] for number, name in enumerate(names))
-    return path
-
-
 def statuses_by_row(rows, slot):
     return {row["input_row"]: (row[f"{slot}_status"], row["error"]) for row in rows}
-
-
-def assert_counts_add_up(folder, rows):
-    """Assert that in = out + rejected in the manifest, and that all rows are valid."""
-    totals = read_manifest(str(folder), "shards")["totals"]
-    assert totals["records"] == len(rows)
-    assert totals["out"] == sum(row["status"] != "failed" for row in rows)
-    assert totals["records"] == totals["out"] + sum(totals["rejected"].values())
-    assert all((row["reason"] is None) == (row["status"] == "ok") for row in rows)
-    words = {w.rpartition(":")[2] for row in rows for w in (row["reason"] or "").split(", ") if w}
-    assert words <= REASONS.keys()
-    assert len({row["__key__"] for row in rows}) == len(rows)
 
 
 def test_warnings_of_pillow_do_not_reach_the_console(mmfeat_process, tmp_path):

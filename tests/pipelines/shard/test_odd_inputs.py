@@ -1,4 +1,3 @@
-import csv
 import io
 import json
 import os
@@ -8,29 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmfeat.records import REASONS
-from mmfeat.store.manifest import read_manifest
 from tests.faults import assert_one_error
-
-
-def write_table(path, column, names):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([column, "text"])
-        writer.writerows([str(name), f"words {number}"] for number, name in enumerate(names))
-    return path
-
-
-def assert_counts_add_up(folder, rows):
-    """Assert that in = out + rejected in the manifest, and that all rows are valid."""
-    totals = read_manifest(str(folder), "shards")["totals"]
-    assert totals["records"] == len(rows)
-    assert totals["out"] == sum(row["status"] != "failed" for row in rows)
-    assert totals["records"] == totals["out"] + sum(totals["rejected"].values())
-    assert all((row["reason"] is None) == (row["status"] == "ok") for row in rows)
-    words = {w.rpartition(":")[2] for row in rows for w in (row["reason"] or "").split(", ") if w}
-    assert words <= REASONS.keys()
-    assert len({row["__key__"] for row in rows}) == len(rows)
+from tests.pipelines.shard.odd_tables import assert_counts_add_up, write_table
 
 
 def test_odd_files_in_a_folder_have_a_status(mmfeat, tmp_path, picture, read_rows):

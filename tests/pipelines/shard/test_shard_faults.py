@@ -1,16 +1,12 @@
 import random
-import resource
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from mmfeat.store.receipts import read_receipt
 from tests.faults import assert_one_error_line, flaky_files, kill, wait_for, write_noise_table
+from tests.programs import run_with_file_limit
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 FLAGS = ("--samples-per-shard", 20)
 
 
@@ -80,20 +76,12 @@ def test_a_file_size_limit_is_one_error_line_and_the_run_resumes(
     mmfeat, pictures, tmp_path, snapshot, limit
 ):
     out = tmp_path / "out"
-    command = ["-m", "mmfeat", "shard", pictures, out, "--samples-per-shard", "40"]
-    result = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    flags = ("--samples-per-shard", 40)
+    result = run_with_file_limit(limit, "shard", pictures, out, *flags)
     assert result.returncode == 1, result.stderr
     assert "File too large" in assert_one_error_line(result.stderr)
     assert not list(out.rglob(".*"))
     assert not list(out.glob("*.tar"))
-    flags = ("--samples-per-shard", 40)
     assert mmfeat("shard", pictures, out, *flags).returncode == 0
     assert mmfeat("shard", pictures, tmp_path / "whole", *flags).returncode == 0
     assert snapshot(out) == snapshot(tmp_path / "whole")

@@ -40,6 +40,18 @@ def numbered_shards(sizes: Sequence[int]) -> list[dict[str, ColumnShard]]:
     return shards
 
 
+class RecordingLoader:
+    """Opens such shards and records their numbers in `opened`."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._shards = numbered_shards(sizes)
+        self.opened: list[int] = []
+
+    def __call__(self, number: int) -> ShardColumns:
+        self.opened.append(number)
+        return self._shards[number]
+
+
 def numbered_reader(
     sizes: Sequence[int],
     *,

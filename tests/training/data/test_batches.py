@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mmfeat.features.column_format import Column
 from mmfeat.features.column_reader import ColumnShard
-from tests.training.data.numbered import TOKENS, numbered_reader, numbered_shards
+from tests.training.data.numbered import TOKENS, RecordingLoader, numbered_reader
 from tests.training.stores import Records, load, write_store
 from training.data import shuffle
 from training.data.batches import Batches
@@ -101,21 +101,15 @@ def test_the_order_depends_on_the_seed_only(xor_store: str, shuffled: bool) -> N
 
 def test_a_shuffle_mixes_distant_blocks_and_opens_each_shard_once(xor_store: str) -> None:
     sizes = [100] * 40
-    shards = numbered_shards(sizes)
-    opened: list[int] = []
-
-    def load_and_note(number: int) -> dict[str, ColumnShard]:
-        opened.append(number)
-        return shards[number]
-
-    features = numbered_reader(sizes, load=load_and_note)
+    load = RecordingLoader(sizes)
+    features = numbered_reader(sizes, load=load)
     batches = Batches(numbered_dataset(xor_store, features, np.arange(4000)), 100, block=100)
     first = next(iter(batches)).targets // 100
     assert len(set(first.tolist())) == shuffle.BLOCKS
-    opened.clear()
-    features = numbered_reader(sizes, load=load_and_note)
+    load.opened.clear()
+    features = numbered_reader(sizes, load=load)
     numbers(Batches(numbered_dataset(xor_store, features, np.arange(4000)), 100, block=100))
-    assert sorted(opened) == list(range(40))
+    assert sorted(load.opened) == list(range(40))
 
 
 def test_an_unfinished_epoch_leaves_no_thread(xor_store: str) -> None:

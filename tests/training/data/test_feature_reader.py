@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from mmfeat.features.column_reader import ColumnShard
 from mmfeat.features.store import FeatureStore
-from tests.training.data.numbered import numbered_reader, numbered_shards
+from tests.training.data.numbered import RecordingLoader, numbered_reader
 from tests.training.stores import load
 from training.data.feature_reader import store_reader
 
@@ -62,18 +61,12 @@ def test_memory_and_store_hold_the_same(gap_store: str) -> None:
 
 def test_eight_shards_stay_open() -> None:
     sizes = [3] * 20
-    shards = numbered_shards(sizes)
-    opened: list[int] = []
-
-    def load_and_note(number: int) -> dict[str, ColumnShard]:
-        opened.append(number)
-        return shards[number]
-
-    features = numbered_reader(sizes, load=load_and_note)
+    load = RecordingLoader(sizes)
+    features = numbered_reader(sizes, load=load)
     features.gather(np.arange(60))
-    assert opened == list(range(20))
-    opened.clear()
+    assert load.opened == list(range(20))
+    load.opened.clear()
     features.gather(np.arange(36, 60))
-    assert opened == []
+    assert load.opened == []
     features.gather(np.arange(33, 36))
-    assert opened == [11]
+    assert load.opened == [11]

@@ -16,6 +16,7 @@ from mmfeat.features.store import FeatureStore
 from mmfeat.models.base import Model
 from mmfeat.models.inference import InferenceOutput
 from mmfeat.models.saved_model import load_model
+from tests.programs import run_python
 from tests.training.runs import read_json, read_weights
 from training.data.dataset import Dataset
 from training.data.split_rule import SplitRule
@@ -270,8 +271,6 @@ def test_help_names_every_fusion_and_loads_no_torch() -> None:
         "try: t.main(['--help'])\n"
         "finally: assert not {'torch', 'sklearn'} & set(sys.modules)\n"
     )
-    text = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
+    text = run_python(code)
     for name in (*FUSIONS, LOGISTIC, *COMBINATIONS):
         assert name in text

@@ -1,12 +1,11 @@
 """The command `mmfeat report`."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mmfeat.errors import MmfeatError
+from tests.programs import run_python
 from training.report.report_command import main
 
 
@@ -36,5 +35,4 @@ def test_worst_is_limited(tmp_path: Path) -> None:
 def test_import_loads_neither_torch_nor_matplotlib() -> None:
     module = "training.report.report_command"
     code = f"import sys, {module}; print({{'torch', 'matplotlib'}} & {{*sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert run_python(code).strip() == "set()"

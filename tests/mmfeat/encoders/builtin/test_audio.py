@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from mmfeat.encoders.builtin import audio as builtin_audio
 from mmfeat.encoders.builtin.audio import BANDS, LogMelStatistics
 from tests.mmfeat import errors
-from tests.mmfeat.encoders.checks import REPOSITORY, assert_valid_vector, cosine, heavy_imports
+from tests.mmfeat.encoders.checks import assert_valid_vector, cosine, heavy_imports
 from tests.mmfeat.samples import (
     NOT_AUDIO,
     audio_bytes,
@@ -25,6 +22,7 @@ from tests.mmfeat.samples import (
     flip_middle_byte,
     without_length,
 )
+from tests.programs import run_python
 
 
 def sweep(start: float, end: float, rate: int = 16_000, seconds: float = 0.6) -> np.ndarray:
@@ -236,15 +234,5 @@ def test_values_do_not_depend_on_the_cores() -> None:
         "vector = encoder.encode([encoder.decode(data)])[0]\n"
         "print(hashlib.sha256(vector.tobytes()).hexdigest())\n"
     )
-    digests = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=REPOSITORY,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for threads in ("1", "2")
-    }
+    digests = {run_python(code, OPENBLAS_NUM_THREADS=threads) for threads in ("1", "2")}
     assert len(digests) == 1

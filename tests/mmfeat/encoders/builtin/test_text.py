@@ -1,9 +1,6 @@
 """`builtin:text` distinguishes texts of every script, the same in every process."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from typing import Any
 
@@ -15,8 +12,8 @@ from hypothesis import strategies as st
 from mmfeat.encoders.builtin import text as text_module
 from mmfeat.encoders.builtin.text import MAX_CHARS, TextNgrams
 from mmfeat.errors import MmfeatError, RecordError
-from tests.mmfeat.encoders.checks import REPOSITORY
 from tests.mmfeat.errors import record_error_reason
+from tests.programs import run_python
 
 ENCODER = TextNgrams()
 
@@ -56,15 +53,8 @@ def test_values_are_unchanged() -> None:
 
 @pytest.mark.parametrize("seed", ["0", "1234"])
 def test_values_are_the_same_in_another_process(seed: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", GOLDEN_CODE],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONHASHSEED": seed},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(run.stdout) == pytest.approx(GOLDEN_VALUES, abs=1e-4)
+    output = run_python(GOLDEN_CODE, PYTHONHASHSEED=seed)
+    assert json.loads(output) == pytest.approx(GOLDEN_VALUES, abs=1e-4)
 
 
 def test_features_do_not_depend_on_the_batch() -> None:

@@ -1,4 +1,3 @@
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from mmfeat.media.images import decode
 from mmfeat.media.images.decode import load_image, open_image
 from mmfeat.media.images.resize import ImageFormat, ImageResizer, ResizeMode
 from tests.mmfeat.samples import image_bytes
+from tests.ugly_files import ugly_files
 
 
 def noise(size: tuple[int, int] = (60, 40)) -> Image.Image:
@@ -280,8 +280,7 @@ def test_real_world_files_are_resized_or_raise_a_record_error(
     real_data: Callable[[str], Path],
 ) -> None:
     folder = real_data("ugly")
-    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["kind"] == "image"]
+    rows = ugly_files(folder, "image").values()
     mismatches, sizes = [], []
     for row in rows:
         data = (folder / row["file_name"]).read_bytes()
