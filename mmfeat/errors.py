@@ -53,8 +53,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {close!r}?" if close else ""
 
 
-def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
+def check_choice(option: str, value: str, choices: Iterable[str], *, cure: str = "") -> None:
     """Check that the value of an option is one of its choices.
+
+    Args:
+        option: the option.
+        value: its value.
+        choices: what it may be.
+        cure: what to do if it is not; by default a similar choice is suggested.
 
     Raises:
         MmfeatError: it is not; the error lists the choices and suggests a similar one.
@@ -62,7 +68,7 @@ def check_choice(option: str, value: str, choices: Iterable[str]) -> None:
     names = sorted(choices)
     if value not in names:
         listed = ", ".join(name or "empty" for name in names)
-        cure = did_you_mean(value, names) or f"Choose one of them for {option}"
+        cure = cure or did_you_mean(value, names) or f"Choose one of them for {option}"
         raise MmfeatError(f"{option} must be one of: {listed}", got=value, cure=cure)
 
 

@@ -22,14 +22,15 @@ class RawEncoder:
         column: the column of the model.
         flag: the encoder, as `--encoder` names it.
         device: device of the encoder.
+        allow_import: whether the flag may be `MODULE:FUNCTION`.
 
     Raises:
         MmfeatError: the encoder cannot be loaded, or is not the one that made the column.
     """
 
-    def __init__(self, column: Column, flag: str, device: str) -> None:
+    def __init__(self, column: Column, flag: str, device: str, *, allow_import: bool) -> None:
         self._column = column
-        self._spec = EncoderSpec.parse(flag)
+        self._spec = EncoderSpec.parse(flag, allow_import=allow_import)
         precision = column.encoder.get("precision", "float32")
         self._encoder: Encoder = self._spec.load(Settings(device=device, precision=precision))
         fingerprint = describe_column(self._spec, self._encoder).fingerprint

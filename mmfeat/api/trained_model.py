@@ -165,7 +165,9 @@ class TrainedModel(Store):
                 cure=f'Name it: predict(…, encoders={{"{column.name}": "SCHEME:NAME"}})',
             )
         if (flag, device) not in self._encoders:
-            self._encoders[flag, device] = RawEncoder(column, flag, device)
+            self._encoders[flag, device] = RawEncoder(
+                column, flag, device, allow_import=given is not None
+            )
         return self._encoders[flag, device]
 
     def _make_prediction(

@@ -151,7 +151,7 @@ class _CommandLine(Generic[Config]):
     def _call_tyro(
         self, given: Mapping[FieldPath, Any], fixed: Sequence[str] = ()
     ) -> tuple[Config, list[str]]:
-        parser_type: Any = _parser_dataclass(self.config, tuple(fixed))
+        parser_type: Any = _parser_dataclass(cast(Any, self.config), tuple(fixed))
         with raise_usage_errors(flag_names(self.config)):
             parsed: Any = tyro.cli(  # type: ignore[call-overload]
                 parser_type,

@@ -1,14 +1,15 @@
 """The encoder schemes, and the `--encoder` flag.
 
 To add a scheme, write a module with a function `load(name, modality, options, settings)` that
-returns an `Encoder`, and add one line to `SCHEMES`.
+returns an `Encoder`, and add one line to `SCHEMES`. Other packages name such a function as an entry
+point of the group `mmfeat.encoders`, or the user names it: `COLUMN=MODULE:FUNCTION`.
 """
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import parse_qsl, urlencode
 
 from mmfeat.encoders.base import Encoder
@@ -16,23 +17,27 @@ from mmfeat.encoders.builtin.load import BUILTIN
 from mmfeat.encoders.settings import EncoderOptions, Settings
 from mmfeat.errors import MmfeatError, suggest
 from mmfeat.features import COLUMNS, SAMPLES
+from mmfeat.plugins import Registry, can_import, import_object, is_path
 from mmfeat.records import MODALITIES, modality_of_slot, slot_column
 from mmfeat.store import json_digest
 
-SCHEMES = {
-    "builtin": "mmfeat.encoders.builtin.load",
-    "embedding": "mmfeat.encoders.words.embedding",
-    "hf": "mmfeat.encoders.hf.load",
-    "open_clip": "mmfeat.encoders.open_clip.load",
-    "rnn": "mmfeat.encoders.words.rnn",
-    "st": "mmfeat.encoders.st",
-    "timm": "mmfeat.encoders.timm",
-    "torch": "mmfeat.encoders.torch_export",
-}
-"""Scheme → module. A module is imported when its scheme is first used."""
+SCHEMES: Registry[Any] = Registry(
+    "mmfeat.encoders",
+    {
+        "builtin": "mmfeat.encoders.builtin.load",
+        "embedding": "mmfeat.encoders.words.embedding",
+        "hf": "mmfeat.encoders.hf.load",
+        "open_clip": "mmfeat.encoders.open_clip.load",
+        "rnn": "mmfeat.encoders.words.rnn",
+        "st": "mmfeat.encoders.st",
+        "timm": "mmfeat.encoders.timm",
+        "torch": "mmfeat.encoders.torch_export",
+    },
+)
+"""Scheme → module, imported when its scheme is first used. Of a plug-in: its function `load`."""
 
 _PATTERN = re.compile(
-    r"(?P<column>[\w-]+|\w+\.[^:=/\\]+)(:(?P<slot>[^=]+))?=(?P<scheme>\w+):(?P<name>.+)"
+    r"(?P<column>[\w-]+|\w+\.[^:=/\\]+)(:(?P<slot>[^=]+))?=(?P<scheme>[\w.]+):(?P<name>.+)"
 )
 
 
@@ -62,8 +67,13 @@ class EncoderSpec:
     slot: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, *, allow_import: bool = True) -> Self:
         """Parse the value of the flag.
+
+        Args:
+            text: the value.
+            allow_import: whether the encoder may be `MODULE:FUNCTION`. A text from a store may not
+                import code.
 
         Raises:
             MmfeatError: wrong form, or unknown scheme or modality.
@@ -82,7 +92,9 @@ class EncoderSpec:
         column = slot_column(match["column"])
         if column in (SAMPLES, COLUMNS):
             raise MmfeatError(f"a column must not be called {column!r}: the store has that folder")
-        if scheme not in SCHEMES:
+        if scheme not in SCHEMES and not (
+            allow_import and is_path(f"{scheme}:{match['name']}") and can_import(scheme)
+        ):
             close = suggest(scheme, SCHEMES)
             raise MmfeatError(
                 "--encoder must name a known scheme",
@@ -149,11 +161,26 @@ class EncoderSpec:
         Raises:
             MmfeatError: unknown encoder or option, or a missing package.
         """
-        module = importlib.import_module(SCHEMES[self.scheme])
         options = EncoderOptions(f"{self.scheme}:{self.name}", dict(self.options))
-        encoder: Encoder = module.load(self.name, self.modality, options, settings or Settings())
+        load = self._find_function()
+        encoder: Encoder = load(self.name, self.modality, options, settings or Settings())
         options.reject_unknown()
         return encoder
+
+    @property
+    def module(self) -> str:
+        """The module that worker processes need."""
+        if self.scheme not in SCHEMES:
+            return self.scheme
+        found = SCHEMES[self.scheme]
+        return found if isinstance(found, str) else str(found.__module__)
+
+    def _find_function(self) -> Callable[..., Encoder]:
+        if self.scheme not in SCHEMES:
+            return cast(Callable[..., Encoder], import_object(f"{self.scheme}:{self.name}"))
+        found = SCHEMES[self.scheme]
+        function = importlib.import_module(found).load if isinstance(found, str) else found
+        return cast(Callable[..., Encoder], function)
 
 
 def _parse_slot(column: str, given: str | None, scheme: str, name: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from mmfeat.encoders import SCHEMES, Encoder, EncoderSpec, Settings
+from mmfeat.encoders import Encoder, EncoderSpec, Settings
 from mmfeat.errors import DamagedFileError, MmfeatError, RecordError
 from mmfeat.extraction.column_start import claim_column, continue_column, tune_column
 from mmfeat.extraction.column_writer import ColumnWriter
@@ -26,14 +26,16 @@ from mmfeat.extraction.samples_table import copy_samples_table, read_input_recei
 from mmfeat.extraction.tuning import TUNING_RECORDS, TunedSettings
 from mmfeat.features import SAMPLES, Column, TableFiles
 from mmfeat.shards import ShardRecord, read_stored_shard
-from mmfeat.storage import files
+from mmfeat.storage import FileSizes, files
 from mmfeat.store import (
     Receipt,
     ShardTask,
     Stage,
     check_output,
+    is_fresh,
     match_run,
     open_run,
+    read_checked,
     read_format,
     read_manifest,
     retry_shards,
@@ -42,6 +44,9 @@ from mmfeat.system import default_threads, progress
 
 _MIN_TEXTS, _MIN_FILES = 10_000, 1000
 """Texts, and records with images or sounds, that take a core longer than starting the workers."""
+
+_PENDING: dict[tuple[str, ...], tuple[str, ...]] = {}
+"""Each combination of tables once: there may be millions of tasks."""
 
 _LOADED_ENCODERS: dict[tuple[EncoderSpec, Settings], Encoder] = {}
 """Encoders that `plan` has loaded. Workers in the same process reuse them."""
@@ -65,7 +70,7 @@ class Extraction(Stage):
     @property
     def worker_modules(self) -> list[str]:
         """Modules that worker processes need."""
-        schemes = {SCHEMES[spec.scheme]: None for spec in self._specs.values()}
+        schemes = {spec.module: None for spec in self._specs.values()}
         return [*super().worker_modules, *schemes]
 
     @property
@@ -87,16 +92,49 @@ class Extraction(Stage):
         config = {"shards": manifest["config_hash"]}
         self.config_hash = match_run(self.output, "features", config)
         new_columns = [column for column in self._specs if not self._continue(column)]
-        pending = {name: self._pending_tables(name) for name in self._input_shards}
+        sizes = FileSizes()
+        pending = list(self._plan_pending(sizes))
         tuned = {column: self._tune(column) for column in new_columns}
         open_run(self.output, "features", config)
         for column, (encoder, settings) in tuned.items():
             self._claim(column, encoder, settings)
         self._limit_processes()
         return [
-            ShardTask(name, shard["records"], done=not (new_columns or pending[name]))
-            for name, shard in self._input_shards.items()
+            self._make_task(entry, tuple(dict.fromkeys([*tables, *new_columns])), sizes)
+            for entry, tables in zip(self._input_shards.values(), pending, strict=True)
         ]
+
+    def _make_task(
+        self, entry: Mapping[str, Any], pending: tuple[str, ...], sizes: FileSizes
+    ) -> ShardTask:
+        name, receipts = entry["name"], [self._table(table).receipts for table in pending]
+        return ShardTask(
+            name,
+            entry["records"],
+            done=not pending,
+            fresh=bool(pending) and is_fresh(self.output, name, sizes, receipts),
+            pending=_PENDING.setdefault(pending, pending),
+            source=entry,
+        )
+
+    def _plan_pending(self, sizes: FileSizes) -> Iterator[tuple[str, ...]]:
+        """Yield the tables of each shard that have no receipt yet."""
+        hashes = self._config_hashes
+        receipts = [
+            self._table(table).read_receipts(self._input_shards, config_hash, sizes)
+            for table, config_hash in hashes.items()
+        ]
+        for entry, *of_tables in zip(self._input_shards.values(), *receipts, strict=True):
+            pending = tuple(
+                table
+                for table, receipt in zip(hashes, of_tables, strict=True)
+                if not self._is_done(self._table(table), receipt, entry)
+            )
+            yield _PENDING.setdefault(pending, pending)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what workers do not need: it grows with the number of shards."""
+        return self.__dict__ | {"_input_shards": {}, "_retry_shards": set()}
 
     def _limit_processes(self) -> None:
         """Let each core make shards if the encoders use one core each, unless the user decides."""
@@ -131,20 +169,17 @@ class Extraction(Stage):
 
     def _read_members(self, slot: str) -> Iterator[bytes]:
         """Yield the members of a slot, from the first shard on."""
-        for shard in self._input_shards:
+        for entry in self._input_shards.values():
             with suppress(DamagedFileError):  # the shard fails when it is made
-                for record in self._read_shard(shard):
+                for record in self._read_shard(entry):
                     with suppress(RecordError):
                         if content := find_member(record, slot):
                             yield bytes(content)
 
-    def _read_shard(self, shard: str) -> Iterator[ShardRecord]:
+    def _read_shard(self, entry: Mapping[str, Any]) -> Iterator[ShardRecord]:
         """Read the records of an input shard and check its files; see `read_stored_shard`."""
-        receipt = self._read_input_receipt(shard)
+        receipt = read_input_receipt(self.config.shards, entry)
         return read_stored_shard(self.config.shards, receipt, self._slots)
-
-    def _read_input_receipt(self, shard: str) -> Receipt:
-        return read_input_receipt(self.config.shards, self._input_shards[shard])
 
     def _settings(self, column: str) -> Settings:
         """Return the settings of a column's encoder, with its tuned precision."""
@@ -166,25 +201,38 @@ class Extraction(Stage):
     def _table(self, name: str) -> TableFiles:
         return TableFiles(self.output, name, self._store_format)
 
-    def _pending_tables(self, shard: str) -> list[str]:
-        """Return the columns, and the samples table, that have no receipt of the shard yet."""
+    @property
+    def _config_hashes(self) -> dict[str, str]:
+        """Table → the configuration in its receipts."""
         fingerprints = {name: column.fingerprint for name, column in self.columns.items()}
+        return {SAMPLES: self.config_hash, **fingerprints}
+
+    def is_made(self, task: ShardTask) -> bool:
+        """Return whether a shard has been made since it was planned."""
+        return not self._pending_tables(task)
+
+    def _pending_tables(self, task: ShardTask) -> Sequence[str]:
+        """Return the columns, and the samples table, that have no receipt of the shard yet."""
+        if task.fresh:
+            return task.pending
+        tables = [(self._table(name), value) for name, value in self._config_hashes.items()]
         return [
-            table
-            for table, config_hash in {SAMPLES: self.config_hash, **fingerprints}.items()
-            if not self._is_done(self._table(table), shard, config_hash)
+            table.name
+            for table, config_hash in tables
+            if not self._is_done(table, table.read_receipt(task.shard, config_hash), task.source)
         ]
 
-    def _is_done(self, table: TableFiles, shard: str, config_hash: str) -> bool:
-        receipt = table.read_receipt(shard, config_hash)
+    def _is_done(
+        self, table: TableFiles, receipt: Receipt | None, entry: Mapping[str, Any]
+    ) -> bool:
         if receipt is None:
             return False
-        old, new = receipt.source.get("sha256"), self._input_shards[shard]["sha256"]
+        old, new = receipt.source.get("sha256"), entry["sha256"]
         if not isinstance(old, str):
             return False
         if old != new:
             raise MmfeatError(
-                f"shard {shard} of {table.folder} was made from other bytes than "
+                f"shard {receipt.shard} of {table.folder} was made from other bytes than "
                 f"{self.config.shards} has now (sha256 {old[:12]}, now {new[:12]})",
                 cure="Name another output directory",
             )
@@ -204,19 +252,31 @@ class Extraction(Stage):
 
     def process(self, task: ShardTask, loaded: Mapping[str, Encoder]) -> Receipt:
         """Make the missing files of one shard: columns first, then the samples table."""
-        pending = self._pending_tables(task.shard)
+        pending = self._pending_tables(task)
         columns = [name for name in self.columns if name in pending]
+        if not pending:
+            progress.RECORDS_DONE.add(task.records)
+            return self._read_made(task)
+        sharded = read_input_receipt(self.config.shards, task.source)
+        name = f"{task.shard}.parquet"
+        table = read_checked(files.join(self.config.shards, name), sharded.files[name])
         if columns:
-            self._write_columns(task, {name: loaded[name] for name in columns})
+            records = read_stored_shard(self.config.shards, sharded, self._slots, table)
+            self._write_columns(task, records, {name: loaded[name] for name in columns})
         progress.RECORDS_DONE.add(task.records if not columns else 0)
         if SAMPLES in pending:
-            copy_samples_table(
+            return copy_samples_table(
                 self.config.shards,
                 self._table(SAMPLES),
-                self._read_input_receipt(task.shard),
-                records=self._input_shards[task.shard]["records"],
+                sharded,
+                table,
+                records=task.records,
                 config_hash=self.config_hash,
+                fresh=task.fresh,
             )
+        return self._read_made(task)
+
+    def _read_made(self, task: ShardTask) -> Receipt:
         receipt = self._table(SAMPLES).read_receipt(task.shard)
         if receipt is None:
             raise OSError(f"the receipt of shard {task.shard} is missing from {self.output}")
@@ -224,22 +284,23 @@ class Extraction(Stage):
 
     def try_records(self, task: ShardTask, rows: range, loaded: Mapping[str, Encoder]) -> None:
         """Decode and encode some records for the missing columns, and write nothing."""
-        pending = self._pending_tables(task.shard)
+        pending = self._pending_tables(task)
         encoders = {name: loaded[name] for name in self.columns if name in pending}
-        writers = {name: self._make_writer(name, task.shard, e) for name, e in encoders.items()}
-        records = enumerate(self._read_shard(task.shard))
+        writers = {name: self._make_writer(name, task, e) for name, e in encoders.items()}
+        records = enumerate(self._read_shard(task.source))
         for window in self._decode((record for row, record in records if row in rows), encoders):
             for name, writer in writers.items():
                 writer.encode(window.items[name])
 
-    def _make_writer(self, column: str, shard: str, encoder: Encoder) -> ColumnWriter:
+    def _make_writer(self, column: str, task: ShardTask, encoder: Encoder) -> ColumnWriter:
         return ColumnWriter(
             self._table(column),
-            shard,
+            task.shard,
             self.columns[column],
             encoder,
             batch_size=self._tuned[column].batch_size,
             normalize=self._specs[column].normalize,
+            fresh=task.fresh,
         )
 
     def _decode(
@@ -253,20 +314,20 @@ class Extraction(Stage):
             prefetch=any(encoder.on_gpu for encoder in encoders.values()),
         )
 
-    def _write_columns(self, task: ShardTask, encoders: Mapping[str, Encoder]) -> None:
+    def _write_columns(
+        self, task: ShardTask, records: Iterator[ShardRecord], encoders: Mapping[str, Encoder]
+    ) -> None:
         started = time.monotonic()
-        shard = task.shard
         with ExitStack() as stack:
             writers = {
-                name: stack.enter_context(self._make_writer(name, shard, encoder))
+                name: stack.enter_context(self._make_writer(name, task, encoder))
                 for name, encoder in encoders.items()
             }
-            records = _leave_out(self._read_shard(shard), task.deadly)
-            for window in self._decode(records, encoders):
+            for window in self._decode(_leave_out(records, task.deadly), encoders):
                 for name, writer in writers.items():
                     writer.write(window.keys, window.items[name], window.bytes_read[name])
                 progress.RECORDS_DONE.add(len(window.keys))
-        source = {"shards": self.config.shards, "sha256": self._input_shards[shard]["sha256"]}
+        source = {"shards": self.config.shards, "sha256": task.source["sha256"]}
         for writer in writers.values():
             writer.commit(source, seconds=time.monotonic() - started)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from mmfeat.errors import MmfeatError, check_choice
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS, Fusion
+from mmfeat.plugins import path_cure
 
 LOGISTIC = "logistic"
 """A linear model on the features, fitted by cross-entropy (see `linear.py`)."""
@@ -47,7 +48,9 @@ class Architecture:
 
     def __post_init__(self) -> None:
         check_fusion(self.fusion)
-        check_choice("combination", self.combination, COMBINATIONS)
+        if self.combination not in COMBINATIONS:
+            cure = path_cure(self.combination)
+            check_choice("combination", self.combination, COMBINATIONS, cure=cure)
         if self.fusion in FUSIONS:
             self._check_columns(FUSIONS[self.fusion])
         unknown = [column for column in self.tokens if column not in self.dims]
@@ -93,4 +96,6 @@ def check_fusion(name: str) -> None:
     Raises:
         MmfeatError: there is none; the message lists the names.
     """
-    check_choice("fusion", name, [*FUSIONS, *STANDALONE_MODELS, ALIGN])
+    if name not in FUSIONS:
+        choices = [*FUSIONS, *STANDALONE_MODELS, ALIGN]
+        check_choice("fusion", name, choices, cure=path_cure(name))

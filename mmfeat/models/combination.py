@@ -6,6 +6,8 @@ docstrings make the table in docs/fusion.md.
 
 from torch import Tensor, nn
 
+from mmfeat.plugins import Registry
+
 
 class Combination(nn.Module):
     """Base of all combinations.
@@ -108,9 +110,12 @@ class BilinearCombination(Combination):
         return out
 
 
-COMBINATIONS: dict[str, type[Combination]] = {
-    "add": AddCombination,
-    "bilinear": BilinearCombination,
-    "linear": LinearCombination,
-    "mlp": MlpCombination,
-}
+COMBINATIONS: Registry[type[Combination]] = Registry(
+    "mmfeat.combinations",
+    {
+        "add": AddCombination,
+        "bilinear": BilinearCombination,
+        "linear": LinearCombination,
+        "mlp": MlpCombination,
+    },
+)

@@ -1,6 +1,7 @@
 """The forms of input and how to open them.
 
-To add a form, write a `Source` and add an entry to `INPUT_FORMS`.
+To add a form, write a `Source` and add an entry to `INPUT_FORMS`; another package adds an
+`InputForm` as an entry point of the group `mmfeat.sources`.
 """
 
 import posixpath
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mmfeat.errors import MmfeatError
+from mmfeat.plugins import Registry
 from mmfeat.records import MODALITIES, split_of_folder
 from mmfeat.sources.base import InputOptions, Source
 from mmfeat.sources.folders import (
@@ -57,7 +59,7 @@ def open_source(path: str, options: InputOptions | None = None) -> Source:
     options = options or InputOptions()
     if files.is_folder(path):
         folder = list_folder(path.rstrip("/") or "/")
-        sources = (form.open_folder(folder, options) for form in INPUT_FORMS)
+        sources = (form.open_folder(folder, options) for form in _input_forms())
         return next(source for source in sources if source)
     paths = expand_pattern(path)
     _refuse_compressed_tars(paths)
@@ -80,7 +82,7 @@ def _refuse_compressed_tars(paths: Sequence[str]) -> None:
 def _opener_of_file(path: str) -> Callable[[Sequence[str], InputOptions], Source]:
     return next(
         form.open_files
-        for form in INPUT_FORMS
+        for form in _input_forms()
         if form.open_files and path.lower().endswith(form.suffix)
     )
 
@@ -182,10 +184,18 @@ def _open_media_folder(folder: Folder, options: InputOptions) -> Source:
     return source
 
 
-INPUT_FORMS = (
-    InputForm(_open_metadata_folder),
-    InputForm(_open_tar_folder, _open_tars, suffix=".tar"),
-    InputForm(_open_parquet_folder, _open_tables),
-    InputForm(_open_media_folder),
+INPUT_FORMS: Registry[InputForm] = Registry(
+    "mmfeat.sources",
+    {
+        "metadata_folder": InputForm(_open_metadata_folder),
+        "tars": InputForm(_open_tar_folder, _open_tars, suffix=".tar"),
+        "tables": InputForm(_open_parquet_folder, _open_tables),
+        "media_folder": InputForm(_open_media_folder),
+    },
 )
-"""All forms; the first one that fits an input is used."""
+"""All forms by name. Those of plug-ins are tried first; the first one that fits is used."""
+
+
+def _input_forms() -> list[InputForm]:
+    own = dict(INPUT_FORMS)
+    return [own[name] for name in sorted(own, key=lambda name: name in INPUT_FORMS.own)]

@@ -7,6 +7,7 @@ import torch
 
 from mmfeat.encoders.neural.runtime import resolve_devices
 from mmfeat.features import FeatureStore
+from mmfeat.plugins import trust
 from mmfeat.storage import lock_directory
 from mmfeat.store import check_output, finished_manifest, open_run
 from mmfeat.system import ProgressBar, print_out
@@ -31,6 +32,8 @@ def train_model(config: TrainConfig) -> None:
     """
     if config.run.tensorboard:
         check_tensorboard()
+    trust(config.model.fusion)
+    trust(config.model.combination)
     with lock_directory(config.output):
         _train_model(config)
 

@@ -16,7 +16,7 @@ class FusionOutput(NamedTuple):
     """
 
     x: Tensor
-    weights: Tensor | None
+    weights: Tensor | None = None
 
 
 class Fusion(nn.Module):

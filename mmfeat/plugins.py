@@ -1,0 +1,137 @@
+"""Plug-ins: encoders, fusions, combinations and input forms of other packages.
+
+A package names them as entry points of the groups `mmfeat.encoders`, `mmfeat.fusions`,
+`mmfeat.combinations` and `mmfeat.sources`. An object of an importable module can also be named
+directly, `MODULE:NAME`, if the user trusts the module: a name in a stored model imports no code.
+"""
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from typing import Any, Generic, TypeVar
+
+from mmfeat.errors import MmfeatError
+
+T = TypeVar("T")
+
+TRUSTED = "MMFEAT_PLUGINS"
+"""Environment variable: modules, separated by commas, from which `MODULE:NAME` is loaded."""
+
+
+class Registry(MutableMapping[str, T], Generic[T]):
+    """Objects by name: those of mmfeat, those of installed plug-ins, and `MODULE:NAME`.
+
+    Args:
+        group: group of the entry points.
+        own: the objects of mmfeat. A plug-in cannot replace one.
+    """
+
+    def __init__(self, group: str, own: Mapping[str, T]) -> None:
+        self._group, self.own = group, dict(own)
+
+    @cached_property
+    def _plugins(self) -> dict[str, EntryPoint]:
+        found = entry_points(group=self._group)
+        return {point.name: point for point in found if point.name not in self.own}
+
+    def __getitem__(self, name: str) -> T:
+        if name in self.own:
+            return self.own[name]
+        if name in self._plugins:
+            loaded: T = load_entry_point(self._plugins[name])
+            return loaded
+        if is_trusted(name):
+            imported: T = import_object(name)
+            return imported
+        raise KeyError(name)
+
+    def __setitem__(self, name: str, value: T) -> None:
+        """Register an object in this process, for example in a notebook."""
+        self.own[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.own[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.own
+        yield from self._plugins
+
+    def __len__(self) -> int:
+        return len(self.own) + len(self._plugins)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (
+            name in self.own or name in self._plugins or is_trusted(name)
+        )
+
+
+def load_entry_point(point: EntryPoint) -> Any:
+    """Import the object of an entry point.
+
+    Raises:
+        MmfeatError: it cannot be imported.
+    """
+    try:
+        return point.load()
+    except Exception as error:
+        package = point.dist.name if point.dist else point.module
+        raise MmfeatError(
+            f"the plug-in {point.name!r} of {package} cannot be imported "
+            f"({type(error).__name__}: {error})",
+            cure="Repair or uninstall that package",
+        ) from error
+
+
+def is_path(name: str) -> bool:
+    """Return whether a name has the form `MODULE:NAME`."""
+    module, colon, attribute = name.partition(":")
+    return (
+        bool(colon) and attribute.isidentifier() and all(map(str.isidentifier, module.split(".")))
+    )
+
+
+def is_trusted(name: str) -> bool:
+    """Return whether a name is `MODULE:NAME` of a module that the user trusts."""
+    modules = os.environ.get(TRUSTED, "").split(",")
+    return is_path(name) and name.partition(":")[0] in map(str.strip, modules)
+
+
+def trust(name: str) -> None:
+    """Trust the module of `MODULE:NAME` in this process and in those that it starts."""
+    if is_path(name) and not is_trusted(name):
+        modules = [name.partition(":")[0], *filter(None, [os.environ.get(TRUSTED)])]
+        os.environ[TRUSTED] = ",".join(modules)
+
+
+def can_import(module: str) -> bool:
+    """Return whether there is a module of this name."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def path_cure(name: str) -> str:
+    """Return what to do if a stored name is `MODULE:NAME` and not trusted; empty for others."""
+    if not is_path(name):
+        return ""
+    return f"If you trust the module, run with {TRUSTED}={name.partition(':')[0]}"
+
+
+def import_object(name: str) -> Any:
+    """Import the object of `MODULE:NAME`.
+
+    Raises:
+        MmfeatError: there is no such object.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        raise MmfeatError(
+            f"{name} cannot be imported ({type(error).__name__}: {error})",
+            cure="Install its package, or add its folder to PYTHONPATH",
+        ) from error
