@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from mmfeat.encoders.settings import Precision
 from mmfeat.errors import MmfeatError
 
 
@@ -56,6 +57,10 @@ class Encoder(ABC):
         raise MmfeatError(
             "this encoder cannot decode on a GPU", got="--decode=gpu", cure="Use --decode=auto"
         )
+
+    def at_precision(self, precision: Precision) -> Self | None:
+        """Return the same encoder with another precision; None if it must be loaded again."""
+        return None
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mmfeat.encoders.neural.loading import (
     import_optional,
     loading_errors,
     package_versions,
+    without_initialization,
 )
 from mmfeat.encoders.neural.preprocessing import (
     ImageTransform,
@@ -80,7 +81,7 @@ def _load_model(library: Any, title: str, name: str) -> tuple[Any, dict[str, Any
         return model, {"name": architecture, "tag": model.pretrained_cfg.get("tag", "")}
     if not Path(path).is_file():
         raise MmfeatError("timm:MODEL/PATH must name a file of weights", got=path)
-    with loading_errors(title):
+    with loading_errors(title), without_initialization():
         model = library.create_model(architecture, pretrained=False, num_classes=0)
         state = library.models.load_state_dict(path, device="cpu", weights_only=True)
         missing, unexpected = model.load_state_dict(state, strict=False)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.hf.checkpoint import Checkpoint, find_tower, project
+from mmfeat.encoders.neural.base import NeuralEncoder
 from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.encoders.neural.text_encoder import mean_pool
 from mmfeat.encoders.settings import EncoderOptions, Settings
@@ -37,7 +37,7 @@ class AudioInput:
     samples: int
 
 
-class HfAudio(Encoder):
+class HfAudio(NeuralEncoder):
     """One vector per sound, or one per frame.
 
     Outputs: `projected`; `pooled`, the pooled state of the model, or the mean over the frames that
@@ -72,9 +72,6 @@ class HfAudio(Encoder):
         self._identity = checkpoint.identity(
             "audio", self.output, self.max_tokens, settings, preprocessing=preprocessing
         )
-
-    def identity(self) -> dict[str, Any]:
-        return self._identity
 
     def decode(self, data: bytes) -> AudioInput:
         """Decode the start of a sound to the input of the model.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmfeat.encoders.base import Encoder
+from mmfeat.encoders.neural.base import NeuralEncoder
 from mmfeat.encoders.neural.gpu_decoding import GpuDecoder, PlainJpeg, can_decode_on_gpu
 from mmfeat.encoders.neural.loading import loading_errors
 from mmfeat.encoders.neural.preprocessing import ImageTransform
@@ -21,7 +21,7 @@ _GPU_BATCH = 256
 """Maximum number of images per batch on a GPU. Larger ones gain nothing on an H100."""
 
 
-class ImageEncoder(Encoder):
+class ImageEncoder(NeuralEncoder):
     """One vector per image, or one per patch.
 
     Args:
@@ -71,9 +71,6 @@ class ImageEncoder(Encoder):
             raise MmfeatError(f"{title} has no output {output}", got=shape)
         self.dim = shape[-1]
 
-    def identity(self) -> dict[str, Any]:
-        return self._identity
-
     def _make_decoder(self) -> GpuDecoder:
         if not self.on_gpu:
             raise MmfeatError(
@@ -85,7 +82,7 @@ class ImageEncoder(Encoder):
                 f"{self._title} needs TorchCodec to decode on the GPU, and a common resize",
                 cure="Install the package torchcodec, or use --decode=cpu",
             )
-        return GpuDecoder(self.transform, self._runtime.devices[0])
+        return GpuDecoder(self.transform, self._runtime.device)
 
     def decoding_on_gpu(self) -> "ImageEncoder":
         """Return the encoder as it is with `Settings.decode` = `gpu`; the weights are shared."""
@@ -137,7 +134,7 @@ class ImageEncoder(Encoder):
         except RuntimeError:
             if len(files) == 1:
                 array = torch.from_numpy(self.transform.decode(bytes(files[0].data)))
-                return array[None].to(self._runtime.devices[0])
+                return array[None].to(self._runtime.device)
         middle = len(files) // 2
         return torch.cat([self._decode_files(files[:middle]), self._decode_files(files[middle:])])
 

@@ -3,14 +3,16 @@
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from mmfeat.errors import MmfeatError
 from mmfeat.system import install_command
@@ -54,6 +56,30 @@ def loading_errors(title: str, cure: str = "") -> Iterator[None]:
         raise MmfeatError(
             f"{title} cannot be loaded: {type(error).__name__}: {text[:300]}", cure=cure
         ) from error
+
+
+_RANDOM = frozenset("uniform_ normal_ kaiming_uniform_ kaiming_normal_".split())
+"""Functions that draw weights: methods of tensors, and those of torch.nn.init that hide them."""
+
+
+class _NoInitialization(TorchFunctionMode):
+    """Leaves the weights of new modules as they are in memory."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        arguments = kwargs or {}
+        if getattr(func, "__name__", "") in _RANDOM:
+            return args[0] if args else arguments["tensor"]
+        return func(*args, **arguments)
+
+
+def without_initialization() -> AbstractContextManager[object]:
+    """Build modules without random weights: a checkpoint that has all weights replaces them.
+
+    Drawing the weights of CLIP takes longer than reading them.
+    """
+    return _NoInitialization()
 
 
 def split_revision(scheme: str, name: str) -> tuple[str, str | None]:

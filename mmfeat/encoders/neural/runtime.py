@@ -1,4 +1,4 @@
-"""Forward passes of torch modules: devices, precision, and batches that exceed the memory.
+"""Forward passes of torch modules: device, precision, streams.
 
 runtime = Runtime(module, settings)
 features = runtime.run(inputs)      # dict of tensors → float32 on the CPU
@@ -7,15 +7,15 @@ features = runtime.run(inputs)      # dict of tensors → float32 on the CPU
 import copy
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from typing import Self
+from itertools import chain
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from mmfeat.encoders.neural.packing import pack_weights
-from mmfeat.encoders.settings import Settings
+from mmfeat.encoders.settings import Precision, Settings
 from mmfeat.errors import MmfeatError
 
 Forward = Callable[[nn.Module, dict[str, Tensor]], Tensor]
@@ -63,7 +63,7 @@ def resolve_devices(device: str) -> list[torch.device]:
 
 
 class Runtime:
-    """Runs the forward pass of a frozen module on one or more devices.
+    """Runs the forward pass of a frozen module on one device, the first of the settings.
 
     Args:
         module: the model. It is set to eval mode, cast, and moved.
@@ -78,98 +78,87 @@ class Runtime:
             torch.set_num_threads(settings.threads)
         self.dtype = _DTYPES[settings.precision]
         self._forward = forward or (lambda model, inputs: model(**inputs))
-        module = module.eval().requires_grad_(False).to(self.dtype)
-        self.devices = resolve_devices(settings.device)
-        self.modules = [
-            (copy.deepcopy(module) if number else module).to(device)
-            for number, device in enumerate(self.devices)
-        ]
-        if self.on_gpu:
-            torch.cuda.synchronize()  # other streams use the weights
-        else:
-            pack_weights(module)
-        self._local = threading.local()
-        self._pool = ThreadPoolExecutor(len(self.devices)) if len(self.devices) > 1 else None
+        self.device = resolve_devices(settings.device)[0]
+        self._start(module.eval().requires_grad_(False).to(self.dtype).to(self.device))
 
     @classmethod
     def for_program(cls, module: nn.Module, device: torch.device) -> Self:
-        """Return a runtime of an exported program: one input, fixed types, one device."""
+        """Return a runtime of an exported program: one input, fixed types."""
         runtime = cls.__new__(cls)
         runtime.dtype = torch.float32
         runtime._forward = lambda program, inputs: program(*inputs.values())
-        runtime.devices, runtime.modules, runtime._pool = [device], [module.to(device)], None
+        runtime.device, runtime.module = device, module.to(device)
         runtime._local = threading.local()
         return runtime
+
+    def at_precision(self, precision: Precision) -> Self:
+        """Return a runtime of the same weights in another type. They are cast on their device."""
+        runtime = copy.copy(self)
+        runtime.dtype = _DTYPES[precision]
+        runtime._start(_cast_copy(self.module, runtime.dtype))
+        return runtime
+
+    def _start(self, module: nn.Module) -> None:
+        """Use a module that is on its device."""
+        self.module = module
+        self._local = threading.local()
+        if self.on_gpu:
+            torch.cuda.synchronize(self.device)  # other streams use the weights
+        else:
+            pack_weights(module)
 
     @property
     def on_gpu(self) -> bool:
         """True if the forward pass leaves the CPU free."""
-        return self.devices[0].type != "cpu"
+        return self.device.type != "cpu"
 
     @property
     def parallel_batches(self) -> int:
         """Number of batches to run at the same time, each in a thread."""
-        return _STREAMS if self.on_gpu and self._pool is None else 1
+        return _STREAMS if self.on_gpu else 1
 
     def stream(self) -> AbstractContextManager[object]:
         """Return the stream of this thread, in which its work on the GPU runs."""
-        if self.parallel_batches == 1:
+        if not self.on_gpu:
             return nullcontext()
         if not hasattr(self._local, "stream"):
-            self._local.stream = torch.cuda.Stream(self.devices[0])
+            self._local.stream = torch.cuda.Stream(self.device)
         context: AbstractContextManager[object] = torch.cuda.stream(self._local.stream)
         return context
 
     def run(self, inputs: Mapping[str, Tensor], prepare: Prepare | None = None) -> Tensor:
         """Compute the features of a batch: float32, on the CPU.
 
-        If the memory of the device runs out, the batch is halved. One record that does not fit is
-        an error.
-
         Args:
-            inputs: tensors whose first dimension is the batch, on the CPU or the first device.
+            inputs: tensors whose first dimension is the batch, on the CPU or the device.
                 Floating-point tensors are cast to the precision.
             prepare: what to do with them on the device first.
+
+        Raises:
+            OutOfMemoryError: of torch; the memory of the GPU does not hold the batch.
         """
         with torch.inference_mode(), self.stream():
-            if self._pool is None:
-                return self._run_on(0, dict(inputs), prepare)
-            parts = _split_batch(inputs, len(self.devices))
-            numbers, prepares = range(len(parts)), [prepare] * len(parts)
-            return torch.cat(list(self._pool.map(self._run_on, numbers, parts, prepares)))
-
-    def _run_on(
-        self, number: int, inputs: dict[str, Tensor], prepare: Prepare | None = None
-    ) -> Tensor:
-        device = self.devices[number]
-        try:
-            with torch.inference_mode():
-                moved = {name: _move(value, device) for name, value in inputs.items()}
-                moved = prepare(moved) if prepare else moved
-                moved = {name: self._cast(value) for name, value in moved.items()}
-                return self._forward(self.modules[number], moved).float().cpu()
-        except torch.OutOfMemoryError:
-            parts = _split_batch(inputs, 2)
-            if len(parts) < 2:
-                raise
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-        return torch.cat([self._run_on(number, part, prepare) for part in parts])
+            moved = {name: _move(value, self.device) for name, value in inputs.items()}
+            moved = prepare(moved) if prepare else moved
+            cast = {name: self._cast(value) for name, value in moved.items()}
+            return self._forward(self.module, cast).float().cpu()
 
     def _cast(self, value: Tensor) -> Tensor:
         return value.to(self.dtype) if value.is_floating_point() else value
+
+
+def _cast_copy(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a copy of a module whose floating-point weights have another type."""
+    copies: dict[int, Any] = {}
+    for value in chain(module.parameters(), module.buffers()):
+        if value.is_floating_point():
+            cast = value.to(dtype)
+            is_weight = isinstance(value, nn.Parameter)
+            copies[id(value)] = nn.Parameter(cast, requires_grad=False) if is_weight else cast
+    return copy.deepcopy(module, copies)
 
 
 def _move(value: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and value.device.type == "cpu":
         value = value.pin_memory()
     return value.to(device, non_blocking=True)
-
-
-def _split_batch(inputs: Mapping[str, Tensor], count: int) -> list[dict[str, Tensor]]:
-    """Split a batch into at most `count` parts, none of them empty."""
-    count = min(count, len(next(iter(inputs.values()))))
-    if count < 2:
-        return [dict(inputs)]
-    chunks = {name: value.tensor_split(count) for name, value in inputs.items()}
-    return [{name: chunk[i] for name, chunk in chunks.items()} for i in range(count)]

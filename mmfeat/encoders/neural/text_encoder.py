@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmfeat.encoders.base import Encoder
+from mmfeat.encoders.neural.base import NeuralEncoder
 from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.records import decode_text
 
@@ -16,7 +16,7 @@ Tokenize = Callable[[str], list[int]]
 """A function from a text to token ids that threads can share."""
 
 
-class TextEncoder(Encoder):
+class TextEncoder(NeuralEncoder):
     """One vector per text, or one per token.
 
     Args:
@@ -50,9 +50,6 @@ class TextEncoder(Encoder):
         self._tokenize, self._runtime, self._identity = tokenize, runtime, identity
         self._padding, self._pad_to = padding, pad_to
         self.dim = int(self.encode([[0]])[0].shape[-1])
-
-    def identity(self) -> dict[str, Any]:
-        return self._identity
 
     def decode(self, data: bytes) -> list[int]:
         """Tokenize a text, truncated to what the model reads."""

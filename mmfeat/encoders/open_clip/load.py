@@ -14,6 +14,7 @@ from mmfeat.encoders.neural.loading import (
     import_optional,
     loading_errors,
     package_versions,
+    without_initialization,
 )
 from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.encoders.open_clip.image import image_forward, image_transform
@@ -43,7 +44,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
     library = import_optional("open_clip", "open-clip-torch")
     output, max_tokens = options.get_output(("projected", "pooled", "tokens"))
     architecture, weights = _split_name(library, title, name, options.get_text("config", ""))
-    with loading_errors(title):
+    with loading_errors(title), without_initialization():
         model = library.create_model(
             architecture, weights or None, require_pretrained=True, weights_only=True
         )

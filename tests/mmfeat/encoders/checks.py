@@ -43,6 +43,18 @@ def assert_batch_independent(
     return together
 
 
+def assert_cast_equals_loading(exact: Encoder, half: Encoder, members: Sequence[bytes]) -> None:
+    """Check that an encoder in float32, cast to bfloat16, is the one loaded in bfloat16."""
+    before = encode_all(exact, members)
+    cast = exact.at_precision("bfloat16")
+    assert cast is not None
+    assert cast.identity() == half.identity() != exact.identity()
+    for one, other in zip(encode_all(cast, members), encode_all(half, members), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(encode_all(exact, members), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def assert_features_differ(one: np.ndarray, other: np.ndarray, by: float = 1e-4) -> None:
     """Check that the features of two records, vectors or tokens, differ."""
     one, other = np.atleast_2d(one).mean(0), np.atleast_2d(other).mean(0)

@@ -20,6 +20,7 @@ from mmfeat.errors import MmfeatError, RecordError
 from tests.mmfeat.encoders.checks import (
     MaliciousPickle,
     assert_batch_independent,
+    assert_cast_equals_loading,
     encode_all,
     load_encoder,
 )
@@ -139,6 +140,13 @@ def test_copy_has_the_same_identity(folder: Path, tmp_path: Path) -> None:
     name = f"test_vit/{folder}/test_vit.safetensors"
     assert load(name, output="tokens").identity() != one
     assert load(name, precision="bfloat16").identity() != one
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_cast_weights_are_those_of_loading(model: str, folder: Path) -> None:
+    name = f"{model}/{folder}/{model}.safetensors"
+    exact, half = (load(name, precision=p) for p in ("float32", "bfloat16"))
+    assert_cast_equals_loading(exact, half, FILES)
 
 
 def test_invalid_image_is_a_record_error(folder: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmfeat.encoders import EncoderSpec, Settings, fingerprint
-from tests.mmfeat.encoders.checks import cosine, encode_all
+from tests.mmfeat.encoders.checks import assert_cast_equals_loading, cosine, encode_all
 from tests.mmfeat.encoders.hf.checkpoints import transformers
 from tests.mmfeat.errors import assert_one_line_error
 from tests.mmfeat.samples import drawing, image_bytes
@@ -75,6 +75,18 @@ def test_bfloat16_is_close(load: Callable[..., Any]) -> None:
     (one,), (other,) = (encode_all(encoder, [image_bytes(drawing())]) for encoder in (exact, half))
     assert other.dtype == np.float32
     assert cosine(one, other) > 0.99
+
+
+@pytest.mark.parametrize("query", ["clip", "vit", "resnet", "clip?output=tokens"])
+def test_cast_weights_are_those_of_loading(load: Callable[..., Any], query: str) -> None:
+    exact, half = (load(query, "image", precision=p) for p in ("float32", "bfloat16"))
+    assert_cast_equals_loading(exact, half, [image_bytes(drawing())])
+
+
+@pytest.mark.parametrize("query", ["clip", "bert", "siglip"])
+def test_cast_weights_of_texts_are_those_of_loading(load: Callable[..., Any], query: str) -> None:
+    exact, half = (load(query, "text", precision=p) for p in ("float32", "bfloat16"))
+    assert_cast_equals_loading(exact, half, [b"a red lamp", b"two boats on the road"])
 
 
 @pytest.fixture

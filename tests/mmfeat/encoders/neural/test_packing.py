@@ -100,4 +100,4 @@ def test_features_do_not_depend_on_the_batch():
     together = runtime.run({"x": x})
     alone = torch.cat([runtime.run({"x": x[i : i + 1]}) for i in range(9)])
     torch.testing.assert_close(alone, together, atol=0.02, rtol=0.02)
-    assert_packed(runtime.modules[0])
+    assert_packed(runtime.module)

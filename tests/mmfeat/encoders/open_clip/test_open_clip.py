@@ -20,6 +20,7 @@ from mmfeat.errors import MmfeatError, RecordError
 from tests.mmfeat.encoders.checks import (
     MaliciousPickle,
     assert_batch_independent,
+    assert_cast_equals_loading,
     encode_all,
     load_encoder,
 )
@@ -128,6 +129,13 @@ def test_vectors_do_not_depend_on_the_batch(folder: Path, name: str, modality: s
     encoder = load(folder, name, modality)
     assert_batch_independent(encoder, MEMBERS[modality])
     assert np.shape(encoder.encode([])) == (0, 24)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tinywhole", "tinycustom"])
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_cast_weights_are_those_of_loading(folder: Path, name: str, modality: str) -> None:
+    exact, half = (load(folder, name, modality, precision=p) for p in ("float32", "bfloat16"))
+    assert_cast_equals_loading(exact, half, MEMBERS[modality])
 
 
 @pytest.mark.parametrize("name", ["tiny", "tinycustom"])
