@@ -41,7 +41,8 @@ def process_shard(stage: Stage, task: ShardTask, loaded: Any) -> bool:
     )
     try:
         retrying(stage.process, task, loaded)
-        retrying(clear_failure, stage.output, task.shard)
+        if not task.fresh:
+            retrying(clear_failure, stage.output, task.shard)
     except RunStoppedError as error:
         record_failure(stage, task, str(error))
         raise

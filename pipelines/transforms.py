@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -19,7 +19,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from mmfeat.errors import MmfeatError
-from mmfeat.store import RunStoppedError, ShardTask, Stage, is_unfinished, mark_unfinished
+from mmfeat.store import RunStoppedError, ShardTask, Stage, end_shard, start_shard
 from pipelines.attempts import process_shard
 from pipelines.monitoring import StageMetrics
 from pipelines.shard_workers import make_in_workers
@@ -88,15 +88,19 @@ class _ProcessShard(beam.DoFn):
         """Make a shard and return its name, or nothing if it failed."""
         if self._state.stopped:
             return []
-        if is_unfinished(self._stage.output, task.shard):
+        output, made = self._stage.output, False
+        if not start_shard(output, task.shard):
+            task = replace(task, fresh=False)
+            if self._stage.is_made(task):
+                return [task.shard]
             return list(make_in_workers(self._stage, [task], processes=1))
         try:
-            with mark_unfinished(self._stage.output, task.shard):
-                made = process_shard(self._stage, task, self._state.loaded)
-            return [task.shard] if made else []
+            made = process_shard(self._stage, task, self._state.loaded)
         except RunStoppedError:
             self._state.stopped = True
-            return []
+        finally:
+            end_shard(output, task.shard, made=made)
+        return [task.shard] if made else []
 
 
 @dataclass

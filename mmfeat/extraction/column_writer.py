@@ -77,6 +77,7 @@ class ColumnWriter:
         encoder: its encoder.
         batch_size: maximum number of records per batch.
         normalize: whether to scale each vector to length 1.
+        fresh: as in `ShardAttempt`.
     """
 
     def __init__(
@@ -88,11 +89,12 @@ class ColumnWriter:
         *,
         batch_size: int,
         normalize: bool = False,
+        fresh: bool = False,
     ) -> None:
+        self._fresh = fresh
         self._table, self._shard = table, shard
         self._column, self._encoder = column, encoder
         self._batch_size, self._normalize = batch_size, normalize
-        self._attempt = table.attempt(shard)
         self._keys: list[str] = []
         self._rejected: Counter[str] = Counter()
         self._status: Counter[str] = Counter()
@@ -101,6 +103,7 @@ class ColumnWriter:
         self._windows: deque[_Window] = deque()
 
     def __enter__(self) -> Self:
+        self._attempt = self._table.attempt(self._shard, fresh=self._fresh)
         with ExitStack() as stack:
             if (threads := self._encoder.parallel_batches) > 1:
                 self._pool = ThreadPoolExecutor(threads)

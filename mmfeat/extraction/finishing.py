@@ -1,9 +1,8 @@
 """Finish a feature store: check that its columns align, count its records, write the manifest."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -11,19 +10,20 @@ import pyarrow as pa
 from mmfeat.errors import MmfeatError
 from mmfeat.extraction.account import RecordAccount
 from mmfeat.features import SAMPLES, Column, TableFiles, parse_columns, read_reasons
-from mmfeat.storage import files
+from mmfeat.storage import FileSizes, files
 from mmfeat.store import (
     MANIFEST_FILE,
     RETRY_SHARD,
     Receipt,
+    ReceiptSum,
     RetriedRows,
     StatusAndReason,
     format_counts,
+    missing_error,
     open_checked,
     read_manifest,
     read_parquet,
     subtract,
-    sum_receipts,
     write_manifest,
 )
 
@@ -57,15 +57,23 @@ class FinishedShards:
             MmfeatError: shards are missing, a column does not align, or no record has a feature.
         """
         columns = self._finished_columns() | {**self.columns}
-        receipts = {name: self.table(name).require_receipts(self.shards) for name in columns}
-        for name, column_receipts in receipts.items():
-            _check_alignment(self._samples, column_receipts, self.table(name).receipts)
-        listing = [self._describe_shard(receipt) for receipt in self._samples]
-        account, replaced = self._count_records(listing, receipts)
-        totals = {
-            name: subtract(sum_receipts(column_receipts), replaced[name])
-            for name, column_receipts in receipts.items()
-        }
+        account = RecordAccount(sorted(columns))
+        sums = {name: ReceiptSum() for name in (SAMPLES, *columns)}
+        listing: list[dict[str, Any]] = []
+        to_count: list[tuple[str, bool]] = []
+        for receipts in self._read_receipts([*sums]):
+            sample = receipts.pop(SAMPLES)
+            listing.append(self._describe_shard(sample))
+            sums[SAMPLES].add(sample)
+            for name, receipt in receipts.items():
+                self._check_alignment(name, sample, receipt)
+                sums[name].add(receipt)
+            has_replaced = bool(self.retry_shards and sample.problems)
+            rejected = {name: receipt.rejected for name, receipt in receipts.items()}
+            if has_replaced or not account.add_shard(sample.records, rejected):
+                to_count.append((sample.shard, has_replaced))
+        replaced = self._count_rows(account, listing, to_count)
+        totals = {name: subtract(sums[name].totals, replaced[name]) for name in columns}
         if not any(counts["out"] for counts in totals.values()):
             reasons = {name: format_counts(counts["rejected"]) for name, counts in totals.items()}
             raise MmfeatError(f"no record of {source} has a feature ({reasons})")
@@ -75,12 +83,29 @@ class FinishedShards:
             config_hash,
             columns={name: vars(column) for name, column in sorted(columns.items())},
             shards=listing,
-            totals={**sum_receipts(self._samples), **account.totals, "columns": totals},
+            totals={**sums[SAMPLES].totals, **account.totals, "columns": totals},
         )
 
-    @cached_property
-    def _samples(self) -> list[Receipt]:
-        return self.table(SAMPLES).require_receipts(self.shards)
+    def _read_receipts(self, tables: Sequence[str]) -> Iterator[dict[str, Receipt]]:
+        """Yield the receipts of each shard: table → receipt.
+
+        Raises:
+            MmfeatError: a table lacks shards, after all others.
+        """
+        sizes = FileSizes()
+        receipts = [self.table(name).read_receipts(self.shards, "", sizes) for name in tables]
+        missing: dict[str, list[str]] = {name: [] for name in tables}
+        for shard, *of_tables in zip(self.shards, *receipts, strict=True):
+            found = {n: receipt for n, receipt in zip(tables, of_tables, strict=True) if receipt}
+            for name in tables:
+                if name not in found:
+                    missing[name].append(shard)
+            if len(found) == len(tables):
+                yield found
+        for name, shards in missing.items():
+            if shards:
+                folder, number = self.table(name).receipts, len(self.shards)
+                raise missing_error(folder, shards, number, failures_in=self.output)
 
     def _finished_columns(self) -> dict[str, Column]:
         """Return the columns of the manifest, which earlier runs have made."""
@@ -95,50 +120,51 @@ class FinishedShards:
         names = {"name": receipt.shard, "records": receipt.records}
         return {**names, "keys_sha256": receipt.keys_sha256, **flag}
 
-    def _count_records(
-        self, listing: Sequence[Mapping[str, Any]], receipts: Mapping[str, Sequence[Receipt]]
-    ) -> tuple[RecordAccount, dict[str, Counter[StatusAndReason]]]:
-        """Count the records over all columns. A record that a retry has replaced counts once.
+    def _count_rows(
+        self,
+        account: RecordAccount,
+        listing: Sequence[Mapping[str, Any]],
+        shards: Sequence[tuple[str, bool]],
+    ) -> dict[str, Counter[StatusAndReason]]:
+        """Count records by their rows. A record that a retry has replaced counts once.
+
+        Args:
+            account: where they are counted.
+            listing: all shards.
+            shards: each shard to count, and whether a retry may have replaced rows of it.
 
         Returns:
-            The account, and the replaced rows: column → status and reason → rows.
+            The replaced rows: column → status and reason → rows.
         """
-        account = RecordAccount(sorted(receipts))
-        replaced: dict[str, Counter[StatusAndReason]] = {name: Counter() for name in receipts}
+        names = account.columns
+        replaced: dict[str, Counter[StatusAndReason]] = {name: Counter() for name in names}
         retried_rows = RetriedRows(listing, lambda shard: self._read_samples(shard)["__key__"])
-        for number, sample in enumerate(self._samples):
-            has_replaced = bool(self.retry_shards and sample.problems)
-            rejected = {name: receipts[name][number].rejected for name in receipts}
-            if not has_replaced and account.add_shard(sample.records, rejected):
-                continue
-            paths = {n: files.join(self.output, n, f"{sample.shard}.arrow") for n in receipts}
+        for shard, has_replaced in shards:
+            paths = {name: files.join(self.output, name, f"{shard}.arrow") for name in names}
             columns = {name: read_reasons(path) for name, path in paths.items()}
             rows = pa.table({name: column["reason"] for name, column in columns.items()})
             if has_replaced:
-                mask = retried_rows.mask(self._read_samples(sample.shard), sample.shard)
+                mask = retried_rows.mask(self._read_samples(shard), shard)
                 for name, counts in replaced.items():
                     gone = columns[name].filter(pa.array(mask)).to_pylist()
                     counts.update((row["status"], row["reason"]) for row in gone)
                 rows = rows.filter(pa.array(~mask))
             account.add_rows(rows)
-        return account, replaced
+        return replaced
+
+    def _check_alignment(self, column: str, sample: Receipt, receipt: Receipt) -> None:
+        if sample.keys_sha256 != receipt.keys_sha256 or sample.records != receipt.records:
+            folder = self.table(column).receipts
+            raise MmfeatError(
+                f"shard {sample.shard} of {folder} does not align with its samples table",
+                cure=f"Remove {folder} and run the same command again",
+            )
 
     def _read_samples(self, shard: str) -> pa.Table:
         """Read the keys and the status of a shard of the samples table."""
         path, info = self.table(SAMPLES).find_rows(shard)
         with open_checked(path, info) as file:
             return read_parquet(path, ["__key__", "status"], file=file)
-
-
-def _check_alignment(
-    samples: Sequence[Receipt], column_receipts: Sequence[Receipt], folder: str
-) -> None:
-    for sample, column in zip(samples, column_receipts, strict=True):
-        if sample.keys_sha256 != column.keys_sha256 or sample.records != column.records:
-            raise MmfeatError(
-                f"shard {sample.shard} of {folder} does not align with its samples table",
-                cure=f"Remove {folder} and run the same command again",
-            )
 
 
 def summarize_columns(manifest: Mapping[str, Any], output: str) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import Any
 from mmfeat.errors import DamagedFileError
 from mmfeat.features import TableFiles
 from mmfeat.shards import SHARD_FILES
-from mmfeat.storage import files
-from mmfeat.store import CheckedStream, Receipt, read_receipt
+from mmfeat.store import Receipt, read_receipt
 
 
 def read_input_receipt(shards: str, entry: Mapping[str, Any]) -> Receipt:
@@ -33,9 +32,16 @@ def read_input_receipt(shards: str, entry: Mapping[str, Any]) -> Receipt:
 
 
 def copy_samples_table(
-    shards: str, samples: TableFiles, sharded: Receipt, *, records: int, config_hash: str
-) -> None:
-    """Copy the table of one shard, byte for byte, and write its receipt.
+    shards: str,
+    samples: TableFiles,
+    sharded: Receipt,
+    table: bytes,
+    *,
+    records: int,
+    config_hash: str,
+    fresh: bool = False,
+) -> Receipt:
+    """Copy the table of one shard, byte for byte, and write its receipt, which is returned.
 
     The receipt repeats the counts of sharding.
 
@@ -43,23 +49,17 @@ def copy_samples_table(
         shards: folder of the shards.
         samples: where to copy the table to.
         sharded: the receipt of the shard.
+        table: its table.
         records: rows of the table.
         config_hash: configuration of the feature store.
-
-    Raises:
-        DamagedFileError: the table of the shard is damaged.
+        fresh: as in `ShardAttempt`.
     """
     table_name, tar_name = f"{sharded.shard}.parquet", f"{sharded.shard}.tar"
     if sharded.records != records:
         sharded = _drop_failed(sharded)
-    attempt = samples.attempt(sharded.shard)
-    with (
-        CheckedStream(files.join(shards, table_name), sharded.files[table_name]) as table,
-        attempt.create(samples.receipt_name(table_name)) as output,
-    ):
-        while block := table.read(1 << 20):
-            output.write(block)
-        table.check()
+    attempt = samples.attempt(sharded.shard, fresh=fresh)
+    with attempt.create(samples.receipt_name(table_name)) as output:
+        output.write(table)
     receipt = Receipt(
         shard=sharded.shard,
         config_hash=config_hash,
@@ -73,6 +73,7 @@ def copy_samples_table(
         bytes_read=sharded.files[tar_name]["bytes"],
     )
     attempt.commit(receipt)
+    return receipt
 
 
 def _drop_failed(receipt: Receipt) -> Receipt:

@@ -10,12 +10,19 @@ A folder of rows holds nothing else, so that other tools open it. In format 1, r
 descriptions lie beside the rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.storage import files
-from mmfeat.store import Receipt, RecordedFile, ShardAttempt, read_receipt, require_receipts
+from mmfeat.storage import FileSizes, files
+from mmfeat.store import (
+    Receipt,
+    RecordedFile,
+    ShardAttempt,
+    read_receipt,
+    read_receipts,
+    require_receipts,
+)
 
 SAMPLES = "samples"
 """Folder of the samples table. Each column has a folder beside it."""
@@ -60,6 +67,19 @@ class TableFiles:
         """Return the name of a file of rows in receipts."""
         return file if self.store_format == 1 else files.join(self.name, file)
 
+    def read_receipts(
+        self, shards: Iterable[str], config_hash: str, sizes: FileSizes
+    ) -> Iterator[Receipt | None]:
+        """Yield the receipts of shards; see `mmfeat.store.receipts.read_receipts`."""
+        return read_receipts(
+            self.receipts,
+            shards,
+            config_hash,
+            expected_files=[self.receipt_name(self._file)],
+            root=self._root,
+            sizes=sizes,
+        )
+
     def read_receipt(self, shard: str, config_hash: str = "") -> Receipt | None:
         """Read the receipt of a shard; see `mmfeat.store.receipts.read_receipt`."""
         return read_receipt(
@@ -98,8 +118,8 @@ class TableFiles:
         name = self.receipt_name(self._file.format(shard))
         return files.join(self._root, name), receipt.files[name]
 
-    def require_receipts(self, shards: Iterable[str]) -> list[Receipt]:
-        """Read the receipts of all shards; see `mmfeat.store.receipts.require_receipts`."""
+    def require_receipts(self, shards: Iterable[str]) -> Iterator[Receipt]:
+        """Yield the receipts of all shards; see `mmfeat.store.receipts.require_receipts`."""
         return require_receipts(
             self.receipts,
             shards,
@@ -108,9 +128,9 @@ class TableFiles:
             failures_in=self.store,
         )
 
-    def attempt(self, shard: str) -> ShardAttempt:
-        """Start an attempt to make the rows of a shard."""
-        return ShardAttempt(self.receipts, shard, self._root, table=self.name)
+    def attempt(self, shard: str, *, fresh: bool = False) -> ShardAttempt:
+        """Start an attempt to make the rows of a shard; see `ShardAttempt`."""
+        return ShardAttempt(self.receipts, shard, self._root, table=self.name, fresh=fresh)
 
     @property
     def _file(self) -> str:

@@ -121,14 +121,13 @@ class MediaFetcher:
         return self._read_remote_once(path)
 
     def _read_remote_once(self, path: str) -> bytes:
-        fs, name = files.filesystem(path)
-        info = fs.info(name)
-        if info["type"] != "file":
-            raise RecordError("unreadable", f"{path}: a {info['type']}, not a file")
-        self._check_size(path, info["size"] or 0)
-        with fs.open(name, "rb") as file:
-            content: bytes = file.read(self.max_bytes + 1)
-        return content
+        try:
+            return files.read_bytes(path, self.max_bytes)
+        except (FileNotFoundError, IsADirectoryError):
+            fs, name = files.filesystem(path)
+            if (kind := fs.info(name)["type"]) == "file":
+                raise
+            raise RecordError("unreadable", f"{path}: a {kind}, not a file") from None
 
     def _read_member(self, ref: TarMemberRef) -> bytes:
         self._check_size(ref.name, ref.size)

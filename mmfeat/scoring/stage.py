@@ -10,6 +10,7 @@ A retried record has only the row of its last try.
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,7 @@ from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.scoring.config import ScoreConfig
 from mmfeat.scoring.prediction_rows import choose_columns, copy_columns, find_reasons, make_table
-from mmfeat.storage import files
+from mmfeat.storage import FileSizes, files
 from mmfeat.store import (
     Receipt,
     ShardAttempt,
@@ -29,13 +30,15 @@ from mmfeat.store import (
     Stage,
     check_output,
     format_counts,
+    is_fresh,
     keys_digest,
+    list_receipts,
     open_run,
     read_format,
     read_manifest,
     read_receipt,
+    read_receipts,
     require_receipts,
-    sum_receipts,
     write_manifest,
 )
 from mmfeat.system import progress
@@ -61,7 +64,6 @@ class Scoring(Stage):
         self.output = config.output
         self._labels: list[str] = []
         self._sample_columns: list[str] = []
-        self._key_digests: dict[str, str] = {}
         self._retry_digest = ""
 
     @property
@@ -92,16 +94,30 @@ class Scoring(Stage):
             settings["sample_columns"] = self._sample_columns
         details = {"columns": {column.name: column.facts for column in model.columns}}
         self.config_hash = open_run(self.output, "predictions", settings, details)
-        self._key_digests = {s["name"]: s["keys_sha256"] for s in features.manifest["shards"]}
         self._retry_digest = features.retried_rows.digest
+        tasks = [
+            ShardTask(shard["name"], shard["records"], source=shard)
+            for shard in features.manifest["shards"]
+        ]
+        sizes = FileSizes()
+        receipts = read_receipts(
+            self.output,
+            (task.shard for task in tasks),
+            self.config_hash,
+            expected_files=self._files,
+            sizes=sizes,
+        )
         return [
-            ShardTask(shard, records, done=self._is_done(shard, features))
-            for shard, records in features.shards.items()
+            replace(task, done=True)
+            if receipt and self._is_final(receipt, task, features)
+            else replace(task, fresh=is_fresh(self.output, task.shard, sizes))
+            for task, receipt in zip(tasks, receipts, strict=True)
         ]
 
-    def _is_done(self, shard: str, features: FeatureStore) -> bool:
-        receipt = self._read_receipt(shard)
-        if receipt is None or receipt.source.get("keys_sha256") != self._key_digests[shard]:
+    def _is_final(self, receipt: Receipt, task: ShardTask, features: FeatureStore) -> bool:
+        """Return whether the rows of a shard are those of the features as they are now."""
+        shard = task.shard
+        if receipt.source.get("keys_sha256") != task.source["keys_sha256"]:
             return False
         if receipt.source.get("superseded") == self._retry_digest:
             return True
@@ -113,8 +129,15 @@ class Scoring(Stage):
         replaced = int(features.retried_rows.mask(samples, shard).sum())
         return receipt.records == len(samples) - replaced
 
-    def _read_receipt(self, shard: str) -> Receipt | None:
-        return read_receipt(self.output, shard, self.config_hash, expected_files=self._files)
+    def is_made(self, task: ShardTask) -> bool:
+        """Return whether a shard has been made since it was planned."""
+        return self._read_made(task, FeatureStore(self.config.features)) is not None
+
+    def _read_made(self, task: ShardTask, features: FeatureStore) -> Receipt | None:
+        receipt = read_receipt(
+            self.output, task.shard, self.config_hash, expected_files=self._files
+        )
+        return receipt if receipt and self._is_final(receipt, task, features) else None
 
     @property
     def _files(self) -> list[str]:
@@ -131,8 +154,7 @@ class Scoring(Stage):
         """Score one shard."""
         started = time.monotonic()
         model, features = loaded
-        made = self._read_receipt(task.shard)
-        if made and self._is_done(task.shard, features):  # by another run or attempt since the plan
+        if not task.fresh and (made := self._read_made(task, features)):
             progress.RECORDS_DONE.add(task.records)
             return made
         names = dict.fromkeys(["__key__", "status", *self._sample_columns])
@@ -146,7 +168,7 @@ class Scoring(Stage):
         table = make_table(model, predictions, samples["__key__"], reasons)
         table = copy_columns(samples, self._sample_columns, table)
         table = table.filter(pa.array(~features.retried_rows.mask(samples, task.shard)))
-        attempt = ShardAttempt(self.output, task.shard)
+        attempt = ShardAttempt(self.output, task.shard, fresh=task.fresh)
         path = files.join(self._data_folder, f"{task.shard}.parquet")
         with progress.METRICS.timed("write"), attempt.create(path) as output:
             pq.write_table(table, output, compression="zstd")
@@ -161,7 +183,7 @@ class Scoring(Stage):
             keys_sha256=keys_digest(table["__key__"].to_pylist()),
             source={
                 "features": self.config.features,
-                "keys_sha256": self._key_digests[task.shard],
+                "keys_sha256": task.source["keys_sha256"],
                 "superseded": self._retry_digest,
             },
             bytes_read=sum(column.features.nbytes for column in columns.values()),
@@ -185,21 +207,17 @@ class Scoring(Stage):
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Check the counts of all shards, then write the manifest."""
         receipts = require_receipts(self.output, shards, expected_files=self._files)
-        totals = sum_receipts(receipts)
+        totals, entries = list_receipts(
+            receipts,
+            lambda r: {"name": r.shard, "records": r.records, "keys_sha256": r.keys_sha256},
+        )
         if not totals["out"]:
             raise MmfeatError(
                 f"none of the {totals['records']} records of {self.config.features} can be scored "
                 f"({format_counts(totals['rejected'])})",
             )
         return write_manifest(
-            self.output,
-            "predictions",
-            self.config_hash,
-            shards=[
-                {"name": r.shard, "records": r.records, "keys_sha256": r.keys_sha256}
-                for r in receipts
-            ],
-            totals=totals,
+            self.output, "predictions", self.config_hash, shards=entries, totals=totals
         )
 
     def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:

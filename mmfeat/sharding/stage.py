@@ -32,22 +32,25 @@ from mmfeat.sharding.selection import key_file_sha256
 from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
 from mmfeat.shards import SHARD_FILES, ShardTable, TarWriter, metadata_columns
 from mmfeat.sources import Source
-from mmfeat.storage import claim_planning
+from mmfeat.storage import FileSizes, claim_planning
 from mmfeat.store import (
+    NO_FACTS,
     Receipt,
     ShardAttempt,
     ShardTask,
     Stage,
     check_output,
     format_counts,
+    is_fresh,
     keys_digest,
+    list_receipts,
     match_run,
     open_run,
     read_receipt,
+    read_receipts,
     remove_shard,
     require_receipts,
     retry_shards,
-    sum_receipts,
     write_manifest,
 )
 from mmfeat.system import progress
@@ -88,10 +91,9 @@ class Sharding(Stage):
         if config.retry_failed:
             return self._plan_retry(source)
         if manifest := self.finished_manifest():
-            tasks = [
-                self._task(shard["name"], shard["records"], shard["config_hash"])
-                for shard in manifest["shards"]
-            ]
+            entries = manifest["shards"]
+            hashes = {s["name"]: s["config_hash"] for s in entries}
+            tasks = self._tasks({s["name"]: s["records"] for s in entries}, hashes)
             if all(task.done for task in tasks):
                 return tasks
             if retry_shards(manifest):
@@ -107,7 +109,7 @@ class Sharding(Stage):
             plan = plan_input(config, source, self.config_hash)
             open_run(self.output, "shards", fingerprint)
         self._kinds, self._selection = plan.columns, plan.selection
-        return [self._task(name, shard.records) for name, shard in plan.shards.items()]
+        return self._tasks({name: shard.records for name, shard in plan.shards.items()})
 
     def _plan_retry(self, source: Source) -> list[ShardTask]:
         """Return the existing shards, and retry shards for the records to try again."""
@@ -125,34 +127,57 @@ class Sharding(Stage):
             return tasks
         config_hash = self._retry.config_hash(self.config_hash)
         plan = plan_input(self.config, source, config_hash, self._retry)
-        return tasks + [self._task(name, shard.records) for name, shard in plan.shards.items()]
+        shards = {name: shard.records for name, shard in plan.shards.items()}
+        return tasks + self._tasks(shards, dict.fromkeys(shards, config_hash))
 
-    def _task(self, shard: str, records: int, config_hash: str = "") -> ShardTask:
-        receipt = self._read_made(shard, config_hash)
-        if receipt is None:
-            return ShardTask(shard, records)
-        self._committed["records"] += receipt.records
-        self._committed["failed"] += receipt.status.get("failed", 0)
-        return ShardTask(shard, records, done=True)
+    def _tasks(
+        self, shards: Mapping[str, int], config_hashes: Mapping[str, str] | None = None
+    ) -> list[ShardTask]:
+        """Return the task of each shard.
 
-    def _read_made(self, shard: str, config_hash: str = "") -> Receipt | None:
-        """Return the receipt of a shard; None if it must be made (again)."""
-        hash_ = config_hash or self._shard_hash(shard)
-        receipt = read_receipt(self.output, shard, hash_, expected_files=SHARD_FILES)
-        return None if receipt is None or self._is_tried_again(receipt) else receipt
+        Args:
+            shards: shard → its records.
+            config_hashes: shard → configuration hash in its receipt, if it is not that of the run.
+        """
+        sizes = FileSizes()
+        receipts = read_receipts(self.output, shards, expected_files=SHARD_FILES, sizes=sizes)
+        tasks = []
+        for (shard, records), receipt in zip(shards.items(), receipts, strict=True):
+            config_hash = (config_hashes or {}).get(shard, self.config_hash)
+            source = {"config_hash": config_hash} if config_hash != self.config_hash else {}
+            task = ShardTask(shard, records, source=source or NO_FACTS)
+            if receipt and self._is_final(receipt, task):
+                self._committed["records"] += receipt.records
+                self._committed["failed"] += receipt.status.get("failed", 0)
+                tasks.append(replace(task, done=True))
+            else:
+                fresh = is_fresh(self.output, shard, sizes)
+                tasks.append(replace(task, fresh=True) if fresh else task)
+        return tasks
 
-    def _is_tried_again(self, receipt: Receipt) -> bool:
-        """Return whether to make a shard again although it has a receipt."""
-        if self._retry:  # without rows: its files may be repaired by now
-            return not receipt.records
+    def _is_final(self, receipt: Receipt, task: ShardTask) -> bool:
+        """Return whether a shard with this receipt is not made again."""
+        if receipt.config_hash != self._config_hash_of(task):
+            return False
+        if self.config.retry_failed:  # without rows: its files may be repaired by now
+            return receipt.records > 0
         lost = not receipt.out and count_passing(receipt.problems)
-        return bool(lost) and self.finished_manifest() is None
+        return not lost or self.finished_manifest() is not None
 
-    def _shard_hash(self, shard: str) -> str:
-        """Return the configuration hash in the receipt of a shard."""
-        if self._retry and shard not in self._retry.shards:
-            return self._retry.config_hash(self.config_hash)
-        return self.config_hash
+    def _config_hash_of(self, task: ShardTask) -> str:
+        return str(task.source.get("config_hash", self.config_hash))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what workers do not need: it grows with the number of shards."""
+        return self.__dict__ | {"_retry": None}
+
+    def is_made(self, task: ShardTask) -> bool:
+        """Return whether a shard has been made since it was planned."""
+        return self._read_made(task) is not None
+
+    def _read_made(self, task: ShardTask) -> Receipt | None:
+        receipt = read_receipt(self.output, task.shard, expected_files=SHARD_FILES)
+        return receipt if receipt and self._is_final(receipt, task) else None
 
     def load(self) -> RejectLimit:
         """Return the limit that all shards of a process share."""
@@ -160,7 +185,7 @@ class Sharding(Stage):
 
     def process(self, task: ShardTask, loaded: RejectLimit) -> Receipt:
         """Read the samples of one shard; write its tar, its table and its receipt."""
-        if made := self._read_made(task.shard):  # by another run or attempt since the plan
+        if not task.fresh and (made := self._read_made(task)):
             progress.RECORDS_DONE.add(task.records)
             return made
         started = time.monotonic()
@@ -168,7 +193,7 @@ class Sharding(Stage):
         table = ShardTable(self.slots, self._kinds)
         replaced: dict[str, Counter[str]] = {"failed": Counter(), "partial": Counter()}
         bytes_read = 0
-        attempt = ShardAttempt(self.output, task.shard)
+        attempt = ShardAttempt(self.output, task.shard, fresh=task.fresh)
         with attempt.create(f"{task.shard}.tar") as tar_file:
             tar = TarWriter(tar_file)
             for sample in self._read_samples(records):
@@ -193,7 +218,7 @@ class Sharding(Stage):
             pq.write_table(table.to_arrow(), table_file, compression="zstd")
         receipt = Receipt(
             shard=task.shard,
-            config_hash=self._shard_hash(task.shard),
+            config_hash=self._config_hash_of(task),
             records=table.records,
             out=table.status["ok"] + table.status["partial"],
             rejected=dict(table.rejected),
@@ -224,8 +249,8 @@ class Sharding(Stage):
             entries = self._retry.shard_entries + [_entry(r) for r in retried if r.records]
             totals, selection = self._retry.totals(retried), self._retry.selection
         else:
-            entries = [_entry(receipt) for receipt in receipts]
-            totals, selection = sum_receipts(receipts), self._selection
+            totals, entries = list_receipts(receipts, _entry)
+            selection = self._selection
         if not totals["out"]:
             cure = "Run the same command again when the server or the storage is back"
             if count_passing(totals["problems"]):
@@ -256,9 +281,9 @@ class Sharding(Stage):
         """Remove retry shards without rows."""
         if self._retry is None:
             return
-        for shard in shards:
+        for shard in [shard for shard in shards if shard not in self._retry.shards]:
             receipt = read_receipt(self.output, shard)
-            if shard not in self._retry.shards and receipt and not receipt.records:
+            if receipt and not receipt.records:
                 remove_shard(self.output, receipt)
 
     def is_partial(self, reason: str) -> bool:

@@ -1,5 +1,6 @@
 """Read a shard: the rows of its table side by side with the samples of its tar."""
 
+import io
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ class ShardRecord:
     sample: TarSample | None = None
 
 
-def read_stored_shard(folder: str, receipt: Receipt, slots: Sequence[str]) -> Iterator[ShardRecord]:
+def read_stored_shard(
+    folder: str, receipt: Receipt, slots: Sequence[str], table: bytes | None = None
+) -> Iterator[ShardRecord]:
     """Read a shard of a store, and check that its files have the bytes of its receipt.
 
     The table is checked first. The tar is checked while it is read: what was made from the records
@@ -37,17 +40,20 @@ def read_stored_shard(folder: str, receipt: Receipt, slots: Sequence[str]) -> It
         folder: the store.
         receipt: the receipt of the shard.
         slots: the slots of the store.
+        table: the content of its table, if the caller has read and checked it.
 
     Raises:
         DamagedFileError: a file of the shard is damaged.
     """
     table_name, tar_name = f"{receipt.shard}.parquet", f"{receipt.shard}.tar"
     with (
-        open_checked(files.join(folder, table_name), receipt.files[table_name]) as table,
+        io.BytesIO(table)
+        if table is not None
+        else open_checked(files.join(folder, table_name), receipt.files[table_name]) as table_file,
         CheckedStream(files.join(folder, tar_name), receipt.files[tar_name]) as tar,
     ):
         try:
-            yield from read_shard(table, cast(IO[bytes], tar), slots)
+            yield from read_shard(table_file, cast(IO[bytes], tar), slots)
         except DamagedFileError as error:
             tar.check()  # other bytes are the better explanation
             raise DamagedFileError(

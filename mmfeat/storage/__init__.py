@@ -11,6 +11,7 @@ from mmfeat.storage.documents import (
     read_document,
     read_intact_document,
 )
+from mmfeat.storage.file_sizes import FileSizes
 from mmfeat.storage.lock import claim_planning, lock_directory
 from mmfeat.storage.output_file import OutputFile
 from mmfeat.storage.temporaries import remove_temporaries
@@ -19,6 +20,7 @@ __all__ = [
     "SMALL_BYTES",
     "Count",
     "FileName",
+    "FileSizes",
     "Name",
     "OutputFile",
     "ShardTakenError",

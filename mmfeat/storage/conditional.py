@@ -54,12 +54,7 @@ class ConditionalStore(ABC):
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the size of each object in a folder: name in the folder → bytes."""
-        self._fs.invalidate_cache(folder)
-        try:
-            entries = self._fs.ls(folder, detail=True)
-        except FileNotFoundError:
-            return {}
-        return {posixpath.basename(e["name"]): e["size"] for e in entries if e["type"] == "file"}
+        return _list_sizes(self._fs, folder)
 
     def upload(self, file: str, name: str, version: Version) -> None:
         """Upload a local file.
@@ -105,6 +100,19 @@ class ConditionalStore(ABC):
         self._fs.invalidate_cache(posixpath.dirname(name))
         facts: Mapping[str, Any] = self._fs.info(name)
         return facts
+
+    def create(self, content: bytes, name: str) -> None:
+        """Create a small object.
+
+        Raises:
+            ObjectChangedError: it exists.
+        """
+        try:
+            self._fs.pipe_file(name, content, mode="create")
+        except OSError as error:
+            if _is_conflict(error):
+                raise ObjectChangedError(name) from error
+            raise
 
     @abstractmethod
     def _replace(self, content: bytes | IO[bytes], name: str, version: str) -> None:
@@ -200,6 +208,25 @@ def conditional_store(path: str) -> ConditionalStore | None:
     protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
     kind = next((STORES[protocol] for protocol in protocols if protocol in STORES), None)
     return kind(fs) if kind else None
+
+
+def list_sizes(folder: str) -> dict[str, int]:
+    """Return the size of each file in a folder, by few requests: name → bytes.
+
+    It is empty if the folder does not exist.
+    """
+    fs, name = filesystem(folder)
+    store = conditional_store(folder)
+    return store.sizes(name) if store else _list_sizes(fs, name)
+
+
+def _list_sizes(fs: Any, folder: str) -> dict[str, int]:
+    fs.invalidate_cache(folder)
+    try:
+        entries = fs.ls(folder, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {posixpath.basename(e["name"]): e["size"] for e in entries if e["type"] == "file"}
 
 
 def expect_version(store: ConditionalStore, version: Version) -> Upload:

@@ -5,6 +5,7 @@ written to local disk and uploaded in one piece. The content of a local file is 
 gets its name. The name is on disk after the next `sync_folder`, `write_json` or `remove` there.
 """
 
+import errno
 import io
 import json
 import os
@@ -14,7 +15,7 @@ import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
@@ -94,11 +95,19 @@ def list_names(folder: str) -> list[str]:
     return sorted(posixpath.basename(entry.rstrip("/")) for entry in entries)
 
 
-def open_input(path: str) -> IO[bytes]:
-    """Open a file for reading bytes."""
+def open_input(path: str, known_size: int | None = None) -> IO[bytes]:
+    """Open a file for reading bytes.
+
+    Args:
+        path: the file.
+        known_size: its size, if it is known; an object store is not asked for it then.
+    """
     fs, name = filesystem(path)
-    file: IO[bytes] = fs.open(name, "rb")
-    return file
+    if known_size is None or conditional_store(path) is None:
+        return cast(IO[bytes], fs.open(name, "rb"))
+    file = fs.open(name, "rb", size=known_size)
+    file.details = {"name": name, "size": known_size, "type": "file"}
+    return cast(IO[bytes], file)
 
 
 def read_bytes(path: str, max_bytes: int) -> bytes:
@@ -114,14 +123,15 @@ def read_bytes(path: str, max_bytes: int) -> bytes:
             if len(content) == _BUFFER_BYTES:
                 content += file.read(max_bytes + 1 - len(content))
             return content
+    if conditional_store(path) and "/" not in name:
+        raise IsADirectoryError(errno.EISDIR, "it is a bucket", path)
     try:
         return bytes(fs.cat_file(name, start=0, end=max_bytes + 1))
-    except (FileNotFoundError, PermissionError):
+    except Exception as error:  # no range of an empty object can be read
+        refused = getattr(error, "errno", None) == errno.EINVAL or "416" in str(error)
+        if refused and not fs.info(name)["size"]:
+            return b""
         raise
-    except OSError:
-        if fs.info(name)["size"]:
-            raise
-        return b""  # no range of an empty object can be read
 
 
 def open_decompressed(path: str) -> IO[bytes]:

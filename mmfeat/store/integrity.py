@@ -12,6 +12,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import IO, Any
 
@@ -20,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.storage import files
+from mmfeat.storage.conditional import conditional_store
 from mmfeat.store.schemas import RecordedFile
 
 _BLOCK_BYTES = 1 << 20
@@ -51,11 +53,21 @@ def open_checked(path: str, info: RecordedFile) -> IO[bytes]:
     if files.is_local(path):
         check_file(path, info)
         return files.open_input(path)
-    _version(path, info)
-    with CheckedStream(path, info) as stream:
-        data = stream.read()
-        stream.check()
-    return io.BytesIO(data)
+    return io.BytesIO(read_checked(path, info))
+
+
+def read_checked(path: str, info: RecordedFile) -> bytes:
+    """Return the bytes of a file after comparing them; arguments and errors as in `check_file`."""
+    try:
+        data = files.read_bytes(path, info["bytes"])
+    except FileNotFoundError:
+        raise _other_size(path, info, None) from None
+    if len(data) != info["bytes"]:
+        raise _other_size(path, info, len(data))
+    algorithm, expected = _digest_of(info)
+    if _HASHES[algorithm](data).hexdigest() != expected:
+        raise _other_bytes(path, algorithm)
+    return data
 
 
 def record_file(path: str) -> RecordedFile:
@@ -104,11 +116,12 @@ class CheckedStream(io.RawIOBase):
 
     def __init__(self, path: str, info: RecordedFile) -> None:
         super().__init__()
-        _version(path, info)
-        self._path = path
+        if conditional_store(path) is None:  # those are not asked before they are read
+            _version(path, info)
+        self._path, self._info = path, info
         self._algorithm, self._expected = _digest_of(info)
         self._hash = _HASHES[self._algorithm]()
-        self._file = files.open_input(path)
+        self._file = files.open_input(path, info["bytes"])
 
     def readable(self) -> bool:
         """Return True."""
@@ -116,15 +129,25 @@ class CheckedStream(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """Read bytes, all that are left by default."""
-        data = self._file.read(-1 if size is None else size)
+        with self._missing_file_errors():
+            data = self._file.read(-1 if size is None else size)
         self._hash.update(data)
         return data
 
     def readinto(self, buffer: Any) -> int:
         """Read bytes into a buffer; return how many."""
-        count = int(self._file.readinto(buffer))  # type: ignore[attr-defined]
+        with self._missing_file_errors():
+            count = int(self._file.readinto(buffer))  # type: ignore[attr-defined]
         self._hash.update(memoryview(buffer)[:count])
         return count
+
+    @contextmanager
+    def _missing_file_errors(self) -> Iterator[None]:
+        """An object is requested when it is read first."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise _other_size(self._path, self._info, None) from None
 
     def check(self) -> None:
         """Read the rest of the file and compare its digest.
@@ -172,8 +195,7 @@ def _version(path: str, info: RecordedFile) -> str:
         size = files.size(path)
         version = "" if size is None else str(fs.ukey(name))
     if size != info["bytes"]:
-        got = "no such file" if size is None else f"{size:,} bytes"
-        raise _damaged(path, f"must have the {info['bytes']:,} bytes of its receipt", got)
+        raise _other_size(path, info, size)
     return version
 
 
@@ -193,6 +215,11 @@ def _open_unbuffered(path: str) -> Any:
     """Open a file for reading into a large buffer."""
     fs, name = files.filesystem(path)
     return open(name, "rb", 0) if isinstance(fs, LocalFileSystem) else files.open_input(path)
+
+
+def _other_size(path: str, info: RecordedFile, size: int | None) -> DamagedFileError:
+    got = "no such file" if size is None else f"{size:,} bytes"
+    return _damaged(path, f"must have the {info['bytes']:,} bytes of its receipt", got)
 
 
 def _other_bytes(path: str, algorithm: str) -> DamagedFileError:

@@ -8,9 +8,8 @@ from mmfeat.storage import files
 from mmfeat.storage.documents import check_value, read_document
 from mmfeat.storage.temporaries import remove_temporaries
 from mmfeat.store.directory import CONFIG_FILE, check_format
-from mmfeat.store.receipts import clear_failures
 from mmfeat.store.schemas import MANIFESTS, Manifest, RunConfig
-from mmfeat.store.unfinished import remove_marks
+from mmfeat.store.unfinished import clear_failures, remove_marks
 from mmfeat.version import __version__
 
 MANIFEST_FILE = "manifest.json"

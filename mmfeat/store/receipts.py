@@ -6,7 +6,7 @@ records in = records out + records rejected.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
@@ -20,7 +20,13 @@ from mmfeat.storage.documents import (
     Name,
     read_intact_document,
 )
-from mmfeat.store.schemas import Counts, Failure, RecordedFile
+from mmfeat.storage.file_sizes import FileSizes
+from mmfeat.store.schemas import Counts, RecordedFile
+from mmfeat.store.unfinished import read_failures
+from mmfeat.system import ordered_map
+
+_REMOTE_THREADS = 32
+"""Receipts that are read at the same time, as far as the client opens connections."""
 
 StatusAndReason: TypeAlias = tuple[str, str | None]
 """Status of a row, and its reason if it is not `ok`."""
@@ -74,11 +80,13 @@ def read_receipt(
     *,
     expected_files: Sequence[str] = (),
     root: str = "",
+    sizes: FileSizes | None = None,
 ) -> Receipt | None:
     """Read the receipt of a shard.
 
     A receipt is valid if it follows the rules of names, its counts add up, its files are those of
-    the shard, and each of them exists with the recorded size.
+    the shard, and each of them exists with the recorded size. In remote storage, sizes are compared
+    with `sizes` only. Whoever reads a file compares its digest.
 
     Args:
         folder: where the receipt is.
@@ -86,6 +94,7 @@ def read_receipt(
         config_hash: the configuration the shard must be made with; empty = any.
         expected_files: files that the receipt must list, with `{}` for the shard: `{}.tar`.
         root: what the names of its files are relative to, if not to the same folder.
+        sizes: sizes of the files.
 
     Returns:
         None if the shard has no valid receipt and must be made (again).
@@ -100,11 +109,40 @@ def read_receipt(
         return None
     if not all(name.rpartition("/")[2].startswith(f"{shard}.") for name in receipt.files):
         return None
+    find_size = sizes or (files.size if files.is_local(folder) else None)
+    if find_size is None:
+        return receipt
     for name, info in receipt.files.items():
-        path = files.join(root or folder, name)
-        if files.size(path) != info["bytes"]:
+        if find_size(files.join(root or folder, name)) != info["bytes"]:
             return None
     return receipt
+
+
+def read_receipts(
+    folder: str,
+    shards: Iterable[str],
+    config_hash: str = "",
+    *,
+    expected_files: Sequence[str] = (),
+    root: str = "",
+    sizes: FileSizes,
+) -> Iterator[Receipt | None]:
+    """Yield the receipts of shards, in order; None if a shard has no valid one.
+
+    Remote storage is listed once, and many receipts are read at the same time. Arguments as in
+    `read_receipt`.
+    """
+
+    def read(shard: str) -> Receipt | None:
+        if sizes(files.join(folder, f"{shard}_stats.json")) is None:
+            return None
+        return read_receipt(
+            folder, shard, config_hash, expected_files=expected_files, root=root, sizes=sizes
+        )
+
+    if files.is_local(folder):
+        return map(read, shards)
+    return ordered_map(read, shards, threads=_REMOTE_THREADS)
 
 
 def require_receipts(
@@ -114,8 +152,8 @@ def require_receipts(
     expected_files: Sequence[str] = (),
     root: str = "",
     failures_in: str = "",
-) -> list[Receipt]:
-    """Read the receipts of all shards of a store, in order.
+) -> Iterator[Receipt]:
+    """Yield the receipts of all shards of a store, in order.
 
     Args:
         folder: where the receipts are.
@@ -125,81 +163,104 @@ def require_receipts(
         failures_in: where failures are recorded, if not in the same folder.
 
     Raises:
-        MmfeatError: shards are missing. The error has the reason of the first failed shard.
+        MmfeatError: shards are missing, after all others. The error has the reason of the first
+            failed shard.
     """
-    receipts, missing = [], []
-    for shard in shards:
-        receipt = read_receipt(folder, shard, expected_files=expected_files, root=root)
+    shards = list(shards)
+    missing = []
+    receipts = read_receipts(
+        folder, shards, expected_files=expected_files, root=root, sizes=FileSizes()
+    )
+    for shard, receipt in zip(shards, receipts, strict=True):
         if receipt:
-            receipts.append(receipt)
+            yield receipt
         else:
             missing.append(shard)
     if missing:
-        failures = read_failures(failures_in or folder)
-        reason = next((f": {failures[shard]}" for shard in missing if shard in failures), "")
-        raise MmfeatError(
-            f"{len(missing)} of {len(missing) + len(receipts)} shards of {folder} are missing, "
-            f"first {missing[0]}{reason}",
-            cure="Run the same command again; it makes the missing shards only",
-        )
-    return receipts
+        raise missing_error(folder, missing, len(shards), failures_in=failures_in or folder)
+
+
+def missing_error(
+    folder: str, missing: Sequence[str], number: int, *, failures_in: str
+) -> MmfeatError:
+    """Return the error about missing shards, with the reason of the first failed one.
+
+    Args:
+        folder: where the receipts are.
+        missing: the missing shards.
+        number: number of all shards.
+        failures_in: where failures are recorded.
+    """
+    failures = read_failures(failures_in)
+    reason = next((f": {failures[shard]}" for shard in missing if shard in failures), "")
+    return MmfeatError(
+        f"{len(missing)} of {number} shards of {folder} are missing, first {missing[0]}{reason}",
+        cure="Run the same command again; it makes the missing shards only",
+    )
 
 
 def remove_shard(folder: str, receipt: Receipt) -> None:
     """Remove a shard. The receipt goes first: without it the shard does not exist."""
     for name in (f"{receipt.shard}_stats.json", *receipt.files):
-        files.remove(files.join(folder, name))
+        files.remove_file(files.join(folder, name))
 
 
-def write_failure(folder: str, shard: str, error: str) -> None:
-    """Record why a shard failed. The run continues, and the next run makes the shard."""
-    path = files.join(folder, f"{shard}_failed.json")
-    files.write_json(path, {"shard": shard, "error": error})
+class ReceiptSum:
+    """The totals of receipts."""
 
+    def __init__(self) -> None:
+        self._numbers: Counter[str] = Counter()
+        self._counters: dict[str, Counter[str]] = {
+            "rejected": Counter(), "status": Counter(), "problems": Counter()
+        }  # fmt: skip
 
-def clear_failure(folder: str, shard: str) -> None:
-    """Remove the failure record of a shard that was made since."""
-    files.remove(files.join(folder, f"{shard}_failed.json"))
+    def add(self, receipt: Receipt) -> None:
+        """Add a receipt."""
+        numbers = self._numbers
+        numbers["records"] += receipt.records
+        numbers["out"] += receipt.out
+        numbers["bytes_read"] += receipt.bytes_read
+        numbers["bytes_written"] += sum(info["bytes"] for info in receipt.files.values())
+        for name, counter in self._counters.items():
+            for key, number in getattr(receipt, name).items():
+                counter[key] += number
 
-
-def clear_failures(folder: str) -> None:
-    """Remove all failure records of a store, all shards of which were made.
-
-    A shard may have one if its receipt was written, but an error of the disk followed.
-    """
-    for name in files.list_names(folder):
-        if name.endswith("_failed.json"):
-            files.remove(files.join(folder, name))
-
-
-def read_failures(folder: str) -> dict[str, str]:
-    """Return the error of each failed shard: shard → error."""
-    failures = {}
-    for name in files.list_names(folder):
-        if name.endswith("_failed.json"):
-            record = read_intact_document(files.join(folder, name), Failure, SMALL_BYTES)
-            error = record["error"] if record else "its record is damaged"
-            failures[name.removesuffix("_failed.json")] = error
-    return failures
+    @property
+    def totals(self) -> dict[str, Any]:
+        """The totals, as they stand in a manifest; they add up: in = out + rejected."""
+        names = ("records", "out", "bytes_read", "bytes_written")
+        totals: dict[str, Any] = {name: self._numbers[name] for name in names}
+        totals |= {name: dict(sorted(counts.items())) for name, counts in self._counters.items()}
+        if totals["records"] != totals["out"] + sum(totals["rejected"].values()):
+            raise AssertionError(f"the totals of the store do not add up: {totals}")
+        return totals
 
 
 def sum_receipts(receipts: Iterable[Receipt]) -> dict[str, Any]:
     """Add up receipts and check that in = out + rejected."""
-    totals: dict[str, Any] = {"records": 0, "out": 0, "bytes_read": 0, "bytes_written": 0}
-    counters: dict[str, Counter[str]] = {
-        "rejected": Counter(), "status": Counter(), "problems": Counter()
-    }  # fmt: skip
+    result = ReceiptSum()
     for receipt in receipts:
-        totals["records"] += receipt.records
-        totals["out"] += receipt.out
-        totals["bytes_read"] += receipt.bytes_read
-        totals["bytes_written"] += sum(info["bytes"] for info in receipt.files.values())
-        for name, counter in counters.items():
-            counter.update(getattr(receipt, name))
-    totals |= {name: dict(sorted(counter.items())) for name, counter in counters.items()}
-    if totals["records"] != totals["out"] + sum(totals["rejected"].values()):
-        raise AssertionError(f"the totals of the store do not add up: {totals}")
-    return totals
+        result.add(receipt)
+    return result.totals
+
+
+def list_receipts(
+    receipts: Iterable[Receipt], describe: Callable[[Receipt], dict[str, Any]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Add up receipts and list their shards, with one receipt in memory at a time.
+
+    Args:
+        receipts: the receipts.
+        describe: returns the entry of a shard in the manifest.
+
+    Returns:
+        The totals, as `sum_receipts` returns them, and the entries.
+    """
+    result, entries = ReceiptSum(), []
+    for receipt in receipts:
+        result.add(receipt)
+        entries.append(describe(receipt))
+    return result.totals, entries
 
 
 def subtract(totals: dict[str, Any], rows: Counter[StatusAndReason]) -> dict[str, Any]:

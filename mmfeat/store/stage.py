@@ -13,15 +13,21 @@ from mmfeat.errors import MmfeatError
 from mmfeat.store.manifest import finished_manifest
 from mmfeat.store.receipts import Receipt
 
+NO_FACTS: Mapping[Any, Any] = {}
+"""One object for all tasks: there may be millions."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class ShardTask:
-    """One shard to make.
+    """One shard to make, with all that a worker has to know about it.
 
     Attributes:
         shard: its name, `00000`.
         records: number of input records, for the progress bar.
         done: whether an earlier run has made the shard.
+        fresh: whether nobody had started the shard when it was planned.
+        pending: its tables that are to be made, if it has several.
+        source: what the stage knows about it, such as its entry in the manifest of the input.
         deadly: row → why the process died that worked on the record. It gets the reason
             `worker_died` and is left alone.
     """
@@ -29,7 +35,10 @@ class ShardTask:
     shard: str
     records: int
     done: bool = False
-    deadly: Mapping[int, str] = field(default_factory=dict, hash=False)
+    fresh: bool = False
+    pending: Sequence[str] = ()
+    source: Mapping[str, Any] = field(default_factory=lambda: NO_FACTS, hash=False)
+    deadly: Mapping[int, str] = field(default_factory=lambda: NO_FACTS, hash=False)
 
 
 class RunStoppedError(MmfeatError):
@@ -81,6 +90,10 @@ class Stage(ABC):
     @abstractmethod
     def process(self, task: ShardTask, loaded: Any) -> Receipt:
         """Make one shard and write its receipt. Files without a receipt are overwritten."""
+
+    @abstractmethod
+    def is_made(self, task: ShardTask) -> bool:
+        """Return whether a shard has been made since it was planned."""
 
     @abstractmethod
     def try_records(self, task: ShardTask, rows: range, loaded: Any) -> None:

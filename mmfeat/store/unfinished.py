@@ -1,4 +1,4 @@
-"""Marks of unfinished work: which shards were being made when their process died.
+"""Unfinished work: marks of shards whose process died, and records of shards that failed.
 
 A process that makes a shard by itself cannot report its own death. It leaves a hidden file in the
 store, and removes it when the shard is made or has failed. A mark that a later run finds is of a
@@ -6,13 +6,19 @@ process that was killed or crashed, perhaps by a record of the shard. Marks are 
 fails, there is none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from mmfeat.storage import files
+from mmfeat.storage.conditional import ObjectChangedError, conditional_store
+from mmfeat.storage.documents import SMALL_BYTES, read_intact_document
+from mmfeat.storage.file_sizes import FileSizes
+from mmfeat.store.schemas import Failure
 from mmfeat.system import filesystem
 
 _PREFIX = ".unfinished-"
+
+_CONTENT = b"unfinished\n"
 
 _REMOVALS = 5
 """Tries to remove a mark. One that stays only makes the next run slower."""
@@ -37,7 +43,54 @@ def leave_mark(folder: str, name: str) -> None:
     """Mark work as unfinished for the next run. Arguments as in `mark_unfinished`."""
     fs, path = filesystem(files.join(folder, _PREFIX + name))
     with suppress(OSError):
-        fs.pipe_file(path, b"unfinished\n")
+        fs.pipe_file(path, _CONTENT)
+
+
+def is_fresh(folder: str, shard: str, sizes: FileSizes, receipts: Sequence[str] = ()) -> bool:
+    """Return whether nothing in a store says that anybody has begun to make a shard.
+
+    Args:
+        folder: the store.
+        shard: name of the shard.
+        sizes: sizes of the files of the store.
+        receipts: folders of the receipts that are to be written, if it is not the store.
+    """
+    paths = [files.join(folder, name) for name in (f"{shard}_failed.json", _PREFIX + shard)]
+    paths += [files.join(where, f"{shard}_stats.json") for where in receipts or (folder,)]
+    return not any(sizes(path) is not None for path in paths)
+
+
+def start_shard(folder: str, shard: str) -> bool:
+    """Mark a shard as unfinished. Return False if it was marked before.
+
+    Then another process makes it, or has died, or has made it: marks of shards that are made stay
+    in object stores until `remove_marks`.
+    """
+    path = files.join(folder, _PREFIX + shard)
+    try:
+        if store := conditional_store(path):
+            store.create(_CONTENT, filesystem(path)[1])
+        elif files.exists(path):
+            return False
+        else:
+            leave_mark(folder, shard)
+    except ObjectChangedError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def end_shard(folder: str, shard: str, *, made: bool) -> None:
+    """Remove the mark of a shard, unless it costs a request that is not needed.
+
+    Args:
+        folder: the store.
+        shard: name of the shard.
+        made: whether it has a receipt, so that its mark says nothing any more.
+    """
+    if not (made and conditional_store(folder)):
+        _remove_mark(folder, _PREFIX + shard)
 
 
 def is_unfinished(folder: str, name: str) -> bool:
@@ -47,23 +100,53 @@ def is_unfinished(folder: str, name: str) -> bool:
 
 def has_unfinished(folder: str) -> bool:
     """Return whether a process that did any work in the store has died."""
-    return bool(_list_marks(folder))
+    with suppress(OSError):
+        names = {*files.list_names(folder)}
+        marked = (name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
+        return any(f"{name}_stats.json" not in names for name in marked)
+    return False
 
 
 def remove_marks(folder: str) -> None:
     """Remove all marks of a store."""
-    for mark in _list_marks(folder):
-        _remove_mark(folder, mark)
-
-
-def _list_marks(folder: str) -> list[str]:
     with suppress(OSError):
-        return [name for name in files.list_names(folder) if name.startswith(_PREFIX)]
-    return []
+        marks = [name for name in files.list_names(folder) if name.startswith(_PREFIX)]
+        files.remove_files([files.join(folder, mark) for mark in marks])
 
 
 def _remove_mark(folder: str, mark: str) -> None:
     for _ in range(_REMOVALS):
         with suppress(OSError):
-            files.remove(files.join(folder, mark))
+            files.remove_file(files.join(folder, mark))
             return
+
+
+def write_failure(folder: str, shard: str, error: str) -> None:
+    """Record why a shard failed. The run continues, and the next run makes the shard."""
+    path = files.join(folder, f"{shard}_failed.json")
+    files.write_json(path, {"shard": shard, "error": error})
+
+
+def clear_failure(folder: str, shard: str) -> None:
+    """Remove the failure record of a shard that was made since."""
+    files.remove_file(files.join(folder, f"{shard}_failed.json"))
+
+
+def clear_failures(folder: str) -> None:
+    """Remove all failure records of a store, all shards of which were made.
+
+    A shard may have one if its receipt was written, but an error of the disk followed.
+    """
+    failures = [name for name in files.list_names(folder) if name.endswith("_failed.json")]
+    files.remove_files([files.join(folder, name) for name in failures])
+
+
+def read_failures(folder: str) -> dict[str, str]:
+    """Return the error of each failed shard: shard → error."""
+    failures = {}
+    for name in files.list_names(folder):
+        if name.endswith("_failed.json"):
+            record = read_intact_document(files.join(folder, name), Failure, SMALL_BYTES)
+            error = record["error"] if record else "its record is damaged"
+            failures[name.removesuffix("_failed.json")] = error
+    return failures

@@ -14,8 +14,6 @@ _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*([a-z][a-z0-9+.-]*)://", re.IGNORECA
 _LOCAL = LocalFileSystem()
 """It has no state, and finding it in the cache of fsspec takes longer than opening a file."""
 
-_LOCAL = LocalFileSystem()
-
 _ALIASES = {"local": "file", "gcs": "gs", "s3a": "s3"}
 """Second names of protocols."""
 

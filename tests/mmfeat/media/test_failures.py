@@ -89,10 +89,10 @@ class FailingFileSystem(MemoryFileSystem):
     protocol = "failing"
     failures: list[Exception] = []  # noqa: RUF012 - the test sets it
 
-    def info(self, path: str, **options: object) -> dict[str, object]:
+    def cat_file(self, path: str, **options: object) -> bytes:
         if self.failures:
             raise self.failures.pop()
-        return super().info(path, **options)
+        return bytes(super().cat_file(path, **options))
 
 
 @pytest.mark.parametrize(("error", "reason"), CASES, ids=[repr(error) for error, _ in CASES])

@@ -9,7 +9,7 @@ from mmfeat.store.manifest import (
     read_manifest,
     write_manifest,
 )
-from mmfeat.store.receipts import write_failure
+from mmfeat.store.unfinished import write_failure
 from tests.mmfeat.manifests import shard_entry, shards_entries
 
 SHARD = shard_entry("00000")

@@ -4,16 +4,8 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.storage import files
-from mmfeat.store.receipts import (
-    Receipt,
-    clear_failure,
-    read_failures,
-    read_receipt,
-    require_receipts,
-    subtract,
-    sum_receipts,
-    write_failure,
-)
+from mmfeat.store.receipts import Receipt, read_receipt, require_receipts, subtract, sum_receipts
+from mmfeat.store.unfinished import clear_failure, read_failures, write_failure
 
 
 def write_receipt(folder, shard="00000", **changes):
@@ -63,7 +55,7 @@ def test_missing_shards_are_named_with_the_reason(folder):
     write_failure(folder, "00001", "OSError: disk full")
     expected = r"1 of 2 shards of .* are missing, first 00001: OSError: disk full"
     with pytest.raises(MmfeatError, match=expected):
-        require_receipts(folder, ["00000", "00001"])
+        list(require_receipts(folder, ["00000", "00001"]))
 
 
 def test_receipts_add_up(folder):
