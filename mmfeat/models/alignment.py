@@ -45,21 +45,22 @@ class AlignmentModel(Model):
         self.bias = nn.Parameter(torch.tensor(_INITIAL_BIAS))
         self.register_buffer("references", torch.zeros(len(a.dims), MAX_REFERENCES, a.hidden))
 
-    def forward(
-        self, features: dict[str, Tensor], present: dict[str, Tensor]
+    def encode(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See `Model.encode`: f_m of each column, shape [batch, d]."""
+        return {
+            column: head(features[column], present[column])
+            for column, head in zip(self.columns, self.heads, strict=True)
+        }
+
+    def forward_encoded(
+        self, encoded: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
         """See `Model.forward`. Returns [z of each modality | b | alignment | log ratio].
 
         In training, alignment and log ratio are unused and 0.
         """
         mask = modality_mask(self.columns, present)
-        h = torch.stack(
-            [
-                head(features[column], present[column])
-                for column, head in zip(self.columns, self.heads, strict=True)
-            ],
-            dim=1,
-        )
+        h = torch.stack([encoded[column] for column in self.columns], dim=1)
         length = self.log_scale.clamp(max=math.log(_MAX_SCALE)).mul(0.5).exp()
         z = torch.where(mask.unsqueeze(2), nn.functional.normalize(h.float(), dim=2) * length, 0)
         if self.training:

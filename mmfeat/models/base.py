@@ -28,10 +28,8 @@ class Model(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("thresholds", torch.full((architecture.outputs,), 0.5))
 
-    def forward(
-        self, features: dict[str, Tensor], present: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Compute logits and modality weights.
+    def encode(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the first layers, which read one column each.
 
         Args:
             features: column → float, shape [batch, dim], or [batch, tokens, dim] for a token
@@ -40,7 +38,31 @@ class Model(nn.Module):
                 in a column lacks that modality.
 
         Returns:
+            Column → float, shape [batch, …].
+        """
+        raise NotImplementedError
+
+    def forward_encoded(
+        self, encoded: dict[str, Tensor], present: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute logits and modality weights from the output of `encode`.
+
+        Args:
+            encoded: column → float, shape [batch, …]. Columns may come from different records.
+            present: as for `encode`.
+
+        Returns:
+            As for `forward`.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self, features: dict[str, Tensor], present: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Compute logits and modality weights; arguments as for `encode`.
+
+        Returns:
             logits, shape [batch, outputs], and modality weights, shape [batch, modalities], or
             None if the model has no weights.
         """
-        raise NotImplementedError
+        return self.forward_encoded(self.encode(features, present), present)

@@ -9,13 +9,7 @@ from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
-from mmfeat.models.masks import (
-    as_tokens,
-    drop_modalities,
-    mask_presence,
-    masked_mean,
-    modality_mask,
-)
+from mmfeat.models.masks import as_tokens, hide_modalities, masked_mean, modality_mask
 from mmfeat.models.projection import Projection
 
 
@@ -51,6 +45,20 @@ class FusionModel(Model):
         self.combination = COMBINATIONS[a.combination](self.fusion.out_dim, a.hidden, a.dropout)
         self.classifier = nn.Linear(self.combination.out_dim, a.outputs)
 
+    def encode(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See `Model.encode`: the projections, shape [batch, d] or [batch, tokens, d]."""
+        return {
+            column: projection(features[column], present[column])
+            for column, projection in zip(self.columns, self.projections, strict=True)
+        }
+
+    def forward_encoded(
+        self, encoded: dict[str, Tensor], present: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `Model.forward_encoded`; there are weights if the fusion has weights."""
+        output = self._fuse(encoded, present)
+        return output.logits, output.weights
+
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
@@ -61,18 +69,15 @@ class FusionModel(Model):
     def forward_all(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> FusionModelOutput:
-        """Compute logits and intermediate values; arguments as for `Model.forward`.
-
-        A fusion of pooled vectors takes the mean of a column's projected tokens.
-        """
-        mask = modality_mask(self.columns, present)
+        """Compute logits and intermediate values; arguments as for `Model.encode`."""
         if self.training and self.architecture.modality_dropout:
-            mask = drop_modalities(mask, self.architecture.modality_dropout)
-            present = mask_presence(self.columns, present, mask)
-        sequences = [
-            as_tokens(projection(features[column], present[column]), present[column])
-            for column, projection in zip(self.columns, self.projections, strict=True)
-        ]
+            present = hide_modalities(self.columns, present, self.architecture.modality_dropout)
+        return self._fuse(self.encode(features, present), present)
+
+    def _fuse(self, encoded: dict[str, Tensor], present: dict[str, Tensor]) -> FusionModelOutput:
+        """Fuse the output of `encode`. A fusion of pooled vectors takes the mean of the tokens."""
+        mask = modality_mask(self.columns, present)
+        sequences = [as_tokens(encoded[column], present[column]) for column in self.columns]
         h = torch.stack([masked_mean(*sequence) for sequence in sequences], dim=1)
         if self.fusion.takes_tokens:
             tokens, token_masks = zip(*sequences, strict=True)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
-from mmfeat.models.masks import drop_modalities, mask_presence, modality_mask
+from mmfeat.models.masks import hide_modalities, modality_mask
 from mmfeat.models.projection import UnimodalEncoder
 
 
@@ -36,19 +36,27 @@ class LateModel(Model):
             UnimodalClassifier(dim, architecture) for dim in architecture.dims.values()
         )
 
+    def encode(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See `Model.encode`: the logits of each column, shape [batch, outputs]."""
+        return {
+            column: head(features[column], present[column])
+            for column, head in zip(self.columns, self.heads, strict=True)
+        }
+
+    def forward_encoded(
+        self, encoded: dict[str, Tensor], present: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `Model.forward_encoded`; there are no weights."""
+        logits = torch.stack([encoded[column] for column in self.columns], dim=1)
+        return self.combine_logits(logits, modality_mask(self.columns, present)), None
+
     def forward(
         self, features: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Model.forward`; there are no weights."""
-        mask = modality_mask(self.columns, present)
+        """See `Model.forward`; in training with modality dropout."""
         if self.training and self.architecture.modality_dropout:
-            mask = drop_modalities(mask, self.architecture.modality_dropout)
-            present = mask_presence(self.columns, present, mask)
-        logits = [
-            head(features[column], present[column])
-            for column, head in zip(self.columns, self.heads, strict=True)
-        ]
-        return self.combine_logits(torch.stack(logits, dim=1), mask), None
+            present = hide_modalities(self.columns, present, self.architecture.modality_dropout)
+        return super().forward(features, present)
 
     def combine_logits(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Combine the modalities' logits into the record's, shape [batch, outputs].

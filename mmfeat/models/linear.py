@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
+from mmfeat.models.masks import modality_mask
 
 
 class Scaling(NamedTuple):
@@ -50,11 +51,18 @@ class LinearModel(Model):
             for n, name in enumerate(self.columns)
         }
 
-    def forward(
-        self, features: dict[str, Tensor], present: dict[str, Tensor]
+    def encode(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See `Model.encode`: x̂ of each column, shape [batch, dim]."""
+        normalized = self.normalize(features, present)
+        return {column: x for column, (x, _) in zip(self.columns, normalized, strict=True)}
+
+    def forward_encoded(
+        self, encoded: dict[str, Tensor], present: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Model.forward`; there are no modality weights."""
-        return self.compute_logits(self.normalize(features, present)), None
+        """See `Model.forward_encoded`; there are no modality weights."""
+        mask = modality_mask(self.columns, present)
+        inputs = [(encoded[c], mask[:, m, None]) for m, c in enumerate(self.columns)]
+        return self.compute_logits(inputs), None
 
     def normalize(
         self, features: dict[str, Tensor], present: dict[str, Tensor]

@@ -49,10 +49,11 @@ def drop_modalities(mask: Tensor, chance: float) -> Tensor:
     return torch.where(kept.any(dim=1, keepdim=True), kept, mask)
 
 
-def mask_presence(
-    columns: list[str], present: dict[str, Tensor], mask: Tensor
+def hide_modalities(
+    columns: list[str], present: dict[str, Tensor], chance: float
 ) -> dict[str, Tensor]:
-    """Return the presence of vectors and tokens without the modalities that `mask` hides."""
+    """Return the presence of vectors and tokens after modality dropout (`drop_modalities`)."""
+    mask = drop_modalities(modality_mask(columns, present), chance)
     return {
         column: present[column] & (mask[:, m] if present[column].dim() == 1 else mask[:, m, None])
         for m, column in enumerate(columns)

@@ -23,19 +23,22 @@ from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mmfeat.models.base import Model
 from mmfeat.models.inference import run_model
+from mmfeat.models.linear import LinearModel
 from mmfeat.storage import files, read_intact_document
 from training.compare.statistics import compare_with_best
 from training.data import TEST, Dataset
 
 Columns: TypeAlias = Mapping[str, np.ndarray]
 Forward: TypeAlias = Callable[[Columns, Columns], np.ndarray]
-"""(features, present), as in `mmfeat.models.inference.run_model` → logits, shape (rows, k)."""
+"""(features, present), as for `mmfeat.models.inference.run_model` → logits, shape (rows, k)."""
 
-PAIRS = 1 << 13
-"""Most pairs of records in one forward pass."""
+PAIRS = 1 << 10
+"""Most pairs of records in one forward pass: few enough for the caches."""
 _BYTES = 1 << 26
 """Bytes of features in one forward pass, roughly."""
 
@@ -56,11 +59,11 @@ def project(forward: Forward, features: Columns, present: Columns) -> Projection
     Presence moves with its modality: in every combination, a modality is present if its own record
     has it. A combination may therefore have no modality at all; the model is called all the same.
 
-    Runs rows² forward passes for two modalities and M · rows² for M > 2. A model of one modality
+    Calls the model on rows² pairs for two modalities and M · rows² for M > 2. A model of one modality
     is additive and equals its projection.
 
     Args:
-        forward: the model, for example `lambda f, p: run_model(model, f, p).logits`.
+        forward: the model.
         features: column → shape (rows, ...). Each column is one modality.
         present: column → bool, shape (rows, ...).
     """
@@ -109,6 +112,33 @@ def _forward_pairs(
         yield i, j, np.asarray(logits, np.float64)
 
 
+def project_model(model: Model, features: Columns, present: Columns) -> Projection:
+    """Project a model in eval mode. The layers that read one column run once per record.
+
+    Args:
+        model: the model.
+        features, present: as for `project`.
+    """
+    if isinstance(model, LinearModel):
+        logits = run_model(model, features, present).logits.astype(np.float64)
+        return Projection(logits, logits)
+
+    def forward(encoded: Columns, present: Columns) -> np.ndarray:
+        with torch.inference_mode():
+            return model.forward_encoded(_tensors(encoded), _tensors(present))[0].numpy()
+
+    with torch.inference_mode():
+        encoded = model.encode(_tensors(features), _tensors(present))
+    return project(forward, {name: x.numpy() for name, x in encoded.items()}, present)
+
+
+def _tensors(columns: Columns) -> dict[str, Tensor]:
+    return {
+        name: torch.from_numpy(values if values.dtype == bool else values.astype(np.float32))
+        for name, values in columns.items()
+    }
+
+
 @dataclass(frozen=True)
 class EmapScore:
     """The scores of a model and of its additive projection on the same test rows.
@@ -138,7 +168,7 @@ def score_projection(model: Model, dataset: Dataset, metric: str, max_rows: int)
     objective, test = dataset.objective, dataset.split_rows[TEST]
     rows = np.sort(np.random.default_rng(0).permutation(test)[:max_rows])
     features, present = dataset.features.take(rows)
-    projection = project(lambda f, p: run_model(model, f, p).logits, features, present)
+    projection = project_model(model, features, present)
     truth = objective.comparison_targets(dataset.targets[rows])
     predictions = {
         name: objective.predict(logits.astype(np.float32))[None]

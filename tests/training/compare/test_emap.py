@@ -10,7 +10,7 @@ from mmfeat.models.build import build_model
 from mmfeat.models.inference import run_model
 from tests.training.stores import load
 from training.compare import emap
-from training.compare.emap import project, score_projection
+from training.compare.emap import project, project_model, score_projection
 from training.data.split_rule import TEST
 
 DIM = 4
@@ -196,3 +196,24 @@ def test_score_uses_a_fixed_sample_of_the_test_rows(xor_store):
 def test_no_rows_is_an_error():
     with pytest.raises(ValueError, match="at least one row"):
         project(lambda f, p: np.zeros((0, 1)), *all_present(a=np.zeros((0, 1))))
+
+
+@pytest.mark.parametrize("names", [("image", "text"), ("audio", "image", "text")])
+@pytest.mark.parametrize(
+    "fusion", ["gmu", "late", "late_stacked", "logistic", "fusion_transformer"]
+)
+def test_layers_of_one_column_run_once_per_record(fusion, names, monkeypatch):
+    random = np.random.default_rng(0)
+    features = {name: random.normal(size=(40, DIM)).astype(np.float32) for name in names}
+    present = {name: random.random(40) < 0.7 for name in names}
+    model = make_model(fusion, names).eval()
+    for parameter in model.parameters():
+        parameter.data.normal_()
+    expected = project(forward_of(model), features, present)
+    rows = []
+    encode = model.encode
+    monkeypatch.setattr(model, "encode", lambda f, p: rows.append(len(f["text"])) or encode(f, p))
+    result = project_model(model, features, present)
+    assert sum(rows) <= 512  # a single batch, padded for a linear model
+    assert result.full == pytest.approx(expected.full, abs=1e-5)
+    assert result.additive == pytest.approx(expected.additive, abs=1e-5)
