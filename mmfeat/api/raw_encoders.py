@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from mmfeat.encoders import Encoder, EncoderSpec, Settings
-from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.extraction import describe_column, encode_batch
-from mmfeat.features import OK, Column, RowStatus
+from mmfeat.errors import MmfeatError
+from mmfeat.extraction import describe_column, encode_contents
+from mmfeat.features import Column, RowStatus
 
 
 class RawEncoder:
@@ -44,31 +44,13 @@ class RawEncoder:
 
     def encode(self, values: Sequence[Any]) -> tuple[list[np.ndarray | None], list[RowStatus]]:
         """Return the feature of each value, None if it has none, and its status."""
-        features: list[np.ndarray | None] = [None] * len(values)
-        statuses = [RowStatus("missing", "missing")] * len(values)
-        inputs: dict[int, Any] = {}
-        for row, value in enumerate(values):
-            if value is None:
-                continue
-            try:
-                inputs[row] = self._encoder.decode(_to_bytes(value, self._column.modality))
-            except RecordError as error:
-                statuses[row] = RowStatus("failed", error.reason, error.detail)
-        rows = list(inputs)
-        for start in range(0, len(rows), self._encoder.batch_size):
-            batch = rows[start : start + self._encoder.batch_size]
-            results = encode_batch(
-                self._encoder,
-                [inputs[row] for row in batch],
-                self._column.shape,
-                self._spec.normalize,
-            )
-            for row, result in zip(batch, results, strict=True):
-                if isinstance(result, RecordError):
-                    statuses[row] = RowStatus("failed", result.reason, result.detail)
-                else:
-                    features[row], statuses[row] = result, OK
-        return features, statuses
+        contents = [
+            RowStatus("missing", "missing")
+            if value is None
+            else _to_bytes(value, self._column.modality)
+            for value in values
+        ]
+        return encode_contents(self._encoder, contents, self._column.shape, self._spec.normalize)
 
 
 def _to_bytes(value: Any, modality: str) -> bytes:

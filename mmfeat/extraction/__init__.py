@@ -1,8 +1,16 @@
 """The stage behind `mmfeat extract`: run frozen encoders over shards."""
 
-from mmfeat.extraction.batch_encoding import encode_batch
+from mmfeat.extraction.batch_encoding import encode_batch, encode_contents
 from mmfeat.extraction.column_start import describe_column
 from mmfeat.extraction.config import ExtractConfig
+from mmfeat.extraction.decode import find_member
 from mmfeat.extraction.stage import Extraction
 
-__all__ = ["ExtractConfig", "Extraction", "describe_column", "encode_batch"]
+__all__ = [
+    "ExtractConfig",
+    "Extraction",
+    "describe_column",
+    "encode_batch",
+    "encode_contents",
+    "find_member",
+]

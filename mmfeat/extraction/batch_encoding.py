@@ -8,7 +8,25 @@ import numpy as np
 
 from mmfeat.encoders import Encoder
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.features import FeatureShape
+from mmfeat.extraction.batching import batch_by_length
+from mmfeat.extraction.decode import decode_content
+from mmfeat.features import OK, FeatureShape, RowStatus
+from mmfeat.shards import Content
+
+
+class BatchTooLargeError(MmfeatError):
+    """The memory of the GPU does not hold a batch.
+
+    Attributes:
+        size: records of the batch.
+        column: the column; its writer sets it.
+    """
+
+    column = ""
+
+    def __init__(self, size: int) -> None:
+        super().__init__("the memory of the GPU must hold a batch", got=f"{size} records")
+        self.size = size
 
 
 @dataclass
@@ -37,7 +55,12 @@ class EncodedBatch:
 
 
 def encode_batch(
-    encoder: Encoder, inputs: Sequence[Any], shape: FeatureShape, normalize: bool = False
+    encoder: Encoder,
+    inputs: Sequence[Any],
+    shape: FeatureShape,
+    normalize: bool = False,
+    *,
+    split_large: bool = True,
 ) -> EncodedBatch:
     """Encode a batch. If it fails, split it until the failing inputs are alone.
 
@@ -46,8 +69,10 @@ def encode_batch(
         inputs: decoded inputs.
         shape: required shape; features are cast to its dtype.
         normalize: whether to scale each vector to length 1 first.
+        split_large: whether to split a batch that the memory of the GPU does not hold, too.
 
     Raises:
+        BatchTooLargeError: the memory does not hold the batch, and it must not be split.
         RuntimeError: the GPU failed, so no input is to blame, and the shard must be made again.
     """
     try:
@@ -57,9 +82,11 @@ def encode_batch(
             raise
         if len(inputs) == 1:
             return _fail(error, shape)
+        if not split_large and type(error).__name__ == "OutOfMemoryError":
+            raise BatchTooLargeError(len(inputs)) from error
         middle = len(inputs) // 2
         first, second = (
-            encode_batch(encoder, half, shape, normalize)
+            encode_batch(encoder, half, shape, normalize, split_large=split_large)
             for half in (inputs[:middle], inputs[middle:])
         )
         return first + second
@@ -77,6 +104,45 @@ def encode_batch(
     failed = np.flatnonzero(~is_finite)
     vectors[failed] = 0
     return EncodedBatch(vectors, {int(index): _not_finite(shape) for index in failed})
+
+
+def encode_contents(
+    encoder: Encoder,
+    contents: Sequence[Content | RowStatus],
+    shape: FeatureShape,
+    normalize: bool = False,
+) -> tuple[list[np.ndarray | None], list[RowStatus]]:
+    """Decode and encode the bytes of some records.
+
+    Args:
+        encoder: the encoder.
+        contents: the bytes of each record, or the status of a record without them.
+        shape: required shape.
+        normalize: whether to scale each vector to length 1.
+
+    Returns:
+        The feature of each record, shape (dim,) or (tokens, dim), None if it has none; and its
+        status.
+    """
+    items = [
+        content
+        if isinstance(content, RowStatus)
+        else decode_content(encoder, encoder.decode, content)
+        for content in contents
+    ]
+    statuses = [item if isinstance(item, RowStatus) else OK for item in items]
+    features: list[np.ndarray | None] = [None] * len(items)
+    rows = [row for row, status in enumerate(statuses) if status is OK]
+    lengths = [encoder.length(items[row]) for row in rows]
+    for indices in batch_by_length(lengths, encoder.batch_size, encoder.budget):
+        batch = [rows[index] for index in indices]
+        results = encode_batch(encoder, [items[row] for row in batch], shape, normalize)
+        for row, result in zip(batch, results, strict=True):
+            if isinstance(result, RecordError):
+                statuses[row] = RowStatus("failed", result.reason, result.detail)
+            else:
+                features[row] = result
+    return features, statuses
 
 
 def _fail(error: Exception, shape: FeatureShape) -> EncodedBatch:

@@ -131,21 +131,35 @@ def _decode_record(
     """Return the encoder input, or a `RowStatus` if there is none, and the bytes decoded."""
     try:
         content = find_member(record, slot)
-        if content is None:
-            reason = record.statuses.get(slot, "missing")
-            if reason != "ok":
-                return RowStatus("missing", reason), 0
-            if record.sample is None:  # rejected for another part
-                return RowStatus("missing", "missing", "sharding rejected the record"), 0
-            raise DamagedFileError(f"the tar must have the {slot} of {record.key!r}")
-        data = content if encoder.reads_views else bytes(content)
-        return decode(data), len(content)
     except RecordError as error:
         return RowStatus("failed", error.reason, error.detail), 0
+    if content is None:
+        reason = record.statuses.get(slot, "missing")
+        if reason != "ok":
+            return RowStatus("missing", reason), 0
+        if record.sample is None:  # rejected for another part
+            return RowStatus("missing", "missing", "sharding rejected the record"), 0
+        raise DamagedFileError(f"the tar must have the {slot} of {record.key!r}")
+    item = decode_content(encoder, decode, content)
+    return item, 0 if isinstance(item, RowStatus) else len(content)
+
+
+def decode_content(encoder: Encoder, decode: Callable[[Any], Any], content: Content) -> Any:
+    """Return the encoder input of the bytes of a member, or a `RowStatus` if there is none.
+
+    Args:
+        encoder: the encoder.
+        decode: its method to call.
+        content: the bytes.
+    """
+    try:
+        return decode(content if encoder.reads_views else bytes(content))
+    except RecordError as error:
+        return RowStatus("failed", error.reason, error.detail)
     except DamagedFileError:
         raise
     except Exception as error:
-        return RowStatus("failed", "encoder_failed", f"{type(error).__name__}: {error}"), 0
+        return RowStatus("failed", "encoder_failed", f"{type(error).__name__}: {error}")
 
 
 def find_member(record: ShardRecord, slot: str) -> Content | None:
