@@ -1,4 +1,4 @@
-"""Output of training runs, and its comparison with `mmfeat evaluate`."""
+"""Flags and output of training runs, and its comparison with `mmfeat evaluate`."""
 
 import json
 from pathlib import Path
@@ -33,3 +33,14 @@ def assert_evaluate_agrees(
     result = run_evaluate(capsys, model, store, "--split", split)
     metrics = read_json(model / "metrics.json")[{"test": "test", "val": "validation"}[split]]
     assert {name: result[name] for name in metrics} == metrics
+
+
+def compare_flags(
+    fusions: str, *, hidden: int, epochs: int, seeds: int, emap_rows: int
+) -> list[str]:
+    """Return the flags of a small comparison, with one learning rate and one combination."""
+    numbers = {"hidden": hidden, "epochs": epochs, "seeds": seeds, "emap-rows": emap_rows}
+    return [
+        *("--target", "label", "--lr", "0.003", "--combinations", "linear", "--fusions", fusions),
+        *(word for name, value in numbers.items() for word in (f"--{name}", str(value))),
+    ]

@@ -16,6 +16,7 @@ import pytest
 import mmfeat
 from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
+from tests.training.runs import compare_flags
 from tests.training.stores import (
     Records,
     gap_records,
@@ -26,10 +27,7 @@ from tests.training.stores import (
 from training.compare.compare_command import main
 from training.evaluation.evaluate_model import evaluate_split
 
-FLAGS = (
-    "--target label --lr 0.003 --hidden 32 --epochs 12 --seeds 2 --fusions gmu,concat,late "
-    "--combinations linear --emap-rows 60"
-).split()
+FLAGS = compare_flags("gmu,concat,late", hidden=32, epochs=12, seeds=2, emap_rows=60)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import pytest
 from mmfeat.cli import main
 from tests.conftest import REPOSITORY
 from tests.figures import COUNTS
+from tests.training.runs import compare_flags
 from tests.training.stores import write_store, xor_records
 from tests.workers import kill, workers_of
 
@@ -22,10 +23,7 @@ pytestmark = pytest.mark.slow
 
 COMMAND = (sys.executable, "-m", "mmfeat", "compare")
 
-FLAGS = (
-    "--target label --lr 0.003 --hidden 8 --epochs 1 --seeds 1 --fusions concat "
-    "--combinations linear --emap-rows 20"
-).split()
+FLAGS = compare_flags("concat", hidden=8, epochs=1, seeds=1, emap_rows=20)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import assert_one_error
-from tests.pipelines.shard.odd_tables import assert_counts_add_up, write_table
+from tests.pipelines.shard.odd_inputs.odd_tables import assert_counts_add_up, write_table
 
 
 def test_odd_files_in_a_folder_have_a_status(mmfeat, tmp_path, picture, read_rows):

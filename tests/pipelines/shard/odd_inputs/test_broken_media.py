@@ -10,7 +10,7 @@ from PIL import Image
 from mmfeat.records import is_blank, key_text, safe_key
 from mmfeat.store.manifest import read_manifest
 from tests.faults import assert_one_error
-from tests.pipelines.shard.odd_tables import assert_counts_add_up, write_table
+from tests.pipelines.shard.odd_inputs.odd_tables import assert_counts_add_up, write_table
 from tests.ugly_files import ugly_files
 
 USABLE = {"ok", "ok_warn", "frame_error"}
