@@ -1,6 +1,7 @@
 """Worker processes: each loads the stage once, then makes shards. They do not import Beam."""
 
 from contextlib import suppress
+from itertools import cycle, islice
 from typing import Any, NamedTuple
 
 from mmfeat.store import ShardTask, Stage
@@ -17,12 +18,21 @@ def warm_up() -> None:
 
 
 def stage_workers(stage: Stage, processes: int) -> WorkerPool:
-    """Return a pool of processes, each of which loads the stage once."""
-    preload = [*stage.worker_modules, __name__]
-    return worker_pool(processes, preload=preload, initializer=_load_stage, initargs=(stage,))
+    """Return a pool of processes. Each loads the stage once, on a device of its own if there are
+    several.
+    """
+    return worker_pool(
+        processes,
+        preload=[*stage.worker_modules, __name__],
+        initializer=_load_stage,
+        initargs=(stage,),
+        worker_initargs=[(device,) for device in islice(cycle(stage.worker_devices), processes)],
+    )
 
 
-def _load_stage(stage: Stage) -> None:
+def _load_stage(stage: Stage, device: str = "") -> None:
+    if device:
+        stage.use_device(device)
     _state.update(stage=stage, loaded=stage.load())
 
 

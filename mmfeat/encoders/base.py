@@ -33,6 +33,12 @@ class Encoder(ABC):
     on_gpu: bool = False
     """True if the forward pass leaves the CPU free to decode the next records."""
 
+    half_precisions: tuple[Precision, ...] = ("bfloat16",)
+    """Precisions to try besides float32, the preferred one first."""
+
+    devices: Sequence[str] = ()
+    """GPUs that the settings allow. A process uses the first one."""
+
     parallel_batches: int = 1
     """Number of batches to encode at the same time, each in a thread."""
 
@@ -61,6 +67,9 @@ class Encoder(ABC):
     def at_precision(self, precision: Precision) -> Self | None:
         """Return the same encoder with another precision; None if it must be loaded again."""
         return None
+
+    def prepare_thread(self) -> None:  # noqa: B027 - most encoders need nothing
+        """Prepare one of several threads that encode batches. It is called in that thread."""
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.neural.loading import loading_errors, package_versions
 from mmfeat.encoders.neural.preprocessing import ImageTransform
-from mmfeat.encoders.neural.runtime import Runtime, resolve_devices
+from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError
 from mmfeat.media import load_audio
@@ -104,7 +104,7 @@ class ExportedEncoder(Encoder):
             self._rate, self._seconds = _audio_window(title, config)
             self._samples = round(self._rate * self._seconds)
             shape = (self._samples,)
-        self._runtime = Runtime.for_program(module, resolve_devices(settings.device)[0])
+        self._runtime = Runtime.for_program(module, settings)
         self.on_gpu = self._runtime.on_gpu
         with loading_errors(title, "Export it with one input and a dynamic first dimension"):
             self.dim = int(self._run(torch.zeros((2, *shape))).shape[-1])

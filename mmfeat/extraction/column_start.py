@@ -3,7 +3,7 @@
 column.json has the encoder of a column and its settings. It is written before the first shard.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,6 +13,9 @@ from mmfeat.extraction.tuning import TunedSettings, autotune, drop_deadly_member
 from mmfeat.features import COLUMN_FILE, ENCODER_FLAG, Column, TableFiles
 from mmfeat.storage import SMALL_BYTES, check_value, files, read_document
 from mmfeat.store import describe_differences, is_unfinished, mark_unfinished
+
+_SETTLED = "settled"
+"""Entry of column.json with the tuned settings."""
 
 
 def continue_column(
@@ -57,7 +60,8 @@ def tune_column(
     spec: EncoderSpec,
     settings: Settings,
     batch_size: int,
-    read_members: Callable[[], Sequence[bytes]],
+    members: Iterable[bytes],
+    records: int,
 ) -> tuple[Encoder, TunedSettings]:
     """Load the encoder of a new column with the fastest settings.
 
@@ -66,14 +70,15 @@ def tune_column(
         spec: its encoder.
         settings: the requested settings.
         batch_size: requested batch size; 0 = measure it.
-        read_members: returns the media to measure with.
+        members: the media to measure with.
+        records: records of the column.
     """
-    members = read_members()
+    members = list(members)
     if is_unfinished(table.store, table.name):
         reference = replace(settings, precision="float32")
         members = drop_deadly_members(spec, reference, members)
     with mark_unfinished(table.store, table.name):
-        return autotune(spec, settings, members, batch_size)
+        return autotune(spec, settings, members, batch_size, records)
 
 
 def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedSettings) -> Column:
@@ -85,7 +90,7 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedS
     column = describe_column(spec, encoder)
     existing = read_document(files.join(folder, COLUMN_FILE), Column, SMALL_BYTES)
     if existing is None:
-        description = {**vars(column), ENCODER_FLAG: spec.flag, "settled": asdict(tuned)}
+        description = {**vars(column), ENCODER_FLAG: spec.flag, _SETTLED: asdict(tuned)}
         files.write_json(files.join(folder, COLUMN_FILE), description)
     elif existing.fingerprint != column.fingerprint:
         raise MmfeatError(
@@ -119,4 +124,13 @@ def read_tuned_settings(folder: str) -> TunedSettings | None:
     """Read the settings a column was started with; None if the column is new."""
     path = files.join(folder, COLUMN_FILE)
     description = read_document(path, dict[str, Any], SMALL_BYTES)
-    return check_value(description.get("settled"), TunedSettings, path) if description else None
+    return check_value(description.get(_SETTLED), TunedSettings, path) if description else None
+
+
+def limit_batch_size(folder: str, limit: int) -> None:
+    """Record in column.json that the memory of the GPU holds no larger batches."""
+    path = files.join(folder, COLUMN_FILE)
+    description, tuned = read_document(path, dict[str, Any]), read_tuned_settings(folder)
+    if description and tuned:
+        limited = replace(tuned, memory_limit=min(limit, tuned.memory_limit or limit))
+        files.write_json(path, {**description, _SETTLED: asdict(limited)})

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.encoders import Encoder
-from mmfeat.extraction.batch_encoding import EncodedBatch, encode_batch
+from mmfeat.extraction.batch_encoding import BatchTooLargeError, EncodedBatch, encode_batch
 from mmfeat.extraction.batching import batch_by_length
 from mmfeat.features import (
     OK,
@@ -106,7 +106,7 @@ class ColumnWriter:
         self._attempt = self._table.attempt(self._shard, fresh=self._fresh)
         with ExitStack() as stack:
             if (threads := self._encoder.parallel_batches) > 1:
-                self._pool = ThreadPoolExecutor(threads)
+                self._pool = ThreadPoolExecutor(threads, initializer=self._encoder.prepare_thread)
                 stack.callback(self._pool.shutdown, cancel_futures=True)
             name = self._table.receipt_name(f"{self._shard}.arrow")
             output = stack.enter_context(self._attempt.create(name))
@@ -144,8 +144,15 @@ class ColumnWriter:
         return window
 
     def _encode_batch(self, inputs: Sequence[Any]) -> EncodedBatch:
-        with progress.METRICS.timed("encode"):
-            return encode_batch(self._encoder, inputs, self._column.shape, self._normalize)
+        shape = self._column.shape
+        try:
+            with progress.METRICS.timed("encode"):
+                return encode_batch(
+                    self._encoder, inputs, shape, self._normalize, split_large=False
+                )
+        except BatchTooLargeError as error:
+            error.column = self._column.name
+            raise
 
     def write(self, keys: Sequence[str], items: Sequence[Any], bytes_read: int) -> None:
         """Encode a window of rows and append it to the file.

@@ -43,8 +43,8 @@ class ExtractConfig:
     trust_remote_code: bool = False
     """Run code that is part of a checkpoint."""
     processes: int = 0
-    """Processes that make shards in parallel on this machine; 0 = one per core if all encoders are
-    built-in ones, which use one core each, else 1."""
+    """Processes that make shards in parallel on this machine; 0 = one per GPU, one per core if all
+    encoders are built-in ones, which use one core each, else 1."""
     threads: int = 0
     """Threads per process for decoding, and for a forward pass on the CPU; 0 = all cores."""
 

@@ -5,11 +5,8 @@ OUTPUT/image/00000.arrow            row i is the feature of row i of the samples
 OUTPUT/columns/image/column.json    the encoder of the column
 """
 
-import gc
-import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -18,11 +15,16 @@ from typing import Any
 from mmfeat.encoders import Encoder, EncoderSpec, Settings
 from mmfeat.errors import DamagedFileError, MmfeatError, RecordError
 from mmfeat.extraction.column_start import claim_column, continue_column, tune_column
-from mmfeat.extraction.column_writer import ColumnWriter
 from mmfeat.extraction.config import ExtractConfig
-from mmfeat.extraction.decode import DecodedWindow, decode_windows, find_member
+from mmfeat.extraction.decode import find_member
 from mmfeat.extraction.finishing import FinishedShards, summarize_columns
 from mmfeat.extraction.samples_table import copy_samples_table, read_input_receipt
+from mmfeat.extraction.shard_columns import (
+    ColumnTask,
+    free_gpu_memory,
+    make_columns,
+    try_columns,
+)
 from mmfeat.extraction.tuning import TUNING_RECORDS, TunedSettings
 from mmfeat.features import SAMPLES, Column, TableFiles
 from mmfeat.shards import ShardRecord, read_stored_shard
@@ -66,6 +68,7 @@ class Extraction(Stage):
         self._tuned: dict[str, TunedSettings] = {}
         self._input_shards: dict[str, dict[str, Any]] = {}
         self._retry_shards: set[str] = set()
+        self._device = ""
 
     @property
     def worker_modules(self) -> list[str]:
@@ -137,9 +140,16 @@ class Extraction(Stage):
         return self.__dict__ | {"_input_shards": {}, "_retry_shards": set()}
 
     def _limit_processes(self) -> None:
-        """Let each core make shards if the encoders use one core each, unless the user decides."""
-        one_core = all(encoder.uses_one_core for encoder in self.load().values())
-        self.max_processes = self.config.processes or (0 if one_core else 1)
+        """Choose the processes that make shards, unless the user decides.
+
+        Each GPU gets one, and each core if the encoders use one core each.
+        """
+        encoders = self.load().values()
+        self.worker_devices = max((encoder.devices for encoder in encoders), key=len, default=())
+        default = len(self.worker_devices) or int(
+            not all(encoder.uses_one_core for encoder in encoders)
+        )
+        self.max_processes = self.config.processes or default
         texts_only = all(spec.modality == "text" for spec in self._specs.values())
         self.min_parallel_records = _MIN_TEXTS if texts_only else _MIN_FILES
 
@@ -158,7 +168,8 @@ class Extraction(Stage):
             spec,
             self.config.settings,
             self.config.batch_size,
-            lambda: list(islice(self._read_members(spec.slot), TUNING_RECORDS)),
+            islice(self._read_members(spec.slot), TUNING_RECORDS),
+            sum(entry["records"] for entry in self._input_shards.values()),
         )
 
     def _claim(self, column: str, encoder: Encoder, tuned: TunedSettings) -> None:
@@ -184,10 +195,17 @@ class Extraction(Stage):
     def _settings(self, column: str) -> Settings:
         """Return the settings of a column's encoder, with its tuned precision."""
         tuned = self._tuned[column]
-        settings = self.config.settings
         return replace(
-            settings, precision=tuned.precision, decode=tuned.decode, threads=self._threads
+            self.config.settings,
+            precision=tuned.precision,
+            decode=tuned.decode,
+            threads=self._threads,
+            device=self._device or self.config.device,
         )
+
+    def use_device(self, device: str) -> None:
+        """Load the encoders onto one GPU."""
+        self._device = device
 
     @property
     def _threads(self) -> int:
@@ -261,8 +279,13 @@ class Extraction(Stage):
         name = f"{task.shard}.parquet"
         table = read_checked(files.join(self.config.shards, name), sharded.files[name])
         if columns:
-            records = read_stored_shard(self.config.shards, sharded, self._slots, table)
-            self._write_columns(task, records, {name: loaded[name] for name in columns})
+            make_columns(
+                task,
+                self._column_tasks({name: loaded[name] for name in columns}),
+                lambda: read_stored_shard(self.config.shards, sharded, self._slots, table),
+                {"shards": self.config.shards, "sha256": task.source["sha256"]},
+                threads=self._threads,
+            )
         progress.RECORDS_DONE.add(task.records if not columns else 0)
         if SAMPLES in pending:
             return copy_samples_table(
@@ -285,51 +308,25 @@ class Extraction(Stage):
     def try_records(self, task: ShardTask, rows: range, loaded: Mapping[str, Encoder]) -> None:
         """Decode and encode some records for the missing columns, and write nothing."""
         pending = self._pending_tables(task)
-        encoders = {name: loaded[name] for name in self.columns if name in pending}
-        writers = {name: self._make_writer(name, task, e) for name, e in encoders.items()}
+        columns = self._column_tasks(
+            {name: loaded[name] for name in self.columns if name in pending}
+        )
         records = enumerate(self._read_shard(task.source))
-        for window in self._decode((record for row, record in records if row in rows), encoders):
-            for name, writer in writers.items():
-                writer.encode(window.items[name])
+        tried = (record for row, record in records if row in rows)
+        try_columns(task, columns, tried, threads=self._threads)
 
-    def _make_writer(self, column: str, task: ShardTask, encoder: Encoder) -> ColumnWriter:
-        return ColumnWriter(
-            self._table(column),
-            task.shard,
-            self.columns[column],
-            encoder,
-            batch_size=self._tuned[column].batch_size,
-            normalize=self._specs[column].normalize,
-            fresh=task.fresh,
-        )
-
-    def _decode(
-        self, records: Iterable[ShardRecord], encoders: Mapping[str, Encoder]
-    ) -> Iterator[DecodedWindow]:
-        return decode_windows(
-            records,
-            encoders,
-            {name: self._specs[name].slot for name in encoders},
-            threads=self._threads,
-            prefetch=any(encoder.on_gpu for encoder in encoders.values()),
-        )
-
-    def _write_columns(
-        self, task: ShardTask, records: Iterator[ShardRecord], encoders: Mapping[str, Encoder]
-    ) -> None:
-        started = time.monotonic()
-        with ExitStack() as stack:
-            writers = {
-                name: stack.enter_context(self._make_writer(name, task, encoder))
-                for name, encoder in encoders.items()
-            }
-            for window in self._decode(_leave_out(records, task.deadly), encoders):
-                for name, writer in writers.items():
-                    writer.write(window.keys, window.items[name], window.bytes_read[name])
-                progress.RECORDS_DONE.add(len(window.keys))
-        source = {"shards": self.config.shards, "sha256": task.source["sha256"]}
-        for writer in writers.values():
-            writer.commit(source, seconds=time.monotonic() - started)
+    def _column_tasks(self, encoders: Mapping[str, Encoder]) -> dict[str, ColumnTask]:
+        return {
+            name: ColumnTask(
+                self._table(name),
+                self.columns[name],
+                encoder,
+                self._tuned[name],
+                self._specs[name].slot,
+                self._specs[name].normalize,
+            )
+            for name, encoder in encoders.items()
+        }
 
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
         """Check that all columns align with the samples table, then write the manifest."""
@@ -341,9 +338,7 @@ class Extraction(Stage):
     def release(self) -> None:
         """Free the memory of the encoders."""
         _LOADED_ENCODERS.clear()
-        gc.collect()
-        if torch := sys.modules.get("torch"):
-            torch.cuda.empty_cache()
+        free_gpu_memory()
 
     def clean_up(self, shards: Sequence[str]) -> None:
         """Release the encoders."""
@@ -365,13 +360,3 @@ class Extraction(Stage):
     def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Return per column the number of features, and why others are missing."""
         return summarize_columns(manifest, self.output)
-
-
-def _leave_out(records: Iterable[ShardRecord], deadly: Mapping[int, str]) -> Iterator[ShardRecord]:
-    """Yield the records; those that kill their process without members."""
-    for row, record in enumerate(records):
-        if row in deadly and record.sample:
-            problem = RecordError("worker_died", deadly[row])
-            problems = record.sample.problems | dict.fromkeys(record.sample.members, problem)
-            record = replace(record, sample=replace(record.sample, members={}, problems=problems))
-        yield record

@@ -61,6 +61,8 @@ class Stage(ABC):
     """With fewer records, starting one process per core takes longer than it saves."""
     processes: int = 1
     """Processes that do so in this run."""
+    worker_devices: Sequence[str] = ()
+    """Devices that these processes take in turn, one each; none = all use the configured one."""
     expects_deaths: bool = False
     """Whether a record has killed its process before, so that shards are made in processes of
     their own; `plan` may set it."""
@@ -86,6 +88,9 @@ class Stage(ABC):
     def load(self) -> Any:
         """Load what the tasks of a process share, such as encoders or a model."""
         return None
+
+    def use_device(self, device: str) -> None:  # noqa: B027 - most stages have no device
+        """Use one of `worker_devices` in this process. Called before `load`."""
 
     @abstractmethod
     def process(self, task: ShardTask, loaded: Any) -> Receipt:

@@ -3,6 +3,8 @@
 import copy
 from typing import Any, Self
 
+import torch
+
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.encoders.settings import Precision
@@ -13,6 +15,20 @@ class NeuralEncoder(Encoder):
 
     _runtime: Runtime
     _identity: dict[str, Any]
+
+    @property
+    def half_precisions(self) -> tuple[Precision, ...]:  # type: ignore[override]
+        """Precisions to try besides float32: on a GPU those with instructions of their own."""
+        return self._runtime.half_precisions
+
+    def prepare_thread(self) -> None:
+        """Let the operations of this thread use no other threads: each core has a batch."""
+        torch.set_num_threads(1)
+
+    @property
+    def devices(self) -> list[str]:  # type: ignore[override]
+        """GPUs that the settings allow; the first one is used."""
+        return [str(device) for device in self._runtime.devices if device.type != "cpu"]
 
     def identity(self) -> dict[str, Any]:
         return self._identity

@@ -76,18 +76,23 @@ class Runtime:
     ) -> None:
         if settings.threads:
             torch.set_num_threads(settings.threads)
+        self._threads = settings.threads
         self.dtype = _DTYPES[settings.precision]
         self._forward = forward or (lambda model, inputs: model(**inputs))
-        self.device = resolve_devices(settings.device)[0]
+        self.devices = resolve_devices(settings.device)
+        self.device = self.devices[0]
         self._start(module.eval().requires_grad_(False).to(self.dtype).to(self.device))
 
     @classmethod
-    def for_program(cls, module: nn.Module, device: torch.device) -> Self:
+    def for_program(cls, module: nn.Module, settings: Settings) -> Self:
         """Return a runtime of an exported program: one input, fixed types."""
         runtime = cls.__new__(cls)
+        runtime._threads = settings.threads
         runtime.dtype = torch.float32
         runtime._forward = lambda program, inputs: program(*inputs.values())
-        runtime.device, runtime.module = device, module.to(device)
+        runtime.devices = resolve_devices(settings.device)
+        runtime.device = runtime.devices[0]
+        runtime.module = module.to(runtime.device)
         runtime._local = threading.local()
         return runtime
 
@@ -113,9 +118,21 @@ class Runtime:
         return self.device.type != "cpu"
 
     @property
+    def half_precisions(self) -> tuple[Precision, ...]:
+        """Precisions of 16 bits that may be faster than float32 on the device."""
+        if not self.on_gpu:
+            return ("bfloat16",)
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("bfloat16", "float16") if has_bfloat16 else ("float16",)
+
+    @property
     def parallel_batches(self) -> int:
-        """Number of batches to run at the same time, each in a thread."""
-        return _STREAMS if self.on_gpu else 1
+        """Number of batches to run at the same time, each in a thread.
+
+        On a CPU one per core: threads that share a batch wait for each other at each operation.
+        Batches of a core each are a fifth faster with ViT-B/32 and MiniLM on two cores.
+        """
+        return _STREAMS if self.on_gpu else max(1, self._threads)
 
     def stream(self) -> AbstractContextManager[object]:
         """Return the stream of this thread, in which its work on the GPU runs."""

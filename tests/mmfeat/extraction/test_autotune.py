@@ -1,5 +1,5 @@
 import io
-import time
+from collections import Counter
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,21 @@ from mmfeat.encoders import EncoderSpec, Settings
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.neural.gpu_decoding import GpuDecoder
 from mmfeat.encoders.neural.preprocessing import ImageTransform
-from mmfeat.extraction.tuning.autotune import autotune, relative_losses
+from mmfeat.extraction.tuning import autotune
+from mmfeat.extraction.tuning.decoder import relative_losses
+
+
+class Clock:
+    """A clock that only encoders move, so that a busy machine changes no result."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        self.now += 1e-9
+        return self.now
+
+
+CLOCK = Clock()
 
 
 class Timed(Encoder):
@@ -35,7 +49,7 @@ class Timed(Encoder):
     def encode(self, batch):
         if "bad" in batch:
             raise RuntimeError("no such text")
-        time.sleep(self.seconds[self.precision])
+        CLOCK.now += self.seconds[self.precision]
         offset = self.error[self.precision]
         return np.array([[len(text), 1 + offset, -1 + offset * len(text)] for text in batch])
 
@@ -49,20 +63,23 @@ class Spec(EncoderSpec):
 
 SPEC = Spec("text", "text", "timed", "timed")
 MEMBERS = [b"a", b"bad", b"ccc", b"dddd"]
+RECORDS = 1_000_000
 
 
-def tuned_settings(precision, members=MEMBERS):
-    return autotune(SPEC, Settings(precision=precision), members, 0)[1]
+def tuned_settings(precision, members=MEMBERS, records=RECORDS):
+    return autotune(SPEC, Settings(precision=precision), members, 0, records)[1]
 
 
 @pytest.fixture(autouse=True)
 def _defaults(monkeypatch):
+    for module in ("sample", "batch_size"):
+        monkeypatch.setattr(f"mmfeat.extraction.tuning.{module}.time", CLOCK)
     monkeypatch.setattr(Timed, "error", dict(Timed.error))
     monkeypatch.setattr(Timed, "seconds", dict(Timed.seconds))
 
 
 def test_picks_the_fastest_accurate_precision():
-    encoder, tuned = autotune(SPEC, Settings(precision="auto"), MEMBERS, 0)
+    encoder, tuned = autotune(SPEC, Settings(precision="auto"), MEMBERS, 0, RECORDS)
     assert encoder.precision == tuned.precision == "bfloat16"
     measured = tuned.measured["precision"]["bfloat16"]
     assert 0.999 < measured["cosine_mean"] <= 1
@@ -80,36 +97,92 @@ def test_slow_precision_is_not_picked():
 
 
 def test_requested_precision_and_batch_size_are_kept():
-    encoder, tuned = autotune(SPEC, Settings(precision="bfloat16"), MEMBERS, 8)
+    encoder, tuned = autotune(SPEC, Settings(precision="bfloat16"), MEMBERS, 8, RECORDS)
     assert encoder.precision == tuned.precision == "bfloat16"
     assert tuned.batch_size == 8
     assert "precision" not in tuned.measured
 
 
-def test_batch_grows_while_it_gets_faster():
+def test_a_precision_is_cast_if_the_encoder_can():
+    class Cast(Timed):
+        def at_precision(self, precision):
+            return Cast(precision)
+
+    class CastSpec(EncoderSpec):
+        loads = 0
+
+        def load(self, settings=None):
+            CastSpec.loads += 1
+            return Cast(settings.precision)
+
+    spec = CastSpec("text", "text", "timed", "timed")
+    encoder, _ = autotune(spec, Settings(precision="auto"), MEMBERS, 0, RECORDS)
+    assert (encoder.precision, CastSpec.loads) == ("bfloat16", 1)
+
+
+@pytest.mark.parametrize("error", [0.001, 0.5])
+def test_a_gpu_takes_the_first_accurate_half_precision(monkeypatch, error):
+    monkeypatch.setattr(Timed, "on_gpu", True)
+    monkeypatch.setattr(Timed, "half_precisions", ("bfloat16", "float16"))
+    Timed.error.update(bfloat16=error, float16=0.0)
+    Timed.seconds["float16"] = 0.0
+    tuned = tuned_settings("auto")
+    assert tuned.precision == ("bfloat16" if error < 0.1 else "float16")
+    assert "float32" not in tuned.measured["precision"]
+
+
+def test_similar_speeds_are_measured_again(monkeypatch):
+    Timed.seconds["bfloat16"] = 0.018
+    calls = Counter()
+    encode = Timed.encode
+
+    def counted(self, batch):
+        calls[self.precision] += 1
+        return encode(self, batch)
+
+    monkeypatch.setattr(Timed, "encode", counted)
+    assert tuned_settings("auto", [b"a", b"cc"]).precision == "bfloat16"
+    assert calls["float32"] > 2
+
+
+def fixed_speed(monkeypatch, seconds):
+    """Give each batch size a time."""
+
+    def encode(self, batch):
+        CLOCK.now += seconds(len(batch))
+        return np.ones((len(batch), 3))
+
+    monkeypatch.setattr(Timed, "encode", encode)
+
+
+def test_the_smallest_of_the_fastest_batch_sizes_is_taken(monkeypatch):
+    fixed_speed(monkeypatch, lambda size: 0.002 * size)
+    tuned = tuned_settings("float32")
+    assert tuned.batch_size == 8
+    assert list(tuned.measured["batch_size"]) == ["32", "64", "16", "8"]
+
+
+def test_a_large_batch_is_taken_if_it_is_faster():
     assert tuned_settings("float32").batch_size == 64
 
 
-def test_one_slow_batch_size_does_not_end_the_search(monkeypatch):
-    def encode(self, batch):
-        time.sleep({8: 0.008, 16: 0.02, 32: 0.016, 64: 0.064}.get(len(batch), 0))
-        return np.ones((len(batch), 3))
+def test_few_records_do_not_pay_for_a_search(monkeypatch):
+    fixed_speed(monkeypatch, lambda size: 0.002 * size)
+    tuned = tuned_settings("float32", records=300)
+    assert (tuned.batch_size, len(tuned.measured["batch_size"])) == (32, 1)
 
-    monkeypatch.setattr(Timed, "encode", encode)
+
+def test_a_gpu_tries_large_batches_first(monkeypatch):
+    def seconds(size):
+        if size > 32:
+            raise RuntimeError("out of memory")
+        return 0.001 * size
+
+    monkeypatch.setattr(Timed, "on_gpu", True)
+    fixed_speed(monkeypatch, seconds)
     tuned = tuned_settings("float32")
-    assert tuned.batch_size == 32
-    assert list(tuned.measured["batch_size"]) == ["8", "16", "32", "64"]
-
-
-def test_two_slow_batch_sizes_end_the_search(monkeypatch):
-    def encode(self, batch):
-        time.sleep(0.002 * len(batch))
-        return np.ones((len(batch), 3))
-
-    monkeypatch.setattr(Timed, "encode", encode)
-    tuned = tuned_settings("float32")
+    assert list(tuned.measured["batch_size"]) == ["32", "16", "8"]
     assert tuned.batch_size == 8
-    assert list(tuned.measured["batch_size"]) == ["8", "16", "32"]
 
 
 def test_defaults_without_usable_records():
@@ -119,7 +192,7 @@ def test_defaults_without_usable_records():
 
 def test_encoder_without_precisions_keeps_its_defaults():
     spec = EncoderSpec.parse("text=builtin:text")
-    encoder, tuned = autotune(spec, Settings(precision="auto"), MEMBERS, 0)
+    encoder, tuned = autotune(spec, Settings(precision="auto"), MEMBERS, 0, RECORDS)
     assert (tuned.batch_size, tuned.measured) == (encoder.batch_size, {})
 
 
@@ -140,7 +213,7 @@ class Colors(Encoder):
     def decode(self, data):
         if self.on_gpu_way:
             return self.on_gpu_way(data)
-        time.sleep(0.002)
+        CLOCK.now += 0.002
         return self.transform.decode(data)
 
     def encode(self, batch):
@@ -191,7 +264,7 @@ def test_a_gpu_decodes_if_its_features_are_those_of_the_cpu(monkeypatch, way, ch
     pytest.importorskip("torchcodec")
     monkeypatch.setitem(WAYS, "decode", way)
     spec = ColorsSpec("image", "image", "colors", "colors")
-    encoder, tuned = autotune(spec, Settings(decode="auto"), list(photos()), 16)
+    encoder, tuned = autotune(spec, Settings(decode="auto"), list(photos()), 16, RECORDS)
     assert tuned.decode == tuned.measured["decode"]["chosen"] == chosen
     assert bool(encoder.on_gpu_way) == (chosen == "gpu")
     assert tuned.measured["decode"]["gpu"]["records_per_second"] > 0

@@ -1,0 +1,156 @@
+"""Make the feature columns of one shard: read, decode, encode, write.
+
+If the memory of the GPU does not hold a batch, the shard is made again with batches of half the
+size. column.json stores the limit, so that all later shards have it, also after a restart.
+"""
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mmfeat.encoders import Encoder
+from mmfeat.errors import RecordError
+from mmfeat.extraction.batch_encoding import BatchTooLargeError
+from mmfeat.extraction.column_start import limit_batch_size, read_tuned_settings
+from mmfeat.extraction.column_writer import ColumnWriter
+from mmfeat.extraction.decode import DecodedWindow, decode_windows
+from mmfeat.extraction.tuning import TunedSettings
+from mmfeat.features import Column, TableFiles
+from mmfeat.shards import ShardRecord
+from mmfeat.store import ShardTask
+from mmfeat.system import console, progress
+
+
+@dataclass(frozen=True)
+class ColumnTask:
+    """A column of a shard.
+
+    Attributes:
+        table: its files.
+        column: its description.
+        encoder: its encoder.
+        tuned: the settings it was started with.
+        slot: the part of a record that it reads.
+        normalize: whether to scale each vector to length 1.
+    """
+
+    table: TableFiles
+    column: Column
+    encoder: Encoder
+    tuned: TunedSettings
+    slot: str
+    normalize: bool
+
+    def make_writer(self, task: ShardTask) -> ColumnWriter:
+        """Return a writer with batches that the memory of the GPU holds, as far as known."""
+        tuned = self.tuned
+        if self.encoder.on_gpu and (stored := read_tuned_settings(self.table.receipts)):
+            tuned = replace(tuned, memory_limit=stored.memory_limit)
+        return ColumnWriter(
+            self.table,
+            task.shard,
+            self.column,
+            self.encoder,
+            batch_size=tuned.usable_batch_size,
+            normalize=self.normalize,
+            fresh=task.fresh,
+        )
+
+
+def make_columns(
+    task: ShardTask,
+    columns: Mapping[str, ColumnTask],
+    read_records: Callable[[], Iterable[ShardRecord]],
+    source: Mapping[str, Any],
+    *,
+    threads: int,
+) -> None:
+    """Make columns of a shard and write their receipts.
+
+    Args:
+        task: the shard.
+        columns: name → column.
+        read_records: returns the records of the shard, from the first on.
+        source: what the receipts record of the input.
+        threads: decoding threads.
+    """
+    while True:
+        try:
+            _write_columns(task, columns, read_records(), source, threads)
+        except BatchTooLargeError as error:
+            limit = error.size // 2
+            console.print_err(
+                f"mmfeat extract: shard {task.shard}: {error}. It is made again with at most "
+                f"{limit} records per batch of column {error.column}"
+            )
+            limit_batch_size(columns[error.column].table.receipts, limit)
+        else:
+            return
+        free_gpu_memory()
+
+
+def try_columns(
+    task: ShardTask,
+    columns: Mapping[str, ColumnTask],
+    records: Iterable[ShardRecord],
+    *,
+    threads: int,
+) -> None:
+    """Decode and encode records, and write nothing; arguments as in `make_columns`."""
+    writers = {name: column.make_writer(task) for name, column in columns.items()}
+    for window in _decode(records, columns, threads):
+        for name, writer in writers.items():
+            writer.encode(window.items[name])
+
+
+def _write_columns(
+    task: ShardTask,
+    columns: Mapping[str, ColumnTask],
+    records: Iterable[ShardRecord],
+    source: Mapping[str, Any],
+    threads: int,
+) -> None:
+    started = time.monotonic()
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(column.make_writer(task)) for name, column in columns.items()
+        }
+        for window in _decode(_leave_out(records, task.deadly), columns, threads):
+            for name, writer in writers.items():
+                writer.write(window.keys, window.items[name], window.bytes_read[name])
+            progress.RECORDS_DONE.add(len(window.keys))
+    for writer in writers.values():
+        writer.commit(source, seconds=time.monotonic() - started)
+
+
+def _decode(
+    records: Iterable[ShardRecord], columns: Mapping[str, ColumnTask], threads: int
+) -> Iterator[DecodedWindow]:
+    return decode_windows(
+        records,
+        {name: column.encoder for name, column in columns.items()},
+        {name: column.slot for name, column in columns.items()},
+        threads=threads,
+        prefetch=any(column.encoder.on_gpu for column in columns.values()),
+    )
+
+
+def _leave_out(records: Iterable[ShardRecord], deadly: Mapping[int, str]) -> Iterator[ShardRecord]:
+    """Yield the records; those that kill their process without members."""
+    for row, record in enumerate(records):
+        if row in deadly and record.sample:
+            problem = RecordError("worker_died", deadly[row])
+            problems = record.sample.problems | dict.fromkeys(record.sample.members, problem)
+            record = replace(record, sample=replace(record.sample, members={}, problems=problems))
+        yield record
+
+
+def free_gpu_memory() -> None:
+    """Give memory of the GPU that no object uses back to the system."""
+    gc.collect()
+    if torch := sys.modules.get("torch"):
+        torch.cuda.empty_cache()
