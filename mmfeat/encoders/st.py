@@ -17,7 +17,7 @@ from mmfeat.encoders.neural.loading import (
     split_revision,
 )
 from mmfeat.encoders.neural.runtime import Runtime
-from mmfeat.encoders.neural.text_encoder import TextEncoder, thread_safe_tokenizer, tokens_per_batch
+from mmfeat.encoders.neural.text_encoder import TextEncoder, TextInputs, thread_safe_tokenizer
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError
 
@@ -105,12 +105,11 @@ class SentenceEncoder(TextEncoder):
         runtime = Runtime(model, settings, _forward)
         with loading_errors(title):
             super().__init__(
-                lambda text: tokenize(prompt + text.strip()),
+                TextInputs(
+                    lambda text: tokenize(prompt + text.strip()), tokenizer.pad_token_id or 0
+                ),
                 runtime,
                 identity,
-                batch_size=1024,
-                budget=tokens_per_batch(on_gpu=runtime.on_gpu),
-                padding=tokenizer.pad_token_id or 0,
             )
 
 

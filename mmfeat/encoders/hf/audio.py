@@ -52,6 +52,7 @@ class HfAudio(NeuralEncoder):
         self.output, self.max_tokens = options.get_output(checkpoint.outputs)
         self._runtime = Runtime(checkpoint.model, settings, self._forward)
         self.on_gpu = self._runtime.on_gpu
+        self.parallel_batches = self._runtime.parallel_batches
         self._extractor = checkpoint.load_processor("AutoFeatureExtractor")
         self._config = checkpoint.model.config
         self.rate = int(self._extractor.sampling_rate)

@@ -7,7 +7,12 @@ from torch import Tensor, nn
 
 from mmfeat.encoders.hf.checkpoint import Checkpoint, find_tower, project
 from mmfeat.encoders.neural.runtime import Runtime
-from mmfeat.encoders.neural.text_encoder import TextEncoder, mean_pool, thread_safe_tokenizer
+from mmfeat.encoders.neural.text_encoder import (
+    TextEncoder,
+    TextInputs,
+    mean_pool,
+    thread_safe_tokenizer,
+)
 from mmfeat.encoders.settings import EncoderOptions, Settings
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.store import json_digest
@@ -58,14 +63,14 @@ class HfText(TextEncoder):
         )
         forward = partial(_forward, output, pooling, not is_siglip)
         super().__init__(
-            tokenize_start,
+            TextInputs(
+                tokenize_start,
+                padding=tokenizer.pad_token_id or 0,
+                pad_to=self.limit if is_siglip else None,
+            ),
             Runtime(checkpoint.model, settings, forward),
             identity,
-            batch_size=256,
-            budget=16_384,
             max_tokens=max_tokens,
-            padding=tokenizer.pad_token_id or 0,
-            pad_to=self.limit if is_siglip else None,
         )
 
 

@@ -20,6 +20,9 @@ from mmfeat.errors import MmfeatError
 _GPU_BATCH = 256
 """Maximum number of images per batch on a GPU. Larger ones gain nothing on an H100."""
 
+_CPU_BATCH = 16
+"""Likewise on a core. With larger ones the other cores wait at the end of a shard."""
+
 
 class ImageEncoder(NeuralEncoder):
     """One vector per image, or one per patch.
@@ -50,7 +53,7 @@ class ImageEncoder(NeuralEncoder):
         self.transform, self.max_tokens = transform, max_tokens
         self._runtime = runtime
         self.on_gpu, self.parallel_batches = runtime.on_gpu, runtime.parallel_batches
-        self.batch_size = _GPU_BATCH if self.on_gpu else self.batch_size
+        self.batch_size = _GPU_BATCH if self.on_gpu else _CPU_BATCH
         self.can_decode_on_gpu = self.on_gpu and can_decode_on_gpu(transform)
         self._title = title
         self._decoder: GpuDecoder | None = None

@@ -1,6 +1,7 @@
 """The encoder of texts that hf, open_clip, rnn and st share, and its tokenizers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -15,55 +16,70 @@ from mmfeat.records import decode_text
 Tokenize = Callable[[str], list[int]]
 """A function from a text to token ids that threads can share."""
 
+_GPU_TOKENS, _CPU_TOKENS = 16_384, 2048
+"""Fastest batch sizes in tokens, padding included.
+
+The activations of a batch should fit the cache of a core. With MiniLM, 512 to 2,048 tokens are
+fastest; 4,096 take up to 10 % more time and 16,384 a third more.
+"""
+
+
+@dataclass(frozen=True)
+class TextInputs:
+    """How texts become the inputs of a model.
+
+    Attributes:
+        tokenize: the tokenizer.
+        padding: id of the padding token.
+        pad_to: number of tokens that each batch is padded to. None = its longest text.
+    """
+
+    tokenize: Tokenize
+    padding: int = 0
+    pad_to: int | None = None
+
 
 class TextEncoder(NeuralEncoder):
     """One vector per text, or one per token.
 
     Args:
-        tokenize: the tokenizer.
+        inputs: the tokenizer and the padding.
         runtime: from `ids` and `mask` (1 = token), both int64 of shape [batch, tokens], to
             features.
         identity: the identity.
-        batch_size: maximum number of texts per batch.
-        budget: maximum number of tokens per batch, padding included.
         max_tokens: maximum number of vectors per text. 0 = exactly one vector.
-        padding: id of the padding token.
-        pad_to: number of tokens that each batch is padded to. None = its longest text.
     """
 
     modality = "text"
+    batch_size = 1024
 
     def __init__(
         self,
-        tokenize: Tokenize,
+        inputs: TextInputs,
         runtime: Runtime,
         identity: dict[str, Any],
         *,
-        batch_size: int,
-        budget: int,
         max_tokens: int = 0,
-        padding: int = 0,
-        pad_to: int | None = None,
     ) -> None:
-        self.batch_size, self.budget, self.max_tokens = batch_size, budget, max_tokens
-        self.on_gpu = runtime.on_gpu
-        self._tokenize, self._runtime, self._identity = tokenize, runtime, identity
-        self._padding, self._pad_to = padding, pad_to
+        self.on_gpu, self.parallel_batches = runtime.on_gpu, runtime.parallel_batches
+        self.budget = _GPU_TOKENS if self.on_gpu else _CPU_TOKENS
+        self.max_tokens = max_tokens
+        self._inputs, self._runtime, self._identity = inputs, runtime, identity
         self.dim = int(self.encode([[0]])[0].shape[-1])
 
     def decode(self, data: bytes) -> list[int]:
         """Tokenize a text, truncated to what the model reads."""
-        return self._tokenize(decode_text(data))
+        return self._inputs.tokenize(decode_text(data))
 
     def length(self, item: Sequence[int]) -> int:
         """Return the number of tokens."""
-        return self._pad_to or len(item)
+        return self._inputs.pad_to or len(item)
 
     def encode(self, batch: Sequence[Sequence[int]]) -> np.ndarray | list[np.ndarray]:
         if not batch:
             return [] if self.max_tokens else np.zeros((0, self.dim), np.float32)
-        width = self._pad_to or max(map(len, batch))
-        ids = np.full((len(batch), width), self._padding, np.int64)
+        width = self._inputs.pad_to or max(map(len, batch))
+        ids = np.full((len(batch), width), self._inputs.padding, np.int64)
         mask = np.zeros((len(batch), width), np.int64)
         for row, item in enumerate(batch):
             ids[row, : len(item)] = item
@@ -113,15 +129,6 @@ def one_thread_at_a_time(tokenize: Tokenize) -> Tokenize:
             return tokenize(text)
 
     return locked
-
-
-def tokens_per_batch(*, on_gpu: bool) -> int:
-    """Return the fastest batch size in tokens.
-
-    On a CPU the activations of a batch should fit its cache. With MiniLM, 1,024 to 2,048 tokens
-    are fastest; 4,096 take up to 10 % more time and 16,384 a third more.
-    """
-    return 16384 if on_gpu else 2048
 
 
 def mean_pool(states: Tensor, mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmfeat.encoders.neural.loading import loading_errors
 from mmfeat.encoders.neural.runtime import Forward, Runtime
-from mmfeat.encoders.neural.text_encoder import TextEncoder, one_thread_at_a_time, tokens_per_batch
+from mmfeat.encoders.neural.text_encoder import TextEncoder, TextInputs, one_thread_at_a_time
 from mmfeat.encoders.settings import Settings
 from mmfeat.errors import MmfeatError
 
@@ -59,13 +59,10 @@ class OpenClipText(TextEncoder):
         runtime = Runtime(tower, settings, _text_forward(tower, output))
         with loading_errors(title):
             super().__init__(
-                tokenize_to_end,
+                TextInputs(tokenize_to_end, pad_to=None if find_end else tokenizer.context_length),
                 runtime,
                 identity,
-                batch_size=1024,
-                budget=tokens_per_batch(on_gpu=runtime.on_gpu),
                 max_tokens=max_tokens,
-                pad_to=None if find_end else tokenizer.context_length,
             )
 
 

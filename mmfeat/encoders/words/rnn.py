@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.neural.loading import hash_weights, loading_errors, package_versions
 from mmfeat.encoders.neural.runtime import Runtime
-from mmfeat.encoders.neural.text_encoder import TextEncoder
+from mmfeat.encoders.neural.text_encoder import TextEncoder, TextInputs
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.encoders.words.vocabulary import read_vocabulary
 from mmfeat.errors import DamagedFileError, MmfeatError
@@ -127,7 +127,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
         "versions": package_versions(),
     }
     runtime = Runtime(model, settings)
-    return TextEncoder(vocabulary.word_ids, runtime, identity, batch_size=256, budget=16_384)
+    return TextEncoder(TextInputs(vocabulary.word_ids), runtime, identity)
 
 
 def save(folder: str, model: RecurrentModel, config: dict[str, Any], words: Sequence[str]) -> None:

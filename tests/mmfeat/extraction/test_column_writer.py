@@ -127,8 +127,13 @@ class ParallelLengths(TextLengths):
         super().__init__()
         self.active = self.most_active = 0
         self._lock = threading.Lock()
+        self._prepared = threading.local()
+
+    def prepare_thread(self):
+        self._prepared.done = True
 
     def encode(self, batch):
+        assert self._prepared.done
         with self._lock:
             self.active += 1
             self.most_active = max(self.most_active, self.active)

@@ -1,6 +1,7 @@
 """`rnn:` and `embedding:`, the encoders of whole words."""
 
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -40,6 +41,24 @@ def test_rnn_features_do_not_depend_on_the_batch(tmp_path, kind, pooling, bidire
     assert encoder.dim == (12 if bidirectional else 6)
     together = assert_batch_independent(encoder, TEXTS, atol=1e-6)
     assert_features_differ(*together[:2], by=1e-3)
+
+
+def test_batches_of_a_cpu_are_small_and_have_a_core_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    encoder = save_rnn(tmp_path).load(Settings("cpu", threads=3))
+    assert (encoder.budget, encoder.parallel_batches) == (2048, 3)
+
+
+def test_a_prepared_thread_computes_on_one_core(tmp_path):
+    encoder = save_rnn(tmp_path).load(Settings("cpu", threads=2))
+
+    def count_threads():
+        encoder.prepare_thread()
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(count_threads).result() == 1
+    assert torch.get_num_threads() == 2
 
 
 def test_rnn_features_depend_on_word_order(tmp_path):
