@@ -51,7 +51,7 @@ def encode_sample(encoder: Encoder, members: Sequence[bytes]) -> TuningSample:
     size = max(1, -(-len(pairs) // threads))
     parts = [pairs[start : start + size] for start in range(0, len(pairs), size)]
     started = time.perf_counter()
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads, initializer=encoder.prepare_thread) as pool:
         results = [*chain.from_iterable(pool.map(partial(_encode_pairs, encoder), parts))]
     seconds = time.perf_counter() - started
     features = [feature for _, _, feature in results]
