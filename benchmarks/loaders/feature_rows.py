@@ -11,9 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmfeat.features import OK, FeatureShape, column_schema, make_column_batch
+from mmfeat.features import (
+    OK,
+    SAMPLES,
+    FeatureShape,
+    TableFiles,
+    column_schema,
+    make_column_batch,
+)
 from mmfeat.storage import files
-from mmfeat.store import keys_digest, newest_format, shard_name
+from mmfeat.store import Receipt, RecordedFile, keys_digest, newest_format, shard_name
 
 COLUMNS = {"image": 512, "text": 384}
 """Column → length of its float16 vectors."""
@@ -24,6 +31,8 @@ VALIDATION_ROWS = 1024
 """Rows of the validation split, which training needs to choose a model."""
 
 CLASSES = 10
+
+_CONFIG_HASH = "0" * 64
 
 
 def write_store(
@@ -80,18 +89,45 @@ def _write_shard(
             "split": [split] * size,
         }
     )
-    with files.create(str(folder / "samples" / f"{shard_name(index)}.parquet")) as output:
+    entry = {"records": size, "keys_sha256": keys_digest(keys)}
+    samples = files.join(SAMPLES, f"{shard_name(index)}.parquet")
+    with files.create(str(folder / samples)) as output:
         pq.write_table(table, output)
+    _write_receipt(folder, index, SAMPLES, _CONFIG_HASH, entry, {samples: output.info()})
     for name, dim in columns.items():
         values = rng.standard_normal((size, dim), np.float32).astype(np.float16)
         values[np.arange(size), labels] += 1
         batch = make_column_batch(list(values), [OK] * size, FeatureShape(dim))
+        rows = files.join(name, f"{shard_name(index)}.arrow")
         with (
-            files.create(str(folder / name / f"{shard_name(index)}.arrow")) as output,
+            files.create(str(folder / rows)) as output,
             pa.ipc.new_file(output, column_schema(FeatureShape(dim))) as file,
         ):
             file.write_batch(batch)
-    return {"records": size, "keys_sha256": keys_digest(keys)}
+        _write_receipt(folder, index, name, _fingerprint(dim), entry, {rows: output.info()})
+    return entry
+
+
+def _write_receipt(
+    folder: Path,
+    index: int,
+    table: str,
+    config_hash: str,
+    entry: dict[str, Any],
+    recorded: dict[str, RecordedFile],
+) -> None:
+    receipt = Receipt(
+        shard=shard_name(index),
+        config_hash=config_hash,
+        out=entry["records"],
+        files=recorded,
+        **entry,
+    )
+    receipt.write(TableFiles(str(folder), table, newest_format("features")).receipts)
+
+
+def _fingerprint(dim: int) -> str:
+    return f"random-{dim}"
 
 
 def _manifest(shards: list[dict[str, Any]], columns: Mapping[str, int]) -> dict[str, object]:
@@ -109,13 +145,13 @@ def _manifest(shards: list[dict[str, Any]], columns: Mapping[str, int]) -> dict[
         "format": newest_format("features"),
         "kind": "features",
         "config": {},
-        "config_hash": "0" * 64,
+        "config_hash": _CONFIG_HASH,
         "columns": {
             name: {
                 "name": name,
                 "modality": name,
                 "dim": dim,
-                "fingerprint": f"random-{dim}",
+                "fingerprint": _fingerprint(dim),
                 "encoder": {"name": "random"},
             }
             for name, dim in columns.items()

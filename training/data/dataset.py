@@ -136,7 +136,8 @@ def load_dataset(
         )
     builders = {c.name: ColumnBuilder(c, store.records) for c in columns if access == MEMORY}
     shards: list[SampleRows] = []
-    hashes: dict[str, list[np.ndarray]] = {c.name: [] for c in columns if not c.max_tokens}
+    hashes = {c.name: np.empty(store.records, np.uint64) for c in columns if not c.max_tokens}
+    first = 0
     for shard, features in store.read([column.name for column in columns]):
         rows = read_sample_rows(store, shard, objective, rule, features)
         count = len(rows.keys)
@@ -151,9 +152,10 @@ def load_dataset(
                     cure="Extract that column again; its encoder returned infinity or NaN",
                 )
             if is_pooled:
-                hashes[name].append(row_hashes(column.features, column.present))
+                hashes[name][first : first + count] = row_hashes(column.features, column.present)
             if builders:
                 builders[name].append(column, slice(0, count))
+        first += count
     if builders:
         built = {name: builder.build() for name, builder in builders.items()}
         reader = memory_reader(columns, built)
@@ -165,13 +167,13 @@ def load_dataset(
 
 def _make_dataset(
     store: FeatureStore,
-    shards: Sequence[SampleRows],
+    shards: list[SampleRows],
     features: FeatureReader,
     objective: Objective,
     rule: SplitRule,
-    hashes: dict[str, list[np.ndarray]],
+    hashes: dict[str, np.ndarray],
 ) -> Dataset:
-    """Assign the rows to splits and fit the objective."""
+    """Assign the rows to splits and fit the objective. The shards are removed from their list."""
     rows = SampleRows(
         keys=[],
         targets=objective.concatenate_targets([shard.targets for shard in shards]),
@@ -182,6 +184,7 @@ def _make_dataset(
         min_modalities=objective.min_modalities,
         misaligned=np.concatenate([shard.misaligned for shard in shards]),
     )
+    shards.clear()
     if not rule.carve and not (rows.in_split(VAL) & (rows.reasons() == USED)).any():
         rule = replace(rule, carve=True)
         rows = replace(rows, splits=_read_splits(store, objective, rule))
@@ -201,17 +204,18 @@ def _make_dataset(
                 got=0,
                 cure=cure,
             )
+    present = {c.name: rows.present[:, m].copy() for m, c in enumerate(features.columns)}
+    targets = objective.fit_targets(rows.targets, split_rows[TRAIN])
+    del rows, reasons  # the search for leaks needs memory of its own
     return Dataset(
         features=features,
-        present={c.name: rows.present[:, m].copy() for m, c in enumerate(features.columns)},
-        targets=objective.fit_targets(rows.targets, split_rows[TRAIN]),
+        present=present,
+        targets=targets,
         split_rows=split_rows,
         objective=objective,
         rule=rule,
         left_out=left_out,
-        leakage=find_leakage(
-            {name: np.concatenate(values) for name, values in hashes.items()}, split_rows
-        ),
+        leakage=find_leakage(hashes, split_rows),
     )
 
 

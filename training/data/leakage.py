@@ -49,23 +49,32 @@ def find_leakage(hashes: Mapping[str, np.ndarray], split_rows: Mapping[str, np.n
     """Compare the features of val and test with those of train.
 
     Args:
-        hashes: column → result of `row_hashes` for all records.
+        hashes: column → result of `row_hashes` for all records. The arrays are overwritten.
         split_rows: split → int64 row numbers.
     """
-    compared = dict(hashes)
-    if len(compared) > 1:
-        combined = np.zeros(len(next(iter(compared.values()))), np.uint64)
-        for values in hashes.values():
-            combined = combined * np.uint64(0x9E3779B97F4A7C15) + values
-        compared[_ALL_COLUMNS] = combined
-    training = split_rows[TRAIN]
-    return Leakage(
-        {
-            split: {
-                name: int((np.isin(values[rows], values[training]) & (values[rows] != 0)).sum())
-                for name, values in compared.items()
-            }
-            for split, rows in split_rows.items()
-            if split != TRAIN
-        }
-    )
+    leaks: dict[str, dict[str, int]] = {split: {} for split in split_rows if split != TRAIN}
+    combined: np.ndarray | None = None
+    for name, values in hashes.items():
+        _count_leaks(leaks, name, values, split_rows)
+        if combined is None:
+            combined = values
+        else:
+            combined *= np.uint64(0x9E3779B97F4A7C15)
+            combined += values
+    if combined is not None and len(hashes) > 1:
+        _count_leaks(leaks, _ALL_COLUMNS, combined, split_rows)
+    return Leakage(leaks)
+
+
+def _count_leaks(
+    leaks: dict[str, dict[str, int]],
+    name: str,
+    hashes: np.ndarray,
+    split_rows: Mapping[str, np.ndarray],
+) -> None:
+    """Count the rows of each split whose hash a training row has. 0 stands for no feature."""
+    training = np.sort(hashes[split_rows[TRAIN]])
+    for split, counts in leaks.items():
+        found = hashes[split_rows[split]]
+        places = np.minimum(np.searchsorted(training, found), len(training) - 1)
+        counts[name] = int(((training[places] == found) & (found != 0)).sum())

@@ -61,8 +61,10 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
     splits = SPLITS if split == ALL else (split,)
     check_sample_columns(store, objective, rule)
     targets: list[np.ndarray] = []
-    scores: list[np.ndarray] = []
-    present: list[np.ndarray] = []
+    # The memory of rows that are left out is never touched, so it takes none.
+    scores = np.empty((store.records, model.task.outputs), np.float32)
+    present = np.empty((store.records, len(model.column_names)), bool)
+    total = 0
     left_out: Counter[str] = Counter()
     with ProgressBar("evaluate", store.records, "records") as bar:
         done = 0
@@ -71,26 +73,26 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
             reasons = rows.reasons(splits)
             used = np.flatnonzero(reasons == USED)
             left_out.update(count_reasons(reasons))
+            part = slice(total, total := total + len(used))
             targets.append(rows.targets[used])
-            present.append(rows.present[used])
-            scores.append(_finite_scores(model, columns, used))
+            present[part] = rows.present[used]
+            scores[part] = _finite_scores(model, columns, used)
             done += len(rows.keys)
             bar.update(done)
-    pattern = np.concatenate(present)
-    if not len(pattern):
+    if not total:
         raise MmfeatError(
             f"the split {split!r} of {store.path} must have rows to evaluate on "
             f"(split rule: {rule}; excluded: {dict(left_out) or 'none'})",
             got=0,
             cure="Name another split with --split, or use --split all",
         )
-    all_targets, all_scores = objective.concatenate_targets(targets), np.concatenate(scores)
-    del targets, scores, present  # the metrics need memory of their own
+    all_targets = objective.concatenate_targets(targets)
+    targets.clear()  # the metrics need memory of their own
     return objective.evaluate(
         all_targets,
-        all_scores,
+        scores[:total],
         model.module.thresholds.numpy(),
-        {name: pattern[:, m] for m, name in enumerate(model.column_names)},
+        {name: present[:total, m] for m, name in enumerate(model.column_names)},
     ) | {
         "split": split,
         "task": model.task.name,

@@ -20,8 +20,24 @@ Metrics = dict[str, float]
 
 def multiclass_metrics(truth: np.ndarray, predicted: np.ndarray) -> Metrics:
     """Return accuracy, balanced accuracy and macro-F1 of class numbers, shape (rows,) each."""
+    return _multiclass_metrics(*_count_pairs(truth, predicted))
+
+
+def _multiclass_metrics(truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray) -> Metrics:
     names = ("accuracy", "balanced_accuracy", "macro_f1")
-    return {name: METRICS[name](truth, predicted) for name in names}
+    return {name: METRICS[name].of_counts(truth, predicted, counts) for name in names}
+
+
+def _count_pairs(
+    truth: np.ndarray, predicted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the distinct pairs of class numbers, and how often each occurs.
+
+    There are far fewer pairs than rows, and every count of the confusion matrix is a sum of them.
+    """
+    base = int(predicted.max(initial=0)) + 1
+    pairs, counts = np.unique(truth * base + predicted, return_counts=True)
+    return pairs // base, pairs % base, counts
 
 
 def evaluate_multiclass(
@@ -41,18 +57,19 @@ def evaluate_multiclass(
     """
     known = np.where(truth < len(classes), truth, -1)
     predicted = probabilities.argmax(axis=1)
-    one_hot = known[:, None] == np.arange(len(classes))
-    auroc = AUROC(one_hot, probabilities)
+    pairs = _count_pairs(truth, predicted)
+    labels = ((known == number, probabilities[:, number]) for number in range(len(classes)))
+    auroc = AUROC.of_labels(labels, len(truth))
     numbers = range(max(len(classes), int(truth.max(initial=0)) + 1))
     return {
-        **multiclass_metrics(truth, predicted),
+        **_multiclass_metrics(*pairs),
         "auroc": None if np.isnan(auroc) else auroc,
         "nll": nll(probabilities, known),
         "ece": ece(probabilities, known),
         "rows": len(truth),
         "classes": list(classes),
-        "per_class": _per_class(truth, predicted, classes),
-        "confusion_matrix": confusion_matrix(truth, predicted, labels=numbers)[
+        "per_class": _per_class(*pairs, classes),
+        "confusion_matrix": confusion_matrix(*pairs[:2], labels=numbers, sample_weight=pairs[2])[
             : len(classes), : len(classes)
         ].tolist(),
         "per_subset": _per_subset(
@@ -62,10 +79,10 @@ def evaluate_multiclass(
 
 
 def _per_class(
-    truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]
+    truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray, classes: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     columns = precision_recall_fscore_support(
-        truth, predicted, labels=range(len(classes)), zero_division=0
+        truth, predicted, labels=range(len(classes)), sample_weight=counts, zero_division=0
     )
     return {name: _class_metrics(*values) for name, *values in zip(classes, *columns, strict=True)}
 

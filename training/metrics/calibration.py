@@ -20,6 +20,9 @@ _MIN_PROBABILITY = 1e-7
 """Below this, float32 rounds 1 - p to 1."""
 _BISECTIONS = 60
 
+_PART_ROWS = 8192
+"""Rows whose logits are in memory as float64."""
+
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature that minimizes the NLL.
@@ -32,11 +35,19 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         labels: int64, shape (rows,); rows with a negative label are ignored.
     """
     known = labels >= 0
-    f = logits[known].astype(np.float64)
+    f, own_classes = logits[known], labels[known]
     if not len(f):
         return 1.0
-    own = f[np.arange(len(f)), labels[known]]
-    return _bisect(lambda b: float(((softmax(f * b) * f).sum(axis=1) - own).mean()))
+    own = f[np.arange(len(f)), own_classes].astype(np.float64)
+    expected = np.empty_like(own)
+
+    def slope(b: float) -> float:
+        for start in range(0, len(f), _PART_ROWS):
+            part = f[start : start + _PART_ROWS].astype(np.float64)
+            expected[start : start + _PART_ROWS] = (softmax(part * b) * part).sum(axis=1)
+        return float((expected - own).mean())
+
+    return _bisect(slope)
 
 
 def fit_binary_temperature(logits: np.ndarray, targets: np.ndarray) -> float:

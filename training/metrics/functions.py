@@ -69,6 +69,10 @@ class SumMetric(Metric):
         table = self.table(truth, prediction)
         return PreparedMetric(lambda counts: self.value(table @ counts, len(truth)), table.size)
 
+    def of_counts(self, truth: np.ndarray, prediction: np.ndarray, counts: np.ndarray) -> float:
+        """Return the metric of distinct rows, with the number of times that each occurs."""
+        return float(self.value(self.table(truth, prediction) @ counts, int(counts.sum())))
+
 
 def divide(part: np.ndarray, whole: np.ndarray, default: float = 0.0) -> np.ndarray:
     """Return part / whole, or the default if whole is 0."""
@@ -161,7 +165,7 @@ def _determination(sums: np.ndarray, rows: int) -> np.ndarray:
     return np.where(spread > 0, 1 - divide(squared_errors, spread), 0.0)
 
 
-METRICS: dict[str, Metric] = {
+METRICS: dict[str, SumMetric] = {
     "accuracy": SumMetric(_accuracy_table, mean_of_rows),
     "balanced_accuracy": SumMetric(_recall_table, _macro_ratio),
     "macro_f1": SumMetric(_f1_table, _macro_ratio),

@@ -4,7 +4,7 @@ The rows are sorted once per label. Cumulated counts of the sorted rows then giv
 resamples at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,12 +51,26 @@ class RankMetric(Metric):
         labels = [
             _sort(has_label, scores)
             for has_label, scores in zip(truth.T > 0, prediction.T, strict=True)
-            if has_label.any() and not has_label.all()
+            if _varies(has_label)
         ]
         numbers = sum(part.size for label in labels for part in label)
         return PreparedMetric(lambda counts: self._average(labels, counts), numbers)
 
-    def _average(self, labels: list[_SortedLabel], counts: np.ndarray) -> np.ndarray:
+    def __call__(self, truth: np.ndarray, prediction: np.ndarray) -> float:
+        """Return the metric of all rows; arguments as for `prepare`."""
+        return self.of_labels(zip(truth.T, prediction.T, strict=True), len(truth))
+
+    def of_labels(self, labels: Iterable[tuple[np.ndarray, np.ndarray]], rows: int) -> float:
+        """Return the metric of all rows with one label in memory at a time.
+
+        Args:
+            labels: truth and scores of each label, shape (rows,) each.
+            rows: number of rows.
+        """
+        ranked = (_sort(truth > 0, scores) for truth, scores in labels if _varies(truth > 0))
+        return float(self._average(ranked, np.ones((rows, 1)))[0])
+
+    def _average(self, labels: Iterable[_SortedLabel], counts: np.ndarray) -> np.ndarray:
         total, defined = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
         for order, starts, has_label in labels:
             drawn = counts[order]
@@ -68,6 +82,11 @@ class RankMetric(Metric):
             total += np.where(is_defined, self.value(positive, drawn), 0.0)
             defined += is_defined
         return divide(total, defined, np.nan)
+
+
+def _varies(has_label: np.ndarray) -> bool:
+    """Return whether some rows have the label and some lack it."""
+    return bool(has_label.any() and not has_label.all())
 
 
 def _sort(has_label: np.ndarray, scores: np.ndarray) -> _SortedLabel:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfeat.features.row_hashes import row_hashes
@@ -30,6 +30,7 @@ def test_only_equal_vectors_have_equal_hashes(dtype: type) -> None:
     assert row_hashes(x[:1, ::-1], np.ones(1, bool)) != hashes[0]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=9, max_size=9))
 def test_find_leakage_equals_a_search(values: list[int]) -> None:
     x = np.array(values, np.float32)[:, None] + 1

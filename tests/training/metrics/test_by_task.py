@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
 from mmfeat.models.tasks import Multiclass, Multilabel
 from mmfeat.models.tasks.multilabel import sigmoid
+from training.metrics import calibration
 from training.metrics.by_task import evaluate_multilabel, multilabel_metrics
 from training.metrics.calibration import (
     MIN_TEMPERATURE,
@@ -169,6 +170,7 @@ def test_binary_temperature_undoes_scaled_logits() -> None:
     assert fit_binary_temperature(np.empty((0, 3)), np.empty((0, 3))) == 1.0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 10))
 def test_temperature_never_raises_the_fitted_nll(seed: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
@@ -192,3 +194,12 @@ def test_binary_ece_is_the_gap_between_probability_and_frequency() -> None:
     p = np.full((10, 1), 0.7, np.float32)
     flags = (np.arange(10) < 4).astype(np.uint8)[:, None]
     assert binary_ece(p, flags) == pytest.approx(0.3, abs=1e-6)
+
+
+def test_temperature_is_fitted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(500, 3)).astype(np.float32)
+    labels = rng.integers(-1, 3, 500)
+    whole = fit_temperature(logits, labels)
+    monkeypatch.setattr(calibration, "_PART_ROWS", 64)
+    assert fit_temperature(logits, labels) == whole

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import pearsonr
@@ -33,6 +33,7 @@ def test_metrics_by_hand():
     assert METRICS["pearson"](np.array([1.0, 2, 3]), np.array([1.0, 3, 2])) == pytest.approx(0.5)
 
 
+@settings(deadline=None)
 @given(DRAWN)
 def test_sums_equal_scikit_learn_on_resamples(drawn):
     truth, predicted, rows = drawn
@@ -65,6 +66,7 @@ def count(rows: np.ndarray, total: int) -> np.ndarray:
     return np.bincount(rows, minlength=total)[:, None].astype(float)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.sampled_from([0.0, 1e4]))
 def test_metrics_of_numbers_equal_scikit_learn_on_resamples(seed, rows, offset):
     rng = np.random.default_rng(seed)
@@ -85,6 +87,7 @@ def test_metrics_of_numbers_equal_scikit_learn_on_resamples(seed, rows, offset):
         assert value == pytest.approx(reference, rel=tolerance, abs=tolerance), name
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 4), st.sampled_from([1, 6]))
 def test_metrics_of_labels_equal_scikit_learn_on_resamples(seed, rows, labels, digits):
     """With one digit, many scores are equal."""
@@ -114,3 +117,12 @@ def test_pearson_of_a_constant_is_0():
     constant = np.full(5, 0.1)
     assert METRICS["pearson"](np.arange(5.0), constant) == 0
     assert METRICS["pearson"](constant, constant) == 0
+
+
+@settings(deadline=None)
+@given(DRAWN)
+def test_counts_of_distinct_rows_give_the_metric_of_all_rows(drawn):
+    truth, predicted, _ = drawn
+    pairs, counts = np.unique(np.stack([truth, predicted]), axis=1, return_counts=True)
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        assert METRICS[name].of_counts(*pairs, counts) == METRICS[name](truth, predicted)
