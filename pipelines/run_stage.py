@@ -5,13 +5,14 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import apache_beam as beam
 
 from mmfeat.config import flag_names
 from mmfeat.errors import MmfeatError
-from mmfeat.storage import lock_directory
+from mmfeat.storage import files, local_disk, lock_directory
 from mmfeat.store import ShardTask, Stage, has_unfinished
 from mmfeat.system import console, peak_memory_mb, progress
 from pipelines.engines import (
@@ -24,7 +25,7 @@ from pipelines.engines import (
 )
 from pipelines.monitoring import progress_bar
 from pipelines.shard_workers import choose_processes
-from pipelines.transforms import FinishStore, ProcessShards
+from pipelines.transforms import ProcessShards, ReadTasks, write_tasks
 
 _log = logging.getLogger("mmfeat")
 
@@ -71,7 +72,7 @@ def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
         )
     start = time.monotonic()
     if todo:
-        _run_pipeline(pipeline, stage, tasks, todo)
+        _run_pipeline(pipeline, stage, todo)
     seconds = time.monotonic() - start
     shards = [task.shard for task in tasks]
     manifest = stage.finish(shards)
@@ -88,9 +89,7 @@ def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
     return manifest
 
 
-def _run_pipeline(
-    pipeline: beam.Pipeline, stage: Stage, tasks: Sequence[ShardTask], todo: Sequence[ShardTask]
-) -> None:
+def _run_pipeline(pipeline: beam.Pipeline, stage: Stage, todo: Sequence[ShardTask]) -> None:
     remote = not is_local(pipeline.options) and has_remote_workers(pipeline.options)
     stage.processes = choose_processes(stage, todo, local=is_local(pipeline.options))
     in_runner = stage.processes == 1 and not stage.expects_deaths
@@ -102,18 +101,19 @@ def _run_pipeline(
         )
     if not in_runner:
         stage.release()
-    finished_shards = (
+    path = local_disk.temporary_path(stage.output, "tasks")
+    _ = (
         pipeline
-        | "Tasks" >> beam.Create(list(todo))
+        | "Tasks" >> ReadTasks(path)
         | "Shards" >> ProcessShards(stage, stage.processes, in_runner)
     )
-    _ = finished_shards | "Manifest" >> FinishStore(stage, [task.shard for task in tasks])
     if not _log.isEnabledFor(logging.DEBUG):  # they repeat the error, with its traceback
         for name in _BEAM_LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
     progress.METRICS.take()  # of the plan, and of earlier runs of this process
     with progress_bar(stage, todo, remote=remote):
         try:
+            write_tasks(path, todo)
             pipeline.run().wait_until_finish()
         except Exception as error:
             _log.debug("the pipeline failed", exc_info=True)
@@ -123,6 +123,9 @@ def _run_pipeline(
                 got=reason.got,
                 cure=reason.cure or "Finished shards are kept; run the same command again",
             ) from error
+        finally:
+            with suppress(OSError):
+                files.remove_file(path)
 
 
 def _format_peak_memory() -> str:

@@ -1,30 +1,60 @@
 """The Beam transforms of every stage: shard tasks in, names of finished shards out.
 
-    Create(tasks) → Reshuffle → ParDo(process one shard) → write the manifest once
+    Create(file of tasks) → read it → Reshuffle → ParDo(process one shard)
 
-Only tasks and names pass between the transforms. The data of a shard stays in one worker.
+Only tasks and names pass between the transforms. The data of a shard stays in one worker. The size
+of the pipeline does not depend on the number of shards: runners have limits, and copy it often.
 """
 
-import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
+import msgspec
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
-from mmfeat.errors import MmfeatError
+from mmfeat.storage import files
 from mmfeat.store import RunStoppedError, ShardTask, Stage, end_shard, start_shard
 from pipelines.attempts import process_shard
 from pipelines.monitoring import StageMetrics
 from pipelines.shard_workers import make_in_workers
 
-_log = logging.getLogger("mmfeat")
+
+def write_tasks(path: str, tasks: Iterable[ShardTask]) -> None:
+    """Write tasks to a file, one JSON object per line."""
+    encode = msgspec.json.Encoder().encode
+    with files.create(path) as output:
+        for task in tasks:
+            output.write(encode(task) + b"\n")
+
+
+def read_tasks(path: str) -> Iterator[ShardTask]:
+    """Read the tasks of a file of `write_tasks`."""
+    decode = msgspec.json.Decoder(ShardTask).decode
+    with files.open_input(path) as file:
+        yield from map(decode, file)
+
+
+class ReadTasks(beam.PTransform):
+    """Reads the tasks of a stage.
+
+    Args:
+        path: the file, which all workers can read.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
+        """Read the file in one worker; tasks are small."""
+        return begin | beam.Create([self._path]) | "ReadTasks" >> beam.FlatMap(read_tasks)
 
 
 @dataclass
@@ -128,38 +158,3 @@ class _ProcessShards(beam.DoFn):
         shards = make_in_workers(self._stage, self._tasks, self._processes)
         for shard in self._metrics.count(shards):
             yield WindowedValue(shard, MIN_TIMESTAMP, [GlobalWindow()])
-
-
-@dataclass
-class FinishStore(beam.PTransform):
-    """Writes the manifest once, after all shards. Names of shards in, their number out.
-
-    If shards are missing, it writes no manifest. `run_stage` then reports the missing shards.
-
-    Args:
-        stage: the stage.
-        shards: names of all shards of the store.
-    """
-
-    stage: Stage
-    shards: list[str]
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def expand(self, finished_shards: beam.PCollection) -> beam.PCollection:
-        """Process one element, which has all finished shards as its side input."""
-        return (
-            finished_shards.pipeline
-            | "Once" >> beam.Create([self.shards])
-            | "WriteManifest" >> beam.Map(_finish, self.stage, beam.pvalue.AsList(finished_shards))
-        )
-
-
-def _finish(shards: list[str], stage: Stage, finished_shards: list[str]) -> int:
-    try:
-        stage.finish(shards)
-    except (MmfeatError, OSError):  # `run_stage` gets the same error again and reports it
-        _log.debug("%s: no manifest", stage.name, exc_info=True)
-        return 0
-    return len(finished_shards)

@@ -12,7 +12,6 @@ import os
 import posixpath
 import shutil
 import stat
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, cast
@@ -27,7 +26,6 @@ from mmfeat.storage.conditional import Upload, conditional_store
 from mmfeat.storage.output_file import OutputFile, open_output
 from mmfeat.system import filesystem, scratch_folder
 
-_TEMPORARY = ".tmp-"
 _BUFFER_BYTES = 1 << 16
 
 MAX_JSON_BYTES = 512 << 20
@@ -191,7 +189,7 @@ def create(path: str, upload: Upload | None = None) -> Iterator[OutputFile]:
     folder, base = posixpath.split(name)
     if isinstance(fs, LocalFileSystem):
         local_disk.make_folder(folder)
-        temporary = posixpath.join(folder, f".{base}{_TEMPORARY}{uuid.uuid4().hex}")
+        temporary = local_disk.temporary_path(folder, base)
         try:
             with open_output(temporary) as output:
                 yield output
@@ -207,11 +205,6 @@ def create(path: str, upload: Upload | None = None) -> Iterator[OutputFile]:
         if conditional_store(path) is None:  # those stores have no folders
             fs.makedirs(folder, exist_ok=True)
         (upload or fs.put_file)(temporary, name)
-
-
-def is_temporary(name: str) -> bool:
-    """Return whether a file name is that of an unfinished local file."""
-    return name.startswith(".") and _TEMPORARY in name
 
 
 def write_json(path: str, value: Any, upload: Upload | None = None) -> None:

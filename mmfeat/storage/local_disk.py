@@ -1,4 +1,4 @@
-"""Changes to local folders that survive a power cut.
+"""Changes to local folders that survive a power cut, and names of temporary files.
 
 A new, renamed or removed file is on disk only after its folder was synced. Until then a power cut
 may undo the change, or keep it and undo an earlier one.
@@ -6,7 +6,11 @@ may undo the change, or keep it and undo an earlier one.
 
 import errno
 import os
+import posixpath
+import uuid
 from pathlib import Path
+
+_TEMPORARY = ".tmp-"
 
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.ENOENT})
 """Errors of file systems that cannot sync a folder, and of folders that this user cannot open."""
@@ -36,3 +40,13 @@ def make_folder(path: str) -> list[str]:
     for folder in new_folders:
         sync_folder(os.path.dirname(folder) or ".")
     return new_folders
+
+
+def temporary_path(folder: str, name: str) -> str:
+    """Return the path of a new file that the next run removes from the folder."""
+    return posixpath.join(folder, f".{name}{_TEMPORARY}{uuid.uuid4().hex}")
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file name is that of an unfinished local file."""
+    return name.startswith(".") and _TEMPORARY in name

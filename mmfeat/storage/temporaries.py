@@ -4,7 +4,7 @@ import fcntl
 import os
 from contextlib import suppress
 
-from mmfeat.storage import files
+from mmfeat.storage import files, local_disk
 
 
 def try_lock(descriptor: int) -> bool:
@@ -36,7 +36,7 @@ def _sweep(folder: str) -> None:
         for entry in list(entries):
             if entry.is_dir(follow_symlinks=False):
                 _sweep_subfolder(entry.path)
-            elif files.is_temporary(entry.name):
+            elif local_disk.is_temporary(entry.name):
                 os.remove(entry.path)
 
 

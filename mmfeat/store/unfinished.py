@@ -9,7 +9,7 @@ fails, there is none.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from mmfeat.storage import files
+from mmfeat.storage import files, local_disk
 from mmfeat.storage.conditional import ObjectChangedError, conditional_store
 from mmfeat.storage.documents import SMALL_BYTES, read_intact_document
 from mmfeat.storage.file_sizes import FileSizes
@@ -108,9 +108,10 @@ def has_unfinished(folder: str) -> bool:
 
 
 def remove_marks(folder: str) -> None:
-    """Remove all marks of a store."""
+    """Remove all marks of a store, and lists of tasks that killed runs have left there."""
     with suppress(OSError):
-        marks = [name for name in files.list_names(folder) if name.startswith(_PREFIX)]
+        names = files.list_names(folder)
+        marks = [n for n in names if n.startswith(_PREFIX) or local_disk.is_temporary(n)]
         files.remove_files([files.join(folder, mark) for mark in marks])
 
 
