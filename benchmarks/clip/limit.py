@@ -3,9 +3,10 @@
 Each part gets all cores and inputs that are ready in memory. The limit is the sum of their times.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -63,7 +64,9 @@ def _measure_texts(workspace: Workspace, limit: Limit) -> None:
     texts = [text.encode() for text in workspace.photos.captions[:_MAX_ITEMS]]
     encoders = {p: _load_encoder(workspace, "text", p) for p in _PRECISIONS}
     limit.tokenize, tokens = _time_in_threads(workspace, encoders["float32"].decode, texts)
-    limit.forward["text"] = {p: _time_text_forward(e, tokens) for p, e in encoders.items()}
+    limit.forward["text"] = {
+        p: _time_text_forward(workspace, e, tokens) for p, e in encoders.items()
+    }
 
 
 def _load_encoder(
@@ -101,27 +104,38 @@ def _time_image_forward(workspace: Workspace, pixels: Any, precision: str) -> fl
 
     model = open_clip.create_model(ARCHITECTURE, str(workspace.safetensors), weights_only=True)
     dtype = getattr(torch, precision)
-    tower, pixels = model.visual.eval().to(dtype), pixels.to(dtype)
+    tower, pixels = model.visual.eval().requires_grad_(False).to(dtype), pixels.to(dtype)
     times = []
-    with torch.inference_mode():
-        for size in {min(size, len(pixels)) for size in _IMAGE_BATCH_SIZES}:
-            batches = [batch for batch in pixels.split(size) if len(batch) == size]
-            tower(batches[0])
-            started = perf_counter()
-            for batch in batches:
-                tower(batch)
-            times.append((perf_counter() - started) / (size * len(batches)))
+    for size in {min(size, len(pixels)) for size in _IMAGE_BATCH_SIZES}:
+        batches = [batch for batch in pixels.split(size) if len(batch) == size]
+        times.append(_time_batches(workspace, tower, batches) / (size * len(batches)))
     return min(times)
 
 
-def _time_text_forward(encoder: Any, tokens: list[list[int]]) -> float:
+def _time_text_forward(workspace: Workspace, encoder: Any, tokens: list[list[int]]) -> float:
     """Return the seconds per text of the encoder, sorted by length, with the best batch size."""
     ids = sorted(tokens, key=len, reverse=True)
-    encoder.encode(ids[:8])
     times = []
-    for size in _TEXT_BATCH_SIZES * 2:
-        started = perf_counter()
-        for start in range(0, len(ids), size):
-            encoder.encode(ids[start : start + size])
-        times.append((perf_counter() - started) / len(ids))
+    for size in _TEXT_BATCH_SIZES:
+        batches = [ids[start : start + size] for start in range(0, len(ids), size)]
+        times.append(_time_batches(workspace, encoder.encode, batches) / len(ids))
+    return min(times)
+
+
+def _time_batches(
+    workspace: Workspace, forward: Callable[[Any], Any], batches: Sequence[Any]
+) -> float:
+    """Return the seconds of all batches: one after the other on all cores, or one on each core."""
+    import torch
+
+    times = []
+    for at_once in {1, workspace.cores}:
+        threads_each = workspace.cores // at_once
+        prepare = partial(torch.set_num_threads, threads_each)
+        with ThreadPoolExecutor(at_once, initializer=prepare) as pool:
+            list(pool.map(forward, batches[:at_once]))
+            for _ in range(2):
+                started = perf_counter()
+                list(pool.map(forward, batches))
+                times.append(perf_counter() - started)
     return min(times)
