@@ -28,7 +28,7 @@ def assert_one_error_line(text):
     return lines[0]
 
 
-def wait_for(process, condition, seconds=30):
+def wait_for(process, condition, seconds=120):
     """Wait for a condition. Return False if the process ends before."""
     end = time.monotonic() + seconds
     while not condition():

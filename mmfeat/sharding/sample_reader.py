@@ -56,6 +56,16 @@ def make_fetcher(
     return MediaFetcher(config.max_file_bytes, http, policy)
 
 
+def leave_out_deadly(records: Sequence[Record], deadly: Mapping[int, str]) -> list[Record]:
+    """Return the records; those that kill their process without media (see `ShardTask.deadly`)."""
+    return [
+        replace(record, media={}, problems={"": ("worker_died", deadly[row])})
+        if row in deadly
+        else record
+        for row, record in enumerate(records)
+    ]
+
+
 def read_samples(
     records: Sequence[Record],
     config: ShardConfig,

@@ -25,12 +25,12 @@ from mmfeat.sharding.planning import (
     plan_input,
     summarize_absent_keys,
 )
-from mmfeat.sharding.reject_limit import RejectLimit
-from mmfeat.sharding.retry import Retry, count_passing, is_better
-from mmfeat.sharding.sample_reader import read_samples
+from mmfeat.sharding.retry import Retry, count_passing
+from mmfeat.sharding.sample_reader import leave_out_deadly, read_samples
 from mmfeat.sharding.selection import key_file_sha256
 from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
-from mmfeat.shards import SHARD_FILES, ShardTable, TarWriter, metadata_columns
+from mmfeat.sharding.shard_writer import RejectLimit, ShardWriter
+from mmfeat.shards import SHARD_FILES, ShardTable, metadata_columns
 from mmfeat.sources import Source
 from mmfeat.storage import FileSizes, claim_planning
 from mmfeat.store import (
@@ -42,7 +42,6 @@ from mmfeat.store import (
     check_output,
     format_counts,
     is_fresh,
-    keys_digest,
     list_receipts,
     match_run,
     open_run,
@@ -189,28 +188,15 @@ class Sharding(Stage):
             progress.RECORDS_DONE.add(task.records)
             return made
         started = time.monotonic()
-        records = _leave_out(read_planned_records(self.output, task.shard), task.deadly)
-        table = ShardTable(self.slots, self._kinds)
-        replaced: dict[str, Counter[str]] = {"failed": Counter(), "partial": Counter()}
-        bytes_read = 0
+        records = leave_out_deadly(read_planned_records(self.output, task.shard), task.deadly)
         attempt = ShardAttempt(self.output, task.shard, fresh=task.fresh)
         with attempt.create(f"{task.shard}.tar") as tar_file:
-            tar = TarWriter(tar_file)
+            table = ShardTable(self.slots, self._kinds)
+            writer = ShardWriter(tar_file, table, self.config.required, loaded)
             for sample in self._read_samples(records):
-                status = sample.status(self.config.required)
-                bytes_read += sample.total_bytes()
                 progress.RECORDS_DONE.add(1)
-                if earlier := sample.record.earlier:
-                    if not is_better(sample, status, earlier):
-                        continue
-                    replaced[earlier.status][earlier.reason] += 1
-                else:
-                    loaded.count(failed=status == "failed")
-                if status != "failed":
-                    with progress.METRICS.timed("write"):
-                        tar.write(sample)
-                table.append(sample, status)
-            tar.close()
+                writer.write(sample)
+            writer.close()
         with (
             progress.METRICS.timed("write"),
             attempt.create(f"{task.shard}.parquet") as table_file,
@@ -219,14 +205,7 @@ class Sharding(Stage):
         receipt = Receipt(
             shard=task.shard,
             config_hash=self._config_hash_of(task),
-            records=table.records,
-            out=table.status["ok"] + table.status["partial"],
-            rejected=dict(table.rejected),
-            status=dict(table.status),
-            problems=dict(table.problems),
-            replaced={status: dict(counts) for status, counts in replaced.items() if counts},
-            keys_sha256=keys_digest(table.keys),
-            bytes_read=bytes_read,
+            **writer.counts(),
             seconds=round(time.monotonic() - started, 3),
         )
         attempt.commit(receipt)
@@ -301,16 +280,6 @@ class Sharding(Stage):
         """Return how many records damaged tars have lost, and how to try others again."""
         problems = manifest["totals"]["problems"]
         return damage_advice(problems) + retry_advice(manifest, self._retry_command)
-
-
-def _leave_out(records: Sequence[Record], deadly: Mapping[int, str]) -> list[Record]:
-    """Return the records; those that kill their process without media (see `ShardTask.deadly`)."""
-    return [
-        replace(record, media={}, problems={"": ("worker_died", deadly[row])})
-        if row in deadly
-        else record
-        for row, record in enumerate(records)
-    ]
 
 
 def _entry(receipt: Receipt) -> dict[str, Any]:
