@@ -1,7 +1,7 @@
 """Decode the records of a shard in threads, one bounded window of encoder inputs at a time.
 
-On a GPU the next window is decoded while the current one is encoded. On a CPU the caller asks for the
-next window when its batches wait for a core, so all cores are busy without a thread for it.
+On a GPU the next window is decoded while the current one is encoded. On a CPU the caller asks for
+the next window while its batches wait for a core, so no core is idle without a thread for it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
