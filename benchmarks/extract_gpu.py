@@ -21,7 +21,7 @@ from mmfeat.encoders import EncoderSpec, Settings
 from mmfeat.system import print_err, show_table
 
 _SUBSET = 512
-"""Records whose features are compared with those of float32."""
+"""The first records, whose features are compared with those of float32 decoded on the CPU."""
 
 
 @dataclass
@@ -98,15 +98,15 @@ def _measure_model(workspace: GpuWorkspace, name: str, shards: Path, subset: Pat
     print_err(f"extract_gpu: {name}: the whole command")
     output, usage = workspace.extract(shards, name, f"{name[0]}-features")
     print_err(f"extract_gpu: {name}: the forward alone, and features in float32")
-    few, _ = workspace.extract(subset, name, f"{name[0]}-few")
-    exact, _ = workspace.extract(subset, name, f"{name[0]}-exact", "--precision=float32")
+    flags = ("--precision=float32", "--decode=cpu")
+    exact, _ = workspace.extract(subset, name, f"{name[0]}-exact", *flags)
     vectors = read_vectors(exact, "image")
     return Figures(
         usage.seconds,
         _rate_after_first_shard(output),
         _read_settled(output),
         measure_forward(workspace.model(name)),
-        cosine_similarities(read_vectors(few, "image"), vectors),
+        cosine_similarities(vectors, read_vectors(output, "image")),
         _mean_distance(np.stack(list(vectors.values()))),
     )
 
