@@ -11,6 +11,7 @@ is read without a check.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 
 import xxhash
 
@@ -18,16 +19,23 @@ CHECKSUM = "checksum"
 
 _ENTRY = re.compile(rb',\n  "checksum": "([^\n]{32})"\n\}\n\Z')
 _ENTRY_BYTES = 64
+_END = b"\n}"
 
 
-def add_checksum(text: str) -> str:
-    """Add the checksum to the text of a JSON object.
+def add_checksum(pieces: Iterable[str]) -> Iterator[bytes]:
+    """Yield the text of a JSON object with its checksum.
 
     Args:
-        text: an object with at least one entry, with an indent of two spaces.
+        pieces: text of an object with at least one entry, with an indent of two spaces and without
+            its end.
     """
-    digest = xxhash.xxh3_128_hexdigest(text.encode())
-    return text.removesuffix("\n}") + f',\n  "{CHECKSUM}": "{digest}"\n}}\n'
+    digest = xxhash.xxh3_128()
+    for piece in pieces:
+        data = piece.encode()
+        digest.update(data)
+        yield data
+    digest.update(_END)
+    yield f',\n  "{CHECKSUM}": "{digest.hexdigest()}"\n}}\n'.encode()
 
 
 def has_checksum(data: bytes) -> bool:
@@ -41,5 +49,5 @@ def is_damaged(data: bytes) -> bool:
     if entry is None:
         return False
     digest = xxhash.xxh3_128(memoryview(data)[: entry.start()])
-    digest.update(b"\n}")
+    digest.update(_END)
     return digest.hexdigest().encode() != entry[1]

@@ -23,6 +23,7 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.storage import local_disk
 from mmfeat.storage.checksum import CHECKSUM, add_checksum, is_damaged
 from mmfeat.storage.conditional import Upload, conditional_store
+from mmfeat.storage.json_text import object_pieces
 from mmfeat.storage.output_file import OutputFile, open_output
 from mmfeat.system import filesystem, scratch_folder
 
@@ -213,12 +214,15 @@ def write_json(path: str, value: Any, upload: Upload | None = None) -> None:
     Documents vouch for other files: a receipt for a shard, a manifest for a store. So the files
     beside it are on disk before it appears, and it is on disk when the function returns.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=False)
-    text = add_checksum(text) if isinstance(value, dict) and value else text + "\n"
+    if isinstance(value, dict) and value:
+        pieces = add_checksum(object_pieces(value))
+    else:
+        pieces = iter([json.dumps(value, ensure_ascii=False, indent=2).encode() + b"\n"])
     folder = posixpath.dirname(path)
     sync_folder(folder)
     with create(path, upload) as output:
-        output.write(text.encode())
+        for piece in pieces:
+            output.write(piece)
     sync_folder(folder)
 
 
