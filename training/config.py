@@ -183,6 +183,9 @@ class TrainConfig:
     belong to the same record."""
     label_separator: str = ","
     """Separator between the labels in a text column. --task multilabel only."""
+    null_labels: str = ""
+    """Texts of the target column that mean "no target", separated by commas, for example NA,None.
+    Null, NaN and empty values always do."""
     modalities: str = ""
     """Feature columns to use, for example image,text. Empty = all. One column has no fusion: any
     fusion name except logistic and ridge then means single."""

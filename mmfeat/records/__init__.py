@@ -59,7 +59,7 @@ from mmfeat.records.problems import (
 from mmfeat.records.record import OWN_COLUMNS, STATUS_COLUMNS, Record, Sample
 from mmfeat.records.split_names import SPLIT_NAMES, SPLITS, split_of_folder
 from mmfeat.records.text import check_text_size, decode_text, is_blank, is_utf8, visible_start
-from mmfeat.records.values import canonical_text, is_missing, to_number, values_equal
+from mmfeat.records.values import canonical_text, is_missing, is_null_word, to_number, values_equal
 
 __all__ = [
     "MAX_COLUMNS",
@@ -99,6 +99,7 @@ __all__ = [
     "has_passing_problem",
     "is_blank",
     "is_missing",
+    "is_null_word",
     "is_remote",
     "is_utf8",
     "key_hash",

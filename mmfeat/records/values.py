@@ -18,6 +18,10 @@ _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)")
 _MAX_INTEGER_DIGITS = 300
 """Longer numbers are read as floats: Python refuses to parse integers of thousands of digits."""
 
+_NULL_WORDS = frozenset(
+    "na n/a #n/a #na <na> nan -nan nat <nat> none null <null> nil undefined".split()
+)
+
 _BOOLEANS = {"true": 1, "false": 0}
 
 
@@ -25,6 +29,14 @@ def is_missing(value: Any) -> bool:
     """Return whether a cell has no value: null, NaN (also NaT and a decimal NaN) or empty text."""
     # NaN is the only value that differs from itself.
     return value is None or value == "" or bool(value != value)
+
+
+def is_null_word(text: str) -> bool:
+    """Return whether a text is how programs write that a cell has no value, such as `NA` or `None`.
+
+    It may also be a value, such as the code of Namibia or a person's name: `is_missing` is false.
+    """
+    return text.strip().casefold() in _NULL_WORDS
 
 
 def canonical_text(value: Any) -> str:

@@ -14,6 +14,7 @@ from mmfeat.records import free_columns
 if TYPE_CHECKING:
     from mmfeat.models.inference import Predictions
     from mmfeat.models.saved_model import LoadedModel
+    from mmfeat.models.tasks import Task
 
 
 def choose_columns(flags: Sequence[str], features: FeatureStore) -> list[str]:
@@ -66,11 +67,19 @@ def find_reasons(
     ]
 
 
+def list_length(task: "Task", asked: int | None) -> int:
+    """Return how many classes the lists of the predictions have; 0 without lists."""
+    from mmfeat.models.tasks import top_classes
+
+    return top_classes(len(task.config.get("classes", [])), asked)
+
+
 def make_table(
     model: "LoadedModel",
     predictions: "Predictions",
     keys: pa.ChunkedArray,
     reasons: Sequence[str | None],
+    top: int | None = None,
 ) -> pa.Table:
     """Return one row per record.
 
@@ -79,6 +88,7 @@ def make_table(
         predictions: its predictions.
         keys: the key of each row.
         reasons: why each row cannot be scored, or None.
+        top: see `Task.to_columns`.
     """
     scorable = predictions.scorable
     thresholds = model.module.thresholds.numpy()
@@ -86,7 +96,7 @@ def make_table(
         "__key__": keys,
         "status": pa.array(["ok" if ok else "failed" for ok in scorable], pa.string()),
         "reason": pa.array(reasons, pa.string()),
-        **model.task.to_columns(predictions.scores, thresholds, scorable),
+        **model.task.to_columns(predictions.scores, thresholds, scorable, top),
         **predictions.weight_columns(model.column_names),
     }
     return pa.table(columns)

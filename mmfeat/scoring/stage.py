@@ -21,7 +21,13 @@ import pyarrow.parquet as pq
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.scoring.config import ScoreConfig
-from mmfeat.scoring.prediction_rows import choose_columns, copy_columns, find_reasons, make_table
+from mmfeat.scoring.prediction_rows import (
+    choose_columns,
+    copy_columns,
+    find_reasons,
+    list_length,
+    make_table,
+)
 from mmfeat.storage import FileSizes, files
 from mmfeat.store import (
     Receipt,
@@ -92,6 +98,8 @@ class Scoring(Stage):
         self._sample_columns = choose_columns(self.config.columns, features)
         if self._sample_columns:
             settings["sample_columns"] = self._sample_columns
+        if lists := list_length(model.task, self.config.top_classes):
+            settings["top_classes"] = lists
         details = {"columns": {column.name: column.facts for column in model.columns}}
         self.config_hash = open_run(self.output, "predictions", settings, details)
         self._retry_digest = features.retried_rows.digest
@@ -165,7 +173,7 @@ class Scoring(Stage):
         with progress.METRICS.timed("predict"):
             predictions = model.predict_shard(columns, rows).spread(rows, len(samples))
         reasons = find_reasons(predictions.scorable, columns, task.deadly)
-        table = make_table(model, predictions, samples["__key__"], reasons)
+        table = make_table(model, predictions, samples["__key__"], reasons, self.config.top_classes)
         table = copy_columns(samples, self._sample_columns, table)
         table = table.filter(pa.array(~features.retried_rows.mask(samples, task.shard)))
         attempt = ShardAttempt(self.output, task.shard, fresh=task.fresh)

@@ -35,6 +35,8 @@ class CompareConfig:
     """Kind of target, as in `mmfeat train`."""
     label_separator: str = ","
     """Text between the labels of a record, as in `mmfeat train`."""
+    null_labels: str = ""
+    """Texts that mean "no target", as in `mmfeat train`."""
     modalities: str = ""
     """Feature columns to use, for example image,text; empty = all."""
     fusions: str = "all"

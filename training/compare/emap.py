@@ -59,8 +59,8 @@ def project(forward: Forward, features: Columns, present: Columns) -> Projection
     Presence moves with its modality: in every combination, a modality is present if its own record
     has it. A combination may therefore have no modality at all; the model is called all the same.
 
-    Calls the model on rows² pairs for two modalities and M · rows² for M > 2. A model of one modality
-    is additive and equals its projection.
+    Calls the model on rows² pairs for two modalities and M · rows² for M > 2. A model of one
+    modality is additive and equals its projection.
 
     Args:
         forward: the model.

@@ -168,7 +168,7 @@ def _settings(
 ) -> dict[str, Any]:
     """Return the settings that determine the leaderboard, except for the speeds."""
     shared = resolved_runs[specs[0].name].config
-    names = ("target", "task", "classes", "split", "features", "metric")
+    names = ("target", "task", "classes", "null_labels", "split", "features", "metric")
     options = asdict(config)
     return {
         **{name: shared[name] for name in names if name in shared},

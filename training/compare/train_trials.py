@@ -39,6 +39,7 @@ def train_config(
         target=config.target,
         task=config.task,
         label_separator=config.label_separator,
+        null_labels=config.null_labels,
         modalities=",".join(spec.modalities),
         seed=seed,
         split=config.split,

@@ -5,6 +5,7 @@ from training.data.dataset import Dataset, load_dataset
 from training.data.dataset_warnings import (
     hint_at_regression,
     warn_of_leaks,
+    warn_of_odd_labels,
     warn_of_unseen_labels,
 )
 from training.data.exclusions import MISALIGNED_FILE, read_dropped
@@ -52,5 +53,6 @@ __all__ = [
     "read_dropped",
     "read_sample_rows",
     "warn_of_leaks",
+    "warn_of_odd_labels",
     "warn_of_unseen_labels",
 ]

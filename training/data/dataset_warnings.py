@@ -8,6 +8,7 @@ from mmfeat.system import print_err
 from training.config import TrainConfig
 from training.data.dataset import Dataset
 from training.data.split_rule import TEST, VAL
+from training.objectives.odd_labels import describe_odd_labels
 from training.objectives.targets import MANY_NUMBERS, hold_numbers
 
 _SHOWN_COLUMNS = 10
@@ -59,6 +60,14 @@ def warn_of_unseen_labels(dataset: Dataset) -> None:
         unseen = dataset.objective.unseen_labels(targets)
         if unseen and unseen.are_most:
             print_err(f"mmfeat: warning: of the {split} rows, {unseen}")
+
+
+def warn_of_odd_labels(dataset: Dataset) -> None:
+    """Warn of words for "no value", near-equal labels, and labels of one row."""
+    counts = dataset.objective.label_counts(dataset.targets)
+    multilabel = dataset.objective.task.name == "multilabel"
+    for line in describe_odd_labels(counts, multilabel):
+        print_err(f"mmfeat: warning: {line}")
 
 
 def hint_at_regression(config: TrainConfig, dataset: Dataset) -> None:

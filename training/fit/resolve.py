@@ -19,6 +19,7 @@ from training.data import (
     load_dataset,
     read_dropped,
     warn_of_leaks,
+    warn_of_odd_labels,
     warn_of_unseen_labels,
 )
 from training.fit.auxiliary import supports_auxiliary_losses
@@ -90,6 +91,7 @@ def build_objective(config: TrainConfig, columns: Sequence[Column]) -> Objective
         MmfeatError: the metric is not one of the task's, or an alignment has only one modality.
     """
     objective = OBJECTIVES[config.task](config.target)
+    objective.null_labels = split_commas(config.null_labels)
     if isinstance(objective, MultilabelObjective):
         objective.separator = config.label_separator
     if config.task == ALIGN:
@@ -130,6 +132,7 @@ def open_dataset(
     if not quiet:
         warn_of_leaks(store, columns, dataset)
         warn_of_unseen_labels(dataset)
+        warn_of_odd_labels(dataset)
         hint_at_regression(config, dataset)
     return dataset
 

@@ -29,6 +29,7 @@ class Objective(ABC):
 
     Attributes:
         task: the task; set by `fit_targets` or `bind_task`.
+        null_labels: texts of the target column that mean "no target".
     """
 
     task: Task
@@ -40,10 +41,12 @@ class Objective(ABC):
 
     def __init__(self, target: str) -> None:
         self.target = target
+        self.null_labels: list[str] = []
 
     def bind_task(self, task: Task) -> None:
         """Use the task of a trained model instead of deriving one."""
         self.task = task
+        self.null_labels = task.null_labels
 
     @property
     def min_modalities(self) -> int:
@@ -139,6 +142,10 @@ class Objective(ABC):
     def class_counts(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the number of rows of each class or label; None if there are no classes."""
         return None
+
+    def label_counts(self, targets: np.ndarray) -> dict[str, int]:
+        """Return label → number of rows, for labels of these rows; empty without labels."""
+        return {}
 
     def unseen_labels(self, targets: np.ndarray) -> UnseenLabels | None:
         """Return the labels that no training row has; None if the task has no labels."""

@@ -55,7 +55,9 @@ class ClassificationObjective(Objective):
         self._spellings = {label: number for number, label in enumerate(labels)}
         self._canonical = {}
         for number, label in enumerate(labels):
-            self._canonical.setdefault(canonical_text(label), number)
+            # Older models have classes with spaces around them, which the rows have lost.
+            for text in (label, label.strip()):
+                self._canonical.setdefault(canonical_text(text), number)
 
     def _bind_classes(self, task: Task, unseen: Sequence[str]) -> None:
         """Bind the task, then number the labels that no training row has."""

@@ -32,7 +32,7 @@ class MulticlassObjective(ClassificationObjective):
         return np.array(
             [
                 -1 if label is None else self.number(label)
-                for label in read_labels(table, self.target)
+                for label in read_labels(table, self.target, self.null_labels)
             ],
             np.int64,
         )
@@ -48,7 +48,9 @@ class MulticlassObjective(ClassificationObjective):
         classes = find_classes(
             {labels[n]: int(c) for n, c in zip(numbers, counts, strict=True)}, self.target
         )
-        self._bind_classes(Multiclass(classes), sorted(set(labels) - set(classes)))
+        self._bind_classes(
+            Multiclass(classes, null_labels=self.null_labels), sorted(set(labels) - set(classes))
+        )
         # The last entry maps -1, rows without a label, to itself.
         new_numbers = np.array([*map(self.number, labels), -1])
         return new_numbers[targets]
@@ -122,6 +124,11 @@ class MulticlassObjective(ClassificationObjective):
     def class_counts(self, targets: np.ndarray) -> np.ndarray | None:
         """See `Objective.class_counts`."""
         return np.bincount(targets, minlength=len(self.classes))
+
+    def label_counts(self, targets: np.ndarray) -> dict[str, int]:
+        """See `Objective.label_counts`."""
+        counts = np.bincount(targets[self.has_target(targets)], minlength=len(self.labels))
+        return {label: int(n) for label, n in zip(self.labels, counts, strict=True) if n}
 
     def _mask_unseen(self, targets: np.ndarray) -> np.ndarray:
         """Return the targets, -1 for labels that no training row has."""

@@ -69,7 +69,7 @@ class MultilabelObjective(ClassificationObjective):
         """See `Objective.read_targets`."""
         if self._binary_columns:
             return self._read_binary_columns(table)
-        label_sets = read_label_sets(table, self.target, self.separator)
+        label_sets = read_label_sets(table, self.target, self.separator, self.null_labels)
         # Number all labels first: they determine the width of the targets.
         numbers = [None if s is None else [*map(self.number, s)] for s in label_sets]
         targets = np.zeros((len(label_sets), max(1, len(self.labels))), np.uint8)
@@ -82,7 +82,7 @@ class MultilabelObjective(ClassificationObjective):
 
     def _read_binary_columns(self, table: pa.Table) -> np.ndarray:
         columns = self._binary_columns
-        values = np.stack([read_binary(table, name) for name in columns], axis=1)
+        values = np.stack([read_binary(table, name, self.null_labels) for name in columns], axis=1)
         # The columns that are 0 in all training rows come last, whatever their order in --target.
         targets = np.zeros(values.shape, np.uint8)
         targets[:, [*map(self.number, columns)]] = values
@@ -114,7 +114,8 @@ class MultilabelObjective(ClassificationObjective):
         unseen = sorted(set(labels) - set(classes))
         old_numbers = [*map(self.number, [*classes, *unseen])]
         has_target = self.has_target(targets)
-        self._bind_classes(Multilabel(classes, self.separator), unseen)
+        task = Multilabel(classes, self.separator, null_labels=self.null_labels)
+        self._bind_classes(task, unseen)
         encoded = targets[:, old_numbers]
         encoded[~has_target] = 0
         encoded[~has_target, 0] = _NO_TARGET
@@ -172,6 +173,11 @@ class MultilabelObjective(ClassificationObjective):
         return evaluate_multilabel(known, scores, thresholds, present, self.classes) | {
             "unseen_labels": dict(self.unseen_labels(targets).rows)
         }
+
+    def label_counts(self, targets: np.ndarray) -> dict[str, int]:
+        """See `Objective.label_counts`."""
+        counts = targets[self.has_target(targets)].sum(axis=0).tolist()
+        return {label: n for label, n in zip(self.labels, counts, strict=False) if n}
 
     def unseen_labels(self, targets: np.ndarray) -> UnseenLabels:
         """See `Objective.unseen_labels`."""

@@ -24,7 +24,7 @@ class RegressionObjective(Objective):
 
     def read_targets(self, table: pa.Table) -> np.ndarray:
         """See `Objective.read_targets`."""
-        return read_numbers(table, self.target)
+        return read_numbers(table, self.target, self.null_labels)
 
     def has_target(self, targets: np.ndarray) -> np.ndarray:
         """See `Objective.has_target`."""
@@ -39,7 +39,7 @@ class RegressionObjective(Objective):
                 f"the target {self.target!r} must differ among the training rows",
                 got=f"{values[0]:g} in each of {len(values):,}",
             )
-        self.task = Regression(float(values.mean()), deviation)
+        self.task = Regression(float(values.mean()), deviation, null_labels=self.null_labels)
         return targets
 
     def build_loss(self, recipe: Recipe) -> LossFunction:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.errors import MmfeatError, did_you_mean
-from mmfeat.records import canonical_text, is_blank, is_missing, read_cells, to_number
+from mmfeat.records import canonical_text, is_blank, is_missing, is_null_word, read_cells, to_number
 
 MANY_NUMBERS = 20
 """A column with more numbers, and fewer than two rows per number, is a quantity or a key."""
@@ -51,21 +51,41 @@ def check_target(target: str, available: Sequence[str], own: Collection[str] = (
     )
 
 
-def read_labels(table: pa.Table, name: str) -> list[str | None]:
-    """Return the class of each row as text; None for null, NaN and blank values.
+def read_target_cells(table: pa.Table, name: str, null_labels: Collection[str] = ()) -> list[Any]:
+    """Return the values of a target column; None for null, NaN, and texts without a target.
+
+    All tasks read their target with this rule. Texts lose the spaces around them.
+
+    Args:
+        table: the samples table.
+        name: the column.
+        null_labels: texts that mean "no target".
+    """
+    return [_clean_cell(value, null_labels) for value in read_cells(table, name)]
+
+
+def _clean_cell(value: Any, null_labels: Collection[str]) -> Any:
+    if isinstance(value, str):
+        text = value.strip()
+        return None if text in null_labels else text
+    return None if is_missing(value) else value
+
+
+def read_labels(table: pa.Table, name: str, null_labels: Collection[str] = ()) -> list[str | None]:
+    """Return the class of each row as text; None for null, NaN, blank values and `null_labels`.
 
     A text keeps its spelling. `mmfeat.records.canonical_text` says which texts are the same class.
 
     Raises:
         MmfeatError: the column holds values that are not classes.
     """
-    labels = [_to_label(value, name) for value in read_cells(table, name)]
+    labels = [_to_label(value, name) for value in read_target_cells(table, name, null_labels)]
     _check_is_no_list(next(filter(None, labels), ""), name)
     return labels
 
 
 def _to_label(value: Any, name: str) -> str | None:
-    if is_missing(value):
+    if value is None:
         return None
     if isinstance(value, str):
         return None if is_blank(value) else value
@@ -102,8 +122,10 @@ def _parse_json(text: str) -> Any:
         return text
 
 
-def read_label_sets(table: pa.Table, name: str, separator: str = ",") -> list[list[str] | None]:
-    """Return the distinct labels of each row; None for null.
+def read_label_sets(
+    table: pa.Table, name: str, separator: str = ",", null_labels: Collection[str] = ()
+) -> list[list[str] | None]:
+    """Return the distinct labels of each row; None for null, and for `null_labels` alone.
 
     A cell is a list, a text that is a JSON array, or text with a separator between the labels. An
     empty list or text is a record without labels.
@@ -113,7 +135,7 @@ def read_label_sets(table: pa.Table, name: str, separator: str = ",") -> list[li
     """
     has_numbers = _is_number(table.schema.field(name).type)
     rows: list[list[str] | None] = []
-    for value in read_cells(table, name):
+    for value in read_target_cells(table, name, null_labels):
         labels: Any = value
         if isinstance(value, str):
             labels = _split_labels(value, name, separator)
@@ -128,9 +150,15 @@ def read_label_sets(table: pa.Table, name: str, separator: str = ",") -> list[li
                 got=value,
                 cure="Or name several columns of 0 and 1 with --target A,B",
             )
-        names = None if labels is None else filter(None, map(_clean_label, labels))
-        rows.append(None if names is None else list(dict.fromkeys(names)))
+        rows.append(None if labels is None else _clean_labels(labels, null_labels))
     return rows
+
+
+def _clean_labels(labels: Sequence[Any], null_labels: Collection[str]) -> list[str] | None:
+    """Return the distinct labels; None if all of them mean "no target"."""
+    names = dict.fromkeys(filter(None, map(_clean_label, labels)))
+    known = [name for name in names if name not in null_labels]
+    return known if known or not names else None
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -167,13 +195,13 @@ def _clean_label(label: Any) -> str:
     return label.strip() if isinstance(label, str) else canonical_text(label)
 
 
-def read_binary(table: pa.Table, name: str) -> np.ndarray:
+def read_binary(table: pa.Table, name: str, null_labels: Collection[str] = ()) -> np.ndarray:
     """Return 1 for yes, 0 for no, 255 for null; uint8, shape (rows,).
 
     Raises:
         MmfeatError: the column holds values other than booleans, 0 and 1.
     """
-    numbers = _read_floats(table, name, "0, 1 or booleans")
+    numbers = _read_floats(table, name, "0, 1 or booleans", null_labels)
     known = ~np.isnan(numbers)
     invalid = numbers[known & ~np.isin(numbers, (0, 1))]
     if len(invalid):
@@ -181,34 +209,39 @@ def read_binary(table: pa.Table, name: str) -> np.ndarray:
     return np.where(known, numbers, 255).astype(np.uint8)
 
 
-def read_numbers(table: pa.Table, name: str) -> np.ndarray:
+def read_numbers(table: pa.Table, name: str, null_labels: Collection[str] = ()) -> np.ndarray:
     """Return the numbers as float64, shape (rows,); NaN for null.
 
     Raises:
         MmfeatError: the column holds values other than finite numbers.
     """
-    numbers = _read_floats(table, name, "numbers for --task regression")
+    numbers = _read_floats(table, name, "numbers for --task regression", null_labels)
     if np.isinf(numbers).any():
         raise MmfeatError(f"the target {name!r} must hold finite numbers", got="infinity")
     return numbers
 
 
-def _read_floats(table: pa.Table, name: str, allowed: str) -> np.ndarray:
+def _read_floats(
+    table: pa.Table, name: str, allowed: str, null_labels: Collection[str]
+) -> np.ndarray:
     column = table[name]
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
     if _is_number(column.type):
         # Not safe: large integers, such as times in nanoseconds, are rounded.
         return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), np.float64)
-    return np.array([_to_float(value, name, allowed) for value in read_cells(table, name)])
+    cells = read_target_cells(table, name, null_labels)
+    return np.array([_to_float(value, name, allowed) for value in cells])
 
 
 def _to_float(value: Any, name: str, allowed: str) -> float:
-    if is_missing(value) or (isinstance(value, str) and is_blank(value)):
+    if value is None or (isinstance(value, str) and is_blank(value)):
         return math.nan
     number = to_number(value)
     if number is None:
-        raise MmfeatError(f"the target {name!r} must hold {allowed}", got=value)
+        is_null = isinstance(value, str) and is_null_word(value)
+        cure = f"If it means that there is no target: --null-labels {value}" if is_null else ""
+        raise MmfeatError(f"the target {name!r} must hold {allowed}", got=value, cure=cure)
     try:
         return float(number)
     except OverflowError:

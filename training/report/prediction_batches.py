@@ -51,9 +51,23 @@ class PredictionBatch:
     def probabilities(self) -> np.ndarray | None:
         """float64, shape (rows, classes); None if the file has no probabilities."""
         names = [f"p_{name}" for name in self.schema.classes]
+        if self.schema.task == "multiclass" and "top_classes" in self.table.column_names:
+            return self._top_probabilities()
         if not names or not {*names} <= {*self.table.column_names}:
             return None
         return np.stack([np.nan_to_num(self._read(name)) for name in names], axis=1)
+
+    def _top_probabilities(self) -> np.ndarray:
+        """Return the probabilities of the most likely classes, 0 for all others."""
+        classes = self.table["top_classes"].combine_chunks()
+        values = pc.list_flatten(self.table["top_probabilities"].combine_chunks())
+        numbers = pc.index_in(
+            pc.list_flatten(classes), value_set=pa.array(self.schema.classes, pa.string())
+        )
+        probabilities = np.zeros((self.rows, len(self.schema.classes)))
+        rows = pc.list_parent_indices(classes).to_numpy()
+        probabilities[rows, numbers.to_numpy()] = values.to_numpy()
+        return probabilities
 
     @cached_property
     def labels(self) -> tuple[np.ndarray, np.ndarray]:

@@ -60,7 +60,11 @@ class Align(Task):
         return scores
 
     def to_columns(
-        self, scores: np.ndarray, thresholds: np.ndarray, scorable: np.ndarray
+        self,
+        scores: np.ndarray,
+        thresholds: np.ndarray,
+        scorable: np.ndarray,
+        top: int | None = None,
     ) -> dict[str, pa.Array]:
         """Return `prediction`, `misalignment` from 0 to 1, and `alignment`, the cosine.
 

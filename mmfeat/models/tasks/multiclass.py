@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.models.tasks.base import ClassNames, Task, float_column
+from mmfeat.models.tasks.base import ClassNames, Task, class_columns, float_column
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,19 @@ class Multiclass(Task):
         return softmax(logits / np.float32(temperature))
 
     def to_columns(
-        self, scores: np.ndarray, thresholds: np.ndarray, scorable: np.ndarray
+        self,
+        scores: np.ndarray,
+        thresholds: np.ndarray,
+        scorable: np.ndarray,
+        top: int | None = None,
     ) -> dict[str, pa.Array]:
-        """Return `prediction`, `probability`, and `p_<class>` for each class."""
+        """Return `prediction`, `probability`, and the columns of `class_columns`."""
         best = np.where(scorable, scores.argmax(axis=1), -1)
         labels = [self.classes[index] if index >= 0 else None for index in best]
         return {
             "prediction": pa.array(labels, pa.string()),
             "probability": float_column(scores.max(axis=1), scorable),
-            **{f"p_{c}": float_column(scores[:, i], scorable) for i, c in enumerate(self.classes)},
+            **class_columns(self.classes, scores, scorable, top),
         }
 
 

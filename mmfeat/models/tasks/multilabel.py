@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.models.tasks.base import ClassNames, Task, float_column
+from mmfeat.models.tasks.base import ClassNames, Task, class_columns
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,13 @@ class Multilabel(Task):
         return sigmoid(logits / np.float32(temperature))
 
     def to_columns(
-        self, scores: np.ndarray, thresholds: np.ndarray, scorable: np.ndarray
+        self,
+        scores: np.ndarray,
+        thresholds: np.ndarray,
+        scorable: np.ndarray,
+        top: int | None = None,
     ) -> dict[str, pa.Array]:
-        """Return `prediction`, a list of labels, and `p_<label>` for each label."""
+        """Return `prediction`, a list of labels, and the columns of `class_columns`."""
         with np.errstate(invalid="ignore"):
             predicted = scores >= thresholds
         labels = [
@@ -40,7 +44,7 @@ class Multilabel(Task):
         ]
         return {
             "prediction": pa.array(labels, pa.list_(pa.string())),
-            **{f"p_{c}": float_column(scores[:, i], scorable) for i, c in enumerate(self.classes)},
+            **class_columns(self.classes, scores, scorable, top),
         }
 
 

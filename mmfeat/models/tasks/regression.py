@@ -30,7 +30,11 @@ class Regression(Task):
         return (self.mean + self.deviation * logits.astype(np.float64)).astype(np.float32)
 
     def to_columns(
-        self, scores: np.ndarray, thresholds: np.ndarray, scorable: np.ndarray
+        self,
+        scores: np.ndarray,
+        thresholds: np.ndarray,
+        scorable: np.ndarray,
+        top: int | None = None,
     ) -> dict[str, pa.Array]:
         """Return `prediction`."""
         return {"prediction": float_column(scores[:, 0], scorable)}

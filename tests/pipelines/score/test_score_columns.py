@@ -65,3 +65,16 @@ def test_other_columns_are_another_configuration(score):
     refused = score("--columns", "sku")
     assert refused.returncode == 1
     assert "--columns was ['label'], is ['sku'] now" in refused.stderr
+
+
+def test_most_likely_classes_as_lists(scored, score, tmp_path):
+    result = score("--top-classes", "1")
+    assert result.returncode == 0, result.stderr
+    before, table = read(scored / "predictions"), read(tmp_path / "out")
+    assert table.column_names[4:7] == ["probability", "top_classes", "top_probabilities"]
+    for prediction, classes in zip(
+        before["prediction"].to_pylist(), table["top_classes"].to_pylist(), strict=True
+    ):
+        assert classes == (None if prediction is None else [prediction])
+    assert "top_classes" in score("--top-classes", "2").stderr  # another configuration
+    assert "--top-classes must not be negative" in score("--top-classes", "-1").stderr

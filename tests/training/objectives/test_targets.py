@@ -25,7 +25,7 @@ def read_column(values: list[object], kind: pa.DataType | None = None) -> list[s
 @pytest.mark.parametrize(
     ("values", "labels"),
     [
-        (["cat", "", " ", None, "dog "], ["cat", None, None, None, "dog "]),
+        (["cat", "", " ", None, " big dog "], ["cat", None, None, None, "big dog"]),
         ([3, None, -1], ["3", None, "-1"]),
         ([3.0, float("nan"), None], ["3", None, None]),
         ([True, False, None], ["true", "false", None]),
@@ -229,3 +229,25 @@ def test_binary_labels_from_numbers_booleans_and_text() -> None:
         assert read_binary(pa.table({"joy": values}), "joy").tolist() == [1, 0, 255]
     with pytest.raises(MmfeatError, match=r"'joy' must hold 0, 1 or booleans; got 2\.0"):
         read_binary(pa.table({"joy": [1, 2]}), "joy")
+
+
+def test_null_labels_are_no_target_in_every_task() -> None:
+    table = pa.table({"x": ["NA", " 1 ", "None", "0", "", None]})
+    nulls = ["NA", "None"]
+    assert read_labels(table, "x", nulls) == [None, "1", None, "0", None, None]
+    assert read_label_sets(table, "x", ",", nulls) == [None, ["1"], None, ["0"], [], None]
+    assert read_binary(table, "x", nulls).tolist() == [255, 1, 255, 0, 255, 255]
+    np.testing.assert_array_equal(
+        read_numbers(table, "x", nulls), [math.nan, 1, math.nan, 0, math.nan, math.nan]
+    )
+    assert read_labels(table, "x") == ["NA", "1", "None", "0", None, None]
+
+
+def test_null_labels_among_others_are_dropped() -> None:
+    table = pa.table({"x": ["a, NA", "NA,NA", "b"]})
+    assert read_label_sets(table, "x", ",", ["NA"]) == [["a"], None, ["b"]]
+
+
+def test_a_word_for_no_value_among_numbers_names_the_flag() -> None:
+    with pytest.raises(MmfeatError, match=r"got 'n/a'\. If it means .*: --null-labels n/a"):
+        read_numbers(pa.table({"x": ["1", "n/a"]}), "x")
