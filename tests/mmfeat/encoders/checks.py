@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,15 @@ def encode_all(encoder: Encoder, members: Iterable[bytes]) -> list[np.ndarray]:
 def assert_batch_independent(
     encoder: Encoder, members: Sequence[bytes], atol: float = 1e-5
 ) -> list[np.ndarray]:
-    """Check that features have the right shape and do not depend on the batch, and return them."""
+    """Check that features have the right shape and do not depend on the batch, and return them.
+
+    Several threads encode at the same time, as extraction does.
+    """
     together = encode_all(encoder, members)
-    for member, feature in zip(members, together, strict=True):
-        (alone,) = encode_all(encoder, [member])
+    repeated = [*members] * 4
+    with ThreadPoolExecutor(3, initializer=encoder.prepare_thread) as pool:
+        encoded = list(pool.map(lambda member: encode_all(encoder, [member]), repeated))
+    for feature, (alone,) in zip(together * 4, encoded, strict=True):
         assert feature.dtype == np.float32
         assert feature.shape[-1] == encoder.dim
         assert feature.ndim == (2 if encoder.max_tokens else 1)
