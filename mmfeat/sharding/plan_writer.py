@@ -6,9 +6,9 @@ sorts keep memory constant, whatever the size of the input.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 from mmfeat.errors import MmfeatError
@@ -25,12 +25,15 @@ from mmfeat.sharding.plan_codec import (
 )
 from mmfeat.sharding.selection import InputCounts, RecordFilter, match_condition, match_keys
 from mmfeat.sharding.shard_plan import Plan, PlannedShard, records_path
-from mmfeat.storage import files
+from mmfeat.storage import files, write_many
 from mmfeat.store import PLAN_FOLDER, shard_name
 from mmfeat.system import RUN_BYTES, external_sort
 
 _WRITTEN_LINES = 1000
 """Lines written at a time."""
+
+_SMALL_BYTES = 1 << 20
+"""Maximum size of a file that is kept in memory until it is uploaded."""
 
 _KEEP_ALL = RecordFilter()
 
@@ -95,9 +98,10 @@ def write_plan(
         lines = external_sort(map(by_row, lines), run_bytes)
     statistics = _PlanStatistics()
     shards = {}
-    for index, block in enumerate(_divide(lines, layout), layout.first_index):
-        name = shard_name(index, layout.name_pattern)
-        shards[name] = _write_shard(records_path(folder, name), block, statistics)
+    with write_many() as write:
+        for index, block in enumerate(_divide(lines, layout), layout.first_index):
+            name = shard_name(index, layout.name_pattern)
+            shards[name] = _write_shard(records_path(folder, name), block, statistics, write)
     if record_filter.condition:
         record_filter.condition.check_names()
     if not shards:
@@ -150,20 +154,39 @@ class _PlanStatistics:
         self.problems: Counter[str] = Counter()
         self.unknown_sizes = 0
 
+    def add(self, line: Line) -> bytes:
+        """Count a record, and return its line of the plan."""
+        plan_line, missing, has_problems = to_plan_line(line)
+        self.missing_slots[missing] += 1
+        self.unknown_sizes += not all_sizes_known(line)
+        if has_problems and (reason := known_problems(plan_line)):
+            self.problems[reason] += 1
+        return plan_line
 
-def _write_shard(path: str, lines: Iterator[Line], statistics: _PlanStatistics) -> PlannedShard:
+
+def _write_shard(
+    path: str,
+    lines: Iterator[Line],
+    statistics: _PlanStatistics,
+    write: Callable[[str, bytes], None],
+) -> PlannedShard:
+    """Write the records of a shard: a small file by `write`, a large one block by block."""
     count, total = 0, 0
-    with files.create(path) as output:
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal count, total
         while block := list(islice(lines, _WRITTEN_LINES)):
-            plan_lines = []
-            for line in block:
-                plan_line, missing, has_problems = to_plan_line(line)
-                plan_lines.append(plan_line)
-                total += known_bytes(line)
-                statistics.missing_slots[missing] += 1
-                statistics.unknown_sizes += not all_sizes_known(line)
-                if has_problems and (reason := known_problems(plan_line)):
-                    statistics.problems[reason] += 1
-            output.write(b"".join(plan_lines))
+            total += sum(map(known_bytes, block))
             count += len(block)
+            yield b"".join(map(statistics.add, block))
+
+    content = blocks()
+    first = next(content, b"")
+    second = next(content, None)
+    if second is None and len(first) <= _SMALL_BYTES:
+        write(path, first)
+        return PlannedShard(count, total)
+    with files.create(path) as output:
+        for block in chain([first, second or b""], content):
+            output.write(block)
     return PlannedShard(count, total)

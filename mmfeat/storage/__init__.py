@@ -11,8 +11,8 @@ from mmfeat.storage.documents import (
     read_document,
     read_intact_document,
 )
-from mmfeat.storage.file_sizes import FileSizes
 from mmfeat.storage.lock import claim_planning, lock_directory
+from mmfeat.storage.many_files import FileSizes, write_many
 from mmfeat.storage.output_file import OutputFile
 from mmfeat.storage.temporaries import remove_temporaries
 
@@ -31,4 +31,5 @@ __all__ = [
     "read_document",
     "read_intact_document",
     "remove_temporaries",
+    "write_many",
 ]

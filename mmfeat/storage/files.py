@@ -179,12 +179,13 @@ def sync_folder(folder: str) -> None:
 
 
 @contextmanager
-def create(path: str, upload: Upload | None = None) -> Iterator[OutputFile]:
+def create(path: str, upload: Upload | None = None, *, sync: bool = True) -> Iterator[OutputFile]:
     """Create a file that appears at `path` only if the block ends without an error.
 
     Args:
         path: the file.
         upload: uploads the complete file to an object store; by default it replaces the object.
+        sync: whether a local file is on disk when the block ends.
     """
     fs, name = filesystem(path)
     folder, base = posixpath.split(name)
@@ -192,7 +193,7 @@ def create(path: str, upload: Upload | None = None) -> Iterator[OutputFile]:
         local_disk.make_folder(folder)
         temporary = local_disk.temporary_path(folder, base)
         try:
-            with open_output(temporary) as output:
+            with open_output(temporary, sync=sync) as output:
                 yield output
             os.replace(temporary, name)
         finally:

@@ -32,8 +32,19 @@ def sync_folder(path: str) -> None:
             raise
 
 
+def sync_file(path: str) -> None:
+    """Wait until the content of a file is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def make_folder(path: str) -> list[str]:
     """Make a folder and its parents, durably. Return those that are new, the innermost first."""
+    if os.path.isdir(path):
+        return []
     parents = [path, *map(str, Path(path).parents)]
     new_folders = [parent for parent in parents if not os.path.lexists(parent)]
     os.makedirs(path, exist_ok=True)

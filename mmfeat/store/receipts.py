@@ -20,7 +20,7 @@ from mmfeat.storage.documents import (
     Name,
     read_intact_document,
 )
-from mmfeat.storage.file_sizes import FileSizes
+from mmfeat.storage.many_files import FileSizes
 from mmfeat.store.schemas import Counts, RecordedFile
 from mmfeat.store.unfinished import read_failures
 from mmfeat.system import ordered_map

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from mmfeat.storage import files, local_disk
 from mmfeat.storage.conditional import ObjectChangedError, conditional_store
 from mmfeat.storage.documents import SMALL_BYTES, read_intact_document
-from mmfeat.storage.file_sizes import FileSizes
+from mmfeat.storage.many_files import FileSizes
 from mmfeat.store.schemas import Failure
 from mmfeat.system import filesystem
 
