@@ -13,8 +13,8 @@ import numpy as np
 
 from mmfeat.encoders import Encoder
 
-TUNING_RECORDS = 32
-"""Number of records to encode."""
+TUNING_RECORDS, _CPU_RECORDS = 32, 16
+"""Number of records to encode, and on a CPU, where they take seconds."""
 
 _MIN_REPEATS, _MAX_REPEATS = 2, 10
 
@@ -44,7 +44,7 @@ class TuningSample:
 def encode_sample(encoder: Encoder, members: Sequence[bytes]) -> TuningSample:
     """Decode and encode records. Those that fail are left out: extraction reports them."""
     pairs = []
-    for member in members[:TUNING_RECORDS]:
+    for member in members[: TUNING_RECORDS if encoder.on_gpu else _CPU_RECORDS]:
         with suppress(Exception):
             pairs.append((member, encoder.decode(member)))
     threads = encoder.parallel_batches
