@@ -1,4 +1,10 @@
-"""Temperature scaling (Guo et al. 2017, arXiv:1706.04599), thresholds, calibration metrics."""
+"""Temperature scaling (Guo et al. 2017, arXiv:1706.04599), thresholds, calibration metrics.
+
+Validation rows without a mistake would ask for a temperature of 0, and for probabilities of 1 on
+rows where the model is wrong. As in Platt 1999, Probabilistic Outputs for Support Vector Machines,
+one more mistake is expected: of N rows, the label counts (N + 1) / (N + 2), and the most likely
+other class the rest. The more mistakes validation has, the less this one changes.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +16,7 @@ from mmfeat.models.tasks.multiclass import softmax
 from mmfeat.models.tasks.multilabel import sigmoid
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-"""Bounds of the temperature: on validation rows without an error the optimum would be 0."""
+"""Bounds of the temperature."""
 
 MIN_ROWS = 5
 """A label that fewer validation rows have, or lack, keeps the threshold 0.5."""
@@ -25,10 +31,11 @@ _PART_ROWS = 8192
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature that minimizes the NLL.
+    """Return the temperature that minimizes the NLL of the labels and of one expected mistake.
 
-    The NLL is convex in b = 1 / T with the derivative mean(E_p[logit] - logit of the label).
-    Bisection finds its root.
+    The NLL is convex in b = 1 / T with the derivative mean(E_p[logit] - logit of the label), where
+    the label is (N + 1) / (N + 2) of itself and the rest of the most likely other class. Bisection
+    finds its root.
 
     Args:
         logits: shape (rows, classes).
@@ -39,26 +46,44 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     if not len(f):
         return 1.0
     own = f[np.arange(len(f)), own_classes].astype(np.float64)
+    mistake = 1 / (len(f) + 2)
+    wanted = (1 - mistake) * own + mistake * _best_other(f, own_classes)
     expected = np.empty_like(own)
 
     def slope(b: float) -> float:
         for start in range(0, len(f), _PART_ROWS):
             part = f[start : start + _PART_ROWS].astype(np.float64)
             expected[start : start + _PART_ROWS] = (softmax(part * b) * part).sum(axis=1)
-        return float((expected - own).mean())
+        return float((expected - wanted).mean())
 
     return _bisect(slope)
 
 
+def _best_other(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the largest logit of each row apart from that of its class, float64."""
+    best = np.empty(len(logits))
+    for start in range(0, len(logits), _PART_ROWS):
+        part = logits[start : start + _PART_ROWS].astype(np.float64)
+        part[np.arange(len(part)), classes[start : start + _PART_ROWS]] = -np.inf
+        best[start : start + _PART_ROWS] = part.max(axis=1)
+    return best
+
+
 def fit_binary_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Return the temperature that minimizes the mean binary NLL of all labels.
+    """Return the temperature that minimizes the binary NLL of all labels and of two mistakes.
+
+    One mistake is expected where a row has a label, and one where it lacks one, among all labels.
 
     Args:
         logits: shape (rows, labels).
         targets: 0 or 1, shape (rows, labels).
     """
     f = logits.astype(np.float64)
-    return _bisect(lambda b: float(((sigmoid(f * b) - targets) * f).mean())) if f.size else 1.0
+    positive = int(targets.sum())
+    wanted = np.where(
+        targets > 0, (positive + 1) / (positive + 2), 1 / (targets.size - positive + 2)
+    )
+    return _bisect(lambda b: float(((sigmoid(f * b) - wanted) * f).mean())) if f.size else 1.0
 
 
 def _bisect(slope: Callable[[float], float]) -> float:
