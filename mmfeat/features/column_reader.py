@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mmfeat.features.arrow_blocks import has_compressed_batch
 from mmfeat.features.column_format import FeatureShape, column_schema
 from mmfeat.storage import files
 from mmfeat.store import RecordedFile, check_file, damage_errors, damaged, open_checked
@@ -112,6 +113,8 @@ def _read_table(source: Any, path: str, schema: pa.Schema, names: Sequence[str] 
     schema = pa.schema([schema.field(index) for index in indices])
     with damage_errors(path, "a valid Arrow file"):
         reader = pa.ipc.open_file(source, options=options)
+        if has_compressed_batch(source):
+            raise damaged(path, "an uncompressed Arrow file", "compressed batches")
         if not reader.schema.equals(schema):
             raise damaged(path, f"an Arrow file of {_describe(schema)}", _describe(reader.schema))
         table = reader.read_all()

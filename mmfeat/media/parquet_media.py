@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import IO, Any
 
-import pyarrow.parquet as pq
-
 from mmfeat.records import BytesRef, FileRef, MediaRef, ParquetCellRef, Record, to_python
 from mmfeat.storage import files
-from mmfeat.store import damage_errors, damaged
+from mmfeat.store import damage_errors, damaged, open_parquet
 
 _BATCH_ROWS = 16
 """Rows decoded at a time. A row may have megabytes."""
@@ -110,7 +108,7 @@ def read_rows(
     with (
         damage_errors(table, "a valid Parquet file"),
         files.open_input(table) as file,
-        pq.ParquetFile(file, buffer_size=_BUFFER_BYTES) as parquet,
+        open_parquet(file, buffer_size=_BUFFER_BYTES) as parquet,
     ):
         start, pending = 0, list(reversed(wanted_rows))
         for group in range(parquet.num_row_groups):

@@ -38,6 +38,8 @@ from mmfeat.store.parquet_files import (
     read_parquet,
     read_parquet_schema,
 )
+from mmfeat.store.parquet_footer import open_parquet
+from mmfeat.store.parquet_sizes import check_chunks, dictionary_bytes
 from mmfeat.store.receipts import (
     Receipt,
     ReceiptSum,
@@ -89,6 +91,7 @@ __all__ = [
     "ShardTask",
     "Stage",
     "StatusAndReason",
+    "check_chunks",
     "check_file",
     "check_format",
     "check_manifest",
@@ -97,6 +100,7 @@ __all__ = [
     "damage_errors",
     "damaged",
     "describe_differences",
+    "dictionary_bytes",
     "end_shard",
     "finished_manifest",
     "format_counts",
@@ -114,6 +118,7 @@ __all__ = [
     "missing_error",
     "newest_format",
     "open_checked",
+    "open_parquet",
     "open_run",
     "read_checked",
     "read_failures",

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.storage import files
+from mmfeat.store.parquet_footer import open_parquet
+from mmfeat.store.parquet_sizes import check_sizes, count_rows
 
 _TEXTS = ("__key__", "status", "reason", "error")
 """Columns of mmfeat that hold texts in every table. Users' columns have other names."""
@@ -63,8 +65,8 @@ def read_parquet(
             type, or it has another number of rows.
     """
     with _open(path, columns or (), file, texts) as table:
-        if rows is not None and table.metadata.num_rows != rows:
-            raise damaged(path, f"a table of {rows:,} rows", f"{table.metadata.num_rows:,} rows")
+        if rows is not None and (found := count_rows(table)) != rows:
+            raise damaged(path, f"a table of {rows:,} rows", f"{found:,} rows")
         content = table.read(columns=list(columns) if columns is not None else None)
     _check_texts(path, content, texts)
     return content
@@ -99,7 +101,7 @@ def _open(
     with (
         damage_errors(path, "a valid Parquet file"),
         file or files.open_input(path) as source,
-        pq.ParquetFile(source) as table,
+        open_parquet(source) as table,
     ):
         schema = table.schema_arrow
         if len({*schema.names}) < len(schema):
@@ -110,6 +112,7 @@ def _open(
             if not _is_text(schema.field(name).type):
                 rule = f"a table whose column {name!r} has texts"
                 raise damaged(path, rule, schema.field(name).type)
+        check_sizes(source, table, columns)
         yield table
 
 

@@ -81,6 +81,8 @@ def _check_keys(path: str, receipt: Receipt, part: Part) -> str:
         nonlocal rows
         for batch in iter_parquet(path):  # all columns, so that all can be read
             rows += len(batch)
+            if rows > receipt.records:
+                raise DamagedFileError(f"has more rows than the {receipt.records:,} of its receipt")
             yield from batch["__key__"].to_pylist()
 
     if keys_digest(keys()) != receipt.keys_sha256:

@@ -10,8 +10,6 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from mmfeat.errors import DamagedFileError
 from mmfeat.records import clean_metadata, parse_problems, rows_to_python, to_json_value
 from mmfeat.shards import find_standard_columns
@@ -22,6 +20,7 @@ from mmfeat.store import (
     check_file,
     check_manifest,
     damage_errors,
+    open_parquet,
     retry_shards,
 )
 
@@ -44,7 +43,7 @@ def read_sidecar(path: str) -> dict[str, list[Row]]:
     with (
         damage_errors(path, "a valid Parquet file, as all tables next to tars"),
         files.open_input(path) as file,
-        pq.ParquetFile(file) as table,
+        open_parquet(file) as table,
     ):
         names = table.schema_arrow.names
         key = next((name for name in ("__key__", "key") if name in names), None)

@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmfeat.sources.tables.formats.limits import MAX_RECORD_CHARACTERS
+from mmfeat.store import check_chunks, dictionary_bytes
 
 _BATCH_ROWS = 1000
 _BATCH_BYTES = 64 << 20
 """Most bytes of a batch, except that it has at least one row."""
-
-_PAGE_HEADER_BYTES = 16
 
 
 def iterate_batches(
@@ -30,19 +29,9 @@ def iterate_batches(
         columns: columns to read; `a.b` is the part b of the struct a.
     """
     for group in range(table.num_row_groups):
-        _check_chunks(table, group)
+        check_chunks(table, group)
         size = _batch_rows(file, table.metadata.row_group(group), columns)
         yield from table.iter_batches(size, row_groups=[group], columns=columns)
-
-
-def _check_chunks(table: pq.ParquetFile, group: int) -> None:
-    """Raise an error for damaged column chunks, without decoding any of their values.
-
-    The metadata of a damaged chunk end the process, if they are asked for directly.
-    """
-    columns = range(table.metadata.row_group(group).num_columns)
-    for _ in table.reader.iter_batches(0, row_groups=[group], column_indices=[*columns]):
-        pass
 
 
 def find_oversized(batch: pa.RecordBatch) -> dict[int, str]:
@@ -69,30 +58,6 @@ def _batch_rows(file: IO[bytes], group: pq.RowGroupMetaData, columns: Sequence[s
         ):
             row_bytes += max(
                 chunk.total_uncompressed_size // max(1, group.num_rows),
-                _dictionary_bytes(file, chunk),
+                dictionary_bytes(file, chunk),
             )
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row_bytes)))
-
-
-def _dictionary_bytes(file: IO[bytes], chunk: pq.ColumnChunkMetaData) -> int:
-    """Return the size of the dictionary of a column chunk, which no value exceeds; 0 without one.
-
-    The header of its page begins with two fields in Thrift's compact protocol: type and size. Each
-    is the byte 0x15 (the next field, an integer of 32 bits) and a number in 7-bit groups.
-    """
-    if not chunk.has_dictionary_page or chunk.physical_type not in (
-        "BYTE_ARRAY",
-        "FIXED_LEN_BYTE_ARRAY",
-    ):
-        return 0
-    file.seek(chunk.dictionary_page_offset)
-    header = file.read(_PAGE_HEADER_BYTES)
-    if header[:1] != b"\x15" or header[2:3] != b"\x15":
-        return int(chunk.total_uncompressed_size)
-    size = shift = 0
-    for byte in header[3:]:
-        size |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            break
-    return size >> 1  # zigzag: the last bit is the sign

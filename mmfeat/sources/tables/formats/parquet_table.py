@@ -13,6 +13,7 @@ from mmfeat.sources.tables.formats.limits import MAX_RECORD_CHARACTERS
 from mmfeat.sources.tables.formats.parquet_batches import find_oversized, iterate_batches
 from mmfeat.sources.tables.formats.table import OversizedRow, Row, Table, UnreadBytes
 from mmfeat.storage import files
+from mmfeat.store import open_parquet
 
 _SNIFFED_ROWS = 4
 """Rows that are read at a time to see whether bytes are text. Media may have megabytes."""
@@ -24,7 +25,7 @@ def read_parquet(path: str) -> Table:
     """Open a Parquet file."""
     with (
         files.open_decompressed(path) as file,
-        pq.ParquetFile(file, buffer_size=_BUFFER_BYTES) as table,
+        open_parquet(file, buffer_size=_BUFFER_BYTES) as table,
     ):
         schema = table.schema_arrow
         kinds = {field.name: _kind(field.type) for field in schema}
@@ -47,7 +48,7 @@ def _read_rows(path: str, kinds: dict[str, str], texts: Collection[str]) -> Iter
     # Of a struct, only the path is read.
     columns = [name for name, kind in kinds.items() if kind == "value"]
     columns += [*texts, *(f"{name}.path" for name in structs)]
-    with files.open_decompressed(path) as file, pq.ParquetFile(file) as table:
+    with files.open_decompressed(path) as file, open_parquet(file) as table:
         for number, row in enumerate(_read_values(file, table, columns)):
             if isinstance(row, OversizedRow):
                 yield OversizedRow(f"row {number}: {row}")
