@@ -13,18 +13,14 @@ from itertools import islice
 from typing import Any
 
 from mmfeat.encoders import Encoder, EncoderSpec, Settings
-from mmfeat.errors import DamagedFileError, MmfeatError, RecordError
+from mmfeat.errors import DamagedFileError, RecordError
 from mmfeat.extraction.column_start import claim_column, continue_column, tune_column
 from mmfeat.extraction.config import ExtractConfig
 from mmfeat.extraction.decode import find_member
 from mmfeat.extraction.finishing import FinishedShards, summarize_columns
+from mmfeat.extraction.pending import PendingTables
 from mmfeat.extraction.samples_table import copy_samples_table, read_input_receipt
-from mmfeat.extraction.shard_columns import (
-    ColumnTask,
-    free_gpu_memory,
-    make_columns,
-    try_columns,
-)
+from mmfeat.extraction.shard_columns import ColumnTask, free_gpu_memory, make_columns, try_columns
 from mmfeat.extraction.tuning import TUNING_RECORDS, TunedSettings
 from mmfeat.features import SAMPLES, Column, TableFiles
 from mmfeat.shards import ShardRecord, read_stored_shard
@@ -34,7 +30,6 @@ from mmfeat.store import (
     ShardTask,
     Stage,
     check_output,
-    is_fresh,
     match_run,
     open_run,
     read_checked,
@@ -46,9 +41,6 @@ from mmfeat.system import default_threads, progress
 
 _MIN_TEXTS, _MIN_FILES = 10_000, 1000
 """Texts, and records with images or sounds, that take a core longer than starting the workers."""
-
-_PENDING: dict[tuple[str, ...], tuple[str, ...]] = {}
-"""Each combination of tables once: there may be millions of tasks."""
 
 _LOADED_ENCODERS: dict[tuple[EncoderSpec, Settings], Encoder] = {}
 """Encoders that `plan` has loaded. Workers in the same process reuse them."""
@@ -96,44 +88,16 @@ class Extraction(Stage):
         self.config_hash = match_run(self.output, "features", config)
         new_columns = [column for column in self._specs if not self._continue(column)]
         sizes = FileSizes()
-        pending = list(self._plan_pending(sizes))
+        pending = list(self._pending.plan(self._input_shards, sizes))
         tuned = {column: self._tune(column) for column in new_columns}
         open_run(self.output, "features", config)
         for column, (encoder, settings) in tuned.items():
             self._claim(column, encoder, settings)
         self._limit_processes()
         return [
-            self._make_task(entry, tuple(dict.fromkeys([*tables, *new_columns])), sizes)
+            self._pending.make_task(entry, tuple(dict.fromkeys([*tables, *new_columns])), sizes)
             for entry, tables in zip(self._input_shards.values(), pending, strict=True)
         ]
-
-    def _make_task(
-        self, entry: Mapping[str, Any], pending: tuple[str, ...], sizes: FileSizes
-    ) -> ShardTask:
-        name, receipts = entry["name"], [self._table(table).receipts for table in pending]
-        return ShardTask(
-            name,
-            entry["records"],
-            done=not pending,
-            fresh=bool(pending) and is_fresh(self.output, name, sizes, receipts),
-            pending=_PENDING.setdefault(pending, pending),
-            source=entry,
-        )
-
-    def _plan_pending(self, sizes: FileSizes) -> Iterator[tuple[str, ...]]:
-        """Yield the tables of each shard that have no receipt yet."""
-        hashes = self._config_hashes
-        receipts = [
-            self._table(table).read_receipts(self._input_shards, config_hash, sizes)
-            for table, config_hash in hashes.items()
-        ]
-        for entry, *of_tables in zip(self._input_shards.values(), *receipts, strict=True):
-            pending = tuple(
-                table
-                for table, receipt in zip(hashes, of_tables, strict=True)
-                if not self._is_done(self._table(table), receipt, entry)
-            )
-            yield _PENDING.setdefault(pending, pending)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what workers do not need: it grows with the number of shards."""
@@ -220,41 +184,14 @@ class Extraction(Stage):
         return TableFiles(self.output, name, self._store_format)
 
     @property
-    def _config_hashes(self) -> dict[str, str]:
-        """Table → the configuration in its receipts."""
+    def _pending(self) -> PendingTables:
         fingerprints = {name: column.fingerprint for name, column in self.columns.items()}
-        return {SAMPLES: self.config_hash, **fingerprints}
+        hashes = {SAMPLES: self.config_hash, **fingerprints}
+        return PendingTables(self.output, self.config.shards, self._table, hashes)
 
     def is_made(self, task: ShardTask) -> bool:
         """Return whether a shard has been made since it was planned."""
-        return not self._pending_tables(task)
-
-    def _pending_tables(self, task: ShardTask) -> Sequence[str]:
-        """Return the columns, and the samples table, that have no receipt of the shard yet."""
-        if task.fresh:
-            return task.pending
-        tables = [(self._table(name), value) for name, value in self._config_hashes.items()]
-        return [
-            table.name
-            for table, config_hash in tables
-            if not self._is_done(table, table.read_receipt(task.shard, config_hash), task.source)
-        ]
-
-    def _is_done(
-        self, table: TableFiles, receipt: Receipt | None, entry: Mapping[str, Any]
-    ) -> bool:
-        if receipt is None:
-            return False
-        old, new = receipt.source.get("sha256"), entry["sha256"]
-        if not isinstance(old, str):
-            return False
-        if old != new:
-            raise MmfeatError(
-                f"shard {receipt.shard} of {table.folder} was made from other bytes than "
-                f"{self.config.shards} has now (sha256 {old[:12]}, now {new[:12]})",
-                cure="Name another output directory",
-            )
-        return True
+        return not self._pending.of(task)
 
     def load(self) -> dict[str, Encoder]:
         """Return the encoders: column → encoder."""
@@ -270,7 +207,7 @@ class Extraction(Stage):
 
     def process(self, task: ShardTask, loaded: Mapping[str, Encoder]) -> Receipt:
         """Make the missing files of one shard: columns first, then the samples table."""
-        pending = self._pending_tables(task)
+        pending = self._pending.of(task)
         columns = [name for name in self.columns if name in pending]
         if not pending:
             progress.RECORDS_DONE.add(task.records)
@@ -307,7 +244,7 @@ class Extraction(Stage):
 
     def try_records(self, task: ShardTask, rows: range, loaded: Mapping[str, Encoder]) -> None:
         """Decode and encode some records for the missing columns, and write nothing."""
-        pending = self._pending_tables(task)
+        pending = self._pending.of(task)
         columns = self._column_tasks(
             {name: loaded[name] for name in self.columns if name in pending}
         )
