@@ -1,5 +1,6 @@
 """The metrics that `mmfeat evaluate` reports, by task."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,12 @@ from sklearn.metrics import (
 from training.metrics.calibration import binary_ece, binary_nll, ece, nll
 from training.metrics.functions import METRICS
 from training.metrics.multilabel import MULTILABEL_METRICS, multilabel_metric
-from training.metrics.ranking import AUROC
+from training.metrics.ranking import mean_auroc
 
 Metrics = dict[str, float]
+
+_PART_ROWS = 1 << 16
+"""Rows that are counted at a time."""
 
 
 def multiclass_metrics(truth: np.ndarray, predicted: np.ndarray) -> Metrics:
@@ -36,8 +40,13 @@ def _count_pairs(
     There are far fewer pairs than rows, and every count of the confusion matrix is a sum of them.
     """
     base = int(predicted.max(initial=0)) + 1
-    pairs, counts = np.unique(truth * base + predicted, return_counts=True)
-    return pairs // base, pairs % base, counts
+    totals: Counter[int] = Counter()
+    for start in range(0, len(truth), _PART_ROWS):
+        part = slice(start, start + _PART_ROWS)
+        pairs, counts = np.unique(truth[part] * base + predicted[part], return_counts=True)
+        totals.update(dict(zip(pairs.tolist(), counts.tolist(), strict=True)))
+    numbers = np.array(sorted(totals), np.int64)
+    return numbers // base, numbers % base, np.array([totals[n] for n in numbers.tolist()])
 
 
 def evaluate_multiclass(
@@ -59,7 +68,7 @@ def evaluate_multiclass(
     predicted = probabilities.argmax(axis=1)
     pairs = _count_pairs(truth, predicted)
     labels = ((known == number, probabilities[:, number]) for number in range(len(classes)))
-    auroc = AUROC.of_labels(labels, len(truth))
+    auroc = mean_auroc(labels)
     numbers = range(max(len(classes), int(truth.max(initial=0)) + 1))
     return {
         **_multiclass_metrics(*pairs),

@@ -27,7 +27,7 @@ _MIN_PROBABILITY = 1e-7
 _BISECTIONS = 60
 
 _PART_ROWS = 8192
-"""Rows whose logits are in memory as float64."""
+"""Rows whose values are in memory as float64."""
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -123,8 +123,14 @@ def nll(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
     known = labels >= 0
     if not known.any():
         return None
-    own = probabilities[known, labels[known]].astype(np.float64)
-    return float(np.log(1 / np.maximum(own, np.finfo(np.float64).tiny)).mean())
+    losses = np.empty(int(known.sum()))
+    end = 0
+    for start in range(0, len(labels), _PART_ROWS):
+        rows = start + np.flatnonzero(known[start : start + _PART_ROWS])
+        own = probabilities[rows, labels[rows]].astype(np.float64)
+        first, end = end, end + len(rows)
+        losses[first:end] = np.log(1 / np.maximum(own, np.finfo(np.float64).tiny))
+    return float(losses.mean())
 
 
 def binary_nll(probabilities: np.ndarray, targets: np.ndarray, axis: int | None = None) -> Any:
@@ -153,7 +159,10 @@ def binary_ece(probabilities: np.ndarray, targets: np.ndarray) -> float:
         probabilities: any shape.
         targets: 0 or 1, the same shape: whether the event occurred.
     """
-    p = probabilities.astype(np.float64).ravel()
-    bins = np.minimum((p * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=p - targets.ravel(), minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(p))
+    all_p, truth = probabilities.ravel(), targets.ravel()
+    gaps = np.zeros(_BINS)
+    for start in range(0, len(all_p), _PART_ROWS):
+        p = all_p[start : start + _PART_ROWS].astype(np.float64)
+        bins = np.minimum((p * _BINS).astype(int), _BINS - 1)
+        np.add.at(gaps, bins, p - truth[start : start + _PART_ROWS])
+    return float(np.abs(gaps).sum() / len(all_p))

@@ -12,6 +12,9 @@ import numpy as np
 
 from training.metrics.functions import Metric, PreparedMetric, divide
 
+_PART_ROWS = 1 << 16
+"""Rows that are compared at a time."""
+
 
 class _SortedLabel(NamedTuple):
     """The rows of one label, by descending score.
@@ -57,18 +60,10 @@ class RankMetric(Metric):
         return PreparedMetric(lambda counts: self._average(labels, counts), numbers)
 
     def __call__(self, truth: np.ndarray, prediction: np.ndarray) -> float:
-        """Return the metric of all rows; arguments as for `prepare`."""
-        return self.of_labels(zip(truth.T, prediction.T, strict=True), len(truth))
-
-    def of_labels(self, labels: Iterable[tuple[np.ndarray, np.ndarray]], rows: int) -> float:
-        """Return the metric of all rows with one label in memory at a time.
-
-        Args:
-            labels: truth and scores of each label, shape (rows,) each.
-            rows: number of rows.
-        """
+        """Return the metric of all rows, with one label in memory at a time; see `prepare`."""
+        labels = zip(truth.T, prediction.T, strict=True)
         ranked = (_sort(truth > 0, scores) for truth, scores in labels if _varies(truth > 0))
-        return float(self._average(ranked, np.ones((rows, 1)))[0])
+        return float(self._average(ranked, np.ones((len(truth), 1)))[0])
 
     def _average(self, labels: Iterable[_SortedLabel], counts: np.ndarray) -> np.ndarray:
         total, defined = np.zeros(counts.shape[1]), np.zeros(counts.shape[1])
@@ -110,6 +105,32 @@ def _auroc(positive: np.ndarray, rows: np.ndarray) -> np.ndarray:
     above = positive.cumsum(axis=0) - positive / 2
     pairs = positive.sum(axis=0) * negative.sum(axis=0)
     return divide(np.einsum("gr,gr->r", negative, above), pairs)
+
+
+def mean_auroc(labels: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return the value of `AUROC` for all rows, with few bytes per row.
+
+    Args:
+        labels: for each label, which rows have it, bool, and their scores, shape (rows,) each.
+    """
+    total, defined = 0.0, 0
+    for has_label, scores in labels:
+        if _varies(has_label):
+            total += _auroc_of_all(has_label, scores)
+            defined += 1
+    return total / defined if defined else np.nan
+
+
+def _auroc_of_all(has_label: np.ndarray, scores: np.ndarray) -> float:
+    positive = np.sort(scores[has_label])
+    above = 0
+    for start in range(0, len(scores), _PART_ROWS):
+        part = slice(start, start + _PART_ROWS)
+        negative = scores[part][~has_label[part]]
+        # A positive row that ties with a negative one counts half.
+        below = [np.searchsorted(positive, negative, side).sum() for side in ("left", "right")]
+        above += 2 * len(positive) * len(negative) - int(sum(below))
+    return above / 2 / (len(positive) * (len(scores) - len(positive)))
 
 
 AVERAGE_PRECISION = RankMetric(_average_precision)

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 from mmfeat.models.tasks import Multiclass, Multilabel
 from mmfeat.models.tasks.multiclass import softmax
 from mmfeat.models.tasks.multilabel import sigmoid
-from training.metrics import calibration
+from training.metrics import by_task, calibration, ranking
 from training.metrics.by_task import evaluate_multilabel, multilabel_metrics
 from training.metrics.calibration import (
     binary_ece,
@@ -222,3 +222,13 @@ def test_temperature_is_fitted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     whole = fit_temperature(logits, labels)
     monkeypatch.setattr(calibration, "_PART_ROWS", 64)
     assert fit_temperature(logits, labels) == whole
+
+
+def test_metrics_in_parts_are_those_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.dirichlet(np.ones(3), 500).astype(np.float32)
+    labels, present = [*rng.choice(["a", "b", "c", "new"], 500)], {"x": rng.random(500) < 0.5}
+    whole = evaluate(labels, scores, present)
+    for module in (by_task, calibration, ranking):
+        monkeypatch.setattr(module, "_PART_ROWS", 64)
+    assert evaluate(labels, scores, present) == whole

@@ -16,6 +16,7 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
+from training.metrics import ranking
 from training.metrics.functions import METRICS
 from training.metrics.multilabel import MULTILABEL_METRICS, multilabel_metric
 
@@ -126,3 +127,14 @@ def test_counts_of_distinct_rows_give_the_metric_of_all_rows(drawn):
     pairs, counts = np.unique(np.stack([truth, predicted]), axis=1, return_counts=True)
     for name in ("accuracy", "balanced_accuracy", "macro_f1"):
         assert METRICS[name].of_counts(*pairs, counts) == METRICS[name](truth, predicted)
+
+
+@settings(deadline=None)
+@given(DRAWN, st.sampled_from([4, 1 << 16]))
+def test_auroc_in_parts_is_that_of_all_resamples(drawn, part):
+    truth, _, scores = drawn
+    one_hot, tied = truth[:, None] == np.arange(4), np.stack([scores, -scores, truth, scores], 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "_PART_ROWS", part)
+        found = ranking.mean_auroc(zip(one_hot.T, tied.T.astype(np.float32), strict=True))
+    assert found == pytest.approx(ranking.AUROC(one_hot, tied.astype(np.float32)), nan_ok=True)
