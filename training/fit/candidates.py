@@ -1,6 +1,7 @@
 """Fit a model for each recipe."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.models.architecture import Architecture
+from mmfeat.models.base import Model
 from mmfeat.models.saved_model import restore_model
 from training.data import Dataset
 from training.fit.checkpoint import Checkpoint, CheckpointSlot
@@ -52,7 +54,8 @@ def fit_recipes(
         else:
             match recipe:
                 case LogisticRecipe():
-                    result = fit_logistic(architecture, dataset, recipe, callback)
+                    start = _start_from(results, recipe)
+                    result = fit_logistic(architecture, dataset, recipe, callback, start)
                 case AdamWRecipe():
                     result = fit_adamw(
                         architecture, dataset, recipe, callback, compute=compute, slot=slot
@@ -64,6 +67,16 @@ def fit_recipes(
                 slot.save(dict(result.module.state_dict()), facts)
         results.append(result)
     return results
+
+
+def _start_from(results: Sequence[FitResult], recipe: LogisticRecipe) -> Model | None:
+    """Return the model of the recipe before, if it differs in a smaller C only."""
+    before = results[-1] if results else None
+    if before is None or not isinstance(before.recipe, LogisticRecipe):
+        return None
+    is_smaller = before.recipe.inverse_penalty <= recipe.inverse_penalty
+    same = replace(before.recipe, inverse_penalty=recipe.inverse_penalty) == recipe
+    return before.module if is_smaller and same else None
 
 
 def _load_finished(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmfeat.models.architecture import Architecture
+from mmfeat.models.base import Model
 from mmfeat.models.linear import (
     LinearModel,
     NormalizedFeatures,
@@ -45,6 +46,7 @@ def fit_logistic(
     dataset: Dataset,
     recipe: LogisticRecipe,
     on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
+    start_from: Model | None = None,
 ) -> FitResult:
     """Minimize mean cross-entropy + penalty / (C · rows) by L-BFGS.
 
@@ -55,9 +57,15 @@ def fit_logistic(
         dataset: the rows.
         recipe: the settings.
         on_epoch: called with the metrics of each epoch.
+        start_from: the solution with the same scaling and the next smaller C, from which the way
+            is shorter (Friedman, Hastie and Tibshirani 2010, Regularization Paths for Generalized
+            Linear Models); None = start from 0.
     """
     model = LinearModel(architecture)
-    set_scaling(model, find_scaling(dataset, standardised=recipe.standardised))
+    if start_from:
+        model.load_state_dict(start_from.state_dict())
+    else:
+        set_scaling(model, find_scaling(dataset, standardised=recipe.standardised))
     rows = len(dataset.split_rows[TRAIN])
     inputs = NormalizedRows(model, dataset)
     objective = dataset.objective

@@ -13,6 +13,7 @@ from tests.training.stores import load
 from training.data.dataset import Dataset
 from training.data.split_rule import TEST, TRAIN, VAL
 from training.fit import linear
+from training.fit.candidates import fit_recipes
 from training.fit.fit_result import FitResult
 from training.fit.linear import fit_logistic
 from training.recipe import LogisticRecipe
@@ -86,3 +87,31 @@ def test_a_cache_does_not_change_the_weights(
     uncached = fit(dataset, 10.0, standardised=True)
     for name, value in cached.module.state_dict().items():
         np.testing.assert_array_equal(uncached.module.state_dict()[name], value, err_msg=name)
+
+
+def test_solutions_start_from_that_of_the_next_smaller_c(
+    gap_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same minima as from 0, in fewer evaluations of the loss."""
+    dataset = load(gap_store, ["text"])
+    recipes = [
+        LogisticRecipe(
+            metric="accuracy", seed=0, epochs=50, inverse_penalty=c, standardised=standardised
+        )
+        for standardised in (False, True)
+        for c in (3.0, 10.0, 30.0, 100.0)
+    ]
+    calls = []
+    penalty = linear.LinearModel.penalty
+    monkeypatch.setattr(
+        linear.LinearModel, "penalty", lambda model: calls.append(1) or penalty(model)
+    )
+    layers = input_shapes(dataset.features.columns)
+    architecture = Architecture(**layers, outputs=dataset.objective.task.outputs, fusion=LOGISTIC)
+    warm = fit_recipes(architecture, dataset, recipes)
+    warm_calls = len(calls)
+    cold = [fit_logistic(architecture, dataset, recipe) for recipe in recipes]
+    assert warm_calls < len(calls) - warm_calls
+    for a, b in zip(warm, cold, strict=True):
+        assert a.log[-1]["loss"] == pytest.approx(b.log[-1]["loss"], rel=1e-3)
+        assert a.score == pytest.approx(b.score, abs=0.005)
