@@ -3,10 +3,13 @@
 import json
 import os
 import random
+import socket
 import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +113,22 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> type[FlakyFileSystem]:
     monkeypatch.setattr("pipelines.attempts.wait_exponential", lambda **options: wait_none())
     monkeypatch.setattr("mmfeat.media.fetch.RETRY_PAUSE", 0)
     return FlakyFileSystem
+
+
+@contextmanager
+def run_worker_pool(programs: Path, **environment: str) -> Iterator[str]:
+    """Run a pool of Beam whose workers are the `python` of a folder; yield its address."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"]
+    pool = subprocess.Popen(
+        [*command, f"--service_port={port}"],
+        env={"PATH": f"{programs}:/usr/bin:/bin", **environment},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"localhost:{port}"
+    finally:
+        pool.terminate()
+        pool.wait()

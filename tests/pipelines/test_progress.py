@@ -1,8 +1,6 @@
 """Progress of a run whose workers are other processes."""
 
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 
 from mmfeat.system import progress
 from pipelines import monitoring
+from tests.pipelines.conftest import run_worker_pool
 
 
 @pytest.fixture
@@ -26,19 +25,8 @@ def shown(monkeypatch):
 @pytest.fixture
 def worker_pool():
     """A pool of workers in processes of their own; its address."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"]
-    folder = Path(sys.executable).parent
-    pool = subprocess.Popen(
-        [*command, f"--service_port={port}"],
-        env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": os.getcwd()},
-        stderr=subprocess.DEVNULL,
-    )
-    yield f"localhost:{port}"
-    pool.terminate()
-    pool.wait()
+    with run_worker_pool(Path(sys.executable).parent, PYTHONPATH=os.getcwd()) as address:
+        yield address
 
 
 @pytest.mark.slow

@@ -1,12 +1,11 @@
 """An engine that cannot work is noticed before anything is planned or written, within seconds."""
 
 import socket
-import subprocess
-import sys
 
 import pytest
 
 from pipelines.engines import dataflow, endpoints, probe
+from tests.pipelines.conftest import run_worker_pool
 from tests.pipelines.test_portable import PORTABLE
 
 DATAFLOW = (
@@ -112,18 +111,8 @@ def pool_of_dying_workers(tmp_path):
     python.parent.mkdir()
     python.write_text("#!/bin/sh\nexit 3\n")
     python.chmod(0o755)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"]
-    pool = subprocess.Popen(
-        [*command, f"--service_port={port}"],
-        env={"PATH": f"{python.parent}:/usr/bin:/bin"},
-        stderr=subprocess.DEVNULL,
-    )
-    yield f"localhost:{port}"
-    pool.terminate()
-    pool.wait()
+    with run_worker_pool(python.parent) as address:
+        yield address
 
 
 def test_workers_that_die_at_start(refuse, pool_of_dying_workers, monkeypatch):
