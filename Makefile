@@ -15,7 +15,7 @@ INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pyth
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command 'make constraints' $(UPGRADE)
 
-.PHONY: quickstart test slow crash fuzz golden lint help constraints licences clean
+.PHONY: quickstart test slow crash fuzz engines golden lint help constraints licences clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -52,6 +52,9 @@ crash: $(TESTABLE)  ## power cuts and failing disks: CRASH_POINTS=5000 tries mor
 
 fuzz: $(TESTABLE)  ## damaged and hostile files for every reader: SECONDS=3600 tries more
 	$(BIN)/python -m tests.fuzz.main --seconds $(SECONDS) --count $(COUNT)
+
+engines: $(TESTABLE)  ## all stages on every engine that this machine has (Prism, Flink, Spark)
+	$(BIN)/python -m tests.engines.main
 
 golden: $(TESTABLE)  ## what the commands write, compared with what those of BASE=commit write
 	$(BIN)/python -m tests.golden.main --base $(BASE)

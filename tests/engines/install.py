@@ -1,0 +1,65 @@
+"""Install the engines: Prism and the worker's boot program with Go, Flink and Spark with Maven."""
+
+import os
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FOLDER = Path(os.environ.get("ENGINES") or Path.home() / ".cache" / "mmfeat-engines")
+"""Where engines are installed, once for all runs."""
+
+_MODULES = {"prism": "go/cmd/prism", "container": "python/container"}
+"""Program → its Go module, in Beam's `sdks`."""
+
+
+class MissingToolError(Exception):
+    """An engine cannot be installed, since this machine lacks a tool. The text says which one."""
+
+
+def install_program(name: str) -> Path:
+    """Build a program of Beam with Go, in the version of the installed package.
+
+    Raises:
+        MissingToolError: there is no Go.
+    """
+    beam = f"v{version('apache-beam')}"
+    folder = FOLDER / f"beam-{beam}"
+    if not (folder / name).exists():
+        _run(
+            "go",
+            "install",
+            f"github.com/apache/beam/sdks/v2/{_MODULES[name]}@{beam}",
+            env={"GOBIN": str(folder), "GOFLAGS": "-mod=mod"},
+        )
+    return folder / name
+
+
+def install_jars(name: str) -> Path:
+    """Download the jars that `NAME.xml` lists with Maven; return their folder.
+
+    Raises:
+        MissingToolError: there is no Java or no Maven.
+    """
+    if not shutil.which("java"):
+        raise MissingToolError("no java")
+    pom = HERE / f"{name}.xml"
+    folder, ready = FOLDER / name, FOLDER / name / "pom.xml"
+    if not ready.exists() or ready.read_bytes() != pom.read_bytes():
+        shutil.rmtree(folder, ignore_errors=True)
+        goal = ("dependency:copy-dependencies", "-DincludeScope=runtime")
+        _run("mvn", "-q", "-B", "-f", str(pom), *goal, f"-DoutputDirectory={folder}")
+        shutil.copy(pom, ready)  # last: the folder is whole
+    return folder
+
+
+def _run(program: str, *arguments: str, env: dict[str, str] | None = None) -> None:
+    if not shutil.which(program):
+        raise MissingToolError(f"no {program}")
+    done = subprocess.run(
+        [program, *arguments], env={**os.environ, **(env or {})}, capture_output=True, text=True
+    )
+    if done.returncode:
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        raise MissingToolError(f"{program} failed: {lines[-1] if lines else done.returncode}")
