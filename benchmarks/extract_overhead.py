@@ -77,7 +77,10 @@ def main(arguments: Sequence[str]) -> None:
             print_err(f"extract_overhead: measurement {number + 1} of {options.repeat}")
             for name, action in parts.items():
                 costs[name].append(_measure(action, options.records))
-    best = {name: min(values, key=lambda cost: cost.wall) for name, values in costs.items()}
+    best = {
+        name: Cost(min(cost.wall for cost in values), min(cost.processor for cost in values))
+        for name, values in costs.items()
+    }
     _show(options, best)
 
 
@@ -141,7 +144,8 @@ def _show(options: Options, costs: dict[str, Cost]) -> None:
     title = f"{options.records:,} records in shards of {options.per_shard:,}"
     show_table(title, ["", "µs per record", "µs of processor"], rows)
     values = {f"{name}_us": round(cost.wall, 1) for name, cost in costs.items()}
-    print(json.dumps(values))
+    processor = {f"{name}_cpu_us": round(cost.processor, 1) for name, cost in costs.items()}
+    print(json.dumps(values | processor))
 
 
 if __name__ == "__main__":

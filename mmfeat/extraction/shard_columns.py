@@ -8,7 +8,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,6 +107,20 @@ def try_columns(
             writer.encode(window.items[name])
 
 
+@contextmanager
+def _short_collections() -> Iterator[None]:
+    """Let garbage collections in this block skip older objects.
+
+    The records of a shard cause full collections. Each would visit all objects of torch and the
+    encoder's library, which takes 0.1 s and blocks all threads.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def _write_columns(
     task: ShardTask,
     columns: Mapping[str, ColumnTask],
@@ -115,7 +129,7 @@ def _write_columns(
     threads: int,
 ) -> None:
     started = time.monotonic()
-    with ExitStack() as stack:
+    with _short_collections(), ExitStack() as stack:
         writers = {
             name: stack.enter_context(column.make_writer(task)) for name, column in columns.items()
         }

@@ -1,5 +1,6 @@
 """A shard is made again with smaller batches if the memory of the GPU does not hold one."""
 
+import gc
 import json
 import threading
 
@@ -88,6 +89,19 @@ def test_a_record_that_does_not_fit_alone_is_rejected(tmp_path):
     rows, table = make_shard(tmp_path, SmallGpu(fitting=0))
     assert not rows.present.any()
     assert table.read_receipt("00000").rejected == {"encoder_failed": 100}
+
+
+def test_garbage_collections_skip_older_objects_only_within_a_shard(tmp_path):
+    frozen = []
+
+    class Watching(SmallGpu):
+        def encode(self, batch):
+            frozen.append(gc.get_freeze_count())
+            return super().encode(batch)
+
+    make_shard(tmp_path, Watching(fitting=64))
+    assert min(frozen) > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("fitting", [64, 1000])
