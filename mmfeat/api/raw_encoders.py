@@ -78,25 +78,3 @@ def _to_bytes(value: Any, modality: str) -> bytes:
         "audio": "a path or bytes",
     }
     raise MmfeatError(f"an input of {modality} must be {kinds[modality]}", got=type(value).__name__)
-
-
-def stack_features(
-    vectors: Sequence[np.ndarray | None], column: Column
-) -> tuple[np.ndarray, np.ndarray]:
-    """Stack features as a model reads them.
-
-    Args:
-        vectors: per row shape (dim,), or (tokens, dim); None if it has none.
-        column: the column.
-
-    Returns:
-        Features, shape (rows, dim), or (rows, max_tokens, dim) padded with zeros, and a bool mask
-        of the present vectors, shape (rows,), or (rows, max_tokens).
-    """
-    shape = (len(vectors), column.max_tokens) if column.max_tokens else (len(vectors),)
-    features, present = np.zeros((*shape, column.dim), column.dtype), np.zeros(shape, bool)
-    for row, vector in enumerate(vectors):
-        if vector is not None:
-            place = (row, slice(len(vector))) if column.max_tokens else (row,)
-            features[place], present[place] = vector, True
-    return features, present

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from mmfeat.api.raw_encoders import RawEncoder, stack_features
+from mmfeat.api.raw_encoders import RawEncoder
 from mmfeat.api.store import Store
 from mmfeat.errors import MmfeatError
-from mmfeat.features import Column
+from mmfeat.features import Column, stack_features
 from mmfeat.models.inference import Predictions
 from mmfeat.models.saved_model import LoadedModel, load_model
 from mmfeat.models.tasks import Task

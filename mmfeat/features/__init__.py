@@ -8,6 +8,7 @@ from mmfeat.features.column_format import (
     column_schema,
     make_column_batch,
     parse_columns,
+    stack_features,
 )
 from mmfeat.features.column_reader import ColumnShard, read_column_file, read_reasons
 from mmfeat.features.row_hashes import row_hashes
@@ -32,4 +33,5 @@ __all__ = [
     "read_column_file",
     "read_reasons",
     "row_hashes",
+    "stack_features",
 ]

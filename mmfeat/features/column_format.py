@@ -194,3 +194,25 @@ def _token_array(
 
 def _null_mask(features: Sequence[np.ndarray | None]) -> pa.Array:
     return pa.array([feature is None for feature in features], pa.bool_())
+
+
+def stack_features(
+    vectors: Sequence[np.ndarray | None], column: Column
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stack features as a model reads them.
+
+    Args:
+        vectors: per row shape (dim,), or (tokens, dim); None if it has none.
+        column: the column.
+
+    Returns:
+        Features, shape (rows, dim), or (rows, max_tokens, dim) padded with zeros, and a bool mask
+        of the present vectors, shape (rows,), or (rows, max_tokens).
+    """
+    shape = (len(vectors), column.max_tokens) if column.max_tokens else (len(vectors),)
+    features, present = np.zeros((*shape, column.dim), column.dtype), np.zeros(shape, bool)
+    for row, vector in enumerate(vectors):
+        if vector is not None:
+            place = (row, slice(len(vector))) if column.max_tokens else (row,)
+            features[place], present[place] = vector, True
+    return features, present

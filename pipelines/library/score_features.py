@@ -10,11 +10,11 @@ import pyarrow as pa
 from apache_beam.utils.shared import Shared
 
 from mmfeat.errors import MmfeatError
+from mmfeat.features import Column, stack_features
 from mmfeat.scoring import make_table
 from pipelines.library.elements import EncodedSample
 
 if TYPE_CHECKING:
-    from mmfeat.features import Column
     from mmfeat.models.saved_model import LoadedModel
 
 _BATCH = {"min_batch_size": 64, "max_batch_size": 512}
@@ -32,7 +32,8 @@ def score_samples(
     """
     features, present = {}, {}
     for column in model.columns:
-        features[column.name], present[column.name] = _stack(samples, column)
+        vectors = [_find_feature(sample, column) for sample in samples]
+        features[column.name], present[column.name] = stack_features(vectors, column)
     predictions = model.predict(features, present)
     reasons = [
         None if is_scorable else _reason(sample, model.column_names)
@@ -48,22 +49,11 @@ def _reason(sample: EncodedSample, columns: Sequence[str]) -> str:
     return text or "not_finite"
 
 
-def _stack(samples: Sequence[EncodedSample], column: "Column") -> tuple[np.ndarray, np.ndarray]:
-    """Return the features of a column and which are present, as the model reads them."""
-    rows = len(samples)
-    shape = (rows, column.max_tokens) if column.max_tokens else (rows,)
-    features, present = np.zeros((*shape, column.dim), column.dtype), np.zeros(shape, bool)
-    for row, sample in enumerate(samples):
-        vector = sample.features.get(column.name)
-        if vector is None:
-            continue
-        _check(sample, vector, column)
-        place = (row, slice(len(vector))) if column.max_tokens else (row,)
-        features[place], present[place] = vector, True
-    return features, present
-
-
-def _check(sample: EncodedSample, vector: np.ndarray, column: "Column") -> None:
+def _find_feature(sample: EncodedSample, column: Column) -> np.ndarray | None:
+    """Return the feature of a record, checked, or None if it has none."""
+    vector = sample.features.get(column.name)
+    if vector is None:
+        return None
     found = sample.fingerprints.get(column.name, column.fingerprint)
     if found != column.fingerprint:
         raise MmfeatError(
@@ -78,6 +68,7 @@ def _check(sample: EncodedSample, vector: np.ndarray, column: "Column") -> None:
         raise MmfeatError(
             f"a feature of {column.name} must have the shape {shape}", got=np.shape(vector)
         )
+    return vector
 
 
 @beam.typehints.with_input_types(EncodedSample)
