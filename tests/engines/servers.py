@@ -174,7 +174,12 @@ def _process(command: list[str], jars: Path, log: Path) -> Iterator["subprocess.
     environment = {**os.environ, "CLASSPATH": f"{jars}/*"}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command,
+            cwd=log.parent,  # the boot program writes a file there
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
         try:
             yield process
