@@ -237,7 +237,8 @@ def _interval(row: LeaderboardRow) -> str:
 def _versus_best(row: LeaderboardRow, *, is_best: bool) -> str:
     if is_best:
         return "best mean"
-    return f"{row.difference:+.3f}, {'tied' if row.tied else f'p = {row.p_value:.3f}'}"
+    p_value = "p < 0.001" if row.p_value < 0.001 else f"p = {row.p_value:.3f}"
+    return f"{row.difference:+.3f}, {'tied' if row.tied else p_value}"
 
 
 def _emap(row: LeaderboardRow) -> str:
