@@ -20,7 +20,8 @@ class Settings:
             feature is computed.
         reduced_decoding: decode a JPEG at a fraction of its size if that is still at least the
             size the encoder needs.
-        threads: CPU threads of a forward pass. 0 = the default of torch.
+        threads: batches that a CPU encodes at the same time, each on one core. 0 = one batch on
+            all cores.
         decode: where to decode JPEGs: `cpu`, or `gpu` if it can read them. Autotuning resolves
             `auto`.
         trust_remote_code: allow code from a checkpoint to run.

@@ -46,7 +46,7 @@ class ExtractConfig:
     """Processes that make shards in parallel on this machine; 0 = one per GPU, one per core if all
     encoders are built-in ones, which use one core each, else 1."""
     threads: int = 0
-    """Threads per process for decoding, and for a forward pass on the CPU; 0 = all cores."""
+    """Threads per process that decode, and on a CPU that encode a batch each; 0 = one per core."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "processes", "threads"):
