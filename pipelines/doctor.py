@@ -20,14 +20,9 @@ class DoctorConfig:
     output: str = ""
     """Also check that workers share this storage with this machine. A folder beside it is written
     and removed."""
-    wait: int = 60
-    """Seconds that the engine has to run the pipeline."""
     submit: bool = False
-    """On Dataflow, submit the pipeline, too. It takes minutes and costs money: give --wait 900."""
-
-    def __post_init__(self) -> None:
-        if self.wait < 1:
-            raise MmfeatError("--wait must be at least 1", got=self.wait)
+    """On Dataflow, submit the pipeline, too. It takes minutes and costs money: give it
+    --engine_timeout=900."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -58,7 +53,11 @@ def _check(config: DoctorConfig, beam_flags: Sequence[str]) -> Iterator[tuple[st
     if failed:
         yield "workers", "left out", "a check above has failed"
     elif engines.is_dataflow(options) and not config.submit:
-        yield "workers", "left out", "a job on Dataflow takes minutes: give --submit --wait 900"
+        yield (
+            "workers",
+            "left out",
+            "a job on Dataflow takes minutes: give --submit --engine_timeout=900",
+        )
     else:
         yield _run(
             "workers",
@@ -66,7 +65,7 @@ def _check(config: DoctorConfig, beam_flags: Sequence[str]) -> Iterator[tuple[st
                 options,
                 packages=engines.COMPARED,
                 output=config.output,
-                seconds=config.wait,
+                seconds=options.view_as(engines.EngineOptions).engine_timeout,
             ),
         )
 

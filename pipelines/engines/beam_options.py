@@ -30,6 +30,19 @@ _EXPOSURE = (
 )
 
 
+class EngineOptions(PipelineOptions):
+    """Flags of mmfeat beside those of Beam."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--engine_timeout",
+            type=int,
+            default=120,
+            help="Seconds that the workers of an engine have to start and do a first element.",
+        )
+
+
 def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
     """Return an empty pipeline.
 

@@ -12,7 +12,12 @@ from apache_beam.options.pipeline_options import (
 
 from mmfeat.errors import MmfeatError
 from pipelines.engines import dataflow, endpoints, probe, programs
-from pipelines.engines.beam_options import is_dataflow, is_local, runner_name
+from pipelines.engines.beam_options import (
+    EngineOptions,
+    is_dataflow,
+    is_local,
+    runner_name,
+)
 from pipelines.engines.runners import DATAFLOW, FLINK, PORTABLE, PRISM, SPARK
 
 
@@ -44,7 +49,7 @@ def check_engine(options: PipelineOptions) -> None:
         check.run()
     skipped = is_local(options) or is_dataflow(options)
     if not skipped and probe.has_remote_workers(options):
-        probe.check_workers(options, seconds=probe.SECONDS)
+        probe.check_workers(options, seconds=options.view_as(EngineOptions).engine_timeout)
 
 
 def engine_checks(options: PipelineOptions) -> Iterator[Check]:

@@ -26,9 +26,6 @@ from pipelines.engines.worker_check import (
     worker_task,
 )
 
-SECONDS = 120.0
-"""Time that an engine has to run one element. Workers on a busy cluster start within a minute."""
-
 _END_SECONDS = 5.0
 _FAILED = "mmfeat-probe: "
 
@@ -112,10 +109,11 @@ def _run_process(arguments: str, options: PipelineOptions, seconds: float) -> No
         text, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         environment = _environment(options)
+        cure = _CURES.get(environment, "See the log of the engine")
         raise MmfeatError(
             f"a worker of --runner={runner_name(options)} with --environment_type={environment} "
             f"must start and do one element within {seconds:g} s",
-            cure=_CURES.get(environment, "See the log of the engine"),
+            cure=f"{cure}. If the engine is only slow, give it time with --engine_timeout",
         ) from None
     finally:
         _end(process)

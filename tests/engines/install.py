@@ -18,22 +18,22 @@ class MissingToolError(Exception):
     """An engine cannot be installed, since this machine lacks a tool. The text says which one."""
 
 
+def program_path(name: str) -> Path:
+    """Return where a program of Beam is installed, or will be."""
+    return FOLDER / f"beam-v{version('apache-beam')}" / name
+
+
 def install_program(name: str) -> Path:
     """Build a program of Beam with Go, in the version of the installed package.
 
     Raises:
         MissingToolError: there is no Go.
     """
-    beam = f"v{version('apache-beam')}"
-    folder = FOLDER / f"beam-{beam}"
-    if not (folder / name).exists():
-        _run(
-            "go",
-            "install",
-            f"github.com/apache/beam/sdks/v2/{_MODULES[name]}@{beam}",
-            env={"GOBIN": str(folder), "GOFLAGS": "-mod=mod"},
-        )
-    return folder / name
+    path = program_path(name)
+    if not path.exists():
+        module = f"github.com/apache/beam/sdks/v2/{_MODULES[name]}@v{version('apache-beam')}"
+        _run("go", "install", module, env={"GOBIN": str(path.parent), "GOFLAGS": "-mod=mod"})
+    return path
 
 
 def install_jars(name: str) -> Path:

@@ -96,7 +96,7 @@ def _cluster(logs: Path) -> Iterator[tuple[FlinkCluster, Engine]]:
         endpoint = stack.enter_context(job_server("flink", managers.master, logs))
         flags = ("--runner=Portable", f"--job_endpoint={endpoint}", "--parallelism=4")  # all slots
         workers = ("--environment_type=PROCESS", f"--environment_config={config}")
-        yield managers, Engine((*flags, *workers))
+        yield managers, Engine((*flags, *workers, "--engine_timeout=300"))
 
 
 ENGINES = {

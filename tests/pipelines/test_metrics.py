@@ -1,5 +1,6 @@
 """Beam metrics of a run equal the totals of its manifest, on each kind of worker."""
 
+import os
 import shutil
 
 import apache_beam as beam
@@ -11,9 +12,15 @@ from mmfeat.sharding import ShardConfig, Sharding
 from mmfeat.system import progress
 from pipelines.engines import beam_options, check_engine, make_pipeline
 from pipelines.transforms import ProcessShards
+from tests.engines.install import program_path
 from tests.pipelines.test_portable import PORTABLE
 
-ENGINES = {"local": (), "portable": PORTABLE, "Prism": ("--runner=Prism",)}
+PRISM = shutil.which("prism") or str(program_path("prism"))
+ENGINES = {
+    "local": (),
+    "portable": PORTABLE,
+    "Prism": ("--runner=Prism", f"--prism_location={PRISM}"),
+}
 
 
 def run(stage, flags=(), *, processes=1):
@@ -60,8 +67,8 @@ def table(make_table):
 
 @pytest.mark.parametrize("engine", [*ENGINES])
 def test_metrics_equal_the_totals_of_the_manifest(engine, mmfeat, table, tmp_path):
-    if engine == "Prism" and not shutil.which("prism"):
-        pytest.skip("needs the program prism")
+    if engine == "Prism" and not os.path.exists(PRISM):
+        pytest.skip("needs the program prism: make engines installs it")
     flags = ENGINES[engine]
     shards, features = str(tmp_path / "shards"), str(tmp_path / "features")
     model, predictions = str(tmp_path / "model"), str(tmp_path / "predictions")

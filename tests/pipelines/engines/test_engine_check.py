@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from pipelines.engines import dataflow, endpoints, probe
+from pipelines.engines import dataflow, endpoints
 from tests.pipelines.conftest import run_worker_pool
 from tests.pipelines.test_portable import PORTABLE
 
@@ -115,10 +115,10 @@ def pool_of_dying_workers(tmp_path):
         yield address
 
 
-def test_workers_that_die_at_start(refuse, pool_of_dying_workers, monkeypatch):
-    monkeypatch.setattr(probe, "SECONDS", 12)
+def test_workers_that_die_at_start(refuse, pool_of_dying_workers):
     flags = ("--runner=portable", "--job_endpoint=embed", "--environment_type=EXTERNAL")
-    error = refuse(*flags, f"--environment_config={pool_of_dying_workers}")
+    flags = (*flags, f"--environment_config={pool_of_dying_workers}", "--engine_timeout=12")
+    error = refuse(*flags)
     assert "must start and do one element within 12 s" in error
     assert "Read the output of the worker pool" in error
 
