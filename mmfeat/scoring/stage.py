@@ -1,8 +1,9 @@
 """The scoring stage: model + features → predictions, one row per input record.
 
 OUTPUT/data/00000.parquet    __key__, status, reason, prediction, w_<column> with the weight of
-                             each modality; probability and p_<class> if the model has classes; then
-                             the columns of --columns
+                             each modality; probability and p_<class>, or lists of the most
+                             likely ones, if the model has classes; then the
+                             columns of --columns
 
 A retried record has only the row of its last try.
 """
