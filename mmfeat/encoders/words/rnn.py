@@ -91,6 +91,12 @@ class RecurrentModel(nn.Module):
         return states.masked_fill(~is_word, 0).sum(dim=1) / is_word.sum(dim=1)
 
 
+class RecurrentEncoder(TextEncoder):
+    """One vector per text. A step over few texts has little work, hence more tokens."""
+
+    float32_tokens = 2048
+
+
 def load(name: str, modality: str, options: EncoderOptions, settings: Settings) -> Encoder:
     """Load `rnn:DIR`.
 
@@ -127,7 +133,7 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
         "versions": package_versions(),
     }
     runtime = Runtime(model, settings)
-    return TextEncoder(TextInputs(vocabulary.word_ids), runtime, identity)
+    return RecurrentEncoder(TextInputs(vocabulary.word_ids), runtime, identity)
 
 
 def save(folder: str, model: RecurrentModel, config: dict[str, Any], words: Sequence[str]) -> None:

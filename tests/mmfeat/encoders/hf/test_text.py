@@ -84,7 +84,8 @@ def test_tokenizer_is_thread_safe(
     assert limit == {"bert": 24, "clip": 77, "siglip": 64, "roberta": 19}[name]
     expected = [tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in texts]
     assert items == expected
-    assert encoder.budget == 2048
+    assert encoder.budget == 1024
+    assert encoder.at_precision("bfloat16").budget == 2048
     assert encoder.length(items[0]) == (64 if name == "siglip" else len(items[0]))
 
 
