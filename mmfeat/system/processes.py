@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 
 from mmfeat.errors import MmfeatError
 from mmfeat.import_path import safe_child_processes
+from mmfeat.startup.streams import tolerate_lost_output
 from mmfeat.system.entry import configure_logging
 
 _log = logging.getLogger("mmfeat")
@@ -268,6 +269,7 @@ class _WorkerProcess(ForkServerProcess):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_exit_with_parent, daemon=True).start()
         try:
+            tolerate_lost_output()
             configure_logging()
             # Unpickled here, so that an error of an import is caught.
             initializer, initargs = pickle.loads(self._setup)  # noqa: S301 - from the main process

@@ -7,6 +7,7 @@ Environment variables:
     POISON_FEATURE: a .npy file of a feature of the column `text` that is deadly to score.
     POISON_LOAD: any text: no process can load a sharding stage.
     POISON_MODEL: name of a model of a comparison that is deadly to train.
+    POISON_ERROR: any text: training that model raises it as an error instead.
 """
 
 import importlib.util
@@ -67,6 +68,8 @@ def patch_trials(module) -> None:
 
     def run_trial_or_die(folder, *arguments):
         if os.environ.get("POISON_MODEL", "no model") in folder:
+            if "POISON_ERROR" in os.environ:
+                raise ArithmeticError(os.environ["POISON_ERROR"])
             meet_poison()
         return run_trial(folder, *arguments)
 

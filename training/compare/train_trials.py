@@ -1,17 +1,20 @@
 """Train the trials of every model, one model per process."""
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.storage import files
 from mmfeat.store import has_unfinished, mark_unfinished
-from mmfeat.system import ProgressBar, WorkerDiedError, WorkerPool, worker_pool
+from mmfeat.system import ProgressBar, WorkerDiedError, WorkerPool, WorkerStartError, worker_pool
 from training.compare.config import CompareConfig
 from training.compare.emap import read_emap_score, score_projection, write_emap_score
 from training.compare.grid import ModelSpec
@@ -19,6 +22,8 @@ from training.compare.trials import best_seed, read_model, read_trial, read_tria
 from training.config import ModelOptions, RunOptions, TrainConfig
 from training.data import Dataset
 from training.fit.resolve import ResolvedRun, choose_columns, open_dataset, resolve_run
+
+_log = logging.getLogger("mmfeat")
 
 
 def train_config(
@@ -90,32 +95,54 @@ def train_grid(config: CompareConfig, specs: Sequence[ModelSpec]) -> dict[str, s
     """Run all unfinished trials, one model per process; with one worker, in this process.
 
     If a process dies, its model is trained again after the others, without another model beside
-    it. If that process dies too, the model has failed.
+    it. If that process dies too, the model has failed. A model has also failed if its training
+    raises an error, except one of a file or a disk: others would meet it, too.
 
     Returns:
         The models that failed: name → reason. Their finished trials are kept.
     """
+    failed: dict[ModelSpec, str] = {}
     died: dict[ModelSpec, str] = {}
     with ProgressBar(
         "compare", sum(len(spec.seeds(config.seeds)) for spec in specs), "trials"
     ) as bar:
         if config.workers == 1 and not has_unfinished(config.output):
             for spec in specs:
-                with mark_unfinished(config.output, spec.folder):
+                with mark_unfinished(config.output, spec.folder), _record_error(failed, spec):
                     train_model(config, spec)
                 bar.advance(len(spec.seeds(config.seeds)))
-            return {}
-        for workers in (config.workers or os.cpu_count() or 1, 1):
-            died = _train_in_workers(config, [*died] or specs, workers, bar)
-            if not died:
-                break
-    return {spec.name: reason for spec, reason in died.items()}
+        else:
+            for workers in (config.workers or os.cpu_count() or 1, 1):
+                died = _train_in_workers(config, [*died] or specs, workers, bar, failed)
+                if not died:
+                    break
+    return {spec.name: reason for spec, reason in (failed | died).items()}
+
+
+@contextmanager
+def _record_error(failed: dict[ModelSpec, str], spec: ModelSpec) -> Iterator[None]:
+    """Record an error of one model as the reason why it failed."""
+    try:
+        yield
+    except (OSError, DamagedFileError, WorkerDiedError, WorkerStartError):
+        raise
+    except Exception as error:
+        _log.debug("the training of %s failed", spec.name, exc_info=True)
+        is_own = isinstance(error, MmfeatError)
+        failed[spec] = str(error) if is_own else f"{type(error).__name__}: {error}"
 
 
 def _train_in_workers(
-    config: CompareConfig, specs: Sequence[ModelSpec], workers: int, bar: ProgressBar
+    config: CompareConfig,
+    specs: Sequence[ModelSpec],
+    workers: int,
+    bar: ProgressBar,
+    failed: dict[ModelSpec, str],
 ) -> dict[ModelSpec, str]:
-    """Train models in worker processes; return those whose process died: model → reason."""
+    """Train models in worker processes; return those whose process died: model → reason.
+
+    Models whose training raises an error are added to `failed`.
+    """
     died = {}
     with _start_pool(min(workers, len(specs))) as pool:
         futures = {pool.submit(train_model, config, spec): spec for spec in specs}
@@ -123,7 +150,8 @@ def _train_in_workers(
             for future in as_completed(futures):
                 spec = futures[future]
                 try:
-                    future.result()
+                    with _record_error(failed, spec):
+                        future.result()
                 except WorkerDiedError as error:
                     died[spec] = str(error)
                 else:

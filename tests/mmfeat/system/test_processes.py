@@ -276,3 +276,26 @@ def test_workers_do_not_run_the_script_of_a_user_again(tmp_path):
     command = [sys.executable, str(tmp_path / "script.py")]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["script", "5"], result.stderr
+
+
+def test_a_worker_goes_on_if_nothing_reads_its_output():
+    code = (
+        "import sys\n"
+        "from mmfeat.system import worker_pool\n"
+        "with worker_pool(1, preload=[]) as pool:\n"
+        "    for _ in range(3):\n"
+        "        pool.submit(print, 'x' * 100_000).result()\n"
+        "print('done', file=sys.stderr)\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "done\n")

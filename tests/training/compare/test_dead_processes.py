@@ -127,3 +127,26 @@ def test_a_killed_comparison_prints_nothing(start: Callable[..., Any], tmp_path:
         time.sleep(0.01)
     process.kill()
     assert end(process)[1].strip() == ""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_model_whose_training_raises_an_error_fails_alone(
+    start: Callable[..., Any], tmp_path: Path, workers: str
+) -> None:
+    poison = {"POISON_MODEL": "/concat/", "POISON_ERROR": "singular matrix"}
+    code, text = end(start("--workers", workers, **poison))
+    assert code == 0, text
+    assert "mmfeat: concat failed: ArithmeticError: singular matrix. Run the same" in text
+    assert "concat" not in metrics_of(tmp_path / "out")
+    code, text = end(start("--workers", workers))
+    assert code == 0, text
+    assert "concat" in metrics_of(tmp_path / "out")
+
+
+def test_a_comparison_of_which_every_model_fails_is_an_error(
+    start: Callable[..., Any], tmp_path: Path
+) -> None:
+    code, text = end(start("--workers", "2", POISON_MODEL="/", POISON_ERROR="singular matrix"))
+    assert code == 1
+    assert "models failed; finished trials are kept" in text
+    assert not (tmp_path / "out" / "manifest.json").exists()
