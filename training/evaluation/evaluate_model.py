@@ -26,6 +26,7 @@ from training.objectives.unseen_labels import UnseenLabels
 ALL = "all"
 
 _MAX_MATRIX_CLASSES = 16
+_MAX_TABLE_CLASSES = 100
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -129,7 +130,7 @@ def show_result(result: dict[str, Any]) -> None:
     if "per_direction" in result:
         _show_nested("retrieval by direction", "direction", result["per_direction"])
     if "per_class" in result:
-        _show_nested("by class", "class", result["per_class"])
+        _show_classes(result["per_class"])
     if "confusion_matrix" in result:
         _show_confusion_matrix(result["classes"], result["confusion_matrix"])
 
@@ -144,6 +145,16 @@ def _show_nested(title: str, first: str, rows: dict[str, dict[str, Any]]) -> Non
             for row, values in rows.items()
         ],
     )
+
+
+def _show_classes(rows: dict[str, dict[str, Any]]) -> None:
+    if len(rows) > _MAX_TABLE_CLASSES:
+        frequent = sorted(rows, key=lambda name: -rows[name]["support"])[:_MAX_TABLE_CLASSES]
+        print_out(
+            f"the {_MAX_TABLE_CLASSES} classes with most rows; --json prints all {len(rows):,}"
+        )
+        rows = {name: rows[name] for name in rows if name in frequent}
+    _show_nested("by class", "class", rows)
 
 
 def _show_confusion_matrix(classes: list[str], matrix: list[list[int]]) -> None:

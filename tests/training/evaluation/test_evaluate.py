@@ -15,6 +15,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features.store import FeatureStore
 from mmfeat.models.saved_model import load_model
 from training.evaluate import main
+from training.evaluation.evaluate_model import show_result
 from training.train import main as train
 
 
@@ -143,3 +144,16 @@ def test_an_empty_split_is_rejected(gap_model: str, make_store: Callable[..., st
     )
     with pytest.raises(MmfeatError, match=r"'test' of .* must have rows to evaluate on"):
         main([gap_model, features])
+
+
+def test_of_many_classes_those_with_most_rows_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = [f"class {number}" for number in range(120)]
+    per_class = {name: {"f1": 0.5, "support": number} for number, name in enumerate(names)}
+    result = {"split": "test", "task": "multiclass", "target": "label", "rows": 9, "left_out": {}}
+    show_result(result | {"per_class": per_class})
+    out = capsys.readouterr().out
+    assert "the 100 classes with most rows; --json prints all 120" in out
+    shown = [name for name in names if f" {name} " in out]
+    assert shown == names[20:]
