@@ -53,3 +53,22 @@ def test_links_devices_and_too_large_members_are_not_read(monkeypatch):
 def test_a_member_name_is_split_at_the_first_dot_of_its_last_part():
     assert split_member_name("a/b.c/d.seg.PNG") == ("a/b.c/d", "seg.png")
     assert split_member_name("./x.txt") == ("x", "txt")
+
+
+@pytest.mark.parametrize("block", [1, 511, 512, 513, 1500, 1 << 20])
+@pytest.mark.parametrize("last_is_plain", [True, False])
+def test_members_do_not_depend_on_the_blocks_that_are_read(monkeypatch, block, last_is_plain):
+    monkeypatch.setattr("mmfeat.shards.tar_reader._READ_BYTES", block)
+    contents = {f"{n:03}.bin": bytes([n]) * (n * 97) for n in range(30)}
+    if not last_is_plain:
+        contents[f"{'long' * 40}.bin"] = b"read by tarfile"
+        contents["999.bin"] = b"z" * 700
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in contents.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    buffer.seek(0)
+    samples = list(read_tar(buffer))
+    assert {f"{s.key}.bin": bytes(s.members["bin"]) for s in samples} == contents
