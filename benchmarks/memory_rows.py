@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from mmfeat.system import print_err, show_table
 _COLUMNS = {"image": 32, "text": 16}
 """Narrow columns: what grows is the cost of a row, not of its features."""
 
-_ROWS_PER_SHARD = 1000
 _SAMPLE_SECONDS = 0.01
 
 
@@ -30,8 +29,9 @@ class Options:
     object.
     """
 
-    rows: tuple[int, ...] = field(default=(5_000, 20_000, 80_000))
-    """Training rows of each store; a quarter as many validation rows come on top."""
+    rows: tuple[int, ...] = field(default=(40_000, 160_000, 640_000))
+    """Training rows of each store; a quarter as many validation rows come on top. The blocks that
+    training shuffles together have 32,768 rows: memory grows with the rows of smaller stores."""
     epochs: int = 3
     """Epochs of each training."""
     folder: str = ""
@@ -63,15 +63,18 @@ def main(arguments: Sequence[str]) -> None:
                 rows,
                 _COLUMNS,
                 validation_rows=rows // 4,
-                rows_per_shard=_ROWS_PER_SHARD,
             )
             for name, command in _commands(folder, store, options).items():
                 peaks.setdefault(name, {})[rows] = _measure(command, folder / f"{name}.log")
     table = [
-        [name, *(f"{peak.heap:,.0f} + {peak.files:,.0f} MB" for peak in by_rows.values())]
+        [
+            name,
+            *(f"{peak.heap:,.0f} + {peak.files:,.0f} MB" for peak in by_rows.values()),
+            f"{_heap_per_row(by_rows):,.0f} bytes",
+        ]
         for name, by_rows in peaks.items()
     ]
-    titles = [f"{rows:,} rows" for rows in options.rows]
+    titles = [*(f"{rows:,} rows" for rows in options.rows), "heap per row"]
     show_table("Peak of heap + mapped files", ["", *titles], table)
     print(json.dumps(_to_json(options, peaks)))
 
@@ -112,6 +115,13 @@ def _measure(command: Sequence[str], log: Path) -> Memory:
     if process.returncode:
         raise RuntimeError(f"mmfeat {' '.join(command)} failed:\n{log.read_text()}")
     return Memory(heap, mapped)
+
+
+def _heap_per_row(peaks: Mapping[int, Memory]) -> float:
+    """Return by how much the heap grows from the smallest to the largest store, per row."""
+    fewest, most = min(peaks), max(peaks)
+    rows = max(1, (most + most // 4) - (fewest + fewest // 4))
+    return (peaks[most].heap - peaks[fewest].heap) * 1e6 / rows
 
 
 def _megabytes(status: str, name: str) -> float:
