@@ -47,6 +47,7 @@ def run_step(step: str, folder: Path) -> dict[str, float]:
     if step in ("make", "finish"):
         tasks = stage.plan()
     before, start = _peak_bytes(), time.perf_counter()
+    start_processor = time.process_time()
     match step:
         case "plan" | "resume":
             tasks = stage.plan()
@@ -59,7 +60,8 @@ def run_step(step: str, folder: Path) -> dict[str, float]:
         case "open":
             describe_store(str(folder / "store"))
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "bytes": _peak_bytes() - before}
+    processor = time.process_time() - start_processor
+    return {"seconds": seconds, "processor": processor, "bytes": _peak_bytes() - before}
 
 
 def _peak_bytes() -> int:
@@ -80,6 +82,7 @@ def main(arguments: Sequence[str]) -> None:
     result = {
         step: {
             "ms": 1000 * (costs[many][step]["seconds"] - costs[few][step]["seconds"]),
+            "processor_ms": 1000 * (costs[many][step]["processor"] - costs[few][step]["processor"]),
             "bytes": costs[many][step]["bytes"] - costs[few][step]["bytes"],
         }
         for step in STEPS
@@ -90,8 +93,11 @@ def main(arguments: Sequence[str]) -> None:
     }
     show_table(
         f"per shard, from {few:,} to {many:,} shards",
-        ["", "ms", "bytes of memory"],
-        [[step, f"{cost['ms']:.3f}", f"{cost['bytes']:,.0f}"] for step, cost in per_shard.items()],
+        ["", "ms", "ms of a core", "bytes of memory"],
+        [
+            [step, f"{cost['ms']:.3f}", f"{cost['processor_ms']:.3f}", f"{cost['bytes']:,.0f}"]
+            for step, cost in per_shard.items()
+        ],
     )
     print(json.dumps({"shards": many, **per_shard}))
 

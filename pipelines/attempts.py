@@ -8,7 +8,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from mmfeat.storage import ShardTakenError
 from mmfeat.store import RunStoppedError, ShardTask, Stage, clear_failure, write_failure
-from mmfeat.system import console, explain_os_error
+from mmfeat.system import console, explain_os_error, is_storage_error
 
 ATTEMPTS = 3
 """Attempts at a shard when storage fails, with growing pauses between them."""
@@ -62,7 +62,8 @@ def process_shard(stage: Stage, task: ShardTask, loaded: Any) -> bool:
 
 
 def _is_temporary(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno not in _DISK_ERRORS | {errno.EFBIG}
+    number = getattr(error, "errno", None)
+    return is_storage_error(error) and number not in _DISK_ERRORS | {errno.EFBIG}
 
 
 def record_failure(stage: Stage, task: ShardTask, error: str) -> None:

@@ -5,7 +5,7 @@ from mmfeat.system.entry import Main, run_main
 from mmfeat.system.external_sort import RUN_BYTES, external_sort
 from mmfeat.system.filesystem import canonical_protocol, filesystem, is_http, is_url, protocols
 from mmfeat.system.memory import peak_memory_mb
-from mmfeat.system.os_errors import explain_os_error
+from mmfeat.system.os_errors import explain_os_error, explain_storage_error, is_storage_error
 from mmfeat.system.packages import install_command
 from mmfeat.system.processes import (
     WorkerDiedError,
@@ -28,10 +28,12 @@ __all__ = [
     "canonical_protocol",
     "default_threads",
     "explain_os_error",
+    "explain_storage_error",
     "external_sort",
     "filesystem",
     "install_command",
     "is_http",
+    "is_storage_error",
     "is_url",
     "ordered_map",
     "peak_memory_mb",

@@ -9,7 +9,7 @@ from mmfeat.errors import MmfeatError, UsageError
 from mmfeat.import_path import safe_child_processes
 from mmfeat.startup import describe_interrupt, raise_interrupts, was_interrupted
 from mmfeat.system import console
-from mmfeat.system.os_errors import explain_os_error
+from mmfeat.system.os_errors import explain_storage_error, is_storage_error
 
 Main = Callable[[Sequence[str]], None]
 """The main function of a command. It takes the arguments after the command's name."""
@@ -38,7 +38,7 @@ def run_main(main: Main, arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if was_interrupted():
             return _end_interrupted()
-        if not isinstance(error, MmfeatError | OSError):
+        if not isinstance(error, MmfeatError) and not is_storage_error(error):
             raise
         return _print_error(error)
     return 0
@@ -51,10 +51,10 @@ def _end_interrupted() -> int:
     return code
 
 
-def _print_error(error: MmfeatError | OSError) -> int:
+def _print_error(error: Exception) -> int:
     _log.debug("the command failed", exc_info=True)
-    if isinstance(error, OSError):
-        error = explain_os_error(error)
+    if not isinstance(error, MmfeatError):
+        error = explain_storage_error(error)
         error.cure = error.cure or "Run the same command again; finished work is kept"
     console.print_err(f"mmfeat: error: {error}")
     return 2 if isinstance(error, UsageError) else 1

@@ -60,6 +60,8 @@ def filesystem(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
         MmfeatError: the protocol is unknown, or its package is not installed.
     """
     path = os.fspath(path)
+    if path.startswith("/") and not path.endswith("/"):
+        return _LOCAL, path
     if not is_url(path):
         # fsspec would take `::` in a local path for one of its wrappers, and `file:` for no name.
         local = path if not path.startswith(("file:", "local:")) else f"./{path}"

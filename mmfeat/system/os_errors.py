@@ -49,6 +49,23 @@ _NUMBERS: dict[type[OSError], int] = {
 """Class → number. Errors of libraries, such as fsspec, have no number of their own."""
 
 
+_STORAGE_LIBRARIES = frozenset({"aiobotocore", "aiohttp", "botocore", "gcsfs"})
+"""Packages of object stores, whose errors are no `OSError`."""
+
+
+def is_storage_error(error: BaseException) -> bool:
+    """Return whether files or storage have failed: the system, the network or a server."""
+    package = type(error).__module__.partition(".")[0]
+    return isinstance(error, OSError) or package in _STORAGE_LIBRARIES
+
+
+def explain_storage_error(error: BaseException) -> MmfeatError:
+    """Return an error with what failed and the cure, for an error as in `is_storage_error`."""
+    if isinstance(error, OSError):
+        return explain_os_error(error)
+    return MmfeatError(f"{type(error).__name__}: {error}", cure=_NETWORK)
+
+
 def explain_os_error(error: OSError) -> MmfeatError:
     """Return an error with what failed, the path, and the cure for this kind of failure, if any."""
     number = error.errno
