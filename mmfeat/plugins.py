@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any, Generic, TypeVar
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import MmfeatError, did_you_mean
 
 T = TypeVar("T")
 
@@ -127,11 +127,18 @@ def import_object(name: str) -> Any:
     Raises:
         MmfeatError: there is no such object.
     """
-    module, _, attribute = name.partition(":")
+    path, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        module = importlib.import_module(path)
     except Exception as error:
         raise MmfeatError(
             f"{name} cannot be imported ({type(error).__name__}: {error})",
             cure="Install its package, or add its folder to PYTHONPATH",
         ) from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise MmfeatError(
+            f"the module {path} has no {attribute!r}",
+            cure=did_you_mean(attribute, dir(module)),
+        ) from None

@@ -99,7 +99,7 @@ class EncoderSpec:
             raise MmfeatError(
                 "--encoder must name a known scheme",
                 got=f"{scheme}:{match['name']}",
-                cure=f"Did you mean {close}:?" if close else _list_schemes(),
+                cure=f"Did you mean {close}:?" if close else _list_schemes(scheme, match["name"]),
             )
         values = dict(parse_qsl(query, keep_blank_values=True))
         common_names = [name for name in ("dtype", "normalize") if name in values]
@@ -159,11 +159,13 @@ class EncoderSpec:
         """Load the encoder.
 
         Raises:
-            MmfeatError: unknown encoder or option, or a missing package.
+            MmfeatError: unknown encoder or option, a missing package, or a plug-in that fails.
         """
         options = EncoderOptions(f"{self.scheme}:{self.name}", dict(self.options))
         load = self._find_function()
-        encoder: Encoder = load(self.name, self.modality, options, settings or Settings())
+        if not self._is_own:
+            load = _one_line_errors(load, f"--encoder {self.column}={self.scheme}:{self.name}")
+        encoder = load(self.name, self.modality, options, settings or Settings())
         options.reject_unknown()
         return encoder
 
@@ -174,6 +176,11 @@ class EncoderSpec:
             return self.scheme
         found = SCHEMES[self.scheme]
         return found if isinstance(found, str) else str(found.__module__)
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether mmfeat itself has the scheme. A notebook or a plug-in registers a function."""
+        return isinstance(SCHEMES.own.get(self.scheme), str)
 
     def _find_function(self) -> Callable[..., Encoder]:
         if self.scheme not in SCHEMES:
@@ -207,8 +214,33 @@ def _parse_slot(column: str, given: str | None, scheme: str, name: str) -> tuple
     return modality, modality if text == f"{modality}." else text
 
 
-def _list_schemes() -> str:
-    return f"Schemes: {', '.join(f'{scheme}:' for scheme in SCHEMES)}"
+def _list_schemes(module: str = "", name: str = "") -> str:
+    listed = f"Schemes: {', '.join(f'{scheme}:' for scheme in SCHEMES)}"
+    if not is_path(f"{module}:{name}"):
+        return listed
+    return f"{listed}. If {module} is a module of yours, add its folder to PYTHONPATH"
+
+
+def _one_line_errors(load: Callable[..., Encoder], title: str) -> Callable[..., Encoder]:
+    """Return a plug-in's `load` whose errors are `MmfeatError`."""
+
+    def checked(*arguments: Any) -> Encoder:
+        try:
+            encoder = load(*arguments)
+        except MmfeatError:
+            raise
+        except Exception as error:
+            raise MmfeatError(
+                f"{title}: {type(error).__name__}: {error}",
+                cure="Repair it; MMFEAT_LOG=debug shows the traceback",
+            ) from error
+        if not isinstance(encoder, Encoder):
+            raise MmfeatError(
+                f"{title} must return an mmfeat.encoders.Encoder", got=type(encoder).__name__
+            )
+        return encoder
+
+    return checked
 
 
 def _slot_flag(column: str, slot: str) -> str:

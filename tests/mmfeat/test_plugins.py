@@ -62,7 +62,9 @@ import mmfeat
 mmfeat.extract("shards", "api_features", encoder=["image=builtin:image", "text=letters:any"])
 fusion = "letters_plugin:MaxFusion"
 mmfeat.train("api_features", "api_model", target="label", fusion=fusion, epochs=2)
-print(mmfeat.open("api_model").predict(text="a small cat").labels)
+model = mmfeat.open("api_model")
+encoders = {"text": "letters:any"}
+print(model.predict(text="a small cat", encoders=encoders).labels)
 """
 
 
@@ -145,7 +147,7 @@ def test_a_path_is_loaded_only_from_a_trusted_module(monkeypatch):
     trust("math:floor")
     assert registry["math:floor"](2.5) == 2
     assert "os:system" not in registry
-    with pytest.raises(MmfeatError, match="math:nothing cannot be imported"):
+    with pytest.raises(MmfeatError, match="the module math has no 'nothing'"):
         registry["math:nothing"]
 
 

@@ -82,6 +82,41 @@ def test_wrong_encoder_is_one_line(text, message):
     assert message in str(caught.value)
 
 
+MY_MODULE = """
+from mmfeat.errors import MmfeatError
+
+
+def broken(name, modality, options, settings):
+    raise ValueError("oh no")
+
+
+def refusing(name, modality, options, settings):
+    raise MmfeatError("no such size")
+
+
+def load(name, modality, options, settings):
+    return name
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my_encoders:broken", "--encoder text=my_encoders:broken: ValueError: oh no. Repair it"),
+        ("my_encoders:refusing", "no such size"),
+        ("my_encoders:load", "must return an mmfeat.encoders.Encoder; got 'str'"),
+        ("my_encoders:laod", "the module my_encoders has no 'laod'. Did you mean 'load'?"),
+        ("my_encodres:load", "If my_encodres is a module of yours, add its folder to PYTHONPATH"),
+    ],
+)
+def test_an_error_of_a_users_function_is_one_line(name, message, tmp_path, monkeypatch):
+    (tmp_path / "my_encoders.py").write_text(MY_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MmfeatError) as caught:
+        EncoderSpec.parse(f"text={name}").load()
+    assert message in str(caught.value)
+
+
 def test_modality_without_builtin_encoder():
     assert builtin_for("smell") is None
     assert builtin_for("text") == EncoderSpec("text", "text", "builtin", "text")
