@@ -22,23 +22,22 @@ class RawEncoder:
         column: the column of the model.
         flag: the encoder, as `--encoder` names it.
         device: device of the encoder.
-        allow_import: whether the flag may be `MODULE:FUNCTION`.
 
     Raises:
         MmfeatError: the encoder cannot be loaded, or is not the one that made the column.
     """
 
-    def __init__(self, column: Column, flag: str, device: str, *, allow_import: bool) -> None:
+    def __init__(self, column: Column, flag: str, device: str) -> None:
         self._column = column
-        self._spec = EncoderSpec.parse(flag, allow_import=allow_import)
+        self._spec = EncoderSpec.parse(flag)
         precision = column.encoder.get("precision", "float32")
         self._encoder: Encoder = self._spec.load(Settings(device=device, precision=precision))
-        fingerprint = describe_column(self._spec, self._encoder).fingerprint
-        if fingerprint != column.fingerprint:
+        loaded = describe_column(self._spec, self._encoder)
+        if (loaded.fingerprint, loaded.modality) != (column.fingerprint, column.modality):
             raise MmfeatError(
                 f"the encoder of {column.name} must be the one of the training, with the "
                 f"fingerprint {column.fingerprint[:12]}",
-                got=f"{flag} with {fingerprint[:12]}",
+                got=f"{flag} of {loaded.modality} with {loaded.fingerprint[:12]}",
                 cure="Name that encoder with encoders=, or extract and train again",
             )
 
@@ -47,14 +46,14 @@ class RawEncoder:
         contents = [
             RowStatus("missing", "missing")
             if value is None
-            else _to_bytes(value, self._column.modality)
+            else _read_input(value, self._column.modality)
             for value in values
         ]
         return encode_contents(self._encoder, contents, self._column.shape, self._spec.normalize)
 
 
-def _to_bytes(value: Any, modality: str) -> bytes:
-    """Return the bytes of a raw input as a shard has them.
+def _read_input(value: Any, modality: str) -> bytes | RowStatus:
+    """Return the bytes of a raw input as a shard has them, or why there are none.
 
     Raises:
         MmfeatError: the value is of another type.
@@ -62,16 +61,20 @@ def _to_bytes(value: Any, modality: str) -> bytes:
     if isinstance(value, bytes):
         return value
     if modality == "text" and isinstance(value, str):
-        return value.encode()
+        return value.encode("utf-8", "surrogatepass")
     if modality != "text" and isinstance(value, str | os.PathLike):
-        return Path(value).read_bytes()
-    if modality == "image":
-        if isinstance(value, np.ndarray) and value.dtype == np.uint8:
-            value = Image.fromarray(value)
-        if isinstance(value, Image.Image):
+        try:
+            return Path(value).read_bytes()
+        except OSError as error:
+            return RowStatus("failed", "not_found", f"{value}: {error.strerror}")
+    if modality == "image" and isinstance(value, np.ndarray | Image.Image):
+        try:
+            image = Image.fromarray(value) if isinstance(value, np.ndarray) else value
             buffer = io.BytesIO()
-            value.save(buffer, "PNG")
-            return buffer.getvalue()
+            image.save(buffer, "PNG")
+        except (ValueError, TypeError, OSError) as error:  # of Pillow
+            return RowStatus("failed", "undecodable", f"no image: {error}")
+        return buffer.getvalue()
     kinds = {
         "text": "a str or bytes",
         "image": "a path, bytes, a PIL image or an array of uint8",

@@ -54,15 +54,22 @@ class Record:
 
     @property
     def image(self) -> "Image | None":
-        """The first image, upright, or None.
+        """The image of the slot `image`, upright, or None. `image_of` decodes other slots.
+
+        Raises:
+            RecordError: it cannot be decoded.
+        """
+        return self.image_of("image")
+
+    def image_of(self, slot: str) -> "Image | None":
+        """Return the image of a slot such as `image.back`, upright, or None.
 
         Raises:
             RecordError: it cannot be decoded.
         """
         from mmfeat.media import load_image
 
-        contents = (c for slot, c in self.members.items() if modality_of_slot(slot) == "image")
-        content = next(contents, None)
+        content = self.members.get(slot)
         return None if content is None else load_image(content)
 
     def __getitem__(self, name: str) -> Any:

@@ -40,6 +40,9 @@ class Store(ABC):
     def facts(self) -> dict[str, Any]:
         """What the store contains, name → value, for people."""
 
+    def __fspath__(self) -> str:
+        return self.path
+
     def __repr__(self) -> str:
         return facts_text(f"mmfeat {self.kind}, {self.path}", self.facts)
 

@@ -30,7 +30,8 @@ class Prediction:
             the target. NaN if a record has none of the modalities that the model needs.
         weights: float32, shape (rows, modalities): weight of each modality; None if the fusion has
             none.
-        problems: one dict per record: column → why its input cannot be used.
+        problems: one dict per record: column → why it has no feature, `missing` if no input was
+            given.
         columns: names of the modalities, in the order of the weights.
     """
 
@@ -106,8 +107,8 @@ class TrainedModel(Store):
         Args:
             features: column → float16 or float32, shape (rows, dim), or (rows, tokens, dim). A
                 vector with NaN is absent, and so is a column that is not given.
-            encoders: column → encoder, as after the `=` of `--encoder`, if it is not where it was
-                when the features were extracted. It must have the same weights.
+            encoders: column → encoder, as after the `=` of `--encoder`. It must have the weights
+                of the training. Built-in encoders need not be named.
             device: device of the encoders, as `--device`.
             inputs: column → raw input: a text; or a path, bytes, a PIL image, or an array of
                 uint8, shape (height, width, 3), for an image; a path or bytes for a sound. A list
@@ -151,23 +152,27 @@ class TrainedModel(Store):
                 encoder = self._encoder(column, encoders.get(name), device)
                 vectors, statuses = encoder.encode(lists[name])
                 for row, status in enumerate(statuses):
-                    if status.status == "failed":
-                        problems[row][name] = f"{status.reason}: {status.error}"
+                    if status.reason:
+                        problems[row][name] = ": ".join(filter(None, [status.reason, status.error]))
             arrays[name], present[name] = stack_features(vectors, column)
         return arrays, present, problems
 
     def _encoder(self, column: Column, given: str | None, device: str) -> RawEncoder:
-        flags = self.manifest.get("encoder_flags", {})
-        flag = f"{column.name}:{column.slot}={given}" if given else flags.get(column.name)
-        if flag is None:
-            raise MmfeatError(
-                f"the model in {self.path} does not name the encoder of {column.name}",
-                cure=f'Name it: predict(…, encoders={{"{column.name}": "SCHEME:NAME"}})',
-            )
+        stored = self.manifest.get("encoder_flags", {}).get(column.name, "")
+        if given is None:
+            named = stored.partition("=")[2]
+            if not named.startswith("builtin:"):
+                # The model may be a stranger's: a place that its files name is not read.
+                raise MmfeatError(
+                    f"the encoder of {column.name} must be named, since it is read from a place "
+                    "outside of the model",
+                    cure=f'Write predict(…, encoders={{"{column.name}": '
+                    f'"{named or "SCHEME:NAME"}"}})',
+                )
+            given = named
+        flag = f"{column.name}:{column.slot}={given}"
         if (flag, device) not in self._encoders:
-            self._encoders[flag, device] = RawEncoder(
-                column, flag, device, allow_import=given is not None
-            )
+            self._encoders[flag, device] = RawEncoder(column, flag, device)
         return self._encoders[flag, device]
 
     def _make_prediction(

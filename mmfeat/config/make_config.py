@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 import tyro
 
 from mmfeat.config.flags import check_paths, default_of
-from mmfeat.config.yaml_file import FieldPath, read_options
+from mmfeat.config.yaml_file import FieldPath, field_hints, read_options
 from mmfeat.errors import MmfeatError
 
 Config = TypeVar("Config")
@@ -19,15 +19,21 @@ def make_config(config: type[Config], options: Mapping[str, Any], *, source: str
 
     Args:
         config: the dataclass.
-        options: name of an option → value. A path may be a `pathlib.Path`, and a mapping stands for
-            the values KEY=VALUE of a repeated flag.
+        options: name of an option → value. A path may be a `pathlib.Path` or a store, a mapping
+            stands for the values KEY=VALUE of a repeated flag, and a list for a text with commas.
         source: where the options come from, for errors.
 
     Raises:
         MmfeatError: an option is missing, unknown or of another type, or the dataclass rejects a
             value.
     """
-    given = read_options({name: _to_yaml_value(v) for name, v in options.items()}, config, source)
+    texts = {path[-1] for path, hint in field_hints(config, ()) if hint is str}
+    values = {name: _to_yaml_value(value) for name, value in options.items()}
+    joined = {
+        name: ",".join(map(str, value)) if name in texts and isinstance(value, list) else value
+        for name, value in values.items()
+    }
+    given = read_options(joined, config, source)
     made = _checked_instance(config, given, source)
     check_paths(made)
     return made

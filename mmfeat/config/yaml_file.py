@@ -89,7 +89,7 @@ class _MappingReader:
 
     def __init__(self, config: type, source: str, text: str | None = None) -> None:
         self.config, self.source, self.text = config, source, text
-        self.hints = dict(_field_hints(config, ()))
+        self.hints = dict(field_hints(config, ()))
         self.values: dict[FieldPath, Any] = {}
 
     def read(self, content: Any) -> dict[FieldPath, Any]:
@@ -160,13 +160,13 @@ class _MappingReader:
         )
 
 
-def _field_hints(config: type, parents: FieldPath) -> Iterator[tuple[FieldPath, TypeHint]]:
+def field_hints(config: type, parents: FieldPath) -> Iterator[tuple[FieldPath, TypeHint]]:
     """Yield every field that holds a value, with its type, also those of nested dataclasses."""
     hints = get_type_hints(config)
     for field in fields(config):
         hint = hints[field.name]
         if is_dataclass(hint) and isinstance(hint, type):
-            yield from _field_hints(hint, (*parents, field.name))
+            yield from field_hints(hint, (*parents, field.name))
         else:
             yield (*parents, field.name), hint
 

@@ -67,13 +67,8 @@ class EncoderSpec:
     slot: str = ""
 
     @classmethod
-    def parse(cls, text: str, *, allow_import: bool = True) -> Self:
+    def parse(cls, text: str) -> Self:
         """Parse the value of the flag.
-
-        Args:
-            text: the value.
-            allow_import: whether the encoder may be `MODULE:FUNCTION`. A text from a store may not
-                import code.
 
         Raises:
             MmfeatError: wrong form, or unknown scheme or modality.
@@ -93,7 +88,7 @@ class EncoderSpec:
         if column in (SAMPLES, COLUMNS):
             raise MmfeatError(f"a column must not be called {column!r}: the store has that folder")
         if scheme not in SCHEMES and not (
-            allow_import and is_path(f"{scheme}:{match['name']}") and can_import(scheme)
+            is_path(f"{scheme}:{match['name']}") and can_import(scheme)
         ):
             close = suggest(scheme, SCHEMES)
             raise MmfeatError(

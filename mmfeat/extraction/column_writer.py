@@ -148,7 +148,11 @@ class ColumnWriter:
         try:
             with progress.METRICS.timed("encode"):
                 return encode_batch(
-                    self._encoder, inputs, shape, self._normalize, split_large=False
+                    self._encoder,
+                    inputs,
+                    shape,
+                    self._normalize,
+                    split_large=not self._encoder.on_gpu,
                 )
         except BatchTooLargeError as error:
             error.column = self._column.name

@@ -82,7 +82,7 @@ def make_columns(
         try:
             _write_columns(task, columns, read_records(), source, threads)
         except BatchTooLargeError as error:
-            limit = error.size // 2
+            limit = error.size // 2  # smaller each time; a batch of one fails as a record
             console.print_err(
                 f"mmfeat extract: shard {task.shard}: {error}. It is made again with at most "
                 f"{limit} records per batch of column {error.column}"

@@ -17,6 +17,8 @@ MAX_BYTES = 200
 
 _PLAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_BYTES}}}")
 _UNSAFE = re.compile(r"[./\\~:*?\"<>|]")
+_BZIP2 = re.compile(r"\A(BZh.1AY)&")
+"""Start of a bzip2 file. A tar whose first name starts so is taken for a compressed one."""
 _SUFFIX = re.compile(r"(~+)[0-9]+\Z")
 _WHOLE_WITH_FRACTION = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0")
 _CONTROL_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
@@ -57,14 +59,21 @@ def safe_tar_key(key: str) -> str:
     Suffixes such as `~7` stay, so sharding a store again keeps its keys.
     """
     segments = key.split("/")
-    if key.isprintable() and "" not in segments and "." not in key and "\\" not in key:
+    if (
+        key.isprintable()
+        and not _BZIP2.match(key)
+        and "" not in segments
+        and "." not in key
+        and "\\" not in key
+    ):
         return key
     names = (re.sub(r"[.\\]", "_", name) for name in segments if name.strip("."))
     return _replace_control_characters("/".join(names)) or "_"
 
 
 def _replace_control_characters(text: str) -> str:
-    return "".join("_" if unicodedata.category(c) in _CONTROL_CATEGORIES else c for c in text)
+    plain = "".join("_" if unicodedata.category(c) in _CONTROL_CATEGORIES else c for c in text)
+    return _BZIP2.sub(r"\1_", plain)
 
 
 def escapes_folder(key: str) -> bool:

@@ -7,6 +7,7 @@ may be gzipped (GloVe: Pennington et al. 2014; word2vec text format: Mikolov et 
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from mmfeat.encoders.words.vocabulary import Vocabulary
 from mmfeat.errors import MmfeatError
 from mmfeat.records import decode_text
 from mmfeat.storage import files
+
+_MAX_LINE_BYTES = 1 << 20
+"""A line has a word and its numbers: 300 numbers take 3 KB."""
 
 
 def load(name: str, modality: str, options: EncoderOptions, settings: Settings) -> Encoder:
@@ -80,7 +84,10 @@ class WordVectors(Encoder):
 
 def _read_vectors(path: str) -> Iterator[tuple[str, np.ndarray]]:
     with files.open_decompressed(path) as file:
-        for number, line in enumerate(file):
+        for number, line in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b"")):
+            if len(line) == _MAX_LINE_BYTES:
+                rule = f"{path}, line {number + 1} must be shorter than {_MAX_LINE_BYTES:,} bytes"
+                raise MmfeatError(rule)
             fields = line.rstrip().split(b" ")
             if number == 0 and len(fields) == 2:
                 continue  # number of words and dimension

@@ -129,6 +129,11 @@ class LoadedModel:
             shape = (rows, *tokens, column.dim)
             values = features.get(column.name)
             values = np.full(shape, np.nan, np.float16) if values is None else np.asarray(values)
+            if values.dtype.kind != "f":
+                raise MmfeatError(
+                    f"features of the column {column.name!r} must be floating-point numbers",
+                    got=values.dtype,
+                )
             if values.shape != shape:
                 raise MmfeatError(
                     f"features of the column {column.name!r} must have the shape {shape}",

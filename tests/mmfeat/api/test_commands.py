@@ -41,9 +41,8 @@ def test_options_are_checked_by_name_and_type(stores, tmp_path):
 
 
 def test_a_repeated_flag_may_be_a_mapping(stores, tmp_path):
-    features = mmfeat.extract(
-        stores / "shards", tmp_path / "features", encoder={"words": "builtin:text"}
-    )
+    shards = mmfeat.open(stores / "shards")
+    features = mmfeat.extract(shards, tmp_path / "features", encoder={"words": "builtin:text"})
     assert list(features.columns) == ["words"]
 
 
@@ -59,7 +58,7 @@ def test_compare_returns_leaderboard_and_winner(stores, tmp_path):
         stores / "features",
         tmp_path / "comparison",
         target="label",
-        fusions="sum",
+        fusions=["sum"],
         seeds=1,
         epochs=2,
         workers=1,

@@ -43,6 +43,7 @@ def test_a_record_of_shards_has_its_picture_and_texts(stores):
     assert record.texts == {"text": "the big dog barks number 8"}
     assert record.image.size == (24, 24)
     assert record.image.getpixel((0, 0))[:3] == (30, 8, 200)
+    assert record.image_of("image.back") is None
     assert "data:image/jpeg" in record._repr_html_()
 
 

@@ -21,7 +21,8 @@ def test_raw_inputs_give_the_predictions_of_score(stores):
     scored = predictions.to_arrow()
     assert predicted.labels == scored["prediction"].to_pylist()
     np.testing.assert_array_equal(predicted.scores[:, 0], scored["p_cat"].to_numpy())
-    assert not any(predicted.problems)
+    missing = [{"text": "missing"} if record.key == "p007" else {} for record in records]
+    assert list(predicted.problems) == missing
 
 
 def test_features_give_the_same_as_raw_inputs(stores):
@@ -61,6 +62,30 @@ def test_a_bad_input_is_a_problem_of_its_record(stores, picture_of):
     assert "image" in predicted.problems[1]
 
 
+def test_inputs_that_are_none_cost_their_record_only(stores, picture_of):
+    inputs = ["no such file.png", np.zeros((0, 0, 3), np.uint8), np.zeros((2, 2, 7), np.uint8)]
+    predicted = mmfeat.open(stores / "model").predict(image=[picture_of("dog"), *inputs])
+    assert predicted.labels[0]
+    assert predicted.labels[1:] == [None] * 3
+    reasons = [problems["image"].partition(":")[0] for problems in predicted.problems[1:]]
+    assert reasons == ["not_found", "undecodable", "undecodable"]
+    predicted = mmfeat.open(stores / "model").predict(text=["the big dog barks", "\ud800"])
+    assert predicted.labels == ["dog", None]
+
+
+def test_a_place_named_by_the_model_is_not_read(stores, tmp_path):
+    """The model may be a stranger's."""
+    shutil.copytree(stores / "model", tmp_path / "model")
+    path = tmp_path / "model" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["checksum"]
+    (tmp_path / "vectors.txt").write_text("cat 1 2\n")
+    manifest["encoder_flags"]["text"] = f"text=embedding:{tmp_path}/vectors.txt"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(MmfeatError, match=r"must be named.*encoders=.*embedding:"):
+        mmfeat.open(tmp_path / "model").predict(text="a cat")
+
+
 def test_wrong_inputs_are_refused(stores):
     model = mmfeat.open(stores / "model")
     for inputs, message in [
@@ -71,6 +96,9 @@ def test_wrong_inputs_are_refused(stores):
     ]:
         with pytest.raises(MmfeatError, match=message):
             model.predict(**inputs)
+    dim = model.columns["text"].dim
+    with pytest.raises(MmfeatError, match="must be floating-point numbers"):
+        model.predict({"text": np.full((1, dim), "x")})
 
 
 def test_another_encoder_is_refused_by_its_fingerprint(stores):
@@ -86,7 +114,7 @@ def test_a_model_without_encoder_flags_asks_for_them(stores, tmp_path):
     del manifest["encoder_flags"], manifest["checksum"]
     path.write_text(json.dumps(manifest))
     model = mmfeat.open(tmp_path / "model")
-    with pytest.raises(MmfeatError, match="does not name the encoder of text"):
+    with pytest.raises(MmfeatError, match="the encoder of text must be named"):
         model.predict(text="a small cat sleeps")
     named = model.predict(text="a small cat sleeps", encoders={"text": "builtin:text"})
     assert named.labels == ["cat"]

@@ -109,3 +109,12 @@ def test_enough_memory_leaves_the_batch_size_as_it_is(tmp_path, fitting):
     rows, table = make_shard(tmp_path, SmallGpu(fitting))
     assert set(rows.features[:, 1].tolist()) == {64.0, 36.0}
     assert read_tuned_settings(table.receipts).memory_limit is None
+
+
+def test_an_encoder_that_does_not_say_that_it_uses_a_gpu_gets_split_batches(tmp_path):
+    """As a plug-in might."""
+    encoder = SmallGpu(fitting=20)
+    encoder.on_gpu = False
+    rows, table = make_shard(tmp_path, encoder)
+    assert rows.features[:, 0].tolist() == list(range(100))
+    assert read_tuned_settings(table.receipts).memory_limit is None

@@ -1,4 +1,5 @@
 import math
+import tarfile
 
 import pytest
 from hypothesis import given, settings
@@ -114,3 +115,14 @@ def test_key_hashes_never_change():
 )  # fmt: skip
 def test_equal_numbers_are_one_key(value, text):
     assert key_text(value) == text
+
+
+def test_no_key_makes_a_tar_look_compressed(tmp_path):
+    """The first name of a tar is its first bytes, by which readers tell compressed tars."""
+    for name in ("BZh91AY&SY", "BZh11AY&SYx"):
+        for key in (safe_key(name), safe_tar_key(name)):
+            with tarfile.open(tmp_path / "x.tar", "w") as tar:
+                tar.addfile(tarfile.TarInfo(f"{key}.txt"))
+            with tarfile.open(tmp_path / "x.tar", "r|*") as tar:
+                assert tar.getnames() == [f"{key}.txt"]
+    assert safe_key("BZh9 1AY&SY") == "BZh9 1AY&SY"

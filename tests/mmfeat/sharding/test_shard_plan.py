@@ -170,6 +170,23 @@ def test_a_condition_on_an_unknown_column_is_refused(tmp_path):
         make_plan(tmp_path / "b", records, record_filter=RecordFilter(Condition("m > 0")))
 
 
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("price > 100", "price has texts that are no numbers, such as '225,76'. If the comma"),
+        ("n < 0 or not (price == 5 and n > 0)", "such as '225,76'. If .* write 225.76$"),
+        ("name > 100", "name has texts that are no numbers, such as 'cat'$"),
+        ("n > 100", "Check the path and the flags that select records"),
+    ],
+)
+def test_texts_that_no_number_compares_with_are_shown_if_nothing_is_selected(
+    condition, message, tmp_path
+):
+    records = [Record(0, "a", {"text": TextRef("a")}, {"price": "225,76", "name": "cat", "n": 1})]
+    with pytest.raises(MmfeatError, match=message):
+        make_plan(tmp_path, records, record_filter=RecordFilter(Condition(condition)))
+
+
 def test_a_plan_is_read_only_if_committed_for_the_configuration(tmp_path):
     folder = str(tmp_path)
     plan, _ = make_plan(folder, make_records(["a", "b"]), slots=("image", "text"))

@@ -132,3 +132,12 @@ def test_word_vectors_must_be_finite(tmp_path, number):
     (tmp_path / "vectors.txt").write_text(f"cat 1 0\ndog {number} 0\n")
     with assert_one_line_error(r"line 2 must be a word and its numbers: NaN, infinite or too"):
         EncoderSpec.parse(f"text=embedding:{tmp_path / 'vectors.txt'}").load()
+
+
+def test_a_line_of_word_vectors_is_bounded(tmp_path):
+    path = tmp_path / "vectors.vec.gz"
+    with gzip.open(path, "wb") as file:
+        for _ in range(64):
+            file.write(b"1" * (1 << 20))
+    with pytest.raises(MmfeatError, match="line 1 must be shorter than"):
+        EncoderSpec.parse(f"text=embedding:{path}").load()

@@ -90,6 +90,14 @@ def test_unknown_columns_are_refused_with_a_suggestion(tmp_path):
         source_of(tmp_path / "t.csv", key="id")
 
 
+@pytest.mark.parametrize("name", ["rück", "left-side", ""])
+def test_a_part_with_another_than_an_ascii_name_is_refused(name, tmp_path):
+    write_csv(tmp_path / "t.csv", [{"front": "a.png", "Rückseite": "b.png"}])
+    with pytest.raises(MmfeatError, match="NAME of ASCII letters, digits and _") as caught:
+        source_of(tmp_path / "t.csv", image=f"front {name}=Rückseite")
+    assert "--image-column left=Rückseite" in str(caught.value)
+
+
 def test_a_table_without_media_is_refused(tmp_path):
     write_csv(tmp_path / "t.csv", [{"a": "1", "b": "2"}])
     with pytest.raises(MmfeatError, match="no column of images, audio or text"):
