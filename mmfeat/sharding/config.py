@@ -40,7 +40,8 @@ class ShardConfig:
     none keeps the input order. auto is hash, or none if a Parquet table contains the media."""
     image_column: RepeatedFlag = ()
     """Column of images: paths, URLs, bytes or base64. By default found by its name (file_name,
-    image, …). NAME=COLUMN adds another image per record, KEY.NAME.jpg."""
+    image, …). NAME=COLUMN adds another image per record, KEY.NAME.jpg; NAME has ASCII letters,
+    digits and _."""
     audio_column: RepeatedFlag = ()
     """Column of audio, as for images."""
     text_column: RepeatedFlag = ()

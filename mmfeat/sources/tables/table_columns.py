@@ -97,6 +97,14 @@ class ColumnFinder:
                         got=column,
                         cure="Give each file a column, or each file a row",
                     )
+                name, equals, rest = text.partition("=")
+                if column not in self.names and equals and rest in self.names:
+                    raise MmfeatError(
+                        f"--{modality}-column NAME=COLUMN must have a NAME of ASCII letters, "
+                        "digits and _",
+                        got=name,
+                        cure=f"Choose another name, as in --{modality}-column left={rest}",
+                    )
                 if column not in self.names:
                     rule = f"--{modality}-column must name a column of {self.path}"
                     raise self._column_error(rule, column)
