@@ -59,7 +59,14 @@ from mmfeat.records.problems import (
 from mmfeat.records.record import OWN_COLUMNS, STATUS_COLUMNS, Record, Sample
 from mmfeat.records.split_names import SPLIT_NAMES, SPLITS, split_of_folder
 from mmfeat.records.text import check_text_size, decode_text, is_blank, is_utf8, visible_start
-from mmfeat.records.values import canonical_text, is_missing, is_null_word, to_number, values_equal
+from mmfeat.records.values import (
+    canonical_text,
+    decimal_comma_cure,
+    is_missing,
+    is_null_word,
+    to_number,
+    values_equal,
+)
 
 __all__ = [
     "MAX_COLUMNS",
@@ -91,6 +98,7 @@ __all__ = [
     "check_text_size",
     "clean_metadata",
     "common_kind",
+    "decimal_comma_cure",
     "decode_text",
     "escapes_folder",
     "file_stem",

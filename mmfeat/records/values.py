@@ -14,6 +14,7 @@ _LARGE_FLOAT = re.compile(r"-?[0-9](?:\.[0-9]+)?e\+[0-9]+")
 """How Python and pandas write whole floats from 1e16."""
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+(?:\.[0-9]{3})*,[0-9]+")
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)")
 _MAX_INTEGER_DIGITS = 300
 """Longer numbers are read as floats: Python refuses to parse integers of thousands of digits."""
@@ -70,6 +71,14 @@ def values_equal(first: Any, second: Any) -> bool:
     if first is None or second is None:
         return first is second
     return canonical_text(first) == canonical_text(second)
+
+
+def decimal_comma_cure(text: str) -> str:
+    """Return how to write a number that has a decimal comma; empty for other texts."""
+    if not _DECIMAL_COMMA.fullmatch(text.strip()):
+        return ""
+    number = text.strip().replace(".", "").replace(",", ".")
+    return f"If the comma is a decimal comma, write {number}"
 
 
 def to_number(value: Any) -> int | float | None:

@@ -102,14 +102,16 @@ def write_plan(
         for index, block in enumerate(_divide(lines, layout), layout.first_index):
             name = shard_name(index, layout.name_pattern)
             shards[name] = _write_shard(records_path(folder, name), block, statistics, write)
-    if record_filter.condition:
-        record_filter.condition.check_names()
+    condition = record_filter.condition
+    if condition:
+        condition.check_names()
     if not shards:
         raise MmfeatError(
             f"none of the {counts.records} records of the input is selected"
             if counts.records
             else "the input holds no records",
-            cure="Check the path and the flags that select records",
+            cure=(condition.describe_texts() if condition else "")
+            or "Check the path and the flags that select records",
         )
     return Plan(
         shards,

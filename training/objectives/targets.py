@@ -11,7 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.errors import MmfeatError, did_you_mean
-from mmfeat.records import canonical_text, is_blank, is_missing, is_null_word, read_cells, to_number
+from mmfeat.records import (
+    canonical_text,
+    decimal_comma_cure,
+    is_blank,
+    is_missing,
+    is_null_word,
+    read_cells,
+    to_number,
+)
 
 MANY_NUMBERS = 20
 """A column with more numbers, and fewer than two rows per number, is a quantity or a key."""
@@ -240,7 +248,11 @@ def _to_float(value: Any, name: str, allowed: str) -> float:
     number = to_number(value)
     if number is None:
         is_null = isinstance(value, str) and is_null_word(value)
-        cure = f"If it means that there is no target: --null-labels {value}" if is_null else ""
+        cure = (
+            f"If it means that there is no target: --null-labels {value}"
+            if is_null
+            else decimal_comma_cure(str(value))
+        )
         raise MmfeatError(f"the target {name!r} must hold {allowed}", got=value, cure=cure)
     try:
         return float(number)

@@ -10,7 +10,14 @@ from typing import Any
 import simpleeval
 
 from mmfeat.errors import MmfeatError, did_you_mean
-from mmfeat.records import Record, TextRef, slot_column, to_number, values_equal
+from mmfeat.records import (
+    Record,
+    TextRef,
+    decimal_comma_cure,
+    slot_column,
+    to_number,
+    values_equal,
+)
 
 _METHODS = {str: {"startswith", "endswith", "lower", "upper", "strip"}, dict: set()}
 """Type → methods that an expression may call."""
@@ -118,6 +125,16 @@ class Condition:
                 cure=f"{did_you_mean(unknown[0], columns)} Columns: {listed}".strip(),
             )
 
+    def describe_texts(self) -> str:
+        """Return which column held a text where a number was compared, if one did; else empty."""
+        if not self._evaluator.text_cells:
+            return ""
+        column, text = next(iter(self._evaluator.text_cells.items()))
+        cure = decimal_comma_cure(text)
+        shown = text[:_SHOWN_CHARACTERS]
+        cells = f"{column} has texts that are no numbers, such as {shown!r}"
+        return f"{cells}. {cure}" if cure else cells
+
 
 def _power(base: Any, exponent: Any) -> Any:
     if abs(base) > _MAX_POWER or abs(exponent) > _MAX_POWER:
@@ -204,6 +221,8 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
         for loop in (ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.JoinedStr):
             del self.nodes[loop]
         self.nodes[ast.UnaryOp] = self._eval_not
+        self.text_cells: dict[str, str] = {}
+        """Column → the first text of it that was compared with a number and is none."""
 
     def _eval_attribute(self, node: ast.Attribute) -> Any:
         value = self._eval(node.value)
@@ -240,10 +259,20 @@ class _Evaluator(simpleeval.EvalWithCompoundTypes):
             tests_none = isinstance(comparator, ast.Constant) and comparator.value is None
             if not tests_none and (left is None or right is None):
                 return None
-            if not self.operators[type(operation)](left, right):
+            try:
+                holds = self.operators[type(operation)](left, right)
+            except ValueError:
+                self._note_texts(node)
+                raise
+            if not holds:
                 return False
             left = right
         return True
+
+    def _note_texts(self, node: ast.Compare) -> None:
+        for name in (node.left, *node.comparators):
+            if isinstance(name, ast.Name) and isinstance(value := self._eval(name), str):
+                self.text_cells.setdefault(name.id, value)
 
 
 def _to_comparable(first: Any, second: Any) -> tuple[Any, Any]:

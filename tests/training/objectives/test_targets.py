@@ -121,6 +121,8 @@ def test_texts_are_numbers_as_floats_are() -> None:
     for values in (["two"], ["1_000"], ["0x1"]):
         with pytest.raises(MmfeatError, match="must hold numbers for --task regression; got"):
             read_numbers(pa.table({"x": values}), "x")
+    with pytest.raises(MmfeatError, match=r"got '1.225,76'. If the comma .* write 1225.76"):
+        read_numbers(pa.table({"x": ["1.225,76"]}), "x")
     for value in ("inf", "9" * 5000):
         with pytest.raises(MmfeatError, match="must hold finite numbers"):
             read_numbers(pa.table({"x": [value]}), "x")
