@@ -38,11 +38,13 @@ def uncommit(result: Verification) -> list[str]:
         parts = {damage.part.receipt_path: damage.part for damage in result.damages if damage.part}
         own_files = [path for part in parts.values() for path in _own_files(part)]
         documents = {damage.path for damage in result.damages if damage.part is None}
+        receipts = {damage.receipt for damage in result.damages if damage.receipt}
         removed += _remove(result.folder, parts)
         if manifest in documents or not (_keeps_manifest(result) or documents == {config}):
             removed += _remove(result.folder, [manifest])
         removed += _remove(result.folder, own_files)
-        removed += _remove(result.folder, sorted(documents - {config, manifest}))
+        removed += _remove(result.folder, sorted(receipts))
+        removed += _remove(result.folder, sorted(documents - receipts - {config, manifest}))
         if config in documents:
             _restore_config(result, config)
             removed.append(config)

@@ -32,6 +32,7 @@ from mmfeat.system import (
 )
 from mmfeat.verification.check_bytes import check_bytes
 from mmfeat.verification.check_part import check_part
+from mmfeat.verification.check_trials import check_trials
 from mmfeat.verification.parts import Damage, Layout, Part, sample_shards
 
 SHARDED = ("shards", "features", "predictions")
@@ -137,6 +138,12 @@ def verify_store(
             result.bytes += winner.bytes
             if winner.damages:
                 add([Damage(files.join(folder, MANIFEST_FILE), "names a damaged model")])
+    if result.kind == "comparison":
+        complete = manifest is not None and not manifest.get("failed")
+        for trial in check_trials(folder, complete=complete):
+            add(trial.damages)
+            result.files += trial.files
+            result.bytes += trial.bytes
     result.seconds = time.monotonic() - start
     return result
 

@@ -89,6 +89,22 @@ def test_finished_comparison_is_kept_and_a_different_one_refused(
         main([*arguments, "--seeds", "3"])
 
 
+def test_a_trial_with_damaged_weights_is_trained_again(compared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(compared / "out", out)
+    assert mmfeat.verify(out).all_damages == []
+    weights = out / "cells" / "gmu" / "1" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    kept = out / "cells" / "gmu" / "0" / "cell.json"
+    written = kept.stat().st_mtime_ns
+    assert [damage.path for damage in mmfeat.verify(out, fix=True).damages] == [str(weights)]
+    main([str(compared / "features"), str(out), *FLAGS])
+    assert weights.read_bytes() == whole
+    assert kept.stat().st_mtime_ns == written
+    assert mmfeat.verify(out).all_damages == []
+
+
 def test_killed_comparison_keeps_finished_trials(compared: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "mmfeat", "compare", str(compared / "features"), str(out)]
