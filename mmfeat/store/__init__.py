@@ -31,15 +31,16 @@ from mmfeat.store.manifest import (
     read_manifest,
     write_manifest,
 )
-from mmfeat.store.parquet_files import (
+from mmfeat.store.parquet import (
+    check_chunks,
     damage_errors,
     damaged,
+    dictionary_bytes,
     iter_parquet,
+    open_parquet,
     read_parquet,
     read_parquet_schema,
 )
-from mmfeat.store.parquet_footer import open_parquet
-from mmfeat.store.parquet_sizes import check_chunks, dictionary_bytes
 from mmfeat.store.receipts import (
     Receipt,
     ReceiptSum,

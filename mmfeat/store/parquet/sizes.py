@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmfeat.store.parquet_footer import open_parquet
+from mmfeat.store.parquet.footer import open_parquet
 
 MAX_ROWS = 1 << 27
 """Rows of a table."""

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.storage import files
-from mmfeat.store.parquet_footer import open_parquet
-from mmfeat.store.parquet_sizes import check_sizes, count_rows
+from mmfeat.store.parquet.footer import open_parquet
+from mmfeat.store.parquet.sizes import check_sizes, count_rows
 
 _TEXTS = ("__key__", "status", "reason", "error")
 """Columns of mmfeat that hold texts in every table. Users' columns have other names."""

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmfeat.store.parquet_footer import MAX_LEVELS, open_parquet
-from tests.mmfeat.store.bombs import deep_schema
+from mmfeat.store.parquet.footer import MAX_LEVELS, open_parquet
+from tests.mmfeat.store.parquet.bombs import deep_schema
 
 
 def parquet_bytes(table, **options):

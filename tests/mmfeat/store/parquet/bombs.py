@@ -1,7 +1,7 @@
 """Small files of a store that would use all memory: makes each and reads it with little memory.
 
-Run as a program: `python -m tests.mmfeat.store.bombs FOLDER` prints a JSON object, name → the error
-of the file, or what was read; and the memory in bytes that reading took.
+Run as a program: `python -m tests.mmfeat.store.parquet.bombs FOLDER` prints a JSON object, name →
+the error of the file, or what was read; and the memory in bytes that reading took.
 """
 
 import json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mmfeat.store.bombs import BOMBS
+from tests.mmfeat.store.parquet.bombs import BOMBS
 
 _TIMEOUT = 600
 """Seconds that catch a hang; a file takes a second or two."""
@@ -31,7 +31,7 @@ EXPECTED = {
 def outcomes(tmp_path_factory):
     """Name → the error of each file, and the memory that reading it took."""
     folder = str(tmp_path_factory.mktemp("bombs"))
-    command = [sys.executable, "-m", "tests.mmfeat.store.bombs", folder]
+    command = [sys.executable, "-m", "tests.mmfeat.store.parquet.bombs", folder]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
