@@ -1,4 +1,4 @@
-"""Encode one batch: find the inputs that fail, check the features, and cast them."""
+"""Batches: records of similar length together, failing inputs found, features checked and cast."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,6 @@ import numpy as np
 
 from mmfeat.encoders import Encoder
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.extraction.batching import batch_by_length
 from mmfeat.extraction.decode import decode_content
 from mmfeat.features import OK, FeatureShape, RowStatus
 from mmfeat.shards import Content
@@ -143,6 +142,31 @@ def encode_contents(
             else:
                 features[row] = result
     return features, statuses
+
+
+def batch_by_length(
+    lengths: Sequence[int], batch_size: int, budget: int | None
+) -> Iterator[list[int]]:
+    """Yield batches of indices of records of similar length, the longest first.
+
+    A batch is padded to its longest record: it costs that length times its number of records. The
+    longest batch comes first, so running out of memory shows at once.
+
+    Args:
+        lengths: cost of each record.
+        batch_size: maximum number of records per batch.
+        budget: maximum cost of a batch; None = no limit. A single record may exceed it.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    batch: list[int] = []
+    for index in order:
+        longest = lengths[batch[0]] if batch else lengths[index]
+        if len(batch) == batch_size or (budget and batch and longest * (len(batch) + 1) > budget):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
 
 
 def _fail(error: Exception, shape: FeatureShape) -> EncodedBatch:

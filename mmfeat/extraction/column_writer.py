@@ -13,8 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.encoders import Encoder
-from mmfeat.extraction.batch_encoding import BatchTooLargeError, EncodedBatch, encode_batch
-from mmfeat.extraction.batching import batch_by_length
+from mmfeat.extraction.batch_encoding import (
+    BatchTooLargeError,
+    EncodedBatch,
+    batch_by_length,
+    encode_batch,
+)
 from mmfeat.features import (
     OK,
     Column,

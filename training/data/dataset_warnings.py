@@ -7,8 +7,8 @@ from mmfeat.shards import find_standard_columns, sha256_column
 from mmfeat.system import print_err
 from training.config import TrainConfig
 from training.data.dataset import Dataset
+from training.data.odd_labels import describe_odd_labels
 from training.data.split_rule import TEST, VAL
-from training.objectives.odd_labels import describe_odd_labels
 from training.objectives.targets import MANY_NUMBERS, hold_numbers
 
 _SHOWN_COLUMNS = 10

@@ -9,8 +9,8 @@ import pytest
 from mmfeat.cli.main import main
 from mmfeat.models.tasks import Multiclass, Multilabel
 from tests.training.stores import Records, make_splits, write_store
+from training.data.odd_labels import describe_odd_labels
 from training.objectives.multiclass import MulticlassObjective
-from training.objectives.odd_labels import describe_odd_labels
 from training.objectives.registry import objective_for
 
 
