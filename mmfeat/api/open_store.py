@@ -6,6 +6,7 @@ from mmfeat.api.store import Store
 from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
 from mmfeat.cli.info import describe_store
 from mmfeat.errors import MmfeatError
+from mmfeat.store import unfinished_rule
 
 _KINDS: tuple[type[Store], ...] = (Shards, Features, Comparison, Predictions, Ranking)
 
@@ -26,8 +27,8 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     facts = describe_store(os.fspath(path))
     if not facts["finished"]:
         raise MmfeatError(
-            f"the {facts['kind']} in {facts['path']} are not finished",
-            cure="Run the command that makes them again",
+            unfinished_rule(facts["kind"], facts["path"]),
+            cure="Run the same command again; it continues where it stopped",
         )
     if facts["kind"] == "model":
         from mmfeat.api.trained_model import TrainedModel  # loads torch

@@ -25,7 +25,7 @@ from mmfeat.sources.paths import expand_pattern
 from mmfeat.sources.tables import TableFile, TableSource
 from mmfeat.sources.tars import TarSource
 from mmfeat.storage import files
-from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, unfinished_rule
 
 _SNIFFED_RECORDS = 100
 """Records of a metadata table whose files are looked up if tars lie next to it."""
@@ -142,8 +142,8 @@ def _open_tar_folder(folder: Folder, options: InputOptions) -> Source | None:
         return None
     if CONFIG_FILE in names and MANIFEST_FILE not in names:
         raise MmfeatError(
-            f"the shards in {folder.path} are not finished: no {MANIFEST_FILE}",
-            cure="Run the command that makes them again",
+            unfinished_rule("shards", folder.path),
+            cure="Run the same command again; it continues where it stopped",
         )
     source = _open_tars(tars, options)
     source.folder = folder.path

@@ -14,6 +14,7 @@ from mmfeat.storage.documents import (
 from mmfeat.storage.lock import claim_planning, lock_directory
 from mmfeat.storage.many_files import FileSizes, write_many
 from mmfeat.storage.output_file import OutputFile
+from mmfeat.storage.similar_path import did_you_mean_path
 from mmfeat.storage.temporaries import remove_temporaries
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Size",
     "check_value",
     "claim_planning",
+    "did_you_mean_path",
     "lock_directory",
     "read_document",
     "read_intact_document",

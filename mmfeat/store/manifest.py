@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.storage import files
+from mmfeat.storage import did_you_mean_path, files
 from mmfeat.storage.documents import check_value, read_document
 from mmfeat.storage.temporaries import remove_temporaries
 from mmfeat.store.directory import CONFIG_FILE, check_format
@@ -23,6 +23,12 @@ _CURES = {
 }
 
 
+def unfinished_rule(kind: str, folder: str) -> str:
+    """Return the text that a store has no manifest yet."""
+    verb = "is" if kind in ("model", "ranking", "comparison") else "are"
+    return f"the {kind} in {folder} {verb} not finished: no {MANIFEST_FILE}"
+
+
 def read_manifest(folder: str, kind: str) -> dict[str, Any]:
     """Read the manifest of a finished store.
 
@@ -35,13 +41,22 @@ def read_manifest(folder: str, kind: str) -> dict[str, Any]:
     if not isinstance(manifest, dict) or "kind" not in manifest:
         if files.exists(files.join(folder, CONFIG_FILE)):
             raise MmfeatError(
-                f"the {kind} in {folder} are not finished: no {MANIFEST_FILE}",
-                cure="Run the command that makes them again; it continues where it stopped",
+                unfinished_rule(kind, folder),
+                cure="Run the same command again; it continues where it stopped",
             )
-        raise MmfeatError(f"{folder} has no {kind}: no {MANIFEST_FILE}", cure=_CURES.get(kind, ""))
-    if manifest["kind"] != kind:
         cure = _CURES.get(kind, "")
-        raise MmfeatError(f"{folder} must hold {kind}", got=manifest["kind"], cure=cure)
+        if not files.exists(folder):
+            cure = did_you_mean_path(folder) or cure
+            raise MmfeatError(f"there is no folder {folder} with {kind}", cure=cure)
+        raise MmfeatError(f"{folder} has no {kind}: no {MANIFEST_FILE}", cure=cure)
+    if manifest["kind"] != kind:
+        raise MmfeatError(
+            f"{folder} must hold {kind}",
+            got=manifest["kind"],
+            cure=f"Name its picked model: {files.join(folder, 'winner')}"
+            if (kind, manifest["kind"]) == ("model", "comparison")
+            else _CURES.get(kind, ""),
+        )
     check_format(folder, manifest)
     return check_manifest(folder, manifest)
 

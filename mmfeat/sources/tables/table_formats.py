@@ -22,6 +22,7 @@ from mmfeat.sources.tables.formats import (
     read_parquet,
     read_tsv,
 )
+from mmfeat.storage import did_you_mean_path, files
 
 _UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, ValueError)
 
@@ -38,7 +39,8 @@ def open_table(path: str) -> Table:
         table = reader(path)
     except FileNotFoundError:
         raise MmfeatError(
-            f"no such file: {path}", cure="Name a table or a folder of images"
+            f"no such file: {path}",
+            cure=did_you_mean_path(path) or "Name a table or a folder of images",
         ) from None
     except _UNREADABLE as error:
         raise MmfeatError(f"{path} cannot be read as a table: {error}") from error
@@ -78,6 +80,8 @@ def _find_reader(path: str) -> Callable[[str], Table]:
     name = path.lower().removesuffix(".gz").removesuffix(".zst")
     suffix = posixpath.splitext(name)[1]
     if suffix not in TABLE_READERS:
+        if not files.exists(path):
+            raise MmfeatError(f"no such file or folder: {path}", cure=did_you_mean_path(path))
         raise MmfeatError(
             f"{path} must be a folder or end in one of {', '.join(TABLE_READERS)}, .tar", got=suffix
         )

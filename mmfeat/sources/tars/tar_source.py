@@ -37,7 +37,7 @@ from mmfeat.sources.tars.tar_sidecar import (
     read_sidecar,
     sidecar_path,
 )
-from mmfeat.storage import files
+from mmfeat.storage import did_you_mean_path, files
 from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
 
 _SNIFFED_TARS = 100
@@ -69,7 +69,10 @@ class TarSource(Source):
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
         if missing := [path for path in paths if not files.is_file(path)]:
-            raise MmfeatError(f"no such file: {missing[0]}", cure="Name tars, a folder or a table")
+            raise MmfeatError(
+                f"no such file: {missing[0]}",
+                cure=did_you_mean_path(missing[0]) or "Name tars, a folder or a table",
+            )
         slots: dict[str, tuple[str, str]] = {}
         for sample in _sniff_samples(paths):
             for extension, (name, _, _) in sample.members.items():

@@ -174,6 +174,10 @@ def test_missing_and_empty_inputs_are_refused(tmp_path):
     for name in ("gone.tar", "gone.csv", "{a,b}.tar"):
         with pytest.raises(MmfeatError, match="no such file"):
             open_source(str(tmp_path / name))
+    for suffix in ("", ".csv", ".tar"):
+        (tmp_path / f"entries{suffix}").touch()
+        with pytest.raises(MmfeatError, match=f"Did you mean '{tmp_path}/entries{suffix}'"):
+            open_source(str(tmp_path / f"entreis{suffix}"))
     with pytest.raises(MmfeatError, match="no images, audio or texts"):
         (tmp_path / "empty").mkdir()
         open_source(str(tmp_path / "empty"))

@@ -27,6 +27,32 @@ def test_only_a_finished_store_of_the_right_kind_is_read(folder):
         read_manifest(folder, "features")
 
 
+def test_a_folder_that_does_not_exist_is_named_with_a_similar_one(tmp_path):
+    (tmp_path / "model").mkdir()
+    with pytest.raises(MmfeatError, match=r"there is no folder .*/modell/ with model") as caught:
+        read_manifest(f"{tmp_path}/modell/", "model")
+    assert f"Did you mean '{tmp_path}/model'?" in str(caught.value)
+    with pytest.raises(MmfeatError, match=r"there is no folder .* Make it with: mmfeat train"):
+        read_manifest(f"{tmp_path}/other/entirely", "model")
+    with pytest.raises(MmfeatError, match=r"model has no model: no manifest\.json"):
+        read_manifest(f"{tmp_path}/model", "model")
+
+
+def test_the_model_of_a_comparison_is_named(folder):
+    write_manifest(folder, "comparison", open_run(folder, "comparison", {}))
+    with pytest.raises(MmfeatError, match=f"Name its picked model: {folder}/winner"):
+        read_manifest(folder, "model")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [("model", "the model in .* is not"), ("features", "in .* are not")]
+)
+def test_an_unfinished_store_is_named(kind, message, folder):
+    open_run(folder, kind, {})
+    with pytest.raises(MmfeatError, match=message):
+        read_manifest(folder, kind)
+
+
 def test_a_store_is_finished_for_its_own_configuration(folder):
     config_hash = open_run(folder, "shards", {})
     assert finished_manifest(folder, config_hash) is None
