@@ -5,8 +5,7 @@ import os
 from mmfeat.api.store import Store
 from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
 from mmfeat.cli.info import describe_store
-from mmfeat.errors import MmfeatError
-from mmfeat.store import unfinished_rule
+from mmfeat.store import unfinished_error
 
 _KINDS: tuple[type[Store], ...] = (Shards, Features, Comparison, Predictions, Ranking)
 
@@ -26,10 +25,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     """
     facts = describe_store(os.fspath(path))
     if not facts["finished"]:
-        raise MmfeatError(
-            unfinished_rule(facts["kind"], facts["path"]),
-            cure="Run the same command again; it continues where it stopped",
-        )
+        raise unfinished_error(facts["kind"], facts["path"])
     if facts["kind"] == "model":
         from mmfeat.api.trained_model import TrainedModel  # loads torch
 

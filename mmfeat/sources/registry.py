@@ -25,7 +25,7 @@ from mmfeat.sources.paths import expand_pattern
 from mmfeat.sources.tables import TableFile, TableSource
 from mmfeat.sources.tars import TarSource
 from mmfeat.storage import files
-from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, unfinished_rule
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, unfinished_error
 
 _SNIFFED_RECORDS = 100
 """Records of a metadata table whose files are looked up if tars lie next to it."""
@@ -141,10 +141,7 @@ def _open_tar_folder(folder: Folder, options: InputOptions) -> Source | None:
     if not tars or (MANIFEST_FILE not in names and folder.count("image", "audio") > len(tars)):
         return None
     if CONFIG_FILE in names and MANIFEST_FILE not in names:
-        raise MmfeatError(
-            unfinished_rule("shards", folder.path),
-            cure="Run the same command again; it continues where it stopped",
-        )
+        raise unfinished_error("shards", folder.path)
     source = _open_tars(tars, options)
     source.folder = folder.path
     return source

@@ -29,7 +29,7 @@ from mmfeat.store.manifest import (
     finished_manifest,
     make_manifest,
     read_manifest,
-    unfinished_rule,
+    unfinished_error,
     write_manifest,
 )
 from mmfeat.store.parquet import (
@@ -139,7 +139,7 @@ __all__ = [
     "start_shard",
     "subtract",
     "sum_receipts",
-    "unfinished_rule",
+    "unfinished_error",
     "write_failure",
     "write_manifest",
 ]

@@ -23,10 +23,13 @@ _CURES = {
 }
 
 
-def unfinished_rule(kind: str, folder: str) -> str:
-    """Return the text that a store has no manifest yet."""
+def unfinished_error(kind: str, folder: str) -> MmfeatError:
+    """Return the error that a store has no manifest yet."""
     verb = "is" if kind in ("model", "ranking", "comparison") else "are"
-    return f"the {kind} in {folder} {verb} not finished: no {MANIFEST_FILE}"
+    return MmfeatError(
+        f"the {kind} in {folder} {verb} not finished: no {MANIFEST_FILE}",
+        cure=f"Run the command that makes the {kind} again; it continues where it stopped",
+    )
 
 
 def read_manifest(folder: str, kind: str) -> dict[str, Any]:
@@ -40,10 +43,7 @@ def read_manifest(folder: str, kind: str) -> dict[str, Any]:
     manifest = files.read_json(files.join(folder, MANIFEST_FILE))
     if not isinstance(manifest, dict) or "kind" not in manifest:
         if files.exists(files.join(folder, CONFIG_FILE)):
-            raise MmfeatError(
-                unfinished_rule(kind, folder),
-                cure="Run the same command again; it continues where it stopped",
-            )
+            raise unfinished_error(kind, folder)
         cure = _CURES.get(kind, "")
         if not files.exists(folder):
             cure = did_you_mean_path(folder) or cure
