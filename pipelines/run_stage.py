@@ -140,7 +140,8 @@ def _print_summary(stage: Stage, manifest: dict[str, Any], speed: dict[str, Any]
     usable = Counter(totals["problems"]) - Counter(totals["rejected"])
     partial = {reason: n for reason, n in usable.items() if stage.is_partial(reason)}
     extras = {reason: n for reason, n in usable.items() if reason not in partial}
-    facts["partial (out, but lack a part)"] = sum(partial.values())
+    if stage.counts_partial:
+        facts["partial (out, but lack a part)"] = sum(partial.values())
     facts |= {f"  {reason}": number for reason, number in partial.items()}
     if extras:
         facts["complete, but an extra member is left out"] = sum(extras.values())

@@ -65,6 +65,7 @@ class Scoring(Stage):
     """The stage behind `mmfeat score`."""
 
     name = "score"
+    counts_partial = False
 
     def __init__(self, config: ScoreConfig) -> None:
         self.config = config

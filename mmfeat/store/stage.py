@@ -63,6 +63,8 @@ class Stage(ABC):
     """Processes that do so in this run."""
     worker_devices: Sequence[str] = ()
     """Devices that these processes take in turn, one each; none = all use the configured one."""
+    counts_partial: bool = True
+    """Whether receipts count the usable records that lack a part."""
     expects_deaths: bool = False
     """Whether a record has killed its process before, so that shards are made in processes of
     their own; `plan` may set it."""

@@ -50,6 +50,11 @@ def test_a_name_that_predictions_have_gets_a_prefix(score, tmp_path):
     assert {key for key, status in statuses.items() if status == "failed"} == {"K-7", "K-20"}
 
 
+def test_the_summary_counts_no_partial_records(score):
+    """A record with one of two modalities is scored; receipts do not count it."""
+    assert "partial" not in score("--columns", "label").stdout
+
+
 def test_an_unknown_column_is_refused_with_the_names_that_exist(score, tmp_path):
     result = score("--columns", "label,skus")
     assert result.returncode == 1
