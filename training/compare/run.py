@@ -47,7 +47,7 @@ from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
 from training.fit.fit_result import FitResult
 from training.fit.resolve import ResolvedRun, choose_columns, open_dataset
 from training.fit.save_model import save_best
-from training.report import write_compare_report
+from training.report import REPORT, write_compare_report
 
 
 def compare(config: CompareConfig) -> None:
@@ -85,6 +85,9 @@ def _compare(config: CompareConfig) -> None:
     if finished := finished_manifest(config.output, config_hash):
         if not finished.get("failed"):
             print_out(f"{config.output} already holds this comparison; nothing to do")
+            for name, file in (("leaderboard", LEADERBOARD), ("report", REPORT)):
+                print_out(f"{name}: {files.join(config.output, file)}")
+            print_out(f"winner: {finished['winner']['model']}")
             return
         files.remove(files.join(config.output, MANIFEST_FILE))
     for name, reason in left_out.items():

@@ -84,7 +84,10 @@ def test_finished_comparison_is_kept_and_a_different_one_refused(
 ) -> None:
     arguments = [str(compared / "features"), str(compared / "out"), *FLAGS]
     main(arguments)
-    assert "already holds this comparison" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "already holds this comparison" in printed
+    for name in ("leaderboard.parquet", "report.html", "winner"):
+        assert f": {compared / 'out' / name}\n" in printed
     with pytest.raises(MmfeatError, match="seeds"):
         main([*arguments, "--seeds", "3"])
 
