@@ -17,6 +17,7 @@ from mmfeat.cli.verify import VerifyConfig
 from mmfeat.config import make_config
 from mmfeat.errors import MmfeatError
 from mmfeat.import_path import safe_child_processes
+from mmfeat.system import quiet_import
 from mmfeat.verification import Verification, uncommit, verify_store
 
 if TYPE_CHECKING:
@@ -197,7 +198,8 @@ def info(path: Path) -> dict[str, Any]:
 
 def _run_stage(stage: "Stage", beam_flags: Sequence[str]) -> None:
     # Imported late: an error in the options must not wait for Beam.
-    from pipelines.run_stage import run_stage
+    with quiet_import():
+        from pipelines.run_stage import run_stage
 
     with safe_child_processes():
         run_stage(stage, beam_flags)

@@ -1,7 +1,7 @@
 """The machine and the terminal: console, progress, processes, threads, external sort."""
 
 from mmfeat.system.console import print_err, print_out, show_summary, show_table
-from mmfeat.system.entry import Main, run_main
+from mmfeat.system.entry import Main, quiet_import, run_main
 from mmfeat.system.external_sort import RUN_BYTES, external_sort
 from mmfeat.system.filesystem import canonical_protocol, filesystem, is_http, is_url, protocols
 from mmfeat.system.memory import peak_memory_mb
@@ -40,6 +40,7 @@ __all__ = [
     "print_err",
     "print_out",
     "protocols",
+    "quiet_import",
     "run_main",
     "scratch_folder",
     "show_summary",

@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from mmfeat.errors import MmfeatError, UsageError
 from mmfeat.import_path import safe_child_processes
@@ -58,6 +59,26 @@ def _print_error(error: Exception) -> int:
         error.cure = error.cure or "Run the same command again; finished work is kept"
     console.print_err(f"mmfeat: error: {error}")
     return 2 if isinstance(error, UsageError) else 1
+
+
+@contextmanager
+def quiet_import() -> Iterator[None]:
+    """Drop warnings that libraries log while they are imported, as commands do by their log level.
+
+    The handlers of the process stay as they are.
+    """
+    root, handler = logging.getLogger(), logging.NullHandler()
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    root.addHandler(handler)  # logging.warning() would add one that writes to stderr
+    root.addFilter(is_error)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_error)
+        root.removeHandler(handler)
 
 
 def configure_logging() -> None:

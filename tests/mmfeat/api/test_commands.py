@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 import mmfeat
@@ -88,3 +91,17 @@ def test_an_unfinished_or_unknown_folder_is_refused(tmp_path):
         mmfeat.open(tmp_path)
     with pytest.raises(MmfeatError, match="only a command"):
         mmfeat.shard(tmp_path / "x.csv", tmp_path / "out", dry_run=True)
+
+
+def test_the_import_of_beam_logs_nothing(stores, tmp_path):
+    """It warns about clients that are not installed; the logging of the program stays as it is."""
+    code = (
+        "import logging, sys, mmfeat; mmfeat.shard(*sys.argv[1:]); "
+        "assert 'apache_beam' in sys.modules; assert not logging.getLogger().filters"
+    )
+    paths = (stores / "raw" / "items.csv", tmp_path / "shards")
+    result = subprocess.run(
+        [sys.executable, "-c", code, *paths], check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert "WARNING" not in result.stderr
