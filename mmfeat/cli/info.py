@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from mmfeat.cli.progress import measure_progress
+from mmfeat.cli.store_commands import command_of
 from mmfeat.config import metavar, parse_args
 from mmfeat.errors import MmfeatError
 from mmfeat.features import parse_columns
@@ -17,8 +19,12 @@ from mmfeat.store import (
     check_format,
     read_failures,
     read_manifest,
+    read_parquet,
 )
 from mmfeat.system import console
+
+_LEADERS = 5
+"""Models of a comparison that are shown."""
 
 
 @dataclass
@@ -62,8 +68,24 @@ def describe_store(path: str) -> dict[str, Any]:
         "config": run["config"],
         "config_hash": run["hash"],
         **{key: value for key, value in manifest.items() if key not in ("config", "kind")},
+        **_more_facts(path, run, manifest),
         "failed_shards": read_failures(path),
     }
+
+
+def _more_facts(path: str, run: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return what the documents of a store do not say by themselves."""
+    if not manifest:
+        return {"progress": measure_progress(path, run)}
+    if run["kind"] == "comparison":
+        rows = read_parquet(files.join(path, "leaderboard.parquet"), ["name", "mean"])
+        return {"leaderboard": rows.to_pylist()}
+    if run["kind"] == "features":  # the manifest counts the samples tables and each column
+        totals = manifest["totals"]
+        tables = (totals, *totals["columns"].values())
+        written = sum(table["bytes_written"] for table in tables)
+        return {"totals": totals | {"bytes_written": written}}
+    return {}
 
 
 def _is_finished(path: str) -> bool:
@@ -72,10 +94,18 @@ def _is_finished(path: str) -> bool:
 
 def _summary_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     lines: list[tuple[str, Any]] = [
-        ("finished", "yes" if facts["finished"] else "no: run the command that makes it again"),
+        ("finished", "yes" if facts["finished"] else _unfinished_cure(facts)),
+        *(
+            (name, " of ".join(f"{number:,}" for number in numbers))
+            for name, numbers in facts.get("progress", {}).items()
+        ),
         ("configuration", facts["config_hash"][:12]),
     ]
-    lines += _nested_lines(facts["config"], "  ")
+    config = facts["config"]
+    if facts["kind"] == "comparison":
+        lines += _leaderboard_lines(facts)
+        config = {name: value for name, value in config.items() if name != "systems"}  # digests
+    lines += _nested_lines(config, "  ")
     if "shards" in facts:
         lines.append(("shards", len(facts["shards"])))
     if "slots" in facts:
@@ -88,6 +118,21 @@ def _summary_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         lines.append(("winner", f"{facts['winner']['name']}, in {facts['winner']['model']}"))
     lines += _nested_lines(facts.get("totals", {}), "")
     lines += [(f"failed shard {shard}", error) for shard, error in facts["failed_shards"].items()]
+    return lines
+
+
+def _unfinished_cure(facts: dict[str, Any]) -> str:
+    return f"no: run again {command_of(facts['kind'], facts['path'])}"
+
+
+def _leaderboard_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the first models of a finished comparison with their metric on the test split."""
+    rows = facts.get("leaderboard", ())
+    if not rows:
+        return []
+    number = f"{len(rows):,} models, best first" if len(rows) > 1 else "1 model"
+    lines = [("leaderboard", f"{facts['config'].get('metric', 'metric')} of {number}")]
+    lines += [(f"  {row['name']}", f"{row['mean']:.3f}") for row in rows[:_LEADERS]]
     return lines
 
 

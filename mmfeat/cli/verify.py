@@ -1,26 +1,16 @@
 """The command `mmfeat verify`: check every byte of a store, and un-commit what is damaged."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tyro
 
+from mmfeat.cli.store_commands import command_of
 from mmfeat.config import metavar, parse_args
 from mmfeat.errors import MmfeatError
 from mmfeat.system import print_out, show_summary
 from mmfeat.verification import Damage, Verification, uncommit, verify_store
-
-_COMMANDS = {
-    "shards": "mmfeat shard INPUT",
-    "features": "mmfeat extract SHARDS",
-    "model": "mmfeat train FEATURES",
-    "comparison": "mmfeat compare FEATURES",
-    "predictions": "mmfeat score MODEL FEATURES",
-    "ranking": "mmfeat align-report MODEL FEATURES",
-}
-"""Kind of store → the command that makes it, without its output."""
 
 
 @dataclass
@@ -58,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     damages = result.all_damages
     if not damages:
         return
-    command = f"{_COMMANDS.get(result.kind, 'mmfeat')} {shlex.quote(config.path)} …"
+    command = command_of(result.kind, config.path)
     files = "1 file is damaged" if len(damages) == 1 else f"{len(damages):,} files are damaged"
     if not config.fix:
         raise MmfeatError(

@@ -47,19 +47,33 @@ def check_trials(comparison: str, *, complete: bool) -> Iterator[TrialCheck]:
         comparison: its folder.
         complete: whether all its trials are finished, so that a missing document is damage.
     """
-    root = files.join(comparison, _TRIALS)
-    models = [files.join(root, name) for name in files.list_names(root)]
-    trials = [
-        files.join(model, name)
-        for model in models
-        for name in files.list_names(model)
-        if name.isdigit()
-    ]
-    parents = {trial.rpartition("/")[0] for trial in trials}
-    for check, folders in ((_check_interaction, sorted(parents)), (_check_trial, trials)):
+    models = _list_trials(comparison)
+    trials = [trial for folders in models.values() for trial in folders]
+    for check, folders in ((_check_interaction, [*models]), (_check_trial, trials)):
         yield from ordered_map(
             partial(check, complete=complete), folders, threads=default_threads()
         )
+
+
+def count_trials(comparison: str) -> tuple[int, int]:
+    """Return how many models and how many trials of a comparison are finished."""
+    models = _list_trials(comparison)
+    trials = [trial for folders in models.values() for trial in folders]
+    return (
+        sum(files.exists(files.join(model, _INTERACTION)) for model in models),
+        sum(files.exists(files.join(trial, _RECEIPT)) for trial in trials),
+    )
+
+
+def _list_trials(comparison: str) -> dict[str, list[str]]:
+    """Return the folders of the trials, finished or not, by the folder of their model."""
+    root = files.join(comparison, _TRIALS)
+    models = [files.join(root, name) for name in files.list_names(root)]
+    trials = {
+        model: [files.join(model, name) for name in files.list_names(model) if name.isdigit()]
+        for model in models
+    }
+    return {model: folders for model, folders in trials.items() if folders}
 
 
 def _check_interaction(model: str, *, complete: bool) -> TrialCheck:

@@ -1,6 +1,13 @@
 import json
+import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+from mmfeat.cli.info import describe_store
+from mmfeat.storage import files
+from mmfeat.store import open_run, write_manifest
 
 
 @pytest.fixture
@@ -44,3 +51,68 @@ def test_info_shows_every_column_of_a_model(mmfeat, shards, tmp_path):
     assert "builtin:image" in shown
     assert "builtin:text" in shown
     assert "{" not in shown
+
+
+@pytest.fixture
+def interrupted(mmfeat, toy_table, tmp_path, monkeypatch):
+    """Shards, features and predictions of four shards, and copies without some of them."""
+    monkeypatch.chdir(tmp_path)
+    mmfeat("shard", toy_table, "shards", "--samples-per-shard", "15")
+    mmfeat("extract", "shards", "features")
+    mmfeat("train", "features", "model", "--target", "label", "--fusion", "logistic",
+           "--inverse-penalty", "1")  # fmt: skip
+    mmfeat("score", "model", "features", "predictions")
+    for kind in ("shards", "features", "predictions"):
+        shutil.copytree(kind, f"{kind}_2")
+        (tmp_path / f"{kind}_2" / "manifest.json").unlink()
+    for name in ("00001", "00003"):
+        for folder in ("shards_2", "predictions_2"):
+            (tmp_path / folder / f"{name}_stats.json").unlink()
+    return tmp_path
+
+
+def test_info_shows_how_many_shards_of_an_interrupted_store_are_made(mmfeat, interrupted):
+    (interrupted / "features_2" / "columns" / "text" / "00002_stats.json").unlink()
+    (interrupted / "features_2" / "columns" / "image" / "00001_stats.json").unlink()
+    plan = {"config_hash": describe_store("shards")["config_hash"], "shards": dict.fromkeys("abcd")}
+    files.write_json("shards_2/_plan/plan.json", plan)
+    for kind, command in (
+        ("shards", "mmfeat shard INPUT shards_2"),
+        ("features", "mmfeat extract SHARDS features_2"),
+        ("predictions", "mmfeat score MODEL FEATURES predictions_2"),
+    ):
+        assert describe_store(f"{kind}_2")["progress"] == {"shards": [2, 4]}
+        shown = mmfeat("info", f"{kind}_2").stdout
+        assert "2 of 4" in shown
+        assert command in shown
+
+
+def test_the_number_of_all_shards_is_left_out_if_the_input_has_moved(interrupted):
+    (interrupted / "features").rename(interrupted / "moved")
+    assert describe_store("predictions_2")["progress"] == {"shards": [2]}
+    assert describe_store("shards_2")["progress"] == {"shards": [2]}
+
+
+def test_the_bytes_of_features_are_those_of_all_tables(interrupted):
+    written = describe_store("features")["totals"]["bytes_written"]
+    tables = [*interrupted.glob("features/*/*.parquet"), *interrupted.glob("features/*/*.arrow")]
+    assert written == sum(path.stat().st_size for path in tables)
+
+
+def test_info_shows_the_leaderboard_of_a_comparison(mmfeat, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = {"metric": "accuracy", "systems": {"gmu": "0123abcd", "concat": "4567abcd"}}
+    config_hash = open_run("out", "comparison", config)
+    for seed in (0, 1):
+        files.write_json(f"out/cells/gmu/{seed}/cell.json", {})
+    files.write_json("out/cells/gmu/interaction.json", {})
+    (tmp_path / "out/cells/concat/0").mkdir(parents=True)
+    assert describe_store("out")["progress"] == {"models": [1, 2], "trials": [2]}
+    assert "mmfeat compare FEATURES out" in mmfeat("info", "out").stdout
+    rows = [{"name": "concat", "mean": 0.875}, {"name": "gmu", "mean": 0.75}]
+    pq.write_table(pa.Table.from_pylist(rows), "out/leaderboard.parquet")
+    write_manifest("out", "comparison", config_hash, winner={"name": "gmu", "model": "out/winner"})
+    shown = mmfeat("info", "out").stdout
+    assert "accuracy" in shown
+    assert shown.index("0.875") < shown.index("0.750")
+    assert "0123abcd" not in shown
