@@ -179,8 +179,8 @@ def test_spaces_after_separators_are_left_out(read):
     assert "spaces around its cells are left out" in notes
     rows, _ = read('file,text\na.png, "one, two"\n')
     assert rows == [{"file": "a.png", "text": "one, two"}]
-    rows, notes = read("file,text\na.png,one\nb.png, two \n")
-    assert (texts_of(rows), notes) == (["one", " two "], "")
+    rows, notes = read("file,text\na.png,one\nb.png, two \nc.png,\n")
+    assert (texts_of(rows), notes) == (["one", " two ", ""], "")
 
 
 def test_columns_without_a_name(read):
