@@ -216,5 +216,5 @@ def _calibration_facts(calibration: dict[str, Any] | None) -> dict[str, Any]:
 
     return {
         "temperature": calibration["value"],
-        "calibration": f"{describe('before')} → {describe('after')}",
+        "calibration of validation rows": f"{describe('before')} → {describe('after')}",
     }

@@ -113,11 +113,14 @@ def test_every_record_is_in_a_split_or_excluded_for_a_reason(
     assert read_json(tmp_path / "model/config.json")["config"]["modality_dropout"] == 0.3
 
 
-def test_the_temperature_is_saved_in_the_weights(gap_store: str, tmp_path: Path) -> None:
+def test_the_temperature_is_saved_in_the_weights(
+    gap_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(gap_store, tmp_path / "model")
     temperature = read_json(tmp_path / "model/metrics.json")["temperature"]
     assert load_model(str(tmp_path / "model")).temperature == temperature["value"] != 1
     assert temperature["nll_after"] <= temperature["nll_before"]
+    assert "calibration of validation rows" in capsys.readouterr().out
 
 
 def test_validation_and_test_are_run_once_after_training(
