@@ -47,7 +47,7 @@ def read_manifest(folder: str, kind: str) -> dict[str, Any]:
         cure = _CURES.get(kind, "")
         if not files.exists(folder):
             cure = did_you_mean_path(folder) or cure
-            raise MmfeatError(f"there is no folder {folder} with {kind}", cure=cure)
+            raise MmfeatError(f"there is no folder {folder}", cure=cure)
         raise MmfeatError(f"{folder} has no {kind}: no {MANIFEST_FILE}", cure=cure)
     if manifest["kind"] != kind:
         raise MmfeatError(
