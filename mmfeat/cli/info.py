@@ -9,7 +9,7 @@ import tyro
 from mmfeat.cli.progress import measure_progress
 from mmfeat.cli.store_commands import command_of
 from mmfeat.config import metavar, parse_args
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import parse_columns
 from mmfeat.storage import check_value, files
 from mmfeat.store import (
@@ -78,7 +78,10 @@ def _more_facts(path: str, run: dict[str, Any], manifest: dict[str, Any]) -> dic
     if not manifest:
         return {"progress": measure_progress(path, run)}
     if run["kind"] == "comparison":
-        rows = read_parquet(files.join(path, "leaderboard.parquet"), ["name", "mean"])
+        try:
+            rows = read_parquet(files.join(path, "leaderboard.parquet"), ["name", "mean"])
+        except (DamagedFileError, FileNotFoundError):  # the winner can still be used
+            return {}
         return {"leaderboard": rows.to_pylist()}
     if run["kind"] == "features":  # the manifest counts the samples tables and each column
         totals = manifest["totals"]

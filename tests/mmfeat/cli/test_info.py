@@ -116,3 +116,5 @@ def test_info_shows_the_leaderboard_of_a_comparison(mmfeat, tmp_path, monkeypatc
     assert "accuracy" in shown
     assert shown.index("0.875") < shown.index("0.750")
     assert "0123abcd" not in shown
+    (tmp_path / "out" / "leaderboard.parquet").write_bytes(b"PAR1")
+    assert "leaderboard" not in describe_store("out")
