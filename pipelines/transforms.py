@@ -6,6 +6,7 @@ Only tasks and names pass between the transforms. The data of a shard stays in o
 of the pipeline does not depend on the number of shards: runners have limits, and copy it often.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -54,7 +55,12 @@ class ReadTasks(beam.PTransform):
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
         """Read the file in one worker; tasks are small."""
-        return begin | beam.Create([self._path]) | "ReadTasks" >> beam.FlatMap(read_tasks)
+        path = os.fsencode(self._path)  # Beam encodes texts as UTF-8, and a path may be none
+        return begin | beam.Create([path]) | "ReadTasks" >> beam.FlatMap(_read_encoded)
+
+
+def _read_encoded(path: bytes) -> Iterator[ShardTask]:
+    return read_tasks(os.fsdecode(path))
 
 
 @dataclass

@@ -90,15 +90,15 @@ def test_a_folder_of_the_user_that_is_called_plan_is_kept(mmfeat, sku_table, tmp
 def count_measurements(monkeypatch):
     """Counts how often an encoder is measured."""
     calls = []
-    from mmfeat.extraction import stage
+    from mmfeat.extraction import column_start
 
-    autotune = stage.autotune
+    autotune = column_start.autotune
 
     def count(*arguments):
         calls.append(arguments)
         return autotune(*arguments)
 
-    monkeypatch.setattr(stage, "autotune", count)
+    monkeypatch.setattr(column_start, "autotune", count)
     return calls
 
 
