@@ -50,7 +50,6 @@ class RowStatus:
 OK = RowStatus("ok")
 
 Dtype = Annotated[str, Meta(pattern=r"\A(float16|float32)\Z")]
-ModalityName = Annotated[str, Meta(pattern=r"\A(image|text|audio)\Z")]
 MaxTokens = Annotated[int, Meta(ge=0, le=1 << 16)]
 """Largest number of vectors per row. Encoders of tokens give at most 4,096."""
 
@@ -60,7 +59,7 @@ class Column:
     """Description of a feature column: its encoder and the shape of its features."""
 
     name: Name
-    modality: ModalityName
+    modality: str
     dim: Size
     fingerprint: str
     encoder: dict[str, Any]

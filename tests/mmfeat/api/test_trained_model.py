@@ -86,6 +86,20 @@ def test_a_place_named_by_the_model_is_not_read(stores, tmp_path):
         mmfeat.open(tmp_path / "model").predict(text="a cat")
 
 
+def test_a_text_is_never_read_as_a_path(stores, tmp_path):
+    """A stranger's model may name another modality for its column."""
+    shutil.copytree(stores / "model", tmp_path / "model")
+    path = tmp_path / "model" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["checksum"]
+    for column in manifest["config"]["columns"]:
+        column["encoder"]["slot"] = column["modality"]
+        column["modality"] = "zzz"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(MmfeatError, match="must be the one of the training"):
+        mmfeat.open(tmp_path / "model").predict(text="a cat")
+
+
 def test_wrong_inputs_are_refused(stores):
     model = mmfeat.open(stores / "model")
     for inputs, message in [
