@@ -19,6 +19,9 @@ _CONTINUATION = b"\xff" * 4
 _MAX_METADATA = 1 << 20
 """Bytes of the metadata of a batch; those of a column of features take a thousand."""
 
+_MAX_OFFSET = 1 << 48
+"""Limit for positions in a file. Far beyond its end, `seek` itself fails."""
+
 _FOOTER_BLOCKS = (2, 3)
 """Fields of the footer: its dictionaries, its batches."""
 _MESSAGE_HEADER = 2
@@ -67,7 +70,7 @@ def _is_compressed(file: Any, offset: int, size: int) -> bool:
 
 
 def _read(file: Any, offset: int, size: int) -> bytes:
-    if offset < 0 or not 0 < size <= _MAX_METADATA:
+    if not 0 <= offset < _MAX_OFFSET or not 0 < size <= _MAX_METADATA:
         raise pa.ArrowInvalid(f"{size} bytes of metadata at byte {offset}")
     file.seek(offset)
     data = bytes(file.read(size))

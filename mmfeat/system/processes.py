@@ -105,10 +105,7 @@ def _environment(**variables: str) -> Iterator[None]:
 
 @contextmanager
 def _without_main_module() -> Iterator[None]:
-    """Start processes in this block that do not import the main module of this one.
-
-    No task is of that module. A user's script would run again in each worker.
-    """
+    """Start processes in this block that do not run the user's script again: no task is of it."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -255,6 +252,7 @@ class _WorkerProcess(ForkServerProcess):
     def configure(self, setup: bytes, messages: "SimpleQueue[str]", exit_codes: list[int]) -> None:
         """Set what the worker needs of its pool."""
         self._setup, self._messages, self._exit_codes = setup, messages, exit_codes
+        self._environment = dict(os.environ)  # the server has that of its start
 
     def start(self) -> None:
         """Ask the server for the process."""
@@ -268,6 +266,7 @@ class _WorkerProcess(ForkServerProcess):
         """Prepare the worker and run its tasks."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_exit_with_parent, daemon=True).start()
+        os.environ.update(self._environment)
         try:
             tolerate_lost_output()
             configure_logging()

@@ -5,6 +5,9 @@ import re
 from mmfeat.errors import MmfeatError
 from mmfeat.system import explain_os_error
 
+_RPC_DETAILS = re.compile(r'^\s*details = "(?P<text>.+)"$', re.MULTILINE)
+"""The reason in an error of gRPC, whose last lines are its address and a bracket."""
+
 _JAVA_FRAME = re.compile(r"^(at \S+\(.*\)|\.\.\. \d+ more)$")
 
 
@@ -23,6 +26,11 @@ def explain_failure(error: BaseException) -> MmfeatError:
 
 
 def last_line(text: str) -> str:
-    """Return the last line of a text that is no frame of Java: of a traceback, the error."""
+    """Return the last line of a text that is no frame of Java: of a traceback, the error.
+
+    Of an error of gRPC it returns the details.
+    """
+    if details := _RPC_DETAILS.findall(text):
+        return str(details[-1])
     lines = [line.strip() for line in text.splitlines()]
     return next((line for line in reversed(lines) if line and not _JAVA_FRAME.match(line)), "")

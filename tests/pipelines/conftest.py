@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from tenacity import wait_none
 
-from tests.faults import FlakyFileSystem, PictureServer
+from tests.faults import FlakyFileSystem, PictureServer, wait_for
 
 
 @pytest.fixture
@@ -128,7 +128,13 @@ def run_worker_pool(programs: Path, **environment: str) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
+        assert wait_for(pool, lambda: _answers(port), seconds=120)
         yield f"localhost:{port}"
     finally:
         pool.terminate()
         pool.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("localhost", port)) == 0
