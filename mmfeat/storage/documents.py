@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.storage import files
-from mmfeat.storage.checksum import is_damaged
+from mmfeat.storage.json_text import is_damaged
 
 T = TypeVar("T")
 

@@ -21,9 +21,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.storage import local_disk
-from mmfeat.storage.checksum import CHECKSUM, add_checksum, is_damaged
 from mmfeat.storage.conditional import Upload, conditional_store
-from mmfeat.storage.json_text import object_pieces
+from mmfeat.storage.json_text import CHECKSUM, add_checksum, is_damaged, object_pieces
 from mmfeat.storage.output_file import OutputFile, open_output
 from mmfeat.system import filesystem, scratch_folder
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from itertools import islice
 from typing import Any
 
 from mmfeat.errors import MmfeatError, RecordError
@@ -28,7 +27,7 @@ from mmfeat.records import (
 from mmfeat.shards import IndexedSample, index_tar, join_parts
 from mmfeat.sources.base import Source
 from mmfeat.sources.digests import file_ends_sha256
-from mmfeat.sources.folders import format_types
+from mmfeat.sources.tars.no_media import SNIFFED_SAMPLES, no_media_error
 from mmfeat.sources.tars.tar_sidecar import (
     Row,
     TarStore,
@@ -41,8 +40,7 @@ from mmfeat.storage import did_you_mean_path, files
 from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
 
 _SNIFFED_TARS = 100
-_SNIFFED_SAMPLES = 100
-"""Tars, and samples of each, that are read to find the slots."""
+"""Tars that are read to find the slots."""
 
 _MANY_SLOTS = 12
 """More slots than the records of a real dataset have."""
@@ -84,7 +82,7 @@ class TarSource(Source):
             if modality_of_slot(slot) == modality
         )
         if not self.slots:
-            raise _no_media_error(paths[0])
+            raise no_media_error(paths[0])
         self._first_names = {slot: slots[slot] for slot in self.slots}
 
     def input_files(self) -> Iterator[str]:
@@ -164,38 +162,8 @@ def _sniff_tar(path: str) -> Iterator[IndexedSample]:
     for number, sample in enumerate(index_tar(path, Counter()), 1):
         yield sample
         any_pair = any_pair or len(sample.members) + (sample.metadata_json is not None) > 1
-        if any_pair and number >= _SNIFFED_SAMPLES:
+        if any_pair and number >= SNIFFED_SAMPLES:
             return
-
-
-def _no_media_error(path: str) -> MmfeatError:
-    """Return the error for tars without media, with what the first of them holds."""
-    members: Counter[str] = Counter()
-    problems: dict[str, str] = {}
-    try:
-        for sample in islice(index_tar(path, members), _SNIFFED_SAMPLES):
-            members.update(f".{extension}" for extension in sample.members)
-            problems |= dict(sample.problems.values())
-    except RecordError as error:
-        if not members:
-            return MmfeatError(
-                "tars must be complete and not compressed, because their members are read by "
-                "position",
-                got=f"{path}: {error.detail}",
-                cure="Decompress it, download it again, or name other tars",
-            )
-    if problems:
-        return MmfeatError(
-            f"no usable images, audio or texts found in {path}",
-            got="; ".join(problems.values()),
-            cure="Pack the files again, as regular members: without --sparse, with --dereference "
-            "--hard-dereference",
-        )
-    return MmfeatError(
-        f"no images, audio or texts found in the first {_SNIFFED_SAMPLES} samples of {path}",
-        got=format_types(members) or "no members",
-        cure="Name WebDataset tars, whose members are KEY.jpg, KEY.txt, …",
-    )
 
 
 def _read_tar(path: str, store: TarStore, row: int) -> Iterator[Record]:

@@ -4,7 +4,7 @@ import pytest
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.storage import files
-from mmfeat.storage.checksum import has_checksum, is_damaged
+from mmfeat.storage.json_text import has_checksum, is_damaged
 
 VALUE = {"name": "ü\n", "list": [1, {"a": None}], "checksums": 0.5}
 
