@@ -5,6 +5,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -31,18 +32,38 @@ def drop_working_directory() -> None:
         del sys.path[0]
 
 
+class _SafePath:
+    """The blocks of `safe_child_processes` that threads of this process are in."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.blocks = 0
+        self.previous: str | None = None
+
+
+_safe_path = _SafePath()
+
+
 @contextmanager
 def safe_child_processes() -> Iterator[None]:
-    """Start Python processes in this block as `python -P` does. They keep PYTHONPATH."""
-    previous = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
+    """Start Python processes in this block as `python -P` does. They keep PYTHONPATH.
+
+    Blocks of several threads may overlap: the last one that ends restores the environment.
+    """
+    with _safe_path.lock:
+        if not _safe_path.blocks:
+            _safe_path.previous = os.environ.get(_SAFE_PATH)
+            os.environ[_SAFE_PATH] = "1"
+        _safe_path.blocks += 1
     try:
         yield
     finally:
-        if previous is None:
-            del os.environ[_SAFE_PATH]
-        else:
-            os.environ[_SAFE_PATH] = previous
+        with _safe_path.lock:
+            _safe_path.blocks -= 1
+            if not _safe_path.blocks and _safe_path.previous is not None:
+                os.environ[_SAFE_PATH] = _safe_path.previous
+            elif not _safe_path.blocks:
+                os.environ.pop(_SAFE_PATH, None)
 
 
 def check_package(package: str) -> None:

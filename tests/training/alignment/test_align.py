@@ -163,7 +163,7 @@ def test_three_columns_and_siglip(make_store: Callable[..., str], tmp_path: Path
         (["--task", "align", "--modalities", "text"], "at least 2 modalities"),
         ([], "requires a target"),
         (["--target", "label", "--fusion", "align"], "align"),
-        (["--target", "label", "--drop-misaligned", "nowhere"], "no ranking"),
+        (["--target", "label", "--drop-misaligned", "nowhere"], "no folder nowhere"),
     ],
 )
 def test_conflicting_flags_are_an_error(
