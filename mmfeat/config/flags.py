@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar, cast, get_type_hints
 
 import tyro
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from mmfeat.config.flag_errors import raise_usage_errors
 from mmfeat.config.separate_paths import check_separate
@@ -20,6 +21,12 @@ from mmfeat.errors import UsageError
 from mmfeat.system import console
 
 Config = TypeVar("Config")
+
+_parse: Any = retry(
+    retry=retry_if_exception_type(SystemError), stop=stop_after_attempt(3), reraise=True
+)(tyro.cli)
+"""tyro parses the source of the dataclass. In Python 3.11, that may fail if other code parses some at
+the same time, for example to format a traceback (github.com/python/cpython/issues/106905)."""
 
 
 def metavar(name: str) -> Any:
@@ -153,7 +160,7 @@ class _CommandLine(Generic[Config]):
     ) -> tuple[Config, list[str]]:
         parser_type: Any = _parser_dataclass(cast(Any, self.config), tuple(fixed))
         with raise_usage_errors(flag_names(self.config)):
-            parsed: Any = tyro.cli(  # type: ignore[call-overload]
+            parsed: Any = _parse(
                 parser_type,
                 args=self.arguments,
                 prog=self.prog,
