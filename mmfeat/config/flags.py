@@ -25,8 +25,8 @@ Config = TypeVar("Config")
 _parse: Any = retry(
     retry=retry_if_exception_type(SystemError), stop=stop_after_attempt(3), reraise=True
 )(tyro.cli)
-"""tyro parses the source of the dataclass. In Python 3.11, that may fail if other code parses some at
-the same time, for example to format a traceback (github.com/python/cpython/issues/106905)."""
+"""tyro parses the source of the dataclass. In Python 3.11, that may fail if other code parses some
+at the same time, for example to format a traceback (github.com/python/cpython/issues/106905)."""
 
 
 def metavar(name: str) -> Any:
