@@ -5,6 +5,7 @@ is compressed before it decompresses it, so the metadata are read here. They are
 `File.fbs` and `Message.fbs` of Arrow's format.
 """
 
+import io
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -18,9 +19,6 @@ _CONTINUATION = b"\xff" * 4
 
 _MAX_METADATA = 1 << 20
 """Bytes of the metadata of a batch; those of a column of features take a thousand."""
-
-_MAX_OFFSET = 1 << 48
-"""Limit for positions in a file. Far beyond its end, `seek` itself fails."""
 
 _FOOTER_BLOCKS = (2, 3)
 """Fields of the footer: its dictionaries, its batches."""
@@ -70,7 +68,8 @@ def _is_compressed(file: Any, offset: int, size: int) -> bool:
 
 
 def _read(file: Any, offset: int, size: int) -> bytes:
-    if not 0 <= offset < _MAX_OFFSET or not 0 < size <= _MAX_METADATA:
+    end = file.seek(0, io.SEEK_END)  # far beyond it, seek itself fails
+    if not 0 <= offset < end or not 0 < size <= _MAX_METADATA:
         raise pa.ArrowInvalid(f"{size} bytes of metadata at byte {offset}")
     file.seek(offset)
     data = bytes(file.read(size))
