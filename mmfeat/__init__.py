@@ -36,22 +36,6 @@ if TYPE_CHECKING:
 
 drop_working_directory()
 
-_API = "mmfeat.api"
-_LAZY = {
-    "align_report": (_API, "align_report"),
-    "compare": (_API, "compare"),
-    "evaluate": (_API, "evaluate"),
-    "extract": (_API, "extract"),
-    "info": (_API, "info"),
-    "load_model": ("mmfeat.models.saved_model", "load_model"),
-    "open": (_API, "open_store"),
-    "score": (_API, "score"),
-    "shard": (_API, "shard"),
-    "train": (_API, "train"),
-    "verify": (_API, "verify"),
-}
-"""Name → its module and its name there. A module is imported when its name is first used."""
-
 __all__ = [
     "MmfeatError",
     "__version__",
@@ -68,10 +52,16 @@ __all__ = [
     "verify",
 ]
 
+_ELSEWHERE = {
+    "load_model": ("mmfeat.models.saved_model", "load_model"),
+    "open": ("mmfeat.api", "open_store"),
+}
+"""Name → its module and its name there. The others are functions of `mmfeat.api`."""
+
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        module, attribute = _LAZY[name]
+    if name in __all__:  # imported when it is first used
+        module, attribute = _ELSEWHERE.get(name, ("mmfeat.api", name))
         return getattr(importlib.import_module(module), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,6 +1,7 @@
 """The stores of each kind as objects."""
 
 import os
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from mmfeat.api.record import Record
 from mmfeat.api.store import Store, TableStore
 from mmfeat.errors import DamagedFileError
 from mmfeat.features import Column, FeatureStore
-from mmfeat.records import slot_of_extension
+from mmfeat.records import modality_of_slot, slot_of_extension
 from mmfeat.scoring import predictions_folder
 from mmfeat.shards import read_stored_shard
 from mmfeat.storage import files
@@ -64,10 +65,11 @@ class Shards(TableStore):
         """Yield the records of a shard with their bytes."""
         table = self._read(shard)
         kept = ~self._retried_rows.mask(table, shard)
-        samples = read_stored_shard(self.path, self._receipt(shard), self.slots)
+        samples = read_stored_shard(self.path, require_receipt(self.path, shard), self.slots)
         for sample, values, keep in zip(samples, table.to_pylist(), kept, strict=True):
             members = sample.sample.members if sample.sample else {}
-            contents = {slot_of_extension(name): bytes(c) for name, c in members.items()}
+            slots = {slot_of_extension(name): content for name, content in members.items()}
+            contents = {slot: bytes(c) for slot, c in slots.items() if modality_of_slot(slot)}
             if keep:
                 yield Record(sample.key, values, contents)
 
@@ -76,18 +78,9 @@ class Shards(TableStore):
 
     def _read(self, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
         names = None if columns is None else [*dict.fromkeys((*columns, "__key__", "status"))]
-        info = self._receipt(shard).files[f"{shard}.parquet"]
+        info = require_receipt(self.path, shard).files[f"{shard}.parquet"]
         with open_checked(self._table(shard), info) as file:
             return read_parquet(self._table(shard), names, file=file)
-
-    def _receipt(self, shard: str) -> Receipt:
-        receipt = read_receipt(self.path, shard)
-        if receipt is None:
-            raise DamagedFileError(
-                f"shard {shard} of {self.path} is missing or damaged",
-                cure="Run the command that makes it again",
-            )
-        return receipt
 
     @cached_property
     def _retried_rows(self) -> RetriedRows:
@@ -190,7 +183,12 @@ class Predictions(TableStore):
 
     def read_shard(self, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the predictions of a shard."""
-        return read_parquet(self._file(shard), columns)
+        path, recorded = self._file(shard), require_receipt(self.path, shard).files
+        name = posixpath.relpath(path, self.path)
+        if name not in recorded:
+            raise DamagedFileError(f"the receipt of shard {shard} must have {name}", got=recorded)
+        with open_checked(path, recorded[name]) as file:
+            return read_parquet(path, columns, file=file)
 
     def read_records(self, shard: str) -> Iterator[Record]:
         """Yield the records of a shard with their predictions."""
@@ -242,6 +240,21 @@ class Ranking(Store):
     def to_arrow(self) -> pa.Table:
         """Read all ranked records into memory, most misaligned first."""
         return read_parquet(files.join(self.path, "misaligned.parquet"))
+
+
+def require_receipt(folder: str, shard: str) -> Receipt:
+    """Read the receipt of a shard.
+
+    Raises:
+        DamagedFileError: there is no valid one.
+    """
+    receipt = read_receipt(folder, shard)
+    if receipt is None:
+        raise DamagedFileError(
+            f"shard {shard} of {folder} is missing or damaged",
+            cure="Run the command that makes it again",
+        )
+    return receipt
 
 
 def _feature_name(column: str) -> str:

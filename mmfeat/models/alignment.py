@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.base import Model
+from mmfeat.models.base import ColumnwiseModel
 from mmfeat.models.masks import modality_mask
 from mmfeat.models.projection import UnimodalEncoder
 
@@ -22,7 +22,7 @@ _INITIAL_SCALE, _MAX_SCALE = 10.0, 100.0
 _INITIAL_BIAS = -10.0
 
 
-class AlignmentModel(Model):
+class AlignmentModel(ColumnwiseModel):
     """z_m = √s · f_m(x_m) / |f_m(x_m)| for each present modality, 0 for the others.
 
     f_m is LayerNorm, dropout and a linear map, then the combination and, unless that is `linear`,
@@ -44,13 +44,6 @@ class AlignmentModel(Model):
         self.log_scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE)))
         self.bias = nn.Parameter(torch.tensor(_INITIAL_BIAS))
         self.register_buffer("references", torch.zeros(len(a.dims), MAX_REFERENCES, a.hidden))
-
-    def encode(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
-        """See `Model.encode`: f_m of each column, shape [batch, d]."""
-        return {
-            column: head(features[column], present[column])
-            for column, head in zip(self.columns, self.heads, strict=True)
-        }
 
     def forward_encoded(
         self, encoded: dict[str, Tensor], present: dict[str, Tensor]

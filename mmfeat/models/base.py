@@ -66,3 +66,16 @@ class Model(nn.Module):
             None if the model has no weights.
         """
         return self.forward_encoded(self.encode(features, present), present)
+
+
+class ColumnwiseModel(Model):
+    """Base of the models that encode each column by a module of its own, `heads`."""
+
+    heads: nn.ModuleList
+
+    def encode(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See `Model.encode`: the output of each column's head."""
+        return {
+            column: head(features[column], present[column])
+            for column, head in zip(self.columns, self.heads, strict=True)
+        }

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
-from mmfeat.models.base import Model
+from mmfeat.models.base import ColumnwiseModel
 from mmfeat.models.masks import hide_modalities, modality_mask
 from mmfeat.models.projection import UnimodalEncoder
 
@@ -22,7 +22,7 @@ class UnimodalClassifier(UnimodalEncoder):
         return logits
 
 
-class LateModel(Model):
+class LateModel(ColumnwiseModel):
     """logits = mean of f_m(x_m) over the present modalities; f_m is a `UnimodalClassifier`.
 
     One loss trains all classifiers together; modality dropout sometimes trains one alone. The
@@ -35,13 +35,6 @@ class LateModel(Model):
         self.heads = nn.ModuleList(
             UnimodalClassifier(dim, architecture) for dim in architecture.dims.values()
         )
-
-    def encode(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
-        """See `Model.encode`: the logits of each column, shape [batch, outputs]."""
-        return {
-            column: head(features[column], present[column])
-            for column, head in zip(self.columns, self.heads, strict=True)
-        }
 
     def forward_encoded(
         self, encoded: dict[str, Tensor], present: dict[str, Tensor]

@@ -1,5 +1,6 @@
 """Read the records of a store of shards."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,6 +28,10 @@ def list_shards(folder: str) -> Iterator[StoredShard]:
     slots = tuple(manifest["slots"])
     for shard in manifest["shards"]:
         yield StoredShard(folder, shard["name"], slots)
+
+
+def _list_encoded(folder: bytes) -> Iterator[StoredShard]:
+    return list_shards(os.fsdecode(folder))
 
 
 def read_samples(shard: StoredShard) -> Iterator[StoredSample]:
@@ -84,8 +89,8 @@ class ReadShards(beam.PTransform):
         """List the shards in one worker, spread them, and read each in one worker."""
         return (
             begin
-            | "Store" >> beam.Create([self.shards])
-            | "ListShards" >> beam.FlatMap(list_shards)
+            | "Store" >> beam.Create([os.fsencode(self.shards)])  # Beam encodes texts as UTF-8
+            | "ListShards" >> beam.FlatMap(_list_encoded)
             | "Spread" >> beam.Reshuffle()
             | "ReadShard" >> beam.FlatMap(read_samples)
         )

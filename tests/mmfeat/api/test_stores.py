@@ -1,10 +1,12 @@
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from torch.utils.data import DataLoader
 
 import mmfeat
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from tests.conftest import picture_bytes
 
 
@@ -41,6 +43,7 @@ def test_a_record_of_shards_has_its_picture_and_texts(stores):
     record = mmfeat.open(stores / "shards")["p008"]
     assert record["label"] == "dog"
     assert record.texts == {"text": "the big dog barks number 8"}
+    assert set(record.members) == {"image", "text"}
     assert record.image.size == (24, 24)
     assert record.image.getpixel((0, 0))[:3] == (30, 8, 200)
     assert record.image_of("image.back") is None
@@ -112,3 +115,13 @@ def test_replaced_rows_are_left_out(tmp_path):
     features = mmfeat.extract(tmp_path / "shards", tmp_path / "features")
     assert sorted(record.key for record in features) == ["a", "b"]
     assert len(features) == len(shards) == 2
+
+
+def test_damaged_predictions_are_noticed(stores, tmp_path):
+    shutil.copytree(stores / "predictions", tmp_path / "copy")
+    path = tmp_path / "copy" / "data" / "00000.parquet"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"00000\.parquet"):
+        mmfeat.open(tmp_path / "copy").to_arrow()
