@@ -121,6 +121,23 @@ def _short_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
+@contextmanager
+def _counted_once() -> Iterator[Callable[[int], None]]:
+    """Return a function that counts records as done. An error takes them back: they come again."""
+    counted = 0
+
+    def count(records: int) -> None:
+        nonlocal counted
+        counted += records
+        progress.RECORDS_DONE.add(records)
+
+    try:
+        yield count
+    except BaseException:
+        progress.RECORDS_DONE.add(-counted)
+        raise
+
+
 def _write_columns(
     task: ShardTask,
     columns: Mapping[str, ColumnTask],
@@ -129,16 +146,18 @@ def _write_columns(
     threads: int,
 ) -> None:
     started = time.monotonic()
-    with _short_collections(), ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(column.make_writer(task)) for name, column in columns.items()
-        }
-        for window in _decode(_leave_out(records, task.deadly), columns, threads):
-            for name, writer in writers.items():
-                writer.write(window.keys, window.items[name], window.bytes_read[name])
-            progress.RECORDS_DONE.add(len(window.keys))
-    for writer in writers.values():
-        writer.commit(source, seconds=time.monotonic() - started)
+    with _counted_once() as count:
+        with _short_collections(), ExitStack() as stack:
+            writers = {
+                name: stack.enter_context(column.make_writer(task))
+                for name, column in columns.items()
+            }
+            for window in _decode(_leave_out(records, task.deadly), columns, threads):
+                for name, writer in writers.items():
+                    writer.write(window.keys, window.items[name], window.bytes_read[name])
+                count(len(window.keys))
+        for writer in writers.values():
+            writer.commit(source, seconds=time.monotonic() - started)
 
 
 def _decode(

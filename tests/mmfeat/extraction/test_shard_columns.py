@@ -17,6 +17,7 @@ from mmfeat.features.column_reader import read_column_file
 from mmfeat.shards import ShardRecord
 from mmfeat.shards.tar_reader import TarSample
 from mmfeat.store import ShardTask
+from mmfeat.system import progress
 
 SPEC = EncoderSpec("text", "text", "small", "small")
 TEXTS = [f"text {row}" for row in range(100)]
@@ -71,6 +72,12 @@ def test_all_records_get_a_feature_with_batches_of_half_the_size(tmp_path, capsy
     assert set(rows.features[:, 1].tolist()) == {16.0, 4.0}
     assert read_tuned_settings(table.receipts).memory_limit == 16
     assert "at most 16 records per batch of column text" in capsys.readouterr().err
+
+
+def test_records_of_a_shard_that_is_made_again_count_once(tmp_path):
+    before = progress.RECORDS_DONE.value
+    make_shard(tmp_path, SmallGpu(fitting=20))
+    assert progress.RECORDS_DONE.value - before == 100
 
 
 def test_later_shards_and_runs_begin_with_the_recorded_size(tmp_path):
