@@ -29,7 +29,7 @@ class ExtractConfig:
     images or sounds: desc:text.desc=builtin:text. Repeat the flag for each column."""
     precision: Precision = "auto"
     """Precision of the weights and the forward pass. auto measures, when a column is started, which
-    is fastest with the features of float32 (mean cosine at least 0.999, lowest 0.99)."""
+    is fastest with the features of float32."""
     device: str = "auto"
     """auto (all GPUs, or the CPU if there is none), cpu, cuda, cuda:1, cuda:0,1."""
     batch_size: int = 0

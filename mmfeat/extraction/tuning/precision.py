@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 
 from mmfeat.encoders import Encoder, Precision
+from mmfeat.extraction.tuning.quality import Losses, row_cosines
 from mmfeat.extraction.tuning.sample import (
     TuningSample,
     encode_sample,
     measure_speed,
     repeat_to,
-    row_cosines,
 )
-
-MIN_MEAN_COSINE, MIN_COSINE = 0.999, 0.99
-"""Lowest accepted cosines between the features of a precision and those of float32."""
 
 _CLEAR_SPEEDUP = 1.5
 """A larger difference in speed needs no second measurement."""
@@ -57,13 +54,14 @@ def find_precision(
 
 
 def _compare(features: np.ndarray, exact: np.ndarray) -> tuple[bool, dict[str, Any]]:
-    """Return whether features are those of float32, and their cosines for column.json."""
-    if features.shape != exact.shape:  # it fails for a record
-        return False, {"cosine_mean": 0.0, "cosine_min": 0.0}
-    cosines = row_cosines(features, exact)
-    mean, lowest = float(cosines.mean()), float(cosines.min())
-    measured = {"cosine_mean": round(mean, 6), "cosine_min": round(lowest, 6)}
-    return mean >= MIN_MEAN_COSINE and lowest >= MIN_COSINE, measured
+    """Return whether features may replace those of float32, and why, for column.json."""
+    losses = Losses.measure(features, exact)
+    cosines = row_cosines(features, exact) if features.shape == exact.shape else np.zeros(1)
+    measured = {
+        "cosine_mean": round(float(cosines.mean()), 6),
+        "cosine_min": round(float(cosines.min()), 6),
+    }
+    return losses.accepted, measured | losses.facts()
 
 
 def _compare_speed(

@@ -96,10 +96,3 @@ def measure_speed(action: Callable[[], Any], records: int, min_seconds: float) -
         action()
         seconds.append(time.perf_counter() - started)
     return records / min(seconds)
-
-
-def row_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the cosine similarity of each row of a to the same row of b."""
-    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    cosines: np.ndarray = (a * b).sum(axis=-1) / np.maximum(norms, 1e-12)
-    return cosines

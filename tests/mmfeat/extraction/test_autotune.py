@@ -12,7 +12,7 @@ from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.neural.gpu_decoding import GpuDecoder
 from mmfeat.encoders.neural.preprocessing import ImageTransform
 from mmfeat.extraction.tuning import autotune
-from mmfeat.extraction.tuning.decoder import relative_losses
+from mmfeat.extraction.tuning.quality import Losses
 
 
 class Clock:
@@ -272,7 +272,33 @@ def test_a_gpu_decodes_if_its_features_are_those_of_the_cpu(monkeypatch, way, ch
 
 def test_losses_are_relative_to_the_spread():
     exact = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
-    assert relative_losses(exact, exact) == (0, 0)
+    assert Losses.measure(exact, exact) == (0, 0)
     turned = exact[[1, 0, 2]]
-    assert relative_losses(turned, exact) == (pytest.approx(2 / 3), 1)
-    assert relative_losses(exact[:1], exact[:1])[0] == np.inf
+    assert Losses.measure(turned, exact) == (pytest.approx(2 / 3), 1)
+    assert not Losses.measure(turned, exact).accepted
+
+
+@pytest.mark.parametrize(
+    ("features", "exact"),
+    [(np.ones((1, 3)), np.ones((1, 3))), (np.ones((4, 3)), np.ones((4, 3)))],
+    ids=["one record", "equal records"],
+)
+def test_losses_without_a_spread_are_not_accepted(features, exact):
+    losses = Losses.measure(features, exact)
+    assert not losses.accepted
+    assert losses.facts() == {"loss_mean": None, "loss_max": None}
+
+
+def test_a_precision_that_blurs_records_which_are_close_together_is_not_picked(monkeypatch):
+    """Its cosine to float32 is .99999, and that between the records .9999."""
+
+    def encode(self, batch):
+        CLOCK.now += self.seconds[self.precision]
+        blur = 0 if self.precision == "float32" else 0.005
+        return np.array([[1, 0.01 * (len(text) % 3) + blur, 0] for text in batch])
+
+    monkeypatch.setattr(Timed, "encode", encode)
+    tuned = tuned_settings("auto", [b"a", b"bb", b"ccc"])
+    measured = tuned.measured["precision"]["bfloat16"]
+    assert measured["cosine_min"] > 0.9999
+    assert tuned.precision == "float32"
