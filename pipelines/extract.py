@@ -11,10 +11,12 @@ from mmfeat.system import run_main
 def main(arguments: Sequence[str]) -> None:
     """Parse the command line and run the stage."""
     config, beam_flags = parse_known_args(ExtractConfig, arguments, prog="mmfeat extract")
-    # Beam loads slowly. --help and a mistyped flag do not wait for it.
+    stage = Extraction(config)
+    stage.check_inputs()
+    # Beam loads slowly. --help, a mistyped flag or a mistyped path do not wait for it.
     from pipelines.run_stage import run_stage
 
-    run_stage(Extraction(config), beam_flags)
+    run_stage(stage, beam_flags)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from pipelines.engines import (
     make_pipeline,
 )
 from pipelines.monitoring import progress_bar
+from pipelines.notebook import plain_labels
 from pipelines.shard_workers import choose_processes
 from pipelines.transforms import ProcessShards, ReadTasks, write_tasks
 
@@ -51,7 +52,7 @@ def run_stage(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
     check_engine(options)
     pipeline = make_pipeline(options)
     try:
-        with lock_directory(stage.output):
+        with lock_directory(stage.output), plain_labels():
             return _run_locked(stage, pipeline)
     finally:
         shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # Beam's, if nothing was to do

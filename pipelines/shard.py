@@ -21,13 +21,15 @@ def main(arguments: Sequence[str]) -> None:
         with scratch_folder() as folder:
             show_summary(f"shard {config.input}, a dry run", dry_run(config, folder))
         return
-    warm_up()
-    # Beam loads slowly. --help and a mistyped flag do not wait for it.
-    from pipelines.run_stage import run_stage
-
     retry_flags = () if config.retry_failed else ("--retry-failed",)
     retry_command = shlex.join(["mmfeat", "shard", *arguments, *retry_flags])
-    run_stage(Sharding(config, retry_command), beam_flags)
+    stage = Sharding(config, retry_command)
+    stage.check_inputs()
+    warm_up()
+    # Beam loads slowly. --help, a mistyped flag or a mistyped path do not wait for it.
+    from pipelines.run_stage import run_stage
+
+    run_stage(stage, beam_flags)
 
 
 if __name__ == "__main__":

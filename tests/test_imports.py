@@ -3,9 +3,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.programs import run_python
+from tests.training.stores import Records, write_store
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "apache_beam", "matplotlib", "sklearn")
@@ -25,6 +27,56 @@ def heavy_modules_after(statement):
 )  # fmt: skip
 def test_light_modules_load_nothing_heavy(module):
     assert heavy_modules_after(f"import {module}") == []
+
+
+MISTYPED = [
+    ("shard", "{0}/itms.csv", "{0}/out"),
+    ("shard", "{0}/items.csv", "{0}/out", "--image-column", "pictur"),
+    ("shard", "{0}/items.csv", "{0}/out", "--keys", "{0}/kys.txt"),
+    ("extract", "{0}/featurs", "{0}/out"),
+    ("train", "{0}/featurs", "{0}/out", "--target", "label"),
+    ("train", "{0}/features", "{0}/out", "--target", "labl"),
+    ("train", "{0}/features", "{0}/out", "--target", "label", "--modalities", "imge"),
+    ("train", "{0}/features", "{0}/out", "--target", "label", "--split-column", "splt"),
+    ("compare", "{0}/featurs", "{0}/out", "--target", "label"),
+    ("compare", "{0}/features", "{0}/out", "--target", "labl"),
+    ("evaluate", "{0}/featurs", "{0}/features"),
+    ("score", "{0}/featurs", "{0}/features", "{0}/out"),
+    ("align-report", "{0}/featurs", "{0}/features", "{0}/out"),
+    ("report", "{0}/featurs"),
+    ("info", "{0}/featurs"),
+    ("verify", "{0}/featurs"),
+]
+
+
+@pytest.mark.parametrize("command", MISTYPED, ids=" ".join)
+def test_a_mistyped_name_is_found_before_slow_imports(command, tmp_path):
+    (tmp_path / "items.csv").write_text("picture,text\na.png,one\n")
+    (tmp_path / "keys.txt").write_text("1\n")
+    write_small_features(tmp_path / "features")
+    arguments = [word.format(tmp_path) for word in command]
+    code = (
+        "import sys, mmfeat.cli.main as command; code = command.main(sys.argv[1:]); "
+        f"print(code, *sorted(m for m in {HEAVY!r} if m in sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert result.stdout == "1\n", result.stderr
+    assert result.stderr.count("mmfeat: error") == 1
+    assert not (tmp_path / "out").exists()
+    if "featurs" in arguments[1]:
+        assert f"Did you mean '{tmp_path}/features'?" in result.stderr
+
+
+def write_small_features(folder):
+    values = np.ones((20, 4), np.float16)
+    metadata = {
+        "__key__": [str(i) for i in range(20)],
+        "label": ["cat", "dog"] * 10,
+        "split": ["train", "val"] * 10,
+    }
+    write_store(str(folder), Records({"image": values, "text": values}, metadata))
 
 
 def test_imports_follow_the_layers():

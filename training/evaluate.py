@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from mmfeat.config import parse_args
+from mmfeat.store import check_finished
 from mmfeat.system import run_main
 from training.config import EvaluateConfig
 
@@ -11,7 +12,9 @@ from training.config import EvaluateConfig
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     config = parse_args(EvaluateConfig, arguments, prog="mmfeat evaluate")
-    # Imported late: --help and flag errors must not wait for torch and scikit-learn.
+    check_finished(config.model, "model")
+    check_finished(config.features, "features")
+    # Imported late: --help and mistyped paths must not wait for torch and scikit-learn.
     from training.evaluation.evaluate_model import evaluate
 
     evaluate(config)

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 from mmfeat.config import parse_args
 from mmfeat.system import run_main
+from training.columns import check_columns
 from training.config import TrainConfig
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     config = parse_args(TrainConfig, arguments, prog="mmfeat train")
-    # Imported late: --help and flag errors must not wait for torch and scikit-learn.
+    check_columns(config)
+    # Imported late: --help and mistyped names must not wait for torch and scikit-learn.
     from training.fit.train_model import train_model
 
     train_model(config)

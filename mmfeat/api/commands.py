@@ -17,6 +17,7 @@ from mmfeat.cli.verify import VerifyConfig
 from mmfeat.config import make_config
 from mmfeat.errors import MmfeatError
 from mmfeat.import_path import safe_child_processes
+from mmfeat.store import check_finished
 from mmfeat.system import quiet_import
 from mmfeat.verification import Verification, uncommit, verify_store
 
@@ -72,11 +73,13 @@ def train(features: Path, output: Path, **options: Any) -> "TrainedModel":
         output: directory of the model.
         options: the fields of `training.config.TrainConfig` and of its groups.
     """
-    from mmfeat.api.trained_model import TrainedModel
+    from training.columns import check_columns
     from training.config import TrainConfig
 
     given = {"features": features, "output": output, **options}
     config = make_config(TrainConfig, given, source="train")
+    check_columns(config)
+    from mmfeat.api.trained_model import TrainedModel
     from training.fit.train_model import train_model
 
     with safe_child_processes():
@@ -92,10 +95,12 @@ def compare(features: Path, output: Path, **options: Any) -> Comparison:
         output: directory of the comparison.
         options: the fields of `training.compare.config.CompareConfig` and of its groups.
     """
+    from training.columns import check_columns
     from training.compare.config import CompareConfig
 
     given = {"features": features, "output": output, **options}
     config = make_config(CompareConfig, given, source="compare")
+    check_columns(config)
     from training.compare.run import compare as run_comparison
 
     with safe_child_processes():
@@ -115,6 +120,8 @@ def evaluate(model: Path, features: Path, *, split: str = "test") -> dict[str, A
 
     given = {"model": model, "features": features, "split": split}
     config = make_config(EvaluateConfig, given, source="evaluate")
+    check_finished(config.model, "model")
+    check_finished(config.features, "features")
     from mmfeat.features import FeatureStore
     from mmfeat.models.saved_model import load_model
     from training.evaluation.evaluate_model import evaluate_split
@@ -160,6 +167,8 @@ def align_report(model: Path, features: Path, output: Path, **options: Any) -> R
 
     given = {"model": model, "features": features, "output": output, **options}
     config = make_config(AlignReportConfig, given, source="align_report")
+    check_finished(config.model, "model")
+    check_finished(config.features, "features")
     from training.alignment.rank_pairs import rank_pairs
 
     with safe_child_processes():
@@ -197,7 +206,8 @@ def info(path: Path) -> dict[str, Any]:
 
 
 def _run_stage(stage: "Stage", beam_flags: Sequence[str]) -> None:
-    # Imported late: an error in the options must not wait for Beam.
+    stage.check_inputs()
+    # Imported late: a mistyped path must not wait for Beam.
     with quiet_import():
         from pipelines.run_stage import run_stage
 

@@ -16,6 +16,7 @@ from mmfeat.store import (
     CONFIG_FILE,
     MANIFEST_FILE,
     RunConfig,
+    check_folder,
     check_format,
     read_failures,
     read_manifest,
@@ -55,6 +56,7 @@ def describe_store(path: str) -> dict[str, Any]:
     """
     run = files.read_json(files.join(path, CONFIG_FILE))
     if not isinstance(run, dict) or not isinstance(run.get("kind"), str):
+        check_folder(path)
         raise MmfeatError(
             f"a store of mmfeat has a {CONFIG_FILE}, and {path} has none", cure="Check the path"
         )

@@ -29,6 +29,7 @@ from mmfeat.store import (
     Receipt,
     ShardTask,
     Stage,
+    check_finished,
     check_output,
     match_run,
     open_run,
@@ -72,6 +73,13 @@ class Extraction(Stage):
     def receipts_folder(self) -> str:
         """Folder of the receipts of the column that is written last."""
         return self._table([SAMPLES, *self.columns][-1]).receipts
+
+    def check_inputs(self) -> None:
+        """Check the shards, the output, and the names of encoders."""
+        check_output(self.output, "features")
+        check_finished(self.config.shards, "shards")
+        for flag in self.config.encoder:
+            EncoderSpec.parse(flag)
 
     def plan(self) -> list[ShardTask]:
         """Return one task per input shard. Columns and shards that exist are not made again.

@@ -35,6 +35,7 @@ from mmfeat.store import (
     ShardAttempt,
     ShardTask,
     Stage,
+    check_finished,
     check_output,
     format_counts,
     is_fresh,
@@ -78,6 +79,14 @@ class Scoring(Stage):
     def worker_modules(self) -> list[str]:
         """Modules that worker processes need."""
         return [*super().worker_modules, "mmfeat.models.saved_model"]
+
+    def check_inputs(self) -> None:
+        """Check the model, the features, the output and --columns."""
+        check_output(self.output, "predictions")
+        check_finished(self.config.model, "model")
+        check_finished(self.config.features, "features")
+        if self.config.columns:
+            choose_columns(self.config.columns, FeatureStore(self.config.features))
 
     def plan(self) -> list[ShardTask]:
         """Return one task per shard of the features.

@@ -27,7 +27,7 @@ from mmfeat.sharding.planning import (
 )
 from mmfeat.sharding.retry import Retry, count_passing
 from mmfeat.sharding.sample_reader import leave_out_deadly, read_samples
-from mmfeat.sharding.selection import key_file_sha256
+from mmfeat.sharding.selection import key_file_sha256, require_key_file
 from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
 from mmfeat.sharding.shard_writer import RejectLimit, ShardWriter
 from mmfeat.shards import SHARD_FILES, ShardTable, metadata_columns
@@ -74,14 +74,24 @@ class Sharding(Stage):
         self._media_folders: tuple[str, ...] = ()
         self._kinds: dict[str, str] = {}
         self._selection: dict[str, int] = {}
+        self._source: Source | None = None
         self._retry: Retry | None = None
         self._committed: Counter[str] = Counter()
+
+    def check_inputs(self) -> None:
+        """Open the input, and keep it open for `plan`."""
+        check_output(self.output, "shards")
+        if self.config.keys:
+            require_key_file(self.config.keys)
+        self._source = open_input(self.config)
 
     def plan(self) -> list[ShardTask]:
         """Plan the shards in one pass over the input, without reading media."""
         config = self.config
-        check_output(self.output, "shards")
-        source = open_input(config)
+        if self._source is None:
+            self.check_inputs()
+        source, self._source = self._source, None
+        assert source is not None
         self.slots, self._media_folders = source.slots, source.media_folders
         keys_sha256 = key_file_sha256(config.keys) if config.keys else ""
         shuffle = make_layout(config, source).shuffle

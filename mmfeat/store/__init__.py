@@ -25,6 +25,8 @@ from mmfeat.store.integrity import (
 )
 from mmfeat.store.manifest import (
     MANIFEST_FILE,
+    check_finished,
+    check_folder,
     check_manifest,
     finished_manifest,
     make_manifest,
@@ -95,6 +97,8 @@ __all__ = [
     "StatusAndReason",
     "check_chunks",
     "check_file",
+    "check_finished",
+    "check_folder",
     "check_format",
     "check_manifest",
     "check_output",

@@ -32,6 +32,34 @@ def unfinished_error(kind: str, folder: str) -> MmfeatError:
     )
 
 
+def check_folder(folder: str, cure: str = "") -> None:
+    """Check that a folder exists.
+
+    Args:
+        folder: the folder.
+        cure: what to do if it does not and no folder has a similar name.
+
+    Raises:
+        MmfeatError: it does not exist.
+    """
+    if not files.exists(folder):
+        raise MmfeatError(f"there is no folder {folder}", cure=did_you_mean_path(folder) or cure)
+
+
+def check_finished(folder: str, kind: str) -> None:
+    """Check that a folder has a finished store of a kind. Its manifest, which may be large, is not
+    read.
+
+    Raises:
+        MmfeatError: the store does not exist, is not finished, or is of another kind.
+    """
+    if not files.exists(files.join(folder, MANIFEST_FILE)):
+        raise _missing_error(folder, kind)
+    run = files.read_json(files.join(folder, CONFIG_FILE))
+    if isinstance(run, dict) and isinstance(run.get("kind"), str):
+        _check_kind(folder, kind, run["kind"])
+
+
 def read_manifest(folder: str, kind: str) -> dict[str, Any]:
     """Read the manifest of a finished store.
 
@@ -42,23 +70,28 @@ def read_manifest(folder: str, kind: str) -> dict[str, Any]:
     """
     manifest = files.read_json(files.join(folder, MANIFEST_FILE))
     if not isinstance(manifest, dict) or "kind" not in manifest:
-        if files.exists(files.join(folder, CONFIG_FILE)):
-            raise unfinished_error(kind, folder)
-        cure = _CURES.get(kind, "")
-        if not files.exists(folder):
-            cure = did_you_mean_path(folder) or cure
-            raise MmfeatError(f"there is no folder {folder}", cure=cure)
-        raise MmfeatError(f"{folder} has no {kind}: no {MANIFEST_FILE}", cure=cure)
-    if manifest["kind"] != kind:
-        raise MmfeatError(
-            f"{folder} must hold {kind}",
-            got=manifest["kind"],
-            cure=f"Name its picked model: {files.join(folder, 'winner')}"
-            if (kind, manifest["kind"]) == ("model", "comparison")
-            else _CURES.get(kind, ""),
-        )
+        raise _missing_error(folder, kind)
+    _check_kind(folder, kind, manifest["kind"])
     check_format(folder, manifest)
     return check_manifest(folder, manifest)
+
+
+def _missing_error(folder: str, kind: str) -> MmfeatError:
+    if files.exists(files.join(folder, CONFIG_FILE)):
+        return unfinished_error(kind, folder)
+    check_folder(folder, _CURES.get(kind, ""))
+    return MmfeatError(f"{folder} has no {kind}: no {MANIFEST_FILE}", cure=_CURES.get(kind, ""))
+
+
+def _check_kind(folder: str, kind: str, found: str) -> None:
+    if found != kind:
+        raise MmfeatError(
+            f"{folder} must hold {kind}",
+            got=found,
+            cure=f"Name its picked model: {files.join(folder, 'winner')}"
+            if (kind, found) == ("model", "comparison")
+            else _CURES.get(kind, ""),
+        )
 
 
 def check_manifest(folder: str, manifest: dict[str, Any]) -> dict[str, Any]:

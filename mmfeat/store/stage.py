@@ -79,6 +79,14 @@ class Stage(ABC):
         """Folder in which a receipt appears when a shard is made."""
         return self.output
 
+    def check_inputs(self) -> None:  # noqa: B027 - `plan` checks all of them again
+        """Find mistyped paths and names. Called before Beam is imported, so it imports nothing
+        heavy and reads little.
+
+        Raises:
+            MmfeatError: the input or the output directory cannot be used.
+        """
+
     @abstractmethod
     def plan(self) -> list[ShardTask]:
         """Open the output directory and list its shards. The same input gives the same list.

@@ -17,6 +17,7 @@ from mmfeat.store import (
     Receipt,
     RecordedFile,
     RunConfig,
+    check_folder,
     check_format,
     check_manifest,
     json_digest,
@@ -262,6 +263,7 @@ def _read_documents(
                 f"{folder} has neither an intact {CONFIG_FILE} nor an intact {MANIFEST_FILE}",
                 cure="Restore one of them from a copy, or make the store again",
             )
+        check_folder(folder)
         raise MmfeatError(
             f"a store of mmfeat has a {CONFIG_FILE}, and {folder} has none", cure="Check the path"
         )

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 
 from mmfeat.config import parse_args
+from mmfeat.store import check_finished
 from training.alignment.config import AlignReportConfig
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the command line and rank the records."""
     config = parse_args(AlignReportConfig, arguments, prog="mmfeat align-report")
-    # Imported late, so that --help and errors in flags do not load torch.
+    check_finished(config.model, "model")
+    check_finished(config.features, "features")
+    # Imported late, so that --help and mistyped paths do not load torch.
     from training.alignment.rank_pairs import rank_pairs
 
     rank_pairs(config)

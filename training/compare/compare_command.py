@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 from mmfeat.config import parse_args
+from training.columns import check_columns
 from training.compare.config import CompareConfig
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the command line and run the comparison."""
     config = parse_args(CompareConfig, arguments, prog="mmfeat compare")
-    # Imported late, so that --help and errors in flags do not load torch and scikit-learn.
+    check_columns(config)
+    # Imported late, so that --help and mistyped names do not load torch and scikit-learn.
     from training.compare.run import compare
 
     compare(config)

@@ -23,6 +23,7 @@ from mmfeat.store import (
     write_manifest,
 )
 from mmfeat.system import print_err, print_out
+from training.columns import choose_columns
 from training.compare.config import CompareConfig
 from training.compare.emap import read_emap_score
 from training.compare.grid import ModelSpec, build_grid
@@ -45,7 +46,7 @@ from training.compare.trials import best_seed, read_model, read_predictions, rea
 from training.config import RunOptions
 from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
 from training.fit.fit_result import FitResult
-from training.fit.resolve import ResolvedRun, choose_columns, open_dataset
+from training.fit.resolve import ResolvedRun, open_dataset
 from training.fit.save_model import save_best
 from training.report import REPORT, write_compare_report
 

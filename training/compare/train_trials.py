@@ -15,13 +15,14 @@ from mmfeat.features import FeatureStore
 from mmfeat.storage import files
 from mmfeat.store import has_unfinished, mark_unfinished
 from mmfeat.system import ProgressBar, WorkerDiedError, WorkerPool, WorkerStartError, worker_pool
+from training.columns import choose_columns
 from training.compare.config import CompareConfig
 from training.compare.emap import read_emap_score, score_projection, write_emap_score
 from training.compare.grid import ModelSpec
 from training.compare.trials import best_seed, read_model, read_trial, read_trials, run_trial
 from training.config import ModelOptions, RunOptions, TrainConfig
 from training.data import Dataset
-from training.fit.resolve import ResolvedRun, choose_columns, open_dataset, resolve_run
+from training.fit.resolve import ResolvedRun, open_dataset, resolve_run
 
 _log = logging.getLogger("mmfeat")
 

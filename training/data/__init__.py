@@ -9,12 +9,12 @@ from training.data.dataset_warnings import (
     warn_of_unseen_labels,
 )
 from training.data.exclusions import MISALIGNED_FILE, read_dropped
+from training.data.feature_reader import ShardColumns
 from training.data.resident import Batch
 from training.data.sample_rows import (
     NO_PAIR,
     SUPERSEDED,
     USED,
-    check_sample_columns,
     count_reasons,
     read_sample_rows,
 )
@@ -43,8 +43,8 @@ __all__ = [
     "Batch",
     "Batches",
     "Dataset",
+    "ShardColumns",
     "SplitRule",
-    "check_sample_columns",
     "count_reasons",
     "decode_split",
     "hash_fraction",

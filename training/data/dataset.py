@@ -11,6 +11,7 @@ import pyarrow as pa
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore, row_hashes
 from mmfeat.records import SPLIT_NAMES
+from training.columns import check_sample_columns
 from training.data.exclusions import DroppedRecords
 from training.data.feature_reader import (
     ColumnBuilder,
@@ -25,7 +26,6 @@ from training.data.sample_rows import (
     NO_MODALITY,
     USED,
     SampleRows,
-    check_sample_columns,
     count_reasons,
     read_hash_inputs,
     read_sample_rows,
@@ -120,7 +120,7 @@ def load_dataset(
         MmfeatError: a column is missing, there is nothing to learn, train or val has no rows, or a
             feature is not finite.
     """
-    check_sample_columns(store, objective, rule)
+    check_sample_columns(store, objective.target_columns, rule.flags)
     if stratify:
         rule = _stratify(store, objective, rule)
     available = available_memory()

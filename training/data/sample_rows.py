@@ -6,13 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
-from mmfeat.records import STATUS_COLUMNS, read_cells
-from mmfeat.shards import find_standard_columns
+from mmfeat.records import read_cells
 from training.data.split_rule import SPLITS, TRAIN, UNASSIGNED, SplitRule, encode_splits
 from training.objectives.base import Objective
-from training.objectives.targets import check_target
 
 USED = 0
 """Code of a row that no reason excludes."""
@@ -85,26 +82,6 @@ def count_reasons(reasons: np.ndarray) -> dict[str, int]:
     """Return reason → number of rows it excludes."""
     rows = dict(zip(REASONS, np.bincount(reasons, minlength=len(REASONS)).tolist(), strict=True))
     return {reason: n for reason, n in sorted(rows.items()) if n and reason not in ("", SUPERSEDED)}
-
-
-def check_sample_columns(store: FeatureStore, objective: Objective, rule: SplitRule) -> None:
-    """Check that the samples table has the columns of the target and of the split rule.
-
-    Raises:
-        MmfeatError: a column is missing.
-    """
-    names = store.samples_schema.names
-    own = find_standard_columns(names)
-    for name in objective.target_columns:
-        check_target(name, [name for name in names if name not in own], own)
-    available = [name for name in names if name not in STATUS_COLUMNS]
-    for name, flag in ((rule.column, "--split-column"), (rule.group, "--group-column")):
-        if name and name not in available:
-            raise MmfeatError(
-                f"the samples table of {store.path} has no column {name!r} ({flag}); "
-                f"it has: {', '.join(available)}",
-                cure=f"Name one of them with {flag}, or evaluate with --split all",
-            )
 
 
 def read_hash_inputs(table: pa.Table, rule: SplitRule) -> list[str]:

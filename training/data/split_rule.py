@@ -52,9 +52,14 @@ class SplitRule:
         object.__setattr__(self, "cuts", cuts)
 
     @property
+    def flags(self) -> dict[str, str]:
+        """Flag → the column of the samples table that it names; empty = none."""
+        return {"--split-column": self.column, "--group-column": self.group}
+
+    @property
     def columns(self) -> list[str]:
         """Columns of the samples table that the rule reads."""
-        return [name for name in (self.column, self.group) if name]
+        return [name for name in self.flags.values() if name]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "SplitRule":

@@ -11,12 +11,12 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.models.saved_model import LoadedModel, load_model
 from mmfeat.system import ProgressBar, console, print_err, print_out, show_summary, show_table
+from training.columns import check_sample_columns
 from training.config import EvaluateConfig
 from training.data import (
     SPLITS,
     USED,
     SplitRule,
-    check_sample_columns,
     count_reasons,
     read_sample_rows,
 )
@@ -60,7 +60,7 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
     objective = objective_for(model.task, model.target)
     rule = SplitRule() if split == ALL else SplitRule.from_config(model.split)
     splits = SPLITS if split == ALL else (split,)
-    check_sample_columns(store, objective, rule)
+    check_sample_columns(store, objective.target_columns, rule.flags)
     targets: list[np.ndarray] = []
     # The memory of rows that are left out is never touched, so it takes none.
     scores = np.empty((store.records, model.task.outputs), np.float32)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmfeat.config import split_commas
-from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
 from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture, check_fusion
 from mmfeat.models.saved_model import input_shapes
@@ -60,28 +60,6 @@ class ResolvedRun:
     architecture: Architecture
     recipes: Sequence[Recipe]
     config: dict[str, Any]
-
-
-def choose_columns(store: FeatureStore, modalities: str) -> list[Column]:
-    """Return the feature columns to train on, in the store's order.
-
-    Args:
-        store: the features.
-        modalities: column names, separated by commas. Empty = all columns.
-
-    Raises:
-        MmfeatError: the store lacks a column.
-    """
-    names = split_commas(modalities) or list(store.columns)
-    for name in names:
-        if name not in store.columns:
-            raise MmfeatError(
-                f"no feature column of that name in {store.path}",
-                got=name,
-                cure=f"{did_you_mean(name, store.columns)} There are: "
-                f"{', '.join(store.columns)}".strip(),
-            )
-    return [column for name, column in store.columns.items() if name in names]
 
 
 def build_objective(config: TrainConfig, columns: Sequence[Column]) -> Objective:

@@ -11,6 +11,7 @@ from mmfeat.plugins import trust
 from mmfeat.storage import lock_directory
 from mmfeat.store import check_output, finished_manifest, open_run
 from mmfeat.system import ProgressBar, print_out
+from training.columns import choose_columns
 from training.config import TrainConfig
 from training.data import BLOCK, BLOCKS, TRAIN, Dataset
 from training.fit.candidates import fit_recipes
@@ -19,7 +20,7 @@ from training.fit.device import FLOAT32, MIN_MEASURED_ROWS, ComputeConfig, faste
 from training.fit.fit_result import FitResult
 from training.fit.loop import measure_bfloat16
 from training.fit.metrics_log import MetricsLog, check_tensorboard
-from training.fit.resolve import ResolvedRun, choose_columns, open_dataset, resolve_run
+from training.fit.resolve import ResolvedRun, open_dataset, resolve_run
 from training.fit.save_model import print_summary, save_best
 from training.recipe import AdamWRecipe
 

@@ -9,7 +9,7 @@ import tyro
 from mmfeat.config import metavar, parse_args
 from mmfeat.errors import MmfeatError
 from mmfeat.storage import files
-from mmfeat.store import CONFIG_FILE
+from mmfeat.store import CONFIG_FILE, check_folder
 from mmfeat.system import print_out
 
 _MAX_WORST = 100
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str]) -> None:
     config = parse_args(ReportConfig, arguments, prog="mmfeat report")
     saved = files.read_json(files.join(config.path, CONFIG_FILE))
     kind = saved.get("kind") if isinstance(saved, dict) else None
+    if kind is None:
+        check_folder(config.path)
     # Imported late, so that --help and errors in flags do not load matplotlib.
     from training.report import LEADERBOARD, write_compare_report, write_model_report
 

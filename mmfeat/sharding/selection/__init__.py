@@ -1,7 +1,7 @@
 """Which records of the input are sharded: those that meet --where and are listed in --keys."""
 
 from mmfeat.sharding.selection.condition import Condition
-from mmfeat.sharding.selection.key_file import key_file_sha256, read_keys
+from mmfeat.sharding.selection.key_file import key_file_sha256, read_keys, require_key_file
 from mmfeat.sharding.selection.record_filter import (
     InputCounts,
     RecordFilter,
@@ -19,4 +19,5 @@ __all__ = [
     "match_condition",
     "match_keys",
     "read_keys",
+    "require_key_file",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from mmfeat.errors import MmfeatError
 from mmfeat.records import is_missing, key_text, to_json_value
 from mmfeat.sources import TABLE_READERS, Table, UnreadBytes, file_sha256, open_table, read_rows
-from mmfeat.storage import files
+from mmfeat.storage import did_you_mean_path, files
 
 _KEY_COLUMNS = ("__key__", "key", "uid")
 
@@ -21,7 +21,7 @@ def key_file_sha256(path: str) -> str:
     Raises:
         MmfeatError: the file does not exist.
     """
-    _require_file(path)
+    require_key_file(path)
     return file_sha256(path)
 
 
@@ -31,7 +31,7 @@ def read_keys(path: str) -> Iterator[str]:
     Raises:
         MmfeatError: the file does not exist, or has no key column or another type of array.
     """
-    _require_file(path)
+    require_key_file(path)
     suffix = posixpath.splitext(path.removesuffix(".gz").removesuffix(".zst"))[1].lower()
     if suffix == ".npy":
         return _read_uids(path)
@@ -49,9 +49,14 @@ def read_keys(path: str) -> Iterator[str]:
     return _read_lines(path)
 
 
-def _require_file(path: str) -> None:
+def require_key_file(path: str) -> None:
+    """Check that a file of keys exists.
+
+    Raises:
+        MmfeatError: it does not.
+    """
     if files.size(path) is None:
-        raise MmfeatError("no such file of keys", got=path)
+        raise MmfeatError("no such file of keys", got=path, cure=did_you_mean_path(path))
 
 
 def _read_column(table: Table, column: str) -> Iterator[str]:

@@ -1,0 +1,91 @@
+"""Find the columns that options name. Imports neither torch nor scikit-learn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from mmfeat.config import split_commas
+from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.features import Column, FeatureStore
+from mmfeat.records import STATUS_COLUMNS
+from mmfeat.shards import find_standard_columns
+from training.config import SplitOptions
+from training.objectives.targets import check_target
+
+
+class _Options(Protocol):
+    """Options of `mmfeat train` and `mmfeat compare` that name columns."""
+
+    @property
+    def features(self) -> str: ...
+    @property
+    def modalities(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def split(self) -> SplitOptions: ...
+
+
+def check_columns(options: _Options) -> None:
+    """Find mistyped paths and columns in the options of a command, before slow imports.
+
+    Raises:
+        MmfeatError: there are no features, or they lack a column.
+    """
+    store = FeatureStore(options.features)
+    choose_columns(store, options.modalities)
+    names = split_commas(options.target) if options.task == "multilabel" else []
+    targets = names if len(names) > 1 else [options.target]
+    split = options.split
+    flags = {"--split-column": split.split_column, "--group-column": split.group_column}
+    check_sample_columns(store, list(filter(None, targets)), flags)
+
+
+def choose_columns(store: FeatureStore, modalities: str) -> list[Column]:
+    """Return the feature columns to train on, in the store's order.
+
+    Args:
+        store: the features.
+        modalities: column names, separated by commas. Empty = all columns.
+
+    Raises:
+        MmfeatError: the store lacks a column.
+    """
+    names = split_commas(modalities) or list(store.columns)
+    for name in names:
+        if name not in store.columns:
+            raise MmfeatError(
+                f"no feature column of that name in {store.path}",
+                got=name,
+                cure=f"{did_you_mean(name, store.columns)} There are: "
+                f"{', '.join(store.columns)}".strip(),
+            )
+    return [column for name, column in store.columns.items() if name in names]
+
+
+def check_sample_columns(
+    store: FeatureStore, targets: Sequence[str], flags: Mapping[str, str]
+) -> None:
+    """Check that the samples table has the columns of the target and of the splits.
+
+    Args:
+        store: the features.
+        targets: columns of the target.
+        flags: flag → the column that it names; empty = none.
+
+    Raises:
+        MmfeatError: a column is missing.
+    """
+    names = store.samples_schema.names
+    own = find_standard_columns(names)
+    for name in targets:
+        check_target(name, [name for name in names if name not in own], own)
+    available = [name for name in names if name not in STATUS_COLUMNS]
+    for flag, name in flags.items():
+        if name and name not in available:
+            raise MmfeatError(
+                f"the samples table of {store.path} has no column {name!r} ({flag}); "
+                f"it has: {', '.join(available)}",
+                cure=f"Name one of them with {flag}, or evaluate with --split all",
+            )
