@@ -1,9 +1,10 @@
 """The machine and the terminal: console, progress, processes, threads, external sort."""
 
-from mmfeat.system.console import print_err, print_out, show_summary, show_table
+from mmfeat.system.console import make_console, print_err, print_out, show_summary, show_table
 from mmfeat.system.entry import Main, quiet_import, run_main
 from mmfeat.system.external_sort import RUN_BYTES, external_sort
 from mmfeat.system.filesystem import canonical_protocol, filesystem, is_http, is_url, protocols
+from mmfeat.system.fork_server import start_fork_server
 from mmfeat.system.memory import peak_memory_mb
 from mmfeat.system.os_errors import explain_os_error, explain_storage_error, is_storage_error
 from mmfeat.system.packages import install_command
@@ -11,7 +12,6 @@ from mmfeat.system.processes import (
     WorkerDiedError,
     WorkerPool,
     WorkerStartError,
-    start_fork_server,
     worker_pool,
 )
 from mmfeat.system.progress import ProgressBar
@@ -35,6 +35,7 @@ __all__ = [
     "is_http",
     "is_storage_error",
     "is_url",
+    "make_console",
     "ordered_map",
     "peak_memory_mb",
     "print_err",

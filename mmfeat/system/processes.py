@@ -7,11 +7,11 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.reduction import ForkingPickler
@@ -19,9 +19,9 @@ from types import ModuleType
 from typing import Any, Self, TypeVar
 
 from mmfeat.errors import MmfeatError
-from mmfeat.import_path import safe_child_processes
 from mmfeat.startup.streams import tolerate_lost_output
 from mmfeat.system.entry import configure_logging
+from mmfeat.system.fork_server import start_fork_server
 
 _log = logging.getLogger("mmfeat")
 
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 _STARTS = 3
 """Processes that are started for a task, if they end before they are ready for it."""
+
+_SECONDS_BETWEEN_KILLS = 0.05
 
 _READY = ""
 """The first message of a worker: it is ready for tasks."""
@@ -65,42 +67,6 @@ def worker_pool(
     own = [*worker_initargs] or [()] * processes
     setups = [bytes(ForkingPickler.dumps((initializer, (*initargs, *further)))) for further in own]
     return WorkerPool(setups[:processes], worker_per_task=worker_per_task)
-
-
-def start_fork_server(preload: Sequence[str]) -> None:
-    """Start the server of `worker_pool`, so that it imports modules in the background."""
-    forkserver.set_forkserver_preload(list(preload))
-    with safe_child_processes():
-        with _environment(PYTHONWARNINGS="ignore:resource_tracker"):
-            # It removes the semaphores of a killed main process. A warning says nothing to users.
-            resource_tracker.ensure_running()
-        with _blocked_interrupts():
-            forkserver.ensure_running()
-
-
-@contextmanager
-def _blocked_interrupts() -> Iterator[None]:
-    """Start processes in this block that Ctrl-C never interrupts, not even while they import."""
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Set environment variables in this block."""
-    previous = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in previous.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager
@@ -145,6 +111,7 @@ class WorkerPool:
         self._workers: dict[int, _Worker] = {}
         self._numbers = iter(range(len(setups)))
         self._thread = threading.local()
+        self._lock, self._running, self._killed = threading.Lock(), 0, False
         self._threads = ThreadPoolExecutor(len(setups), initializer=self._number_thread)
 
     def _number_thread(self) -> None:
@@ -171,8 +138,27 @@ class WorkerPool:
         while self._workers:
             self._workers.popitem()[1].shutdown()
 
+    def kill(self) -> None:
+        """End the workers at once. Running tasks fail, and no other starts."""
+        self._killed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        while self._running:  # a worker may be starting now
+            for worker in list(self._workers.values()):
+                worker.kill()
+            time.sleep(_SECONDS_BETWEEN_KILLS)
+        self.shutdown()
+
     def _run(self, task: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-        """Run a task in the worker of this thread."""
+        """Run a task in the worker of this thread, and count it while it runs."""
+        with self._lock:
+            self._running += 1
+        try:
+            return self._run_in_worker(task, arguments)
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _run_in_worker(self, task: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         number = self._thread.number
         for _ in range(_STARTS):
             worker = self._workers.get(number) or _Worker(self._setups[number])
@@ -182,6 +168,8 @@ class WorkerPool:
             except (BrokenProcessPool, WorkerStartError):
                 del self._workers[number]
                 death = worker.explain_death()
+                if self._killed:
+                    raise WorkerDiedError("the workers were ended") from None
                 if isinstance(death, WorkerDiedError):
                     raise death from None
             finally:
@@ -196,6 +184,11 @@ class _Worker(ProcessPoolExecutor):
     def __init__(self, setup: bytes) -> None:
         self._context = _WorkerContext(setup)
         super().__init__(1, self._context)
+
+    def kill(self) -> None:
+        """End the process, if it has started."""
+        for process in list(self._context.started):
+            process.kill()
 
     def explain_death(self) -> WorkerDiedError | WorkerStartError:
         """Return why the process ended, after a `BrokenProcessPool`."""
@@ -232,10 +225,11 @@ class _WorkerContext(ForkServerContext):
         self._setup = setup
         self.messages: SimpleQueue[str] = self.SimpleQueue()
         self.exit_codes: list[int] = []
+        self.started: list[_WorkerProcess] = []
 
     def Process(self, **options: Any) -> "_WorkerProcess":  # type: ignore[override] # noqa: N802
         process = _WorkerProcess(**options)
-        process.configure(self._setup, self.messages, self.exit_codes)
+        process.configure(self._setup, self.messages, self.exit_codes, self.started)
         return process
 
     def read_messages(self) -> list[str]:
@@ -249,9 +243,16 @@ class _WorkerContext(ForkServerContext):
 class _WorkerProcess(ForkServerProcess):
     """A worker. Any error outside of a task ends it, and goes to the main process as text."""
 
-    def configure(self, setup: bytes, messages: "SimpleQueue[str]", exit_codes: list[int]) -> None:
+    def configure(
+        self,
+        setup: bytes,
+        messages: "SimpleQueue[str]",
+        exit_codes: list[int],
+        started: "list[_WorkerProcess]",
+    ) -> None:
         """Set what the worker needs of its pool."""
         self._setup, self._messages, self._exit_codes = setup, messages, exit_codes
+        self._started = started
         self._environment = dict(os.environ)  # the server has that of its start
 
     def start(self) -> None:
@@ -261,6 +262,7 @@ class _WorkerProcess(ForkServerProcess):
                 super().start()
         except (EOFError, ConnectionError) as error:
             raise WorkerStartError("the server of the worker processes ended") from error
+        self._started.append(self)
 
     def run(self) -> None:
         """Prepare the worker and run its tasks."""

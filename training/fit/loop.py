@@ -43,17 +43,8 @@ def fit_adamw(
         compute: device and precision.
         slot: the candidate's checkpoint. Training resumes from it.
     """
-    with torch.random.fork_rng(devices=_cuda_devices(compute.device)):
-        torch.manual_seed(recipe.seed)
-        batches = Batches(
-            dataset,
-            recipe.batch_size,
-            balanced=recipe.imbalance == BALANCED_SAMPLING,
-            device=compute.device,
-        )
-        steps = recipe.epochs * len(batches)
-        trainer = Trainer(build_model(architecture), dataset.objective, recipe, steps, compute)
-        return _train(trainer, batches, dataset, slot, on_epoch)
+    training = Training(architecture, dataset, recipe, on_epoch, compute=compute, slot=slot)
+    return training.run()
 
 
 class Trainer:
@@ -113,38 +104,87 @@ class Trainer:
         return TrainState(self.module, best, self.optimizer, self.compute.device)
 
 
-def _train(
-    trainer: Trainer,
-    batches: Batches,
-    dataset: Dataset,
-    slot: CheckpointSlot | None,
-    on_epoch: Callable[[dict[str, Any]], None],
-) -> FitResult:
-    recipe = trainer.recipe
-    minimized = recipe.metric in dataset.objective.minimized
-    log: list[dict[str, Any]] = []
-    best: FitResult | None = None
-    saved = slot.load() if slot else None
-    if saved:
-        log = saved.facts["log"]
-        best = _resume(trainer, saved, minimized)
-        trainer.finished_steps = len(log) * len(batches)
-        for metrics in log:
+class Training:
+    """A training that may pause after an epoch. Pauses do not change the weights.
+
+    Args:
+        architecture, dataset, recipe, on_epoch, compute, slot: see `fit_adamw`.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        dataset: Dataset,
+        recipe: AdamWRecipe,
+        on_epoch: Callable[[dict[str, Any]], None] = lambda metrics: None,
+        *,
+        compute: ComputeConfig = CPU_FLOAT32,
+        slot: CheckpointSlot | None = None,
+    ) -> None:
+        self._dataset, self._recipe, self._slot = dataset, recipe, slot
+        self._on_epoch = on_epoch
+        self._minimized = recipe.metric in dataset.objective.minimized
+        self._devices = _cuda_devices(compute.device)
+        self._log: list[dict[str, Any]] = []
+        self._best: FitResult | None = None
+        with torch.random.fork_rng(devices=self._devices):
+            torch.manual_seed(recipe.seed)
+            self._batches = Batches(
+                dataset,
+                recipe.batch_size,
+                balanced=recipe.imbalance == BALANCED_SAMPLING,
+                device=compute.device,
+            )
+            steps = recipe.epochs * len(self._batches)
+            model = build_model(architecture)
+            self._trainer = Trainer(model, dataset.objective, recipe, steps, compute)
+            if saved := slot.load() if slot else None:
+                self._log = saved.facts["log"]
+                self._best = _resume(self._trainer, saved, self._minimized)
+                self._trainer.finished_steps = len(self._log) * len(self._batches)
+            self._random_states = self._read_random_states()
+        for metrics in self._log:
             on_epoch(metrics)
-    while (
-        len(log) < recipe.epochs
-        and stalled_epochs(log, recipe.metric, minimized=minimized) < recipe.patience
-    ):
-        log.append(_train_epoch(trainer, batches, dataset, len(log) + 1))
-        on_epoch(log[-1])
-        latest = FitResult(trainer.model, recipe, len(log), log, minimized)
-        if best is None or latest.sort_key > best.sort_key:
-            best = replace(latest, module=trainer.module.copy_model())
-        if slot and slot.due:
-            state = trainer.state(best.module)
-            slot.save(state.to_tensors(), {"log": log, "best": best.epoch})
-    assert best is not None
-    return best
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are over, or the metric has not improved for `patience` epochs."""
+        stalled = stalled_epochs(self._log, self._recipe.metric, minimized=self._minimized)
+        return len(self._log) >= self._recipe.epochs or stalled >= self._recipe.patience
+
+    def run(self, epochs: int | None = None) -> FitResult:
+        """Train until the end, or until the log has some epochs, and return the best epoch so far.
+
+        Args:
+            epochs: number of epochs after which to pause, at least 1; None = train to the end.
+        """
+        with torch.random.fork_rng(devices=self._devices):
+            self._set_random_states()
+            while not self.finished and (epochs is None or len(self._log) < epochs):
+                self._train_epoch()
+            self._random_states = self._read_random_states()
+        assert self._best is not None
+        return self._best
+
+    def _train_epoch(self) -> None:
+        log, trainer = self._log, self._trainer
+        log.append(_train_epoch(trainer, self._batches, self._dataset, len(log) + 1))
+        self._on_epoch(log[-1])
+        latest = FitResult(trainer.model, self._recipe, len(log), log, self._minimized)
+        if self._best is None or latest.sort_key > self._best.sort_key:
+            self._best = replace(latest, module=trainer.module.copy_model())
+        if self._slot and self._slot.due:
+            state = trainer.state(self._best.module)
+            self._slot.save(state.to_tensors(), {"log": log, "best": self._best.epoch})
+
+    def _read_random_states(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
+
+    def _set_random_states(self) -> None:
+        of_cpu, *of_devices = self._random_states
+        torch.set_rng_state(of_cpu)
+        for device, state in zip(self._devices, of_devices, strict=True):
+            torch.cuda.set_rng_state(state, device)
 
 
 def _resume(trainer: Trainer, saved: SavedState, minimized: bool) -> FitResult:

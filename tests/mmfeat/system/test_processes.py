@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import psutil
+import pytest
 
 from mmfeat.system.memory import peak_memory_mb
 from tests.programs import run_python
@@ -229,3 +230,33 @@ def test_a_killed_main_process_leaves_no_warning():
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == -signal.SIGKILL
     assert result.stderr == ""
+
+
+KILL = """
+import time
+from mmfeat.system import worker_pool
+
+def task():
+    time.sleep(600)
+
+def main():
+    with worker_pool(2, preload=[]) as pool:
+        futures = [pool.submit(task) for _ in range(5)]
+        while not all(future.running() for future in futures[:2]):
+            time.sleep(0.01)
+        time.sleep(DELAY)
+        pool.kill()
+        print([future.cancelled() or type(future.exception()).__name__ for future in futures])
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_killed_pool_ends_its_tasks_at_once(tmp_path, delay):
+    """Without a delay, the workers are still starting."""
+    ended = run_program(tmp_path, KILL.replace("DELAY", str(delay)))
+    names = ["WorkerDiedError"] * 2 + [True] * 3
+    assert ended.stdout.strip() == str(names), ended.stderr
+    assert ended.stderr == ""

@@ -76,7 +76,7 @@ def test_a_worker_goes_on_if_nothing_reads_its_output():
 
 LATE_VARIABLE = """
 import os
-from mmfeat.system.processes import start_fork_server, worker_pool
+from mmfeat.system import start_fork_server, worker_pool
 
 start_fork_server([])
 os.environ["SET_AFTER_THE_SERVER"] = "yes"
