@@ -51,6 +51,10 @@ class CompareConfig:
     workers: int | None = None
     """Processes that train in parallel, with one thread each; None = one per core, 1 = train in
     the main process (peak memory is then the peak of all models so far)."""
+    time_limit: float | None = None
+    """Seconds after which no model is trained any more. Models and seeds that are not finished
+    then are missing from the table; the same command without a limit, or with a longer one, trains
+    them. None = no limit."""
     emap_rows: int = 300
     """Test rows used to measure interaction between modalities (EMAP); the cost grows with their
     square."""
@@ -61,6 +65,8 @@ class CompareConfig:
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "seeds", "workers", "emap_rows")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise MmfeatError("--time-limit must be above 0 seconds", got=self.time_limit)
         if self.task == "align":
             raise MmfeatError(
                 "compare needs a task with a target",

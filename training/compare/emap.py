@@ -31,6 +31,7 @@ from mmfeat.models.inference import run_model
 from mmfeat.models.linear import LinearModel
 from mmfeat.storage import files, read_intact_document
 from training.compare.statistics import compare_with_best
+from training.compare.trials import INTERACTION
 from training.data import TEST, Dataset
 
 Columns: TypeAlias = Mapping[str, np.ndarray]
@@ -41,8 +42,6 @@ PAIRS = 1 << 10
 """Most pairs of records in one forward pass: few enough for the caches."""
 _BYTES = 1 << 26
 """Bytes of features in one forward pass, roughly."""
-
-_FILE = "interaction.json"
 
 
 @dataclass(frozen=True)
@@ -187,9 +186,14 @@ def score_projection(model: Model, dataset: Dataset, metric: str, max_rows: int)
 
 def write_emap_score(folder: str, score: EmapScore) -> None:
     """Write the score of a model. It is the last file of a model's trials."""
-    files.write_json(files.join(folder, _FILE), asdict(score))
+    files.write_json(files.join(folder, INTERACTION), asdict(score))
+
+
+def remove_emap_score(folder: str) -> None:
+    """Remove the score of a model of which a trial is trained again."""
+    files.remove(files.join(folder, INTERACTION))
 
 
 def read_emap_score(folder: str) -> EmapScore | None:
     """Read the score of a model; None if its trials are not finished."""
-    return read_intact_document(files.join(folder, _FILE), EmapScore)
+    return read_intact_document(files.join(folder, INTERACTION), EmapScore)

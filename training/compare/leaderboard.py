@@ -25,15 +25,17 @@ class ModelResults:
     """The results of all trials of a model.
 
     Attributes:
-        trials: one per seed.
+        folders, trials: one per finished seed.
         val, test: predictions of each seed on these splits, shape (seeds, rows, …).
+        emap_score: None if a seed is not finished.
     """
 
     spec: ModelSpec
+    folders: list[str]
     trials: list[Trial]
     val: np.ndarray
     test: np.ndarray
-    emap_score: EmapScore
+    emap_score: EmapScore | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class LeaderboardRow:
         p_value: p-value of "may be the best model", corrected for the number of models.
         tied: in the 95 % confidence set of the best model on the test split.
         emap, emap_full, uses_interaction: `emap`, `full` and `used` of `EmapScore`, for the best
-            seed. None if the model does not fuse modalities.
+            seed. None if the model does not fuse modalities, or if a seed is not finished.
         train_rows_per_second, score_rows_per_second: mean over seeds, measured while other trials
             run in parallel.
         pareto: no other model is as good with fewer FLOPs.
@@ -121,8 +123,9 @@ def build_leaderboard(
 
 
 def _row(result: ModelResults, test: ModelComparison, val: ModelComparison) -> LeaderboardRow:
-    trials, spec, emap_score = result.trials, result.spec, result.emap_score
+    trials, spec = result.trials, result.spec
     fuses = len(spec.modalities) > 1 and not spec.is_linear
+    emap_score = result.emap_score if fuses else None
     return LeaderboardRow(
         name=spec.name,
         fusion=spec.fusion,
@@ -138,9 +141,9 @@ def _row(result: ModelResults, test: ModelComparison, val: ModelComparison) -> L
         difference=test.difference,
         p_value=test.p_value,
         tied=test.tied,
-        emap=emap_score.emap if fuses else None,
-        emap_full=emap_score.full if fuses else None,
-        uses_interaction=emap_score.used if fuses else None,
+        emap=emap_score.emap if emap_score else None,
+        emap_full=emap_score.full if emap_score else None,
+        uses_interaction=emap_score.used if emap_score else None,
         parameters=trials[0].parameters,
         flops=trials[0].flops,
         train_rows_per_second=_mean([trial.train_rows_per_second for trial in trials]),

@@ -34,15 +34,21 @@ from training.compare.leaderboard import (
     show_leaderboard,
     write_leaderboard,
 )
+from training.compare.schedule import Outcome, train_grid
 from training.compare.train_trials import (
     is_minimized,
     model_folder,
     resolve_trial,
     train_config,
-    train_grid,
     trial_folders,
 )
-from training.compare.trials import best_seed, read_model, read_predictions, read_trials
+from training.compare.trials import (
+    best_seed,
+    list_documents,
+    read_model,
+    read_predictions,
+    read_trial,
+)
 from training.config import RunOptions
 from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
 from training.fit.fit_result import FitResult
@@ -84,7 +90,7 @@ def _compare(config: CompareConfig) -> None:
     details = {"columns": {column.name: column.facts for column in columns}}
     config_hash = open_run(config.output, "comparison", settings, details)
     if finished := finished_manifest(config.output, config_hash):
-        if not finished.get("failed"):
+        if not finished.get("failed") and not finished.get("missing"):
             print_out(f"{config.output} already holds this comparison; nothing to do")
             for name, file in (("leaderboard", LEADERBOARD), ("report", REPORT)):
                 print_out(f"{name}: {files.join(config.output, file)}")
@@ -93,9 +99,8 @@ def _compare(config: CompareConfig) -> None:
         files.remove(files.join(config.output, MANIFEST_FILE))
     for name, reason in left_out.items():
         print_err(f"mmfeat: left out {name}: {reason}")
-    failed = train_grid(config, specs)
-    specs = _leave_out_failed(specs, failed)
-    results = [_read_results(config, spec) for spec in specs]
+    outcome = train_grid(config, specs)
+    results = _read_all_results(config, specs, outcome)
     metric = resolved_runs[specs[0].name].recipes[0].metric
     rows = build_leaderboard(results, dataset, metric, config.pick)
     winner = next(r for r, row in zip(results, rows, strict=True) if row.picked)
@@ -103,38 +108,61 @@ def _compare(config: CompareConfig) -> None:
     rows.sort(key=lambda row: -dataset.objective.maximized(metric, row.mean))
     write_leaderboard(config.output, rows)
     report = write_compare_report(config.output)
+    entries: dict[str, Any] = {"failed": outcome.failed, "missing": outcome.missing}
+    if outcome.missing:
+        entries["time_limit"] = config.time_limit
+    documents = [LEADERBOARD, *list_documents(config.output)]
     write_manifest(
         config.output,
         "comparison",
         config_hash,
-        files={LEADERBOARD: record_file(files.join(config.output, LEADERBOARD))},
+        files={name: record_file(files.join(config.output, name)) for name in documents},
         winner={"name": winner.spec.name, "model": model},
-        systems=len(specs),
+        systems=len(results),
         left_out=left_out,
-        **({"failed": failed} if failed else {}),
+        **{name: value for name, value in entries.items() if value},
         rows={split: len(dataset.split_rows[split]) for split in SPLITS},
         torch=torch.__version__,
     )
     show_leaderboard(rows, metric, dataset, config)
     _print_empty_rows(dataset)
+    _print_missing(outcome)
     print_out(f"report: {report}")
     print_out(f"winner: {model}")
 
 
-def _leave_out_failed(specs: Sequence[ModelSpec], failed: Mapping[str, str]) -> list[ModelSpec]:
-    """Return the models that are trained, and print why the others failed.
+def _read_all_results(
+    config: CompareConfig, specs: Sequence[ModelSpec], outcome: Outcome
+) -> list[ModelResults]:
+    """Read the results of the models with a finished trial, and print why others failed.
 
     Raises:
-        MmfeatError: all models failed.
+        MmfeatError: there is none.
     """
-    for name, reason in failed.items():
+    for name, reason in outcome.failed.items():
         print_err(f"mmfeat: {name} failed: {reason}. Run the same command again to train it")
-    if len(failed) == len(specs):
+    kept = [spec for spec in specs if spec.name not in outcome.failed]
+    results = [result for spec in kept if (result := _read_results(config, spec))]
+    if not results and outcome.missing:
+        raise MmfeatError(
+            "no trial was finished within --time-limit",
+            got=f"{config.time_limit:g} seconds",
+            cure="Run the same command again with a longer limit or none",
+        )
+    if not results:
         raise MmfeatError(
             f"all {len(specs)} models failed; finished trials are kept",
             cure="Run the same command again, with --workers 1 or more memory",
         )
-    return [spec for spec in specs if spec.name not in failed]
+    return results
+
+
+def _print_missing(outcome: Outcome) -> None:
+    """Print which trials the time limit has left out."""
+    if outcome.missing:
+        names = (f"{name} (seeds {', '.join(map(str, s))})" for name, s in outcome.missing.items())
+        print_out(f"The time limit left out {', '.join(names)}")
+        print_out("Run the same command without --time-limit, or with a longer one, to train them")
 
 
 def _split_by_usable_rows(
@@ -182,16 +210,19 @@ def _settings(
     }
 
 
-def _read_results(config: CompareConfig, spec: ModelSpec) -> ModelResults:
-    folders = trial_folders(config, spec)
-    emap_score = read_emap_score(model_folder(config, spec))
-    assert emap_score is not None
+def _read_results(config: CompareConfig, spec: ModelSpec) -> ModelResults | None:
+    """Read the finished trials of a model; None if there is none."""
+    found = [(path, read_trial(path)) for path in trial_folders(config, spec)]
+    trials = {path: trial for path, trial in found if trial is not None}
+    if not trials:
+        return None
     return ModelResults(
         spec=spec,
-        trials=read_trials(folders),
-        val=np.stack([read_predictions(folder, VAL) for folder in folders]),
-        test=np.stack([read_predictions(folder, TEST) for folder in folders]),
-        emap_score=emap_score,
+        folders=[*trials],
+        trials=[*trials.values()],
+        val=np.stack([read_predictions(folder, VAL) for folder in trials]),
+        test=np.stack([read_predictions(folder, TEST) for folder in trials]),
+        emap_score=read_emap_score(model_folder(config, spec)),
     )
 
 
@@ -200,10 +231,11 @@ def _write_winner(
 ) -> str:
     """Write the seed that is best on validation, as `mmfeat train` would; return its folder."""
     spec, minimized = results.spec, is_minimized(config, dataset)
-    seed = best_seed(results.trials, minimized=minimized)
-    trial = results.trials[seed]
+    best = best_seed(results.trials, minimized=minimized)
+    trial, trial_folder = results.trials[best], results.folders[best]
+    seed = int(trial_folder.rpartition("/")[2])
     resolved = resolve_trial(config, store, dataset, spec, seed, trial.choice)
-    module = read_model(trial_folders(config, spec)[seed], resolved)
+    module = read_model(trial_folder, resolved)
     folder = files.join(config.output, "winner")
     files.remove(folder)  # of an earlier run without the models that failed in it
     fitted = FitResult(module, resolved.recipes[0], trial.epoch, trial.log, minimized)

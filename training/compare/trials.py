@@ -8,7 +8,7 @@ OUTPUT/cells/MODEL/SEED/model.safetensors    weights
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NotRequired, TypedDict
 
@@ -25,8 +25,17 @@ from mmfeat.system import peak_memory_mb
 from training.compare.flops import count_parameters, flops_per_record
 from training.data import TEST, TRAIN, VAL, Dataset
 from training.fit.candidates import fit_recipes
-from training.fit.fit_result import best_result, compute_logits
+from training.fit.fit_result import FitResult, best_result, compute_logits
+from training.fit.halving import fit_by_halving
+from training.fit.loop import Training
 from training.fit.resolve import ResolvedRun
+from training.recipe import AdamWRecipe
+
+TRIALS = "cells"
+"""Folder of all trials in a comparison."""
+
+INTERACTION = "interaction.json"
+"""The last document of a model, see `emap.py`."""
 
 _FIGURES = "cell.json"
 
@@ -68,15 +77,21 @@ class Trial:
     log: list[dict[str, Any]]
 
 
-def run_trial(folder: str, resolved: ResolvedRun, dataset: Dataset) -> Trial:
-    """Fit every recipe of the trial and write the candidate that is best on validation.
+def run_trial(
+    folder: str,
+    resolved: ResolvedRun,
+    dataset: Dataset,
+    on_epoch: Callable[[], None] = lambda: None,
+) -> Trial:
+    """Fit the recipes of the trial and write the candidate that is best on validation.
 
     Args:
         folder: output folder of the trial.
         resolved: the layers and the recipes to try.
         dataset: the rows, with the columns that the layers use.
+        on_epoch: called after each epoch.
     """
-    candidates = fit_recipes(resolved.architecture, dataset, resolved.recipes)
+    candidates = _fit(resolved, dataset, on_epoch)
     best = best_result(candidates)
     log = [entry for candidate in candidates for entry in candidate.log]
     train_seconds = sum(entry["train_seconds"] for entry in log)
@@ -101,6 +116,36 @@ def run_trial(folder: str, resolved: ResolvedRun, dataset: Dataset) -> Trial:
         recorded[f"{split}.npy"] = output.info()
     files.write_json(files.join(folder, _FIGURES), asdict(trial) | {"files": recorded})
     return trial
+
+
+def _fit(
+    resolved: ResolvedRun, dataset: Dataset, on_epoch: Callable[[], None]
+) -> Sequence[FitResult]:
+    """Fit linear models to the end; of networks, the best ones after some epochs."""
+    recipes = resolved.recipes
+    adamw = [recipe for recipe in recipes if isinstance(recipe, AdamWRecipe)]
+    if not adamw:
+        return fit_recipes(
+            resolved.architecture, dataset, recipes, lambda number, metrics: on_epoch()
+        )
+    return fit_by_halving(
+        [Training(resolved.architecture, dataset, r, lambda metrics: on_epoch()) for r in adamw]
+    )
+
+
+def list_documents(comparison: str) -> list[str]:
+    """Return the documents of all trials and models, relative to the folder of a comparison."""
+    names = []
+    for model in files.list_names(files.join(comparison, TRIALS)):
+        for path in files.list_names(files.join(comparison, TRIALS, model)):
+            document = path if path == INTERACTION else f"{path}/{_FIGURES}"
+            names.append(f"{TRIALS}/{model}/{document}")
+    return [name for name in names if files.exists(files.join(comparison, name))]
+
+
+def has_trial(folder: str) -> bool:
+    """Return whether a trial has figures, intact or not."""
+    return files.exists(files.join(folder, _FIGURES))
 
 
 def read_trial(folder: str) -> Trial | None:
