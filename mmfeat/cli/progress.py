@@ -5,7 +5,7 @@ from typing import Any, TypedDict
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import COLUMNS, SAMPLES, TableFiles
-from mmfeat.storage import files, read_intact_document
+from mmfeat.storage import Count, files, read_intact_document
 from mmfeat.store import PLAN_FILE, PLAN_FOLDER, read_manifest, read_receipt
 from mmfeat.verification import count_trials
 
@@ -17,7 +17,8 @@ _INPUTS = {"features": "shards", "predictions": "features"}
 
 class _Plan(TypedDict):
     config_hash: str
-    shards: dict[str, Any]
+    shards: Count | dict[str, Any]
+    """Their number. Earlier versions listed them."""
 
 
 def measure_progress(path: str, run: Mapping[str, Any]) -> dict[str, list[int]]:
@@ -55,7 +56,10 @@ def _count_planned(path: str, run: Mapping[str, Any], receipts: str, made: set[s
     """
     if run["kind"] == "shards":
         plan = read_intact_document(files.join(path, PLAN_FOLDER, PLAN_FILE), _Plan)
-        return [len(plan["shards"])] if plan and plan["config_hash"] == run["hash"] else []
+        if not plan or plan["config_hash"] != run["hash"]:
+            return []
+        shards = plan["shards"]
+        return [len(shards) if isinstance(shards, dict) else shards]
     input_kind = _INPUTS[run["kind"]]
     receipt = read_receipt(receipts, min(made)) if made else None
     folder = receipt.source.get(input_kind) if receipt else None

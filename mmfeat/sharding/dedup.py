@@ -18,7 +18,7 @@ from typing import NamedTuple
 from mmfeat.errors import RecordError
 from mmfeat.media import MediaFetcher, resolve_parquet_media
 from mmfeat.records import PASSING_REASON, Record, modality_of_slot
-from mmfeat.sharding.shard_plan import add_problems, planned_shards, read_planned_records
+from mmfeat.sharding.shard_plan import Plan, add_problems, read_planned_records
 from mmfeat.system import RUN_BYTES, external_sort, ordered_map
 
 Problems = dict[str, dict[str, tuple[str, str]]]
@@ -35,19 +35,23 @@ class KeptMedium(NamedTuple):
 
 
 def mark_duplicates(
-    folder: str, fetcher: MediaFetcher, *, threads: int, kept: Iterable[KeptMedium] = ()
-) -> None:
+    plan: Plan, folder: str, fetcher: MediaFetcher, *, threads: int, kept: Iterable[KeptMedium] = ()
+) -> Plan:
     """Add the problem `duplicate` to all planned records with duplicate media.
 
     Args:
+        plan: a plan that is not committed yet.
         folder: the store.
         fetcher: fetches the media.
         threads: threads that read and hash.
         kept: the media of the store, if records of it are tried again.
+
+    Returns:
+        The plan with the problems.
     """
-    shards = ((name, read_planned_records(folder, name)) for name in planned_shards(folder))
-    for shard, problems in find_duplicates(shards, fetcher, threads=threads, kept=kept):
-        add_problems(folder, shard, problems)
+    shards = ((s.name, read_planned_records(folder, s.name, s.piece)) for s in plan.shards)
+    duplicates = find_duplicates(shards, fetcher, threads=threads, kept=kept)
+    return add_problems(plan, folder, duplicates)
 
 
 def find_duplicates(

@@ -12,11 +12,17 @@ from mmfeat.errors import MmfeatError
 from mmfeat.records import FileRef, MediaRef, Record, is_remote
 from mmfeat.sharding.config import ShardConfig
 from mmfeat.sharding.dedup import mark_duplicates
-from mmfeat.sharding.plan_writer import ShardLayout, write_plan
 from mmfeat.sharding.retry import Retry
 from mmfeat.sharding.sample_reader import REMOTE_THREADS, make_fetcher
 from mmfeat.sharding.selection import make_filter
-from mmfeat.sharding.shard_plan import Plan, commit_plan, read_plan, remove_plan
+from mmfeat.sharding.shard_plan import (
+    Plan,
+    ShardLayout,
+    commit_plan,
+    read_plan,
+    remove_plan,
+    write_plan,
+)
 from mmfeat.sources import Source, ignored_files_notes, open_source
 from mmfeat.storage import files
 from mmfeat.system import default_threads, is_http, ordered_map, print_err
@@ -71,7 +77,7 @@ def plan_input(
                 threads = config.threads or default_threads()
                 kept = retry.kept_media(source.slots) if retry else ()
                 fetcher = make_fetcher(config, source.media_folders)
-                mark_duplicates(config.output, fetcher, threads=threads, kept=kept)
+                plan = mark_duplicates(plan, config.output, fetcher, threads=threads, kept=kept)
         except BaseException:
             with suppress(OSError):
                 remove_plan(config.output)

@@ -76,7 +76,7 @@ def read_samples(
     """Yield the samples of records, in order.
 
     Many threads wait for remote files. One thread reads local files ahead in batches, unless
-    several processes keep the cores busy.
+    several processes keep the cores busy or all files are one batch.
 
     Args:
         records: the records.
@@ -89,7 +89,8 @@ def read_samples(
     reader = SampleReader(slots, fetcher, config.validate, config.image_resizer)
     resolved = resolve_parquet_media(records)
     remote = any(is_remote(ref) for record in records for ref in record.media.values())
-    if processes > 1 and not remote and not config.threads:
+    is_short = len(records) <= _BATCH_RECORDS
+    if (processes > 1 or is_short) and not remote and not config.threads:
         return map(reader.read, resolved)
     return ordered_map(
         reader.read,

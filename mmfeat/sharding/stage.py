@@ -9,8 +9,8 @@ The way of a record:
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -28,30 +28,29 @@ from mmfeat.sharding.planning import (
 from mmfeat.sharding.retry import Retry, count_passing
 from mmfeat.sharding.sample_reader import leave_out_deadly, read_samples
 from mmfeat.sharding.selection import key_file_sha256, require_key_file
-from mmfeat.sharding.shard_plan import read_planned_records, remove_plan
+from mmfeat.sharding.shard_plan import remove_plan
+from mmfeat.sharding.shard_tasks import expected_hash, make_tasks, read_task_records
 from mmfeat.sharding.shard_writer import RejectLimit, ShardWriter
 from mmfeat.shards import SHARD_FILES, ShardTable, metadata_columns
 from mmfeat.sources import Source
-from mmfeat.storage import FileSizes, claim_planning
+from mmfeat.storage import claim_planning
 from mmfeat.store import (
-    NO_FACTS,
     Receipt,
     ShardAttempt,
     ShardTask,
     Stage,
     check_output,
     format_counts,
-    is_fresh,
     list_receipts,
     match_run,
     open_run,
     read_receipt,
-    read_receipts,
     remove_shard,
     require_receipts,
     retry_shards,
     write_manifest,
 )
+from mmfeat.store.plan_files import PlannedShard
 from mmfeat.system import progress
 
 
@@ -76,6 +75,7 @@ class Sharding(Stage):
         self._selection: dict[str, int] = {}
         self._source: Source | None = None
         self._retry: Retry | None = None
+        self._was_finished = False
         self._committed: Counter[str] = Counter()
 
     def check_inputs(self) -> None:
@@ -100,9 +100,10 @@ class Sharding(Stage):
         if config.retry_failed:
             return self._plan_retry(source)
         if manifest := self.finished_manifest():
+            self._was_finished = True
             entries = manifest["shards"]
-            hashes = {s["name"]: s["config_hash"] for s in entries}
-            tasks = self._tasks({s["name"]: s["records"] for s in entries}, hashes)
+            shards = (PlannedShard(entry["name"], entry["records"], 0) for entry in entries)
+            tasks = self._tasks(shards, (entry["config_hash"] for entry in entries))
             if all(task.done for task in tasks):
                 return tasks
             if retry_shards(manifest):
@@ -118,7 +119,7 @@ class Sharding(Stage):
             plan = plan_input(config, source, self.config_hash)
             open_run(self.output, "shards", fingerprint)
         self._kinds, self._selection = plan.columns, plan.selection
-        return self._tasks({name: shard.records for name, shard in plan.shards.items()})
+        return self._tasks(plan.shards, repeat(self.config_hash))
 
     def _plan_retry(self, source: Source) -> list[ShardTask]:
         """Return the existing shards, and retry shards for the records to try again."""
@@ -136,45 +137,21 @@ class Sharding(Stage):
             return tasks
         config_hash = self._retry.config_hash(self.config_hash)
         plan = plan_input(self.config, source, config_hash, self._retry)
-        shards = {name: shard.records for name, shard in plan.shards.items()}
-        return tasks + self._tasks(shards, dict.fromkeys(shards, config_hash))
+        return tasks + self._tasks(plan.shards, repeat(config_hash))
 
-    def _tasks(
-        self, shards: Mapping[str, int], config_hashes: Mapping[str, str] | None = None
-    ) -> list[ShardTask]:
-        """Return the task of each shard.
+    def _tasks(self, shards: Iterable[PlannedShard], hashes: Iterable[str]) -> list[ShardTask]:
+        """Return the task of each shard, given the configuration hash in its receipt."""
+        planned = zip(shards, hashes, strict=False)
+        return make_tasks(self.output, self.config_hash, planned, self._is_final, self._committed)
 
-        Args:
-            shards: shard → its records.
-            config_hashes: shard → configuration hash in its receipt, if it is not that of the run.
-        """
-        sizes = FileSizes()
-        receipts = read_receipts(self.output, shards, expected_files=SHARD_FILES, sizes=sizes)
-        tasks = []
-        for (shard, records), receipt in zip(shards.items(), receipts, strict=True):
-            config_hash = (config_hashes or {}).get(shard, self.config_hash)
-            source = {"config_hash": config_hash} if config_hash != self.config_hash else {}
-            task = ShardTask(shard, records, source=source or NO_FACTS)
-            if receipt and self._is_final(receipt, task):
-                self._committed["records"] += receipt.records
-                self._committed["failed"] += receipt.status.get("failed", 0)
-                tasks.append(replace(task, done=True))
-            else:
-                fresh = is_fresh(self.output, shard, sizes)
-                tasks.append(replace(task, fresh=True) if fresh else task)
-        return tasks
-
-    def _is_final(self, receipt: Receipt, task: ShardTask) -> bool:
+    def _is_final(self, receipt: Receipt, config_hash: str) -> bool:
         """Return whether a shard with this receipt is not made again."""
-        if receipt.config_hash != self._config_hash_of(task):
+        if receipt.config_hash != config_hash:
             return False
         if self.config.retry_failed:  # without rows: its files may be repaired by now
             return receipt.records > 0
         lost = not receipt.out and count_passing(receipt.problems)
-        return not lost or self.finished_manifest() is not None
-
-    def _config_hash_of(self, task: ShardTask) -> str:
-        return str(task.source.get("config_hash", self.config_hash))
+        return not lost or self._was_finished
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what workers do not need: it grows with the number of shards."""
@@ -185,8 +162,9 @@ class Sharding(Stage):
         return self._read_made(task) is not None
 
     def _read_made(self, task: ShardTask) -> Receipt | None:
+        config_hash = expected_hash(task, self.config_hash)
         receipt = read_receipt(self.output, task.shard, expected_files=SHARD_FILES)
-        return receipt if receipt and self._is_final(receipt, task) else None
+        return receipt if receipt and self._is_final(receipt, config_hash) else None
 
     def load(self) -> RejectLimit:
         """Return the limit that all shards of a process share."""
@@ -198,7 +176,7 @@ class Sharding(Stage):
             progress.RECORDS_DONE.add(task.records)
             return made
         started = time.monotonic()
-        records = leave_out_deadly(read_planned_records(self.output, task.shard), task.deadly)
+        records = leave_out_deadly(read_task_records(self.output, task), task.deadly)
         attempt = ShardAttempt(self.output, task.shard, fresh=task.fresh)
         with attempt.create(f"{task.shard}.tar") as tar_file:
             table = ShardTable(self.slots, self._kinds)
@@ -214,7 +192,7 @@ class Sharding(Stage):
             pq.write_table(table.to_arrow(), table_file, compression="zstd")
         receipt = Receipt(
             shard=task.shard,
-            config_hash=self._config_hash_of(task),
+            config_hash=expected_hash(task, self.config_hash),
             **writer.counts(),
             seconds=round(time.monotonic() - started, 3),
         )
@@ -226,7 +204,7 @@ class Sharding(Stage):
 
     def try_records(self, task: ShardTask, rows: range, loaded: RejectLimit) -> None:
         """Read the samples of some records, and write nothing."""
-        records = read_planned_records(self.output, task.shard)
+        records = read_task_records(self.output, task)
         for _ in self._read_samples(records[rows.start : rows.stop]):
             pass
 

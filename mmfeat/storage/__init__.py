@@ -12,7 +12,7 @@ from mmfeat.storage.documents import (
     read_intact_document,
 )
 from mmfeat.storage.lock import claim_planning, lock_directory
-from mmfeat.storage.many_files import FileSizes, write_many
+from mmfeat.storage.many_files import FileSizes
 from mmfeat.storage.output_file import OutputFile
 from mmfeat.storage.similar_path import did_you_mean_path
 from mmfeat.storage.temporaries import remove_temporaries
@@ -33,5 +33,4 @@ __all__ = [
     "read_document",
     "read_intact_document",
     "remove_temporaries",
-    "write_many",
 ]

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.storage import files
-from mmfeat.storage.json_text import is_damaged
+from mmfeat.storage.json_text import is_damaged, is_shallow, parse_json
 
 T = TypeVar("T")
 
@@ -68,10 +68,10 @@ def read_document(path: str, schema: type[T], max_bytes: int = files.MAX_JSON_BY
         text = files.read_bytes(path, max_bytes)
     except FileNotFoundError:
         return None
-    if is_dataclass(schema) and files.is_shallow(text) and not is_damaged(text):
+    if is_dataclass(schema) and is_shallow(text) and not is_damaged(text):
         with suppress(msgspec.MsgspecError, UnicodeError):  # they are explained below
             return msgspec.json.decode(text, type=schema)
-    return check_value(files.parse_json(text, path, max_bytes), schema, path)
+    return check_value(parse_json(text, path, max_bytes), schema, path)
 
 
 def read_intact_document(

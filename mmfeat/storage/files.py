@@ -19,27 +19,19 @@ from typing import IO, Any, cast
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-from mmfeat.errors import DamagedFileError
 from mmfeat.storage import local_disk
 from mmfeat.storage.conditional import Upload, conditional_store
-from mmfeat.storage.json_text import CHECKSUM, add_checksum, is_damaged, object_pieces
+from mmfeat.storage.json_text import (
+    MAX_JSON_BYTES,
+    add_checksum,
+    object_pieces,
+    parse_json,
+)
+from mmfeat.storage.json_text import RESTORE as RESTORE
 from mmfeat.storage.output_file import OutputFile, open_output
 from mmfeat.system import filesystem, scratch_folder
 
 _BUFFER_BYTES = 1 << 16
-
-MAX_JSON_BYTES = 512 << 20
-"""Maximum size of a JSON document. The manifest of a million shards takes 350 MB."""
-
-MAX_JSON_VALUES = 1 << 24
-"""Maximum number of values in a JSON document, so that it takes at most some 2 GB of memory. The
-manifest of a million shards has 7 million."""
-
-MAX_JSON_DEPTH = 64
-"""Maximum depth of a JSON document. Code that visits one recursively is safe up to some 900."""
-
-RESTORE = "Restore it from a copy, or remove it and run the command that made it again"
-"""What to do about a damaged JSON document."""
 
 
 def join(base: str, *names: str) -> str:
@@ -87,6 +79,8 @@ def list_names(folder: str) -> list[str]:
     """List the names in a folder, sorted; empty if the folder does not exist."""
     fs, name = filesystem(folder)
     try:
+        if isinstance(fs, LocalFileSystem):
+            return sorted(os.listdir(name))
         entries = fs.ls(name, detail=False, refresh=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -132,6 +126,21 @@ def read_bytes(path: str, max_bytes: int) -> bytes:
         raise
 
 
+def read_range(path: str, offset: int, length: int) -> bytes:
+    """Return bytes of a file from an offset on, fewer if it is shorter, by one request.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    fs, name = filesystem(path)
+    if not isinstance(fs, LocalFileSystem):
+        return bytes(fs.cat_file(name, start=offset, end=offset + length)) if length else b""
+    with open(name, "rb") as file:
+        rest = os.fstat(file.fileno()).st_size - offset  # bounds the memory
+        file.seek(offset)
+        return file.read(max(0, min(length, rest)))
+
+
 def open_decompressed(path: str) -> IO[bytes]:
     """Open a file for reading; `.gz` and `.zst` are decompressed."""
     if path.lower().endswith(".zst"):
@@ -143,14 +152,20 @@ def open_decompressed(path: str) -> IO[bytes]:
     return file
 
 
-def remove_file(path: str) -> None:
-    """Remove a file, if it exists. The removal is durable."""
+def remove_file(path: str, *, sync: bool = True) -> None:
+    """Remove a file, if it exists.
+
+    Args:
+        path: the file.
+        sync: whether the removal is durable.
+    """
     fs, name = filesystem(path)
     try:
         fs.rm_file(name)
     except FileNotFoundError:
         return
-    sync_folder(posixpath.dirname(path))
+    if sync:
+        sync_folder(posixpath.dirname(path))
 
 
 def remove_files(paths: Sequence[str]) -> None:
@@ -243,43 +258,6 @@ def read_json(path: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
         return parse_json(read_bytes(path, max_bytes), path, max_bytes)
     except FileNotFoundError:
         return None
-
-
-def parse_json(text: bytes, path: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
-    """Parse the text of a JSON document; arguments and errors as in `read_json`."""
-    if len(text) > max_bytes:
-        raise DamagedFileError(f"{path} must have at most {max_bytes:,} bytes")
-    if len(text) > MAX_JSON_VALUES and sum(map(text.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
-        raise DamagedFileError(f"{path} must have at most {MAX_JSON_VALUES:,} values")
-    try:
-        value = json.loads(text)
-        if not is_shallow(text) and _is_deep(value):
-            raise RecursionError
-    except RecursionError as error:
-        raise DamagedFileError(f"{path} must have at most {MAX_JSON_DEPTH} levels") from error
-    except ValueError as error:
-        raise DamagedFileError(f"{path} must be JSON", got=str(error), cure=RESTORE) from error
-    if is_damaged(text):
-        raise DamagedFileError(f"{path} must have the content of its checksum", cure=RESTORE)
-    if isinstance(value, dict):
-        value.pop(CHECKSUM, None)
-    return value
-
-
-def is_shallow(text: bytes) -> bool:
-    """Return whether a JSON text has at most `MAX_JSON_DEPTH` lists and objects."""
-    return text.count(b"{") + text.count(b"[") <= MAX_JSON_DEPTH
-
-
-def _is_deep(value: Any) -> bool:
-    """Return whether a JSON value has more than `MAX_JSON_DEPTH` levels."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MAX_JSON_DEPTH):
-        if not level:
-            return False
-        parents = (v.values() if type(v) is dict else v for v in level)
-        level = [v for values in parents for v in values if type(v) in (dict, list)]
-    return bool(level)
 
 
 @contextmanager

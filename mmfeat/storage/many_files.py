@@ -1,17 +1,14 @@
-"""Many files at once: their sizes without a request for each, and fast writes of small ones."""
+"""Many files at once: their sizes, without a request for each."""
 
+import os
 import posixpath
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+import stat
+from collections.abc import Callable
+from functools import partial
 from threading import Lock
 
-from mmfeat.storage import files, local_disk
+from mmfeat.storage import files
 from mmfeat.storage.conditional import list_sizes
-
-_UPLOADS = 16
-_WAITING = 4 * _UPLOADS
 
 
 class FileSizes:
@@ -22,50 +19,29 @@ class FileSizes:
     """
 
     def __init__(self) -> None:
-        self._folders: dict[str, dict[str, int]] = {}
+        self._folders: dict[str, Callable[[str], int | None]] = {}
         self._lock = Lock()
 
     def __call__(self, path: str) -> int | None:
         """Return the size of a file."""
-        if files.is_local(path):
-            return files.size(path)
         folder, name = posixpath.split(path)
-        with self._lock:
-            if folder not in self._folders:
-                self._folders[folder] = list_sizes(folder)
-        return self._folders[folder].get(name)
+        find_size = self._folders.get(folder)
+        if find_size is None:
+            with self._lock:
+                find_size = self._folders.get(folder) or _open_folder(folder)
+                self._folders[folder] = find_size
+        return find_size(name)
 
 
-@contextmanager
-def write_many() -> Iterator[Callable[[str, bytes], None]]:
-    """Write files that are complete and on disk when the block ends without an error.
-
-    Local files are synced at the end: the first sync writes the others too. Remote files are
-    uploaded in threads.
-
-    Yields:
-        A function that writes a file: path and content.
-    """
-    local: list[str] = []
-    waiting: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(_UPLOADS) as pool:
-
-        def write(path: str, content: bytes) -> None:
-            if files.is_local(path):
-                _write(path, content, sync=False)
-                local.append(path)
-                return
-            if len(waiting) == _WAITING:
-                waiting.popleft().result()
-            waiting.append(pool.submit(_write, path, content))
-
-        yield write
-        while waiting:
-            waiting.popleft().result()
-    for path in local:
-        local_disk.sync_file(path)
+def _open_folder(folder: str) -> Callable[[str], int | None]:
+    if files.is_local(folder):
+        return partial(_local_size, files.filesystem(folder)[1])
+    return list_sizes(folder).get
 
 
-def _write(path: str, content: bytes, *, sync: bool = True) -> None:
-    with files.create(path, sync=sync) as output:
-        output.write(content)
+def _local_size(folder: str, name: str) -> int | None:
+    try:
+        status = os.stat(f"{folder}/{name}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -40,6 +40,8 @@ PLAN_FOLDER = "_plan"
 
 PLAN_FILE = "plan.json"
 
+PLAN_INDEX = "shards.parquet"
+
 
 def shard_name(index: int, pattern: str = "%05d") -> str:
     """Return the name of a shard: `00000`, `00001`, …"""
@@ -125,7 +127,7 @@ def _foreign_names(folder: str, *, with_config: bool) -> list[str]:
     if names == [PLAN_FOLDER]:  # of a run that was killed while it planned
         plan = files.list_names(files.join(folder, PLAN_FOLDER))
         names = [n for n in plan if not n.startswith(".") and not n.endswith(".jsonl")]
-        names = [name for name in names if name != PLAN_FILE]
+        names = [name for name in names if name not in (PLAN_FILE, PLAN_INDEX)]
     return names
 
 

@@ -14,6 +14,9 @@ from mmfeat.version import __version__
 
 MANIFEST_FILE = "manifest.json"
 
+_CHECKED_SHARDS = 10_000
+"""Shards that are checked at a time."""
+
 _CURES = {
     "shards": "Make them with: mmfeat shard INPUT OUTPUT",
     "features": "Make them with: mmfeat extract SHARDS OUTPUT",
@@ -103,13 +106,11 @@ def check_manifest(folder: str, manifest: dict[str, Any]) -> dict[str, Any]:
     """
     path = files.join(folder, MANIFEST_FILE)
     schema = MANIFESTS.get(str(manifest.get("kind")), Manifest)
-    check_value(manifest, schema, path)
+    _check_schema(manifest, schema, path)
     shards = manifest["shards"] if "shards" in schema.__annotations__ else []
-    names = Counter(shard["name"] for shard in shards)
-    if twice := [name for name, number in names.items() if number > 1]:
-        raise DamagedFileError(
-            f"{path} must name each shard once", got=twice[0], cure=files.RESTORE
-        )
+    if len({shard["name"] for shard in shards}) < len(shards):
+        (twice, _), *_ = Counter(shard["name"] for shard in shards).most_common(1)
+        raise DamagedFileError(f"{path} must name each shard once", got=twice, cure=files.RESTORE)
     records = sum(shard["records"] for shard in shards)
     if shards and records < manifest["totals"]["records"]:  # more if some were tried again
         raise DamagedFileError(
@@ -117,7 +118,31 @@ def check_manifest(folder: str, manifest: dict[str, Any]) -> dict[str, Any]:
             got=f"{records:,} records",
             cure=files.RESTORE,
         )
+    _share_hashes(shards)
     return manifest
+
+
+def _check_schema(manifest: dict[str, Any], schema: Any, path: str) -> None:
+    """Check the types of a manifest, some shards at a time, as a check copies what it checks."""
+    shards = manifest.get("shards")
+    if not isinstance(shards, list) or len(shards) <= _CHECKED_SHARDS:
+        check_value(manifest, schema, path)
+        return
+    try:
+        for start in range(0, len(shards), _CHECKED_SHARDS):
+            part = shards[start : start + _CHECKED_SHARDS]
+            check_value({**manifest, "shards": part}, schema, path)
+    except DamagedFileError:
+        check_value(manifest, schema, path)  # its error has the number of the shard
+        raise
+
+
+def _share_hashes(shards: list[dict[str, Any]]) -> None:
+    """Let equal hashes of configurations be one object: there may be a million."""
+    hashes: dict[str, str] = {}
+    for shard in shards:
+        if config_hash := shard.get("config_hash"):
+            shard["config_hash"] = hashes.setdefault(config_hash, config_hash)
 
 
 def finished_manifest(folder: str, config_hash: str) -> dict[str, Any] | None:

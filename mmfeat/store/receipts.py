@@ -133,14 +133,16 @@ def read_receipts(
     `read_receipt`.
     """
 
+    is_local = files.is_local(folder)
+
     def read(shard: str) -> Receipt | None:
-        if sizes(files.join(folder, f"{shard}_stats.json")) is None:
-            return None
+        if not is_local and sizes(files.join(folder, f"{shard}_stats.json")) is None:
+            return None  # a listing knows it, without a request
         return read_receipt(
             folder, shard, config_hash, expected_files=expected_files, root=root, sizes=sizes
         )
 
-    if files.is_local(folder):
+    if is_local:
         return map(read, shards)
     return ordered_map(read, shards, threads=_REMOTE_THREADS)
 

@@ -21,7 +21,8 @@ _PREFIX = ".unfinished-"
 _CONTENT = b"unfinished\n"
 
 _REMOVALS = 5
-"""Tries to remove a mark. One that stays only makes the next run slower."""
+"""Tries to remove a mark. One that stays, or comes back after a power cut, only makes the next run
+slower."""
 
 
 @contextmanager
@@ -118,7 +119,7 @@ def remove_marks(folder: str) -> None:
 def _remove_mark(folder: str, mark: str) -> None:
     for _ in range(_REMOVALS):
         with suppress(OSError):
-            files.remove_file(files.join(folder, mark))
+            files.remove_file(files.join(folder, mark), sync=False)
             return
 
 

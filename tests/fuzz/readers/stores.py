@@ -20,13 +20,7 @@ from mmfeat.features.column_format import (
 )
 from mmfeat.records import FileRef, Record
 from mmfeat.sharding.plan_codec import dump_record
-from mmfeat.sharding.shard_plan import (
-    Plan,
-    PlannedShard,
-    commit_plan,
-    read_plan,
-    read_planned_records,
-)
+from mmfeat.sharding.shard_plan import Plan, commit_plan, read_plan, read_planned_records
 from mmfeat.shards.shard_reader import read_shard
 from mmfeat.sources import open_source
 from mmfeat.storage import files
@@ -44,6 +38,7 @@ from mmfeat.store import (
     record_file,
     write_manifest,
 )
+from mmfeat.store.plan_files import Piece, PlannedShard, collect_shards
 from tests.fuzz.mutations import mutate_json
 from tests.fuzz.target import Target
 from tests.mmfeat.shards.tar_bytes import END, tar_member
@@ -140,7 +135,7 @@ def run_config(folder: Path) -> Target:
 def plan(folder: Path) -> Target:
     """The plan of a run that was killed."""
     store = str(folder)
-    shards = {"00000": PlannedShard(1, 10)}
+    shards = collect_shards([PlannedShard("00000", 1, 10, Piece(0, 0, 10, "0" * 32))])
     commit_plan(Plan(shards, {"label": "string"}, {"text": 1}, {}, 0, 1, 0), store, "0")
 
     def read() -> None:
@@ -157,7 +152,7 @@ def planned_records(folder: Path) -> Target:
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        read_planned_records(str(folder), "00000")
+        read_planned_records(str(folder), "00000", None)
 
     return Target(read, [dump_record(record)], _NAMES, mutate_json)
 

@@ -10,7 +10,7 @@ from mmfeat.media.fetch import MediaFetcher
 from mmfeat.records.media_ref import BytesRef, FileRef, ParquetCellRef, TextRef
 from mmfeat.records.record import Record
 from mmfeat.sharding.dedup import KeptMedium, find_duplicates, mark_duplicates
-from mmfeat.sharding.plan_writer import ShardLayout, write_plan
+from mmfeat.sharding.shard_plan.writer import ShardLayout, write_plan
 from mmfeat.sharding.shard_plan import read_planned_records
 
 FETCHER = MediaFetcher(1000)
@@ -106,8 +106,9 @@ def test_duplicates_are_marked_in_the_plan(tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"x")
     records = [Record(i, n, {"image": FileRef(f"{tmp_path}/{n}.png")}) for i, n in enumerate("ab")]
-    write_plan(records, str(tmp_path), ShardLayout(1, shuffle="none"))
-    mark_duplicates(str(tmp_path), FETCHER, threads=1)
-    first, second = (read_planned_records(str(tmp_path), name)[0] for name in ("00000", "00001"))
+    folder = str(tmp_path)
+    plan = write_plan(records, folder, ShardLayout(1, shuffle="none"))
+    plan = mark_duplicates(plan, folder, FETCHER, threads=1)
+    first, second = (read_planned_records(folder, s.name, s.piece)[0] for s in plan.shards)
     assert first.problems == {}
     assert second.problems == {"image": ("duplicate", "the same bytes as the image of a")}

@@ -12,16 +12,17 @@ from mmfeat.records.media_ref import Base64Ref, FileRef, ParquetCellRef, TarMemb
 from mmfeat.records.problems import EarlierRow
 from mmfeat.records.record import Record
 from mmfeat.sharding.plan_codec import dump_record, load_record
-from mmfeat.sharding.plan_writer import ShardLayout, write_plan
+from mmfeat.sharding.shard_plan.writer import ShardLayout, write_plan
 from mmfeat.sharding.selection.condition import Condition
 from mmfeat.sharding.selection.record_filter import RecordFilter
 from mmfeat.sharding.shard_plan import (
+    ShardLayout,
     add_problems,
     commit_plan,
-    planned_shards,
     read_plan,
     read_planned_records,
     remove_plan,
+    write_plan,
 )
 from mmfeat.storage import files
 
@@ -37,7 +38,11 @@ def make_records(keys, sizes=()):
 def make_plan(folder, records, layout=None, **options):
     """Return the plan and the records of each shard."""
     plan = write_plan(records, str(folder), layout or ShardLayout(4), **options)
-    return plan, [read_planned_records(str(folder), shard) for shard in plan.shards]
+    return plan, read_shards(plan, folder)
+
+
+def read_shards(plan, folder):
+    return [read_planned_records(str(folder), s.name, s.piece) for s in plan.shards]
 
 
 def flatten(shards):
@@ -76,7 +81,7 @@ def test_every_record_is_planned_once_under_a_unique_key(
     assert all(r.key == keys[r.row] for r in planned if keys.count(keys[r.row] or r.key) == 1)
     if layout.shuffle == "none":
         assert [record.row for record in planned] == list(range(len(records)))
-    for shard, size in zip(shards, plan.shards.values(), strict=True):
+    for shard, size in zip(shards, plan.shards, strict=True):
         assert 0 < len(shard) <= layout.max_records
         assert len(shard) == 1 or not layout.max_bytes or size.bytes <= layout.max_bytes
     assert make_plan(folder / "b", records, layout) == (plan, shards)
@@ -111,7 +116,7 @@ def test_a_filter_may_look_up_rows_and_add_earlier_ones(tmp_path):
     earlier = EarlierRow("new", "partial", "image:unavailable", 'image:unavailable: "HTTP\t503"\n')
     record_filter = RecordFilter(keys=[("2", earlier), ("0", None)], lookup=lambda r: str(r.row))
     layout = ShardLayout(4, first_index=7)
-    _, shards = make_plan(
+    plan, shards = make_plan(
         tmp_path, make_records(["a", "b", "c"]), layout, record_filter=record_filter
     )
     records = {record.row: record for record in flatten(shards)}
@@ -119,7 +124,7 @@ def test_a_filter_may_look_up_rows_and_add_earlier_ones(tmp_path):
     assert (records[0].earlier, records[2].earlier) == (None, earlier)
     assert dump_record(records[2]).count(b"\n") == 1
     assert load_record(dump_record(records[2])) == records[2]
-    assert planned_shards(str(tmp_path)) == ["00007"]
+    assert [shard.name for shard in plan.shards] == ["00007"]
 
 
 def test_records_are_sorted_by_the_hash_of_their_key(tmp_path):
@@ -131,7 +136,7 @@ def test_records_are_sorted_by_the_hash_of_their_key(tmp_path):
 def test_all_shards_but_the_last_are_full(tmp_path):
     layout = ShardLayout(4, name_pattern="part-%03d")
     plan, _ = make_plan(tmp_path, make_records("abcdefghij"), layout)
-    assert {name: shard.records for name, shard in plan.shards.items()} == {
+    assert {shard.name: shard.records for shard in plan.shards} == {
         "part-000": 4, "part-001": 4, "part-002": 2,
     }  # fmt: skip
 
@@ -196,14 +201,14 @@ def test_a_plan_is_read_only_if_committed_for_the_configuration(tmp_path):
     assert read_plan(folder, "other") is None
     remove_plan(folder)
     assert read_plan(folder, "h") is None
-    assert planned_shards(folder) == []
+    assert not (tmp_path / "_plan").exists()
 
 
 def test_the_names_in_plan_json_do_not_change(tmp_path):
     plan, _ = make_plan(tmp_path, make_records(["a"]))
     commit_plan(plan, str(tmp_path), "h")
     assert list(files.read_json(files.join(str(tmp_path), "_plan", "plan.json"))) == [
-        "config_hash", "shards", "columns", "lacks", "problems", "unsized", "read", "absent",
+        "config_hash", "index", "shards", "columns", "lacks", "problems", "unsized", "read", "absent",
     ]  # fmt: skip
 
 
@@ -213,16 +218,16 @@ def test_a_new_plan_replaces_the_old_one(tmp_path):
     with pytest.raises(MmfeatError, match="the input holds no records"):
         make_plan(tmp_path, [])
     assert read_plan(str(tmp_path), "h") is None
-    assert planned_shards(str(tmp_path)) == []
+    assert not (tmp_path / "_plan").exists()
 
 
 def test_problems_are_added_to_a_planned_shard(tmp_path):
     records = make_records(["a", "b"])
     records[1] = replace(records[1], problems={"text": ("missing", "")})
-    make_plan(tmp_path, records)
+    plan, _ = make_plan(tmp_path, records, ShardLayout(1, shuffle="none"))
     duplicates = {"image": ("duplicate", "as a"), "audio": ("duplicate", "as c")}
-    add_problems(str(tmp_path), "00000", {"b": duplicates})
-    by_key = {record.key: record for record in read_planned_records(str(tmp_path), "00000")}
+    plan = add_problems(plan, str(tmp_path), [("00001", {"b": duplicates})])
+    by_key = {record.key: record for record in flatten(read_shards(plan, tmp_path))}
     assert by_key["a"] == records[0]
     expected = replace(records[1], problems={"text": ("missing", ""), **duplicates})
     assert by_key["b"] == expected

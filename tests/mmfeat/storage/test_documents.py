@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import pytest
 
 from mmfeat.errors import DamagedFileError
-from mmfeat.storage import files
+from mmfeat.storage import files, json_text
 from mmfeat.storage.documents import (
     Count,
     FileName,
@@ -105,7 +105,7 @@ def test_what_is_no_document_is_refused(folder, text, message):
 
 
 def test_the_size_and_the_number_of_values_are_bounded(folder, monkeypatch):
-    monkeypatch.setattr(files, "MAX_JSON_VALUES", 1000)
+    monkeypatch.setattr(json_text, "MAX_JSON_VALUES", 1000)
     assert len(load_text(folder, b'{"a": 1' + b" " * 2000 + b"}")) == 1
     with pytest.raises(DamagedFileError, match="at most 1,000 values"):
         load_text(folder, b'{"a": [' + b"[]," * 1000 + b"1]}")

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.sharding.plan_writer import ShardLayout, write_plan
+from mmfeat.sharding.shard_plan.writer import ShardLayout, write_plan
 from mmfeat.sharding.shard_plan import read_planned_records
 from mmfeat.sources.registry import open_source
 from mmfeat.sources.tars import tar_sidecar
@@ -102,7 +102,7 @@ def test_stores_with_equal_keys_merge_without_loss(tmp_path):
         )
     source = open_source(f"{tmp_path}/{{a,b}}/00000.tar")
     plan = write_plan(source.records(), str(tmp_path), ShardLayout(9))
-    records = read_planned_records(str(tmp_path), "00000")
+    records = read_planned_records(str(tmp_path), "00000", plan.shards[0].piece)
     assert plan.records == len({record.key for record in records}) == 6
     assert sorted(record.row for record in records) == list(range(6))
 

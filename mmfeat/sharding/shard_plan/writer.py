@@ -6,9 +6,9 @@ sorts keep memory constant, whatever the size of the input.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Literal
 
 from mmfeat.errors import MmfeatError
@@ -24,16 +24,14 @@ from mmfeat.sharding.plan_codec import (
     to_plan_line,
 )
 from mmfeat.sharding.selection import InputCounts, RecordFilter, match_condition, match_keys
-from mmfeat.sharding.shard_plan import Plan, PlannedShard, records_path
-from mmfeat.storage import files, write_many
+from mmfeat.sharding.shard_plan.plan import Plan
+from mmfeat.storage import files
 from mmfeat.store import PLAN_FOLDER, shard_name
+from mmfeat.store.plan_files import BlockWriter, PlannedShard, collect_shards
 from mmfeat.system import RUN_BYTES, external_sort
 
 _WRITTEN_LINES = 1000
 """Lines written at a time."""
-
-_SMALL_BYTES = 1 << 20
-"""Maximum size of a file that is kept in memory until it is uploaded."""
 
 _KEEP_ALL = RecordFilter()
 
@@ -97,11 +95,11 @@ def write_plan(
     if layout.shuffle == "none":
         lines = external_sort(map(by_row, lines), run_bytes)
     statistics = _PlanStatistics()
-    shards = {}
-    with write_many() as write:
-        for index, block in enumerate(_divide(lines, layout), layout.first_index):
-            name = shard_name(index, layout.name_pattern)
-            shards[name] = _write_shard(records_path(folder, name), block, statistics, write)
+    with BlockWriter(folder) as writer:
+        shards = collect_shards(
+            _write_shard(shard_name(index, layout.name_pattern), shard_lines, statistics, writer)
+            for index, shard_lines in enumerate(_divide(lines, layout), layout.first_index)
+        )
     condition = record_filter.condition
     if condition:
         condition.check_names()
@@ -167,28 +165,17 @@ class _PlanStatistics:
 
 
 def _write_shard(
-    path: str,
-    lines: Iterator[Line],
-    statistics: _PlanStatistics,
-    write: Callable[[str, bytes], None],
+    name: str, lines: Iterator[Line], statistics: _PlanStatistics, writer: BlockWriter
 ) -> PlannedShard:
-    """Write the records of a shard: a small file by `write`, a large one block by block."""
+    """Write the records of a shard, many lines at a time."""
     count, total = 0, 0
 
-    def blocks() -> Iterator[bytes]:
+    def parts() -> Iterator[bytes]:
         nonlocal count, total
-        while block := list(islice(lines, _WRITTEN_LINES)):
-            total += sum(map(known_bytes, block))
-            count += len(block)
-            yield b"".join(map(statistics.add, block))
+        while group := list(islice(lines, _WRITTEN_LINES)):
+            total += sum(map(known_bytes, group))
+            count += len(group)
+            yield b"".join(map(statistics.add, group))
 
-    content = blocks()
-    first = next(content, b"")
-    second = next(content, None)
-    if second is None and len(first) <= _SMALL_BYTES:
-        write(path, first)
-        return PlannedShard(count, total)
-    with files.create(path) as output:
-        for block in chain([first, second or b""], content):
-            output.write(block)
-    return PlannedShard(count, total)
+    piece = writer.write(parts())
+    return PlannedShard(name, count, total, piece)
