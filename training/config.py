@@ -154,9 +154,11 @@ class RunOptions(AccessOptions):
     """Precision of the forward pass in training; everything else is float32. auto = bfloat16 if
     there are at least 50,000 training rows and bfloat16 is measured to be at least 1.25 times
     faster."""
-    tensorboard: bool = False
-    """Also write the metrics of each epoch for TensorBoard, to OUTPUT/tensorboard. Needs the
-    package tensorboard."""
+    logger: Annotated[
+        Literal["", "tensorboard", "wandb", "mlflow"], tyro.conf.arg(metavar="NAME")
+    ] = ""
+    """Also write the metrics of each epoch to tensorboard (in OUTPUT/tensorboard), wandb, or mlflow
+    (in OUTPUT/mlruns, or at MLFLOW_TRACKING_URI). Needs the package. Empty = to log.jsonl only."""
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "threads")

@@ -1,30 +1,15 @@
-"""Metrics during training: log.jsonl with one line per epoch, and TensorBoard scalars."""
+"""Metrics during training: log.jsonl with one line per epoch, and loggers of other packages."""
 
-import importlib.util
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from mmfeat.errors import MmfeatError
 from mmfeat.storage import files
-from mmfeat.system import install_command
+from mmfeat.system import print_err
+from training.loggers import RunLogger, choice_text, start_logger
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
-
-
-def check_tensorboard() -> None:
-    """Check that TensorBoard is installed.
-
-    Raises:
-        MmfeatError: it is not.
-    """
-    if importlib.util.find_spec("tensorboard") is None:
-        raise MmfeatError(
-            "--tensorboard needs the package tensorboard",
-            got="no such package",
-            cure=f"Install it with: {install_command('tensorboard')}",
-        )
 
 
 def format_line(choice: Mapping[str, float], metrics: Mapping[str, Any]) -> str:
@@ -40,18 +25,18 @@ class MetricsLog:
 
     Args:
         output: the model's directory.
-        tensorboard: whether to write scalars to the local folder `tensorboard` in it.
+        logger: `tensorboard`, `wandb` or `mlflow`, to write them there as well; empty = none.
     """
 
-    def __init__(self, output: str, *, tensorboard: bool = False) -> None:
+    def __init__(self, output: str, *, logger: str = "") -> None:
         self._path = files.join(output, LOG)
         self._is_local = files.is_local(output)
         self._lines: list[str] = []
-        self._tensorboard = files.join(output, TENSORBOARD) if tensorboard else ""
-        self._writers: dict[str, Any] = {}
+        self._output, self._logger = output, logger
+        self._loggers: dict[str, RunLogger] = {}
         files.remove(self._path)
-        if self._tensorboard:
-            files.remove(self._tensorboard)
+        if logger == TENSORBOARD:  # its folder belongs to this run; other loggers keep old runs
+            files.remove(files.join(output, TENSORBOARD))
 
     def log_metrics(self, choice: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
         """Log an epoch.
@@ -68,22 +53,24 @@ class MetricsLog:
             self._lines.append(line)
             with files.create(self._path) as output:
                 output.write("".join(self._lines).encode())
-        if self._tensorboard:
-            self._write_scalars(choice, metrics)
+        if self._logger:
+            self._log_run(choice, metrics)
 
     def close(self) -> None:
-        """Flush and close the TensorBoard writers."""
-        for writer in self._writers.values():
-            writer.close()
+        """End the runs of the logger."""
+        for run in self._loggers.values():
+            run.close()
 
-    def _write_scalars(self, choice: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        name = ",".join(f"{key}={value:g}" for key, value in choice.items())
-        if name not in self._writers:
-            folder = files.filesystem(files.join(self._tensorboard, name))[1]
-            self._writers[name] = SummaryWriter(folder)
-        for key, value in metrics.items():
-            if key != "epoch" and value is not None:
-                self._writers[name].add_scalar(key, value, metrics["epoch"])
-        self._writers[name].flush()
+    def _log_run(self, choice: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
+        name = choice_text(choice)
+        if name not in self._loggers:
+            self._loggers[name] = start_logger(self._logger, self._output, choice)
+        values = {key: value for key, value in metrics.items() if value is not None}
+        try:
+            self._loggers[name].log_metrics(values, values.pop("epoch"))
+        except Exception as error:  # a server that is gone must not end the training
+            self._logger = ""
+            print_err(
+                f"mmfeat: warning: --logger stopped ({type(error).__name__}: {error}); "
+                f"{self._path} has all metrics"
+            )

@@ -19,9 +19,10 @@ from training.fit.checkpoint import Checkpoint, remove_checkpoint
 from training.fit.device import FLOAT32, MIN_MEASURED_ROWS, ComputeConfig, faster_precision
 from training.fit.fit_result import FitResult
 from training.fit.loop import measure_bfloat16
-from training.fit.metrics_log import MetricsLog, check_tensorboard
+from training.fit.metrics_log import MetricsLog
 from training.fit.resolve import ResolvedRun, open_dataset, resolve_run
 from training.fit.save_model import print_summary, save_best
+from training.loggers import check_logger
 from training.recipe import AdamWRecipe
 
 
@@ -31,8 +32,7 @@ def train_model(config: TrainConfig) -> None:
     Raises:
         MmfeatError: the features lack a column of the options, or the output holds another model.
     """
-    if config.run.tensorboard:
-        check_tensorboard()
+    check_logger(config.run.logger)
     trust(config.model.fusion)
     trust(config.model.combination)
     with lock_directory(config.output):
@@ -105,7 +105,7 @@ def _fit_candidates(
     """Fit each recipe; log the metrics and show the progress of each epoch."""
     recipes = resolved.recipes
     max_epochs = sum(recipe.epochs for recipe in recipes)
-    metrics_log = MetricsLog(config.output, tensorboard=config.run.tensorboard)
+    metrics_log = MetricsLog(config.output, logger=config.run.logger)
     with closing(metrics_log), ProgressBar("train", max_epochs, "epochs at most") as bar:
 
         def on_epoch(number: int, metrics: dict[str, Any]) -> None:

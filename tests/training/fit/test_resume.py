@@ -1,6 +1,5 @@
 """A killed training run resumes and ends with the same weights as an uninterrupted run."""
 
-import importlib.util
 import json
 import random
 import time
@@ -20,7 +19,6 @@ from tests.faults import kill, wait_for
 from tests.training.fit.test_loop import RECIPE
 from tests.training.stores import load
 from training.data.dataset import Dataset
-from training.fit import metrics_log
 from training.fit.checkpoint import Checkpoint, CheckpointSlot
 from training.fit.fit_result import FitResult, stalled_epochs
 from training.fit.loop import fit_adamw
@@ -220,28 +218,6 @@ def test_checkpoints_in_an_object_store(xor_store: str) -> None:
     names = files.list_names("memory://resume/model")
     assert "log.jsonl" in names
     assert "checkpoint" not in names
-
-
-def test_missing_tensorboard_is_an_error(
-    xor_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(metrics_log.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MmfeatError, match=r"-m pip install 'tensorboard>="):
-        main([xor_store, str(tmp_path / "model"), *FLAGS, "--tensorboard"])
-    assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs tensorboard")
-def test_tensorboard_has_the_metrics_of_each_epoch(xor_store: str, tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    flags = [*FLAGS[:4], "--epochs", "3", "--lr", "0.001", "--tensorboard"]
-    main([xor_store, str(tmp_path / "model"), *flags])
-    events = EventAccumulator(str(tmp_path / "model/tensorboard/lr=0.001"))
-    events.Reload()
-    scalars = [(event.step, event.value) for event in events.Scalars("val_loss")]
-    log = lines_of(tmp_path / "model")
-    assert scalars == [(e["epoch"], pytest.approx(e["val_loss"])) for e in log]
 
 
 def test_bfloat16_trains_nearly_like_float32(xor_store: str, tmp_path: Path) -> None:
