@@ -28,6 +28,7 @@ from mmfeat.storage.json_text import (
     parse_json,
 )
 from mmfeat.storage.json_text import RESTORE as RESTORE
+from mmfeat.storage.object_reader import ObjectReader
 from mmfeat.storage.output_file import OutputFile, open_output
 from mmfeat.system import filesystem, scratch_folder
 
@@ -97,9 +98,7 @@ def open_input(path: str, known_size: int | None = None) -> IO[bytes]:
     fs, name = filesystem(path)
     if known_size is None or conditional_store(path) is None:
         return cast(IO[bytes], fs.open(name, "rb"))
-    file = fs.open(name, "rb", size=known_size)
-    file.details = {"name": name, "size": known_size, "type": "file"}
-    return cast(IO[bytes], file)
+    return io.BufferedReader(ObjectReader(fs, name, known_size), _BUFFER_BYTES)
 
 
 def read_bytes(path: str, max_bytes: int) -> bytes:

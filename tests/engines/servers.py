@@ -26,6 +26,8 @@ _OPEN_PACKAGES = (
 _JAVA = [
     "java",
     "-Xmx1g",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
     *(f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPEN_PACKAGES),
     "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
 ]

@@ -1,4 +1,4 @@
-"""S3 that fails: input, shards, features, model and predictions are on it, and stay whole."""
+"""Object stores that fail: input, shards, features, model and predictions stay whole."""
 
 import itertools
 from pathlib import Path
@@ -13,7 +13,7 @@ from mmfeat.system import is_storage_error
 from pipelines import attempts
 from tests.crash.power_cut import assert_receipts_are_true
 from tests.object_stores.conftest import ENCODERS, RECIPE, write_dataset
-from tests.object_stores.s3_server import FAULTS
+from tests.object_stores.fault_server import FAULTS
 
 RECORDS = 20
 STAGES = ("shard", "extract", "train", "score")
@@ -22,14 +22,12 @@ DATA = (".tar", ".parquet", ".arrow", ".safetensors")
 
 
 @pytest.fixture(autouse=True)
-def _short_waits(monkeypatch):
+def _short_waits(monkeypatch, short_waits):
     monkeypatch.setattr(attempts, "wait_exponential", lambda **_: wait_none())
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
 
 
 def run(stage, root):
     """Run a stage of a chain below a root; each reads what the last one wrote."""
-    s3fs.S3FileSystem.clear_instance_cache()
     paths = {name: f"{root}/{name}" for name in STAGES}
     table = f"{root}/raw/table.csv"
     arguments = {
@@ -46,16 +44,8 @@ def write_local(path, content):
     Path(path).write_bytes(content)
 
 
-def read_bucket():
-    """Return the objects of the bucket: name → content."""
-    fs = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
-    found = {name: fs.cat_file(name) for name in fs.find("bucket")}
-    return {name.removeprefix("bucket/"): content for name, content in found.items()}
-
-
-def assert_bucket_equals(folder, stages):
+def assert_bucket_equals(objects, folder, stages):
     """Check that the stores of the bucket have the files of local ones, with equal data."""
-    objects = read_bucket()
     for stage in stages:
         local = {
             str(path.relative_to(folder)): path.read_bytes()
@@ -68,9 +58,8 @@ def assert_bucket_equals(folder, stages):
                 assert objects[name] == content, name
 
 
-def assert_stores_are_whole():
+def assert_stores_are_whole(objects):
     """Check that receipts and manifests vouch for whole objects only."""
-    objects = read_bucket()
     for stage in ("shard", "extract", "score"):
         tree = {n.split("/", 1)[1]: c for n, c in objects.items() if n.startswith(f"{stage}/")}
         claims = {name for name, content in tree.items() if b'"attempt"' in content}
@@ -91,54 +80,62 @@ def make_local(tmp_path):
 
 
 @pytest.fixture
-def bucket(server):
-    """The root of a dataset on the server."""
-    write_dataset("bucket/raw", RECORDS, s3fs.S3FileSystem().pipe_file)
-    return "s3://bucket"
+def bucket(store):
+    """The store, with the dataset."""
+    write_dataset("raw", RECORDS, store.write)
+    store.forget()
+    return store
 
 
-@pytest.mark.parametrize("kind", ["503", "cut"])
-def test_shards_and_features_of_a_failing_server_equal_local_ones(make_local, bucket, server, kind):
+def run_and_compare(bucket, stages, local):
+    """Run stages on a bucket that may fail, then compare what it has with local stores."""
+    for stage in stages:
+        bucket.forget()
+        run(stage, bucket.root)
+    bucket.server.heal()
+    objects = bucket.read_all()
+    assert_stores_are_whole(objects)
+    assert_bucket_equals(objects, local, stages)
+
+
+@pytest.mark.parametrize("kind", ["503", "cut", "lost"])
+def test_shards_and_features_of_a_failing_server_equal_local_ones(make_local, bucket, kind):
     local = make_local(STAGES[:2])
     numbers = itertools.count(1)
-    server.fail(lambda _: kind if next(numbers) % 7 == 0 else None)
-    for stage in STAGES[:2]:
-        run(stage, bucket)
-    assert server.failed > 10
-    server.fail(lambda _: None)
-    assert_stores_are_whole()
-    assert_bucket_equals(local, STAGES[:2])
+    bucket.server.fail(lambda _: kind if next(numbers) % 7 == 0 else None)
+    run_and_compare(bucket, STAGES[:2], local)
+    assert bucket.server.failed > 10
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FAULTS)
 @pytest.mark.parametrize("every", [5, 11])
-def test_all_stores_of_a_failing_server_equal_local_ones(make_local, bucket, server, kind, every):
+def test_all_stores_of_a_failing_server_equal_local_ones(make_local, bucket, kind, every):
     local = make_local(STAGES)
-    server.fail(lambda number: kind if number % every == 0 else None)
-    for stage in STAGES:
-        run(stage, bucket)
-    server.fail(lambda _: None)
-    assert_stores_are_whole()
-    assert_bucket_equals(local, STAGES)
+    bucket.server.fail(lambda number: kind if number % every == 0 else None)
+    run_and_compare(bucket, STAGES, local)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.4, 0.8])
-def test_an_outage_in_the_middle_costs_only_a_rerun(make_local, bucket, server, share, monkeypatch):
+@pytest.mark.parametrize("kind", ["reset", "503"])
+def test_an_outage_in_the_middle_costs_only_a_rerun(make_local, bucket, share, kind, monkeypatch):
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
-    local = make_local(STAGES[:2])
-    for stage in STAGES[:2]:
-        server.requests.clear()
-        run(stage, bucket)
-        last = int(share * len(server.requests))
-        s3fs.S3FileSystem().rm(f"bucket/{stage}", recursive=True)
-        server.fail(lambda number, last=last: "reset" if number > last else None)
+    local = make_local(STAGES)
+    for stage in STAGES:
+        bucket.server.requests.clear()
+        bucket.forget()
+        run(stage, bucket.root)
+        last = int(share * len(bucket.server.requests))
+        bucket.remove(stage)
+        bucket.forget()
+        bucket.server.fail(lambda number, last=last: kind if number > last else None)
         with pytest.raises(Exception) as caught:
-            run(stage, bucket)
-        assert server.failed
+            run(stage, bucket.root)
+        assert bucket.server.failed
         assert isinstance(caught.value, MmfeatError) or is_storage_error(caught.value)
-        server.fail(lambda _: None)
-        assert_stores_are_whole()
-        run(stage, bucket)
-    assert_bucket_equals(local, STAGES[:2])
+        bucket.server.heal()
+        assert_stores_are_whole(bucket.read_all())
+        bucket.forget()
+        run(stage, bucket.root)
+    assert_bucket_equals(bucket.read_all(), local, STAGES)

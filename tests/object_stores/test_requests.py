@@ -1,7 +1,6 @@
-"""Requests to S3: how many each shard costs, apart from what each run costs."""
+"""Requests to object stores: how many each shard costs, apart from what each run costs."""
 
 import pytest
-import s3fs
 
 from tests.object_stores.conftest import ENCODERS, RECIPE, write_dataset
 
@@ -13,15 +12,15 @@ SHARDS = (2, 6)
 
 
 @pytest.fixture
-def requests_of(mmfeat, server):
+def requests_of(mmfeat, store):
     """Runs a command and returns the methods of its requests."""
 
     def count(command, *arguments):
-        s3fs.S3FileSystem.clear_instance_cache()
-        server.requests.clear()
+        store.forget()
+        store.server.requests.clear()
         result = mmfeat(command, *arguments)
         assert result.returncode == 0, result.stderr
-        return server.count()
+        return store.server.count()
 
     return count
 
@@ -34,22 +33,22 @@ def remove_rows(fs, store):
 
 def per_shard(counts):
     few, many = counts
-    methods = {*few, *many}
+    # gcsfs removes 100 objects of Google by one request, but each of an emulator by its own.
+    methods = {*few, *many} - {"DELETE"}
     return {m: (many[m] - few[m]) / (SHARDS[1] - SHARDS[0]) for m in methods}
 
 
-def test_requests_per_shard(requests_of, capfd):
+def test_requests_per_shard(requests_of, store, capfd):
     counts = {name: [] for name in ("shard", "extract", "again", "score")}
     for number in SHARDS:
-        root = f"s3://bucket/{number}"
-        fs = s3fs.S3FileSystem(use_listings_cache=False)
-        write_dataset(f"bucket/{number}/raw", number * RECORDS, fs.pipe_file)
-        shards, features, model = f"{root}/shards", f"{root}/features", "s3://bucket/model"
+        root = f"{store.root}/{number}"
+        write_dataset(f"{number}/raw", number * RECORDS, store.write)
+        shards, features, model = f"{root}/shards", f"{root}/features", f"{store.root}/model"
         flags = ("--samples-per-shard", RECORDS, "--processes", 1)
         counts["shard"].append(requests_of("shard", f"{root}/raw/table.csv", shards, *flags))
         extract = ("extract", shards, features, *ENCODERS, "--processes", 1)
         requests_of(*extract)  # it chooses settings, for which it reads the first shards twice
-        remove_rows(fs, f"bucket/{number}/features")
+        remove_rows(store.fs(), f"bucket/{number}/features")
         counts["extract"].append(requests_of(*extract))
         counts["again"].append(requests_of(*extract))
         if number == SHARDS[0]:
@@ -59,7 +58,8 @@ def test_requests_per_shard(requests_of, capfd):
     with capfd.disabled():
         for name, found in costs.items():
             print(f"\n{name}: {sum(found.values()):.1f} requests per shard, {found}", end="")
-    assert all(found.get("HEAD", 0) == 0 for found in costs.values())
+    # gcsfs asks for an object and for a folder at once, and takes back one if the other is there.
+    assert all(abs(found.get("HEAD", 0)) <= 0.5 for found in costs.values())
     assert sum(costs["shard"].values()) <= RECORDS + 10
     assert sum(costs["extract"].values()) <= 10 + 3, (
         "3 receipts are read when the store is finished"

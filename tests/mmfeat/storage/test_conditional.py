@@ -1,11 +1,5 @@
 """Conditional writes, against servers that enforce them."""
 
-import itertools
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
-
 import pytest
 import s3fs
 from gcsfs.core import GCSFileSystem  # the other one asks a real server what a bucket is
@@ -16,6 +10,7 @@ from mmfeat.storage.claim import ShardTakenError
 from mmfeat.storage.conditional import GcsStore, ObjectChangedError, S3Store, conditional_store
 from mmfeat.store.attempt import ShardAttempt
 from mmfeat.store.receipts import Receipt, read_receipt
+from tests.object_stores.gcs_server import GcsApp, make_gcs_server
 
 
 @pytest.fixture
@@ -36,68 +31,11 @@ def s3(monkeypatch):
     server.stop()
 
 
-class _GcsHandler(BaseHTTPRequestHandler):
-    """The part of the JSON API of Cloud Storage that uploads and describes objects."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        *_, name = (urlsplit(self.path).path + "/////").split("/")[:7]
-        found = self.server.objects.get(unquote(name))
-        self._answer(200 if found else 404, found and found[0])
-
-    def do_POST(self):
-        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-        body = self._read_body()
-        if query["uploadType"] == "multipart":
-            metadata, body = _split_multipart(body)
-            query |= metadata
-        present = self.server.objects.get(query["name"])
-        generation = present[0]["generation"] if present else "0"
-        if query.get("ifGenerationMatch", generation) != generation:
-            return self._answer(412)
-        facts = {"name": query["name"], "bucket": "bucket", "size": str(len(body))}
-        facts["generation"] = str(next(self.server.generations))
-        self.server.objects[query["name"]] = (facts, body)
-        self._answer(200, facts)
-
-    def _read_body(self):
-        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-            return self.rfile.read(int(self.headers["Content-Length"]))
-        body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
-
-    def _answer(self, status, facts=None):
-        text = json.dumps(facts or {"error": {"code": status}}).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *arguments):
-        pass
-
-
-def _split_multipart(body):
-    _, metadata, content, _ = body.split(b"--==0==")
-    metadata = json.loads(metadata.split(b"\n\n", 1)[1])
-    return metadata, content.split(b"\n\n", 1)[1].removesuffix(b"\n")
-
-
 @pytest.fixture
 def gcs():
     """The file system of a server that enforces the conditions of Cloud Storage."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _GcsHandler)
-    server.objects, server.generations = {}, itertools.count(1)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    yield GCSFileSystem(endpoint_url=endpoint, token="anon", skip_instance_cache=True)
-    server.shutdown()
+    with make_gcs_server(GcsApp()).run() as url:
+        yield GCSFileSystem(endpoint_url=url, token="anon", skip_instance_cache=True)
 
 
 @pytest.fixture(params=[(S3Store, "s3"), (GcsStore, "gcs")], ids=["s3", "gcs"])
