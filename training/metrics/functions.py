@@ -34,10 +34,15 @@ class Metric(ABC):
     Attributes:
         larger_is_better: the direction of the metric.
         bounds: the lowest and the highest possible value.
+        is_fraction: whether it is the mean over rows of values from 0 to 1.
     """
 
     larger_is_better: bool
     bounds: tuple[float, float]
+
+    @property
+    def is_fraction(self) -> bool:
+        return False
 
     @abstractmethod
     def prepare(self, truth: np.ndarray, prediction: np.ndarray) -> PreparedMetric:
@@ -63,6 +68,11 @@ class SumMetric(Metric):
     value: Callable[[np.ndarray, int], np.ndarray]
     larger_is_better: bool = True
     bounds: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def is_fraction(self) -> bool:
+        """See `Metric`."""
+        return self.value is mean_of_rows and self.bounds == (0.0, 1.0)
 
     def prepare(self, truth: np.ndarray, prediction: np.ndarray) -> PreparedMetric:
         """See `Metric.prepare`."""

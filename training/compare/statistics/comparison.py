@@ -84,7 +84,7 @@ def compare_with_best(
             values=values[name],
             mean=mean,
             interval=(
-                variances[name].interval(mean, metric.bounds)
+                variances[name].interval(mean, metric.bounds, is_fraction=metric.is_fraction)
                 if name in variances
                 else Interval(np.nan, np.nan)
             ),

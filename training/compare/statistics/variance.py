@@ -14,6 +14,9 @@ from scipy import stats
 
 LEVEL = 0.95
 
+_ROUNDING = 1e-24
+"""A smaller variance is one of rounding errors."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -60,22 +63,32 @@ class MeanVariance:
         between = float(values.var(ddof=1)) / seeds
         return cls(of_rows, max(between - shared, 0.0), shared, max(rows - 1, 1), seeds - 1)
 
-    def interval(self, mean: float, bounds: tuple[float, float]) -> Interval:
+    def interval(
+        self, mean: float, bounds: tuple[float, float], *, is_fraction: bool = False
+    ) -> Interval:
         """Return the 95 % interval of the mean, over rows, and over seeds if there are several.
 
         Each part of the variance is multiplied by the square of its own t quantile, so that few
         seeds cannot make the interval too narrow (Banerjee 1960, On Confidence Interval for
         Two-Means Problem Based on Separate Estimates of Variances).
 
+        Fractions get `_add_rows`, so that the interval has a width if all rows are right. So do
+        other metrics from 0 to 1 that are the same in all resamples.
+
         Args:
             mean: the mean metric.
             bounds: the possible values of the metric.
+            is_fraction: whether the metric is the mean over rows of values from 0 to 1.
         """
-        square = self.rows * _t_quantile(self.row_freedom) ** 2
+        factor = _t_quantile(self.row_freedom) ** 2
+        center, of_rows = mean, self.rows
+        if is_fraction or (bounds == (0.0, 1.0) and self.rows < _ROUNDING):
+            center, of_rows = _add_rows(mean, self.rows, self.row_freedom + 1, factor)
+        square = of_rows * factor
         if self.seed_freedom:
             square += self.seeds * _t_quantile(self.seed_freedom) ** 2
         half = float(np.sqrt(square))
-        return Interval(max(mean - half, bounds[0]), min(mean + half, bounds[1]))
+        return Interval(max(center - half, bounds[0]), min(center + half, bounds[1]))
 
     def draw_seeds(
         self, random: np.random.Generator, resamples: int
@@ -91,6 +104,26 @@ class MeanVariance:
         between = random.chisquare(self.seed_freedom, resamples) / self.seed_freedom
         variances = (self.seeds + self.shared) * between - self.shared
         return deviations, np.maximum(variances, 0.0)
+
+
+def _add_rows(mean: float, variance: float, rows: int, added: float) -> tuple[float, float]:
+    """Return the mean of a fraction, and its variance over rows, with some rows added.
+
+    Half of them are right and half are wrong. For one seed, this is the interval of Agresti and
+    Coull 1998, Approximate Is Better than "Exact" for Interval Estimation of Binomial Proportions,
+    which adds as many rows as the square of the quantile.
+
+    Args:
+        mean: the fraction.
+        variance: of the fraction, over rows.
+        rows: number of rows.
+        added: number of rows to add.
+    """
+    total = rows + added
+    center = (rows * mean + added / 2) / total
+    of_rows = rows * (rows * variance + (mean - center) ** 2)
+    of_added = added / 2 * ((1 - center) ** 2 + center**2)
+    return center, (of_rows + of_added) / total**2
 
 
 def _t_quantile(freedom: int) -> float:
