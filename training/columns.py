@@ -8,6 +8,7 @@ from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.features import Column, FeatureStore
 from mmfeat.records import STATUS_COLUMNS
 from mmfeat.shards import find_standard_columns
+from mmfeat.store import check_output
 from training.config import SplitOptions
 from training.objectives.targets import check_target
 
@@ -18,6 +19,8 @@ class _Options(Protocol):
     @property
     def features(self) -> str: ...
     @property
+    def output(self) -> str: ...
+    @property
     def modalities(self) -> str: ...
     @property
     def task(self) -> str: ...
@@ -27,12 +30,17 @@ class _Options(Protocol):
     def split(self) -> SplitOptions: ...
 
 
-def check_columns(options: _Options) -> None:
+def check_columns(options: _Options, kind: str) -> None:
     """Find mistyped paths and columns in the options of a command, before slow imports.
 
+    Args:
+        options: the options.
+        kind: kind of the output.
+
     Raises:
-        MmfeatError: there are no features, or they lack a column.
+        MmfeatError: the output is something else, there are no features, or they lack a column.
     """
+    check_output(options.output, kind)
     store = FeatureStore(options.features)
     choose_columns(store, options.modalities)
     names = split_commas(options.target) if options.task == "multilabel" else []

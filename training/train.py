@@ -12,11 +12,11 @@ from training.config import TrainConfig
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     config = parse_args(TrainConfig, arguments, prog="mmfeat train")
-    check_columns(config)
+    check_columns(config, "model")
     # Imported late: --help and mistyped names must not wait for torch and scikit-learn.
-    from training.fit.train_model import train_model
+    from training.search.run import train
 
-    train_model(config)
+    train(config)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from mmfeat.cli.verify import VerifyConfig
 from mmfeat.config import make_config
 from mmfeat.errors import MmfeatError
 from mmfeat.import_path import safe_child_processes
-from mmfeat.store import check_finished
+from mmfeat.store import check_finished, check_output
 from mmfeat.system import quiet_import
 from mmfeat.verification import Verification, uncommit, verify_store
 
@@ -78,12 +78,12 @@ def train(features: Path, output: Path, **options: Any) -> "TrainedModel":
 
     given = {"features": features, "output": output, **options}
     config = make_config(TrainConfig, given, source="train")
-    check_columns(config)
+    check_columns(config, "model")
     from mmfeat.api.trained_model import TrainedModel
-    from training.fit.train_model import train_model
+    from training.search.run import train as run_training
 
     with safe_child_processes():
-        train_model(config)
+        run_training(config)
     return TrainedModel(config.output)
 
 
@@ -100,7 +100,7 @@ def compare(features: Path, output: Path, **options: Any) -> Comparison:
 
     given = {"features": features, "output": output, **options}
     config = make_config(CompareConfig, given, source="compare")
-    check_columns(config)
+    check_columns(config, "comparison")
     from training.compare.run import compare as run_comparison
 
     with safe_child_processes():
@@ -167,6 +167,7 @@ def align_report(model: Path, features: Path, output: Path, **options: Any) -> R
 
     given = {"model": model, "features": features, "output": output, **options}
     config = make_config(AlignReportConfig, given, source="align_report")
+    check_output(config.output, "ranking")
     check_finished(config.model, "model")
     check_finished(config.features, "features")
     from training.alignment.rank_pairs import rank_pairs

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from mmfeat.config import parse_args
-from mmfeat.store import check_finished
+from mmfeat.store import check_finished, check_output
 from training.alignment.config import AlignReportConfig
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the command line and rank the records."""
     config = parse_args(AlignReportConfig, arguments, prog="mmfeat align-report")
+    check_output(config.output, "ranking")
     check_finished(config.model, "model")
     check_finished(config.features, "features")
     # Imported late, so that --help and mistyped paths do not load torch.

@@ -10,7 +10,7 @@ from training.compare.config import CompareConfig
 def main(arguments: Sequence[str]) -> None:
     """Parse the command line and run the comparison."""
     config = parse_args(CompareConfig, arguments, prog="mmfeat compare")
-    check_columns(config)
+    check_columns(config, "comparison")
     # Imported late, so that --help and mistyped names do not load torch and scikit-learn.
     from training.compare.run import compare
 
