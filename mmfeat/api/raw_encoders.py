@@ -32,7 +32,9 @@ class RawEncoder:
         self._spec = EncoderSpec.parse(flag)
         precision = column.encoder.get("precision", "float32")
         self._encoder: Encoder = self._spec.load(Settings(device=device, precision=precision))
-        loaded = describe_column(self._spec, self._encoder)
+        # Without compiling: that takes longer than encoding a few inputs.
+        compiled = bool(column.encoder.get("compiled"))
+        loaded = describe_column(self._spec, self._encoder, compiled=compiled)
         if (loaded.fingerprint, loaded.modality) != (column.fingerprint, column.modality):
             raise MmfeatError(
                 f"the encoder of {column.name} must be the one of the training, with the "

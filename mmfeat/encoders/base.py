@@ -10,6 +10,10 @@ from mmfeat.encoders.settings import Precision
 from mmfeat.errors import MmfeatError
 
 
+class CompileError(MmfeatError):
+    """The forward pass cannot be compiled on this machine."""
+
+
 class Encoder(ABC):
     """A frozen encoder of one modality.
 
@@ -48,6 +52,9 @@ class Encoder(ABC):
     can_decode_on_gpu: bool = False
     """True if it can be loaded with `Settings.decode` = `gpu`."""
 
+    can_compile: bool = False
+    """True if `compiled` may make the forward pass faster."""
+
     reads_views: bool = False
     """True if `decode` also takes a memoryview, which saves a copy of each member."""
 
@@ -63,6 +70,20 @@ class Encoder(ABC):
         raise MmfeatError(
             "this encoder cannot decode on a GPU", got="--decode=gpu", cure="Use --decode=auto"
         )
+
+    def compiled(self, rows: int) -> "Encoder":
+        """Return the same encoder with a compiled forward pass.
+
+        Its features may differ by rounding, so the identity of a column says that it is compiled.
+        If the encoder is compiled already, only the size changes.
+
+        Args:
+            rows: records of each batch. Smaller batches are padded.
+
+        Raises:
+            CompileError: not `can_compile`, or the compiler fails.
+        """
+        raise CompileError("this encoder cannot be compiled")
 
     def at_precision(self, precision: Precision) -> Self | None:
         """Return the same encoder with another precision; None if it must be loaded again."""

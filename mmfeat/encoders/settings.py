@@ -6,6 +6,7 @@ from typing import Literal
 
 from mmfeat.errors import MmfeatError, did_you_mean
 
+Compile = Literal["auto", "on", "off"]
 Decode = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -24,6 +25,7 @@ class Settings:
             all cores.
         decode: where to decode JPEGs: `cpu`, or `gpu` if it can read them. Autotuning resolves
             `auto`.
+        compile: whether to compile the forward pass; for `Encoder.compiled`, not for loading.
         trust_remote_code: allow code from a checkpoint to run.
     """
 
@@ -32,6 +34,7 @@ class Settings:
     reduced_decoding: bool = True
     threads: int = 0
     decode: Decode = "cpu"
+    compile: Compile = "off"
     trust_remote_code: bool = False
 
 

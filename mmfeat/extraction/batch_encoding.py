@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmfeat.encoders import Encoder
+from mmfeat.encoders import CompileError, Encoder
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.extraction.decode import decode_content
 from mmfeat.features import OK, FeatureShape, RowStatus
@@ -73,11 +73,12 @@ def encode_batch(
     Raises:
         BatchTooLargeError: the memory does not hold the batch, and it must not be split.
         RuntimeError: the GPU failed, so no input is to blame, and the shard must be made again.
+        CompileError: the compiler failed, likewise.
     """
     try:
         features = encoder.encode(inputs) if inputs else []
     except Exception as error:
-        if _is_fault_of_gpu(error):
+        if _is_fault_of_machine(error):
             raise
         if len(inputs) == 1:
             return _fail(error, shape)
@@ -208,8 +209,10 @@ def _cast_token_batch(
     return batch
 
 
-def _is_fault_of_gpu(error: Exception) -> bool:
-    """Return whether torch reports an error of CUDA, after which the process cannot use the GPU."""
+def _is_fault_of_machine(error: Exception) -> bool:
+    """Return whether the compiler failed, or CUDA, after which the process cannot use the GPU."""
+    if isinstance(error, CompileError):
+        return True
     return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
-from mmfeat.encoders import Encoder, EncoderSpec, Settings, fingerprint
+from mmfeat.encoders import CompileError, Encoder, EncoderSpec, Settings, fingerprint
 from mmfeat.errors import MmfeatError
 from mmfeat.extraction.tuning import TunedSettings, autotune, drop_deadly_members
 from mmfeat.features import COLUMN_FILE, ENCODER_FLAG, Column, TableFiles
@@ -30,7 +30,8 @@ def continue_column(
         batch_size: requested batch size; 0 = as started.
 
     Raises:
-        MmfeatError: the requested settings differ, or this machine cannot decode as before.
+        MmfeatError: the requested settings differ, or this machine cannot decode or compile as
+            before.
     """
     tuned = read_tuned_settings(table.receipts)
     if tuned is None:
@@ -52,7 +53,41 @@ def continue_column(
         )
     if tuned.decode == "gpu":
         encoder = encoder.decoding_on_gpu()
-    return encoder, replace(tuned, batch_size=batch_size or tuned.batch_size)
+    tuned = replace(tuned, batch_size=batch_size or tuned.batch_size)
+    if settings.compile != "auto" and encoder.can_compile:
+        _check_compile(table, tuned, settings.compile)
+    if tuned.compile:
+        encoder = _compile_again(table, encoder, tuned)
+    return encoder, tuned
+
+
+def _check_compile(table: TableFiles, tuned: TunedSettings, requested: str) -> None:
+    """Check that a column was started with the requested flag.
+
+    Raises:
+        MmfeatError: it was not. That the compiler failed when the column was started is no error.
+    """
+    started = "on" if tuned.compile else "off"
+    failed = "reason" in tuned.measured.get("compile", {})
+    if requested != started and not (requested == "on" and failed):
+        raise MmfeatError(
+            f"the column {table.name} of {table.store} was started with --compile={started}",
+            got=f"--compile={requested}",
+            cure="Leave the flag out, or give the column another name",
+        )
+
+
+def _compile_again(table: TableFiles, encoder: Encoder, tuned: TunedSettings) -> Encoder:
+    try:
+        return encoder.compiled(tuned.usable_batch_size)
+    except CompileError as error:
+        raise MmfeatError(
+            f"the column {table.name} of {table.store} was started with a compiled forward pass, "
+            "and this machine cannot compile it",
+            got=str(error),
+            cure="Continue on a machine with the same GPU or CPU and a compiler, or start another "
+            "column",
+        ) from error
 
 
 def tune_column(
@@ -87,7 +122,7 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedS
     Raises:
         MmfeatError: another encoder made the column in this folder.
     """
-    column = describe_column(spec, encoder)
+    column = describe_column(spec, encoder, compiled=tuned.compile)
     existing = read_document(files.join(folder, COLUMN_FILE), Column, SMALL_BYTES)
     if existing is None:
         description = {**vars(column), ENCODER_FLAG: spec.flag, _SETTLED: asdict(tuned)}
@@ -102,13 +137,22 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedS
     return column
 
 
-def describe_column(spec: EncoderSpec, encoder: Encoder) -> Column:
-    """Return the column of an encoder; its fingerprint covers all that its values depend on."""
+def describe_column(spec: EncoderSpec, encoder: Encoder, *, compiled: bool = False) -> Column:
+    """Return the column of an encoder; its fingerprint covers all that its values depend on.
+
+    Args:
+        spec: the encoder.
+        encoder: the same, loaded.
+        compiled: whether the forward pass of the column is compiled. That changes how values are
+            rounded.
+    """
     identity = {**encoder.identity(), "dtype": spec.dtype}
     if spec.normalize:
         identity["normalize"] = True
     if spec.slot not in ("", spec.modality):
         identity["slot"] = spec.slot.lower()
+    if compiled:
+        identity["compiled"] = True
     return Column(
         name=spec.column,
         modality=encoder.modality,

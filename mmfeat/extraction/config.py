@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmfeat.config import OutputPath, RepeatedFlag, ShardsPath
-from mmfeat.encoders import Decode, EncoderSpec, Precision, Settings, builtin_for
+from mmfeat.encoders import Compile, Decode, EncoderSpec, Precision, Settings, builtin_for
 from mmfeat.errors import MmfeatError
 from mmfeat.system import default_threads
 
@@ -38,6 +38,9 @@ class ExtractConfig:
     """Where JPEGs are decoded: cpu; gpu, which needs a GPU and torchcodec; auto measures, when a
     column is started, which is faster with the same features. The GPU reads plain JPEGs only, the
     CPU reads all other files."""
+    compile: Compile = "auto"
+    """Whether to compile the forward pass of image encoders: on, off, or auto, which compiles on a
+    GPU if that saves more time than it takes. If the compiler fails, the column starts without."""
     full_decoding: bool = False
     """Decode JPEGs at full size even if the encoder needs a much smaller image."""
     trust_remote_code: bool = False
@@ -66,6 +69,7 @@ class ExtractConfig:
             device=self.device,
             precision=self.precision,
             decode=self.decode,
+            compile=self.compile,
             reduced_decoding=not self.full_decoding,
             threads=self.decoding_threads,
             trust_remote_code=self.trust_remote_code,

@@ -47,14 +47,16 @@ class ColumnTask:
 
     def make_writer(self, task: ShardTask) -> ColumnWriter:
         """Return a writer with batches that the memory of the GPU holds, as far as known."""
-        tuned = self.tuned
-        if self.encoder.on_gpu and (stored := read_tuned_settings(self.table.receipts)):
+        tuned, encoder = self.tuned, self.encoder
+        if encoder.on_gpu and (stored := read_tuned_settings(self.table.receipts)):
             tuned = replace(tuned, memory_limit=stored.memory_limit)
+        if tuned.usable_batch_size < self.tuned.usable_batch_size and tuned.compile:
+            encoder = encoder.compiled(tuned.usable_batch_size)
         return ColumnWriter(
             self.table,
             task.shard,
             self.column,
-            self.encoder,
+            encoder,
             batch_size=tuned.usable_batch_size,
             normalize=self.normalize,
             fresh=task.fresh,

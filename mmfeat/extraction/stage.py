@@ -18,6 +18,7 @@ from mmfeat.extraction.column_start import claim_column, continue_column, tune_c
 from mmfeat.extraction.config import ExtractConfig
 from mmfeat.extraction.decode import find_member
 from mmfeat.extraction.finishing import FinishedShards, summarize_columns
+from mmfeat.extraction.loaded_encoders import forget_encoders, keep_encoder, load_encoder
 from mmfeat.extraction.pending import PendingTables
 from mmfeat.extraction.samples_table import copy_samples_table, read_input_receipt
 from mmfeat.extraction.shard_columns import ColumnTask, free_gpu_memory, make_columns, try_columns
@@ -42,9 +43,6 @@ from mmfeat.system import default_threads, progress
 
 _MIN_TEXTS, _MIN_FILES = 10_000, 1000
 """Texts, and records with images or sounds, that take a core longer than starting the workers."""
-
-_LOADED_ENCODERS: dict[tuple[EncoderSpec, Settings], Encoder] = {}
-"""Encoders that `plan` has loaded. Workers in the same process reuse them."""
 
 
 class Extraction(Stage):
@@ -134,13 +132,12 @@ class Extraction(Stage):
         return bool(started)
 
     def _tune(self, column: str) -> tuple[Encoder, TunedSettings]:
-        spec = self._specs[column]
         return tune_column(
             self._table(column),
-            spec,
+            self._specs[column],
             self.config.settings,
             self.config.batch_size,
-            islice(self._read_members(spec.slot), TUNING_RECORDS),
+            islice(self._read_members(self._specs[column].slot), TUNING_RECORDS),
             sum(entry["records"] for entry in self._input_shards.values()),
         )
 
@@ -148,7 +145,7 @@ class Extraction(Stage):
         spec = self._specs[column]
         self.columns[column] = claim_column(self._table(column).receipts, spec, encoder, tuned)
         self._tuned[column] = tuned
-        _LOADED_ENCODERS[spec, self._settings(column)] = encoder
+        keep_encoder(spec, self._settings(column), encoder)
 
     def _read_members(self, slot: str) -> Iterator[bytes]:
         """Yield the members of a slot, from the first shard on."""
@@ -165,12 +162,9 @@ class Extraction(Stage):
         return read_stored_shard(self.config.shards, receipt, self._slots)
 
     def _settings(self, column: str) -> Settings:
-        """Return the settings of a column's encoder, with its tuned precision."""
-        tuned = self._tuned[column]
+        """Return the settings of a column's encoder."""
         return replace(
-            self.config.settings,
-            precision=tuned.precision,
-            decode=tuned.decode,
+            self._tuned[column].apply(self.config.settings),
             threads=self._threads,
             device=self._device or self.config.device,
         )
@@ -204,8 +198,7 @@ class Extraction(Stage):
     def load(self) -> dict[str, Encoder]:
         """Return the encoders: column → encoder."""
         return {
-            column: _LOADED_ENCODERS.get((spec, self._settings(column)))
-            or spec.load(self._settings(column))
+            column: load_encoder(spec, self._settings(column), self._tuned[column])
             for column, spec in self._specs.items()
         }
 
@@ -282,12 +275,12 @@ class Extraction(Stage):
 
     def release(self) -> None:
         """Free the memory of the encoders."""
-        _LOADED_ENCODERS.clear()
+        forget_encoders()
         free_gpu_memory()
 
     def clean_up(self, shards: Sequence[str]) -> None:
         """Release the encoders."""
-        _LOADED_ENCODERS.clear()
+        forget_encoders()
 
     def finished_manifest(self) -> dict[str, Any] | None:
         """Return the manifest if it has all requested columns."""

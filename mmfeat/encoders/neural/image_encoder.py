@@ -3,12 +3,14 @@
 import copy
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmfeat.encoders.base import CompileError
 from mmfeat.encoders.neural.base import NeuralEncoder
 from mmfeat.encoders.neural.gpu_decoding import GpuDecoder, PlainJpeg, can_decode_on_gpu
 from mmfeat.encoders.neural.loading import loading_errors
@@ -39,6 +41,7 @@ class ImageEncoder(NeuralEncoder):
 
     modality = "image"
     reads_views = True
+    can_compile = True
 
     def __init__(
         self,
@@ -68,8 +71,7 @@ class ImageEncoder(NeuralEncoder):
             "preprocessing": transform.facts(),
         }
         with loading_errors(title):
-            black = np.zeros((3, transform.size, transform.size), np.uint8)
-            shape = self.encode([black])[0].shape
+            shape = self.encode([self._black])[0].shape
         if len(shape) != 1 + bool(max_tokens):
             raise MmfeatError(f"{title} has no output {output}", got=shape)
         self.dim = shape[-1]
@@ -92,6 +94,24 @@ class ImageEncoder(NeuralEncoder):
         encoder = copy.copy(self)
         encoder._decoder = self._make_decoder()
         return encoder
+
+    def compiled(self, rows: int) -> "ImageEncoder":
+        """Return the encoder with a compiled forward pass; the weights are shared."""
+        encoder = copy.copy(self)
+        encoder._runtime = self._runtime.compiled(rows)
+        if not self._runtime.is_compiled:
+            # In a thread like those that encode: the code depends on their number of threads.
+            with ThreadPoolExecutor(1, initializer=self.prepare_thread) as pool:
+                error = pool.submit(encoder.encode, [self._black]).exception()
+            if isinstance(error, CompileError):
+                raise error
+            if error:
+                raise CompileError(f"{type(error).__name__}: {error}") from error
+        return encoder
+
+    @property
+    def _black(self) -> np.ndarray:
+        return np.zeros((3, self.transform.size, self.transform.size), np.uint8)
 
     def keep(self, data: bytes | memoryview) -> PlainJpeg | None:
         """Return a file that the GPU decodes."""

@@ -19,7 +19,7 @@ class PackedLinear(nn.Linear):
     packed: Tensor
 
     def forward(self, input: Tensor) -> Tensor:
-        if not input.numel() or input.dtype != torch.bfloat16:
+        if _is_plain_call(input):
             return super().forward(input)
         return _packed_linear(input, self.packed, self.bias)
 
@@ -38,9 +38,9 @@ class PackedAttention(nn.MultiheadAttention):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the attended values, and None for the attention weights."""
         mask = options.get("attn_mask")
-        is_self = query is key and key is value and query.ndim == 3 and query.numel() > 0
+        is_self = query is key and key is value and query.ndim == 3
         is_plain = not arguments and options.keys() <= {"need_weights", "attn_mask"}
-        unsupported = options.get("need_weights", True) or query.dtype != torch.bfloat16
+        unsupported = options.get("need_weights", True) or _is_plain_call(query)
         if not is_self or not is_plain or unsupported or (mask is not None and mask.ndim != 2):
             return super().forward(query, key, value, *arguments, **options)
         if mask is not None and mask.dtype == torch.bool:
@@ -53,6 +53,11 @@ class PackedAttention(nn.MultiheadAttention):
         )
         states = states.transpose(1, 2).reshape(rows, length, width)
         return _packed_linear(states, self.packed_out, self.out_proj.bias), None
+
+
+def _is_plain_call(input: Tensor) -> bool:
+    """Return whether the packed weights are of no use: the compiler of torch lays out its own."""
+    return not input.numel() or input.dtype != torch.bfloat16 or torch.compiler.is_compiling()
 
 
 def packing_supported() -> bool:

@@ -14,12 +14,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from mmfeat.encoders.neural.compilation import CompiledForward, Forward
 from mmfeat.encoders.neural.packing import pack_weights
 from mmfeat.encoders.settings import Precision, Settings
 from mmfeat.errors import MmfeatError
-
-Forward = Callable[[nn.Module, dict[str, Tensor]], Tensor]
-"""A function from a module and its inputs to features of shape [batch, …]."""
 
 Prepare = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 """A function of the inputs that runs on their device, before the cast to the precision."""
@@ -102,6 +100,20 @@ class Runtime:
         runtime.dtype = _DTYPES[precision]
         runtime._start(_cast_copy(self.module, runtime.dtype))
         return runtime
+
+    def compiled(self, rows: int) -> Self:
+        """Return the same runtime with a compiled forward pass, for batches of a number of rows."""
+        runtime = copy.copy(self)
+        if isinstance(self._forward, CompiledForward):
+            runtime._forward = self._forward.with_rows(rows)
+        else:
+            runtime._forward = CompiledForward(self._forward, rows)
+        return runtime
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the forward pass is compiled."""
+        return isinstance(self._forward, CompiledForward)
 
     def _start(self, module: nn.Module) -> None:
         """Use a module that is on its device."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from mmfeat.encoders import Encoder, EncoderSpec, Precision, Settings
 from mmfeat.extraction.tuning.batch_size import find_batch_size
+from mmfeat.extraction.tuning.compilation import find_compilation
 from mmfeat.extraction.tuning.decoder import compare_decoders
 from mmfeat.extraction.tuning.precision import find_precision
 from mmfeat.extraction.tuning.sample import encode_sample
@@ -59,4 +60,10 @@ def autotune(
     if not batch_size and inputs:
         batch_size, measured["batch_size"] = find_batch_size(encoder, inputs, records / speed)
     batch_size = batch_size or encoder.batch_size
-    return encoder, TunedSettings(precision, batch_size, measured, decode)
+    compiles = False
+    if settings.compile != "off" and encoder.can_compile and inputs:
+        encoder, measured["compile"] = find_compilation(
+            encoder, sample, inputs, batch_size, records, settings
+        )
+        compiles = measured["compile"].get("chosen", False)
+    return encoder, TunedSettings(precision, batch_size, measured, decode, compiles)

@@ -30,6 +30,7 @@ class Losses(NamedTuple):
         """Compare features, one row each, with the exact ones."""
         if features.shape != exact.shape:
             return cls(np.inf, np.inf)
+        features, exact = features.astype(np.float64), exact.astype(np.float64)
         unit = exact / np.maximum(np.linalg.norm(exact, axis=-1, keepdims=True), 1e-12)
         pairs = len(unit) * (len(unit) - 1)
         spread = 1 - (float((unit.sum(axis=0) ** 2).sum()) - len(unit)) / pairs if pairs else 0.0
