@@ -115,11 +115,7 @@ class TableStore(Store):
 
     def to_polars(self, columns: Sequence[str] | None = None) -> "polars.DataFrame":
         """Read all rows into memory as a Polars data frame; arguments as for `to_arrow`."""
-        try:
-            import polars
-        except ImportError as error:
-            raise MmfeatError("to_polars needs polars", cure="pip install polars") from error
-        return polars.DataFrame(polars.from_arrow(self.to_arrow(columns)))
+        return to_polars(self.to_arrow(columns))
 
     def _check(self, columns: Sequence[str] | None) -> list[str] | None:
         """Check that the store has the columns."""
@@ -157,3 +153,16 @@ class TableStore(Store):
             return isinstance(key, str) and bool(self[key])
         except KeyError:
             return False
+
+
+def to_polars(table: pa.Table) -> "polars.DataFrame":
+    """Return an Arrow table as a Polars data frame.
+
+    Raises:
+        MmfeatError: polars is not installed.
+    """
+    try:
+        import polars
+    except ImportError as error:
+        raise MmfeatError("to_polars needs polars", cure="pip install polars") from error
+    return polars.DataFrame(polars.from_arrow(table))

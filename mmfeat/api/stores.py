@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.api.record import Record
-from mmfeat.api.store import Store, TableStore
+from mmfeat.api.store import Store, TableStore, to_polars
 from mmfeat.errors import DamagedFileError
 from mmfeat.features import Column, FeatureStore
 from mmfeat.records import modality_of_slot, slot_of_extension
@@ -23,6 +23,7 @@ from mmfeat.store import (
     RetriedRows,
     iter_parquet,
     open_checked,
+    open_recorded,
     read_parquet,
     read_parquet_schema,
     read_receipt,
@@ -30,6 +31,8 @@ from mmfeat.store import (
 )
 
 if TYPE_CHECKING:
+    import pandas
+    import polars
     from torch.utils.data import IterableDataset
 
     from mmfeat.api.trained_model import TrainedModel
@@ -212,7 +215,21 @@ class Comparison(Store):
     @cached_property
     def leaderboard(self) -> pa.Table:
         """One row per model, with its metric, interval and cost."""
-        return read_parquet(files.join(self.path, "leaderboard.parquet"))
+        name = "leaderboard.parquet"
+        with open_recorded(self.path, name, self.manifest) as file:
+            return read_parquet(files.join(self.path, name), file=file)
+
+    def to_arrow(self) -> pa.Table:
+        """Return the leaderboard, as other stores return their rows."""
+        return self.leaderboard
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return the leaderboard as a pandas data frame."""
+        return self.leaderboard.to_pandas()
+
+    def to_polars(self) -> "polars.DataFrame":
+        """Return the leaderboard as a Polars data frame; needs the package polars."""
+        return to_polars(self.leaderboard)
 
     @cached_property
     def winner(self) -> "TrainedModel":

@@ -18,6 +18,7 @@ from mmfeat.store import (
     RunConfig,
     check_folder,
     check_format,
+    open_recorded,
     read_failures,
     read_manifest,
     read_parquet,
@@ -81,7 +82,8 @@ def _more_facts(path: str, run: dict[str, Any], manifest: dict[str, Any]) -> dic
         return {"progress": measure_progress(path, run)}
     if run["kind"] == "comparison":
         try:
-            rows = read_parquet(files.join(path, "leaderboard.parquet"), ["name", "mean"])
+            with open_recorded(path, name := "leaderboard.parquet", manifest) as file:
+                rows = read_parquet(files.join(path, name), ["name", "mean"], file=file)
         except (DamagedFileError, FileNotFoundError):  # the winner can still be used
             return {}
         return {"leaderboard": rows.to_pylist()}
@@ -121,6 +123,8 @@ def _summary_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
         lines.append((f"column {name}", f"{shape}, fingerprint {column.fingerprint[:12]}"))
     if "winner" in facts:
         lines.append(("winner", f"{facts['winner']['name']}, in {facts['winner']['model']}"))
+    if "missing" in facts:
+        lines.append(("not trained within the time limit", ", ".join(facts["missing"])))
     lines += _nested_lines(facts.get("totals", {}), "")
     lines += [(f"failed shard {shard}", error) for shard, error in facts["failed_shards"].items()]
     return lines

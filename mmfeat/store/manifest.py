@@ -1,14 +1,16 @@
 """The manifest of a store: totals and the list of shards. A stage writes it last."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from typing import IO, Any
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.storage import did_you_mean_path, files
 from mmfeat.storage.documents import check_value, read_document
 from mmfeat.storage.temporaries import remove_temporaries
 from mmfeat.store.directory import CONFIG_FILE, check_format
-from mmfeat.store.schemas import MANIFESTS, Manifest, RunConfig
+from mmfeat.store.integrity import open_checked
+from mmfeat.store.schemas import MANIFESTS, Manifest, RecordedFile, RunConfig
 from mmfeat.store.unfinished import clear_failures, remove_marks
 from mmfeat.version import __version__
 
@@ -182,3 +184,17 @@ def write_manifest(folder: str, kind: str, config_hash: str, **entries: Any) -> 
     clear_failures(folder)
     files.write_json(files.join(folder, MANIFEST_FILE), manifest)
     return manifest
+
+
+def open_recorded(folder: str, name: str, manifest: Mapping[str, Any]) -> IO[bytes]:
+    """Open a file of a store, and compare its bytes with its manifest, if that records them.
+
+    Args:
+        folder: the store.
+        name: name of the file in it.
+        manifest: its manifest; empty = unknown.
+    """
+    document = files.join(folder, MANIFEST_FILE)
+    recorded = check_value(manifest.get("files", {}), dict[str, RecordedFile], document)
+    path = files.join(folder, name)
+    return open_checked(path, recorded[name]) if name in recorded else files.open_input(path)
