@@ -18,6 +18,8 @@ from tests import figures
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
 
+os.environ["MMFEAT_CACHE"] = ""  # what one test measures is not remembered for another
+
 
 def pytest_sessionfinish() -> None:
     """Write what the tests counted."""

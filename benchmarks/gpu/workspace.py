@@ -36,6 +36,15 @@ MODELS: Mapping[str, Mapping[str, int]] = {
 }
 """Name → options of the vision tower of CLIP ViT."""
 
+_TINY = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "projection_dim": 16,
+}
+"""Options of a tower that costs next to nothing."""
+
 
 @dataclass(frozen=True)
 class GpuWorkspace:
@@ -45,12 +54,17 @@ class GpuWorkspace:
     photos: PhotoDataset
     per_shard: int
     """Records per shard."""
+    device: str = "cuda"
+    """Device of the runs."""
+    tiny: bool = False
+    """Whether the models have few weights, to check the benchmark itself."""
 
     def prepare(self) -> None:
         """Make the photographs, on all cores, and the checkpoints."""
         settings = {"pictures": self.photos.size, "seed": self.photos.seed}
         generate_once(self.folder / "photos.json", settings, self._draw_photos)
-        generate_once(self.folder / "models.json", {"seed": self.photos.seed}, self._write_models)
+        settings = {"seed": self.photos.seed, "tiny": self.tiny}
+        generate_once(self.folder / "models.json", settings, self._write_models)
 
     def model(self, name: str) -> Path:
         """Return the folder of a checkpoint."""
@@ -67,14 +81,16 @@ class GpuWorkspace:
         return output
 
     def extract(self, shards: Path, model: str, name: str, *flags: str) -> tuple[Path, Usage]:
-        """Run `mmfeat extract` on all GPUs; return its output and what it used.
+        """Run `mmfeat extract` on the device; return its output and what it used.
 
         Raises:
             RuntimeError: the command failed.
         """
         output = self.folder / name
         encoder = f"--encoder=image=hf:{self.model(model)}"
-        return output, run_mmfeat("extract", shards, output, encoder, "--device=cuda", *flags)
+        return output, run_mmfeat(
+            "extract", shards, output, encoder, f"--device={self.device}", *flags
+        )
 
     def _draw_photos(self) -> None:
         (self.folder / "photos").mkdir(parents=True, exist_ok=True)
@@ -93,11 +109,11 @@ class GpuWorkspace:
             "num_attention_heads": 1,
         }
         for name, options in MODELS.items():
-            vision = {**options, "image_size": 224}
+            vision = {**options, **(_TINY if self.tiny else {}), "image_size": 224}
             config = CLIPConfig(
                 vision_config=vision,
                 text_config=small_text,
-                projection_dim=options["projection_dim"],
+                projection_dim=vision["projection_dim"],
             )
             CLIPModel(config).save_pretrained(self.model(name))
             CLIPImageProcessor().save_pretrained(self.model(name))

@@ -41,7 +41,7 @@ def run_extract(
         RuntimeError: the command failed.
     """
     encoder_flags = [f"--encoder={column}={encoder}" for column, encoder in encoders.items()]
-    device_flags = ("--device=cpu", f"--threads={threads}")
+    device_flags = ("--device=cpu", f"--threads={threads}", "--remeasure")
     usage = run_mmfeat("extract", shards, output, *encoder_flags, *flags, *device_flags)
     return EncodingRun(
         usage,

@@ -78,6 +78,35 @@ def _write_shard(
     """Write the samples and the columns of a shard. Return its entry of the manifest."""
     rng = np.random.default_rng(index)
     labels = rng.integers(0, CLASSES, size)
+    features = {}
+    for name, dim in columns.items():
+        features[name] = rng.standard_normal((size, dim), np.float32).astype(np.float16)
+        features[name][np.arange(size), labels] += 1
+    return _write_rows(folder, index, features, {"label": labels, "split": [split] * size})
+
+
+def write_features(
+    folder: Path, features: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
+) -> str:
+    """Write a finished feature store of one shard, unless it exists, and return its path.
+
+    Args:
+        folder: the store.
+        features: column → float16, shape (rows, dim).
+        metadata: column of the samples table → one value per row.
+    """
+    if not (folder / "manifest.json").exists():
+        entry = {"name": shard_name(0), **_write_rows(folder, 0, features, metadata)}
+        columns = {name: values.shape[1] for name, values in features.items()}
+        files.write_json(str(folder / "manifest.json"), _manifest([entry], columns))
+    return str(folder)
+
+
+def _write_rows(
+    folder: Path, index: int, features: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
+) -> dict[str, object]:
+    """Write given samples and columns as a shard. Return its entry of the manifest."""
+    size = len(next(iter(features.values())))
     keys = [f"{index:05d}-{row:06d}" for row in range(size)]
     table = pa.table(
         {
@@ -85,8 +114,7 @@ def _write_shard(
             "status": ["ok"] * size,
             "reason": pa.nulls(size, pa.string()),
             "error": pa.nulls(size, pa.string()),
-            "label": labels,
-            "split": [split] * size,
+            **metadata,
         }
     )
     entry = {"records": size, "keys_sha256": keys_digest(keys)}
@@ -94,17 +122,17 @@ def _write_shard(
     with files.create(str(folder / samples)) as output:
         pq.write_table(table, output)
     _write_receipt(folder, index, SAMPLES, _CONFIG_HASH, entry, {samples: output.info()})
-    for name, dim in columns.items():
-        values = rng.standard_normal((size, dim), np.float32).astype(np.float16)
-        values[np.arange(size), labels] += 1
-        batch = make_column_batch(list(values), [OK] * size, FeatureShape(dim))
+    for name, values in features.items():
+        shape = FeatureShape(values.shape[1])
+        batch = make_column_batch(list(values), [OK] * size, shape)
         rows = files.join(name, f"{shard_name(index)}.arrow")
         with (
             files.create(str(folder / rows)) as output,
-            pa.ipc.new_file(output, column_schema(FeatureShape(dim))) as file,
+            pa.ipc.new_file(output, column_schema(shape)) as file,
         ):
             file.write_batch(batch)
-        _write_receipt(folder, index, name, _fingerprint(dim), entry, {rows: output.info()})
+        recorded = {rows: output.info()}
+        _write_receipt(folder, index, name, _fingerprint(shape.dim), entry, recorded)
     return entry
 
 

@@ -43,6 +43,10 @@ class Encoder(ABC):
     devices: Sequence[str] = ()
     """GPUs that the settings allow. A process uses the first one."""
 
+    hardware: str = ""
+    """What the speed depends on: CPU or GPU, and their number. Empty = unknown, so that what is
+    measured is not remembered."""
+
     parallel_batches: int = 1
     """Number of batches to encode at the same time, each in a thread."""
 

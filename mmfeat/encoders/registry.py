@@ -195,7 +195,7 @@ def _parse_slot(column: str, given: str | None, scheme: str, name: str) -> tuple
     """
     text = given or (column if modality_of_slot(column) else "")
     if not text and scheme == "builtin":
-        text = name
+        text = BUILTIN.get(name, name)
     modality = modality_of_slot(text)
     if modality is None or ("." in column and column != text):
         raise MmfeatError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmfeat.encoders import CompileError, Encoder, EncoderSpec, Settings, fingerprint
 from mmfeat.errors import MmfeatError
-from mmfeat.extraction.tuning import TunedSettings, autotune, drop_deadly_members
+from mmfeat.extraction.tuning import TunedSettings, TuningCache, autotune, drop_deadly_members
 from mmfeat.features import COLUMN_FILE, ENCODER_FLAG, Column, TableFiles
 from mmfeat.storage import SMALL_BYTES, check_value, files, read_document
 from mmfeat.store import describe_differences, is_unfinished, mark_unfinished
@@ -97,6 +97,7 @@ def tune_column(
     batch_size: int,
     members: Iterable[bytes],
     records: int,
+    cache: TuningCache,
 ) -> tuple[Encoder, TunedSettings]:
     """Load the encoder of a new column with the fastest settings.
 
@@ -107,13 +108,14 @@ def tune_column(
         batch_size: requested batch size; 0 = measure it.
         members: the media to measure with.
         records: records of the column.
+        cache: what this machine has measured before.
     """
     members = list(members)
     if is_unfinished(table.store, table.name):
         reference = replace(settings, precision="float32")
         members = drop_deadly_members(spec, reference, members)
     with mark_unfinished(table.store, table.name):
-        return autotune(spec, settings, members, batch_size, records)
+        return autotune(spec, settings, members, batch_size, records, cache)
 
 
 def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedSettings) -> Column:

@@ -45,6 +45,9 @@ class ExtractConfig:
     """Decode JPEGs at full size even if the encoder needs a much smaller image."""
     trust_remote_code: bool = False
     """Run code that is part of a checkpoint."""
+    remeasure: bool = False
+    """Measure precision, decoder and batch size again, although this machine has done so for the
+    same encoder."""
     processes: int = 0
     """Processes that make shards in parallel on this machine; 0 = one per GPU, one per core if all
     encoders are built-in ones, which use one core each, else 1."""

@@ -22,7 +22,7 @@ from mmfeat.extraction.loaded_encoders import forget_encoders, keep_encoder, loa
 from mmfeat.extraction.pending import PendingTables
 from mmfeat.extraction.samples_table import copy_samples_table, read_input_receipt
 from mmfeat.extraction.shard_columns import ColumnTask, free_gpu_memory, make_columns, try_columns
-from mmfeat.extraction.tuning import TUNING_RECORDS, TunedSettings
+from mmfeat.extraction.tuning import TUNING_RECORDS, TunedSettings, TuningCache
 from mmfeat.features import SAMPLES, Column, TableFiles
 from mmfeat.shards import ShardRecord, read_stored_shard
 from mmfeat.storage import FileSizes, files
@@ -139,6 +139,7 @@ class Extraction(Stage):
             self.config.batch_size,
             islice(self._read_members(self._specs[column].slot), TUNING_RECORDS),
             sum(entry["records"] for entry in self._input_shards.values()),
+            TuningCache.of_user(reads=not self.config.remeasure),
         )
 
     def _claim(self, column: str, encoder: Encoder, tuned: TunedSettings) -> None:
@@ -249,8 +250,7 @@ class Extraction(Stage):
         columns = self._column_tasks(
             {name: loaded[name] for name in self.columns if name in pending}
         )
-        records = enumerate(self._read_shard(task.source))
-        tried = (record for row, record in records if row in rows)
+        tried = (r for row, r in enumerate(self._read_shard(task.source)) if row in rows)
         try_columns(task, columns, tried, threads=self._threads)
 
     def _column_tasks(self, encoders: Mapping[str, Encoder]) -> dict[str, ColumnTask]:

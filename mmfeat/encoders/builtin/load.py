@@ -4,30 +4,17 @@ from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.settings import EncoderOptions, Settings, check_modality
 from mmfeat.errors import MmfeatError, suggest
 
-BUILTIN = ("image", "audio", "text")
-"""Modalities with a built-in encoder."""
+BUILTIN = {"image": "image", "audio": "audio", "text": "text", "ngrams": "text"}
+"""Built-in encoder → its modality. The encoder named after a modality is its default."""
 
 
 def load(name: str, modality: str, options: EncoderOptions, settings: Settings) -> Encoder:
-    """Load `builtin:image`, `builtin:audio` or `builtin:text`.
+    """Load a built-in encoder.
 
     Raises:
         MmfeatError: no such encoder, or an encoder of another modality.
     """
-    encoder: Encoder
-    if name == "image":
-        from mmfeat.encoders.builtin.image import ImageDescriptor
-
-        encoder = ImageDescriptor(directions=options.get_int("directions", 12, 4, 36))
-    elif name == "text":
-        from mmfeat.encoders.builtin.text import TextNgrams
-
-        encoder = TextNgrams(dim=options.get_int("dim", 4096, 64, 1 << 20))
-    elif name == "audio":
-        from mmfeat.encoders.builtin.audio import LogMelStatistics
-
-        encoder = LogMelStatistics()
-    else:
+    if name not in BUILTIN:
         close = suggest(name, BUILTIN, cutoff=0.4)
         known = ", ".join(f"builtin:{name}" for name in BUILTIN)
         raise MmfeatError(
@@ -35,9 +22,27 @@ def load(name: str, modality: str, options: EncoderOptions, settings: Settings) 
             got=f"builtin:{name}",
             cure=f"Did you mean builtin:{close}?" if close else f"Encoders: {known}",
         )
-    check_modality(f"builtin:{name}", [encoder.modality], modality)
+    check_modality(f"builtin:{name}", [BUILTIN[name]], modality)
     _use_one_blas_thread()
-    return encoder
+    return _make(name, options)
+
+
+def _make(name: str, options: EncoderOptions) -> Encoder:
+    if name == "image":
+        from mmfeat.encoders.builtin.image import ImageDescriptor
+
+        return ImageDescriptor(directions=options.get_int("directions", 12, 4, 36))
+    if name == "text":
+        from mmfeat.encoders.builtin.text import TextNgrams
+
+        return TextNgrams(dim=options.get_int("dim", 4096, 64, 1 << 20))
+    if name == "ngrams":
+        from mmfeat.encoders.builtin.ngrams import HashedNgrams
+
+        return HashedNgrams(dim=options.get_int("dim", 8192, 64, 1 << 20))
+    from mmfeat.encoders.builtin.audio import LogMelStatistics
+
+    return LogMelStatistics()
 
 
 def _use_one_blas_thread() -> None:

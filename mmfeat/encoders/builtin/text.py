@@ -13,15 +13,19 @@ from typing import Any
 import numpy as np
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.records import visible_start
+from mmfeat.encoders.builtin.text_input import (
+    BASE,
+    MAX_CHARS,
+    SPACE,
+    code_points,
+    decode_text,
+    fold_text,
+    mix_bits,
+)
+from mmfeat.errors import MmfeatError
 
 VERSION = 1
 """Increase with any change to the values of `encode`."""
-
-MAX_CHARS = 16_384
-"""Text after this is not read: about ten pages, 10 ms. Unicode normalization is quadratic in a run
-of combining marks: 0.2 s for a run of this length, minutes for 1 MB."""
 
 CHAR_NGRAMS = range(1, 5)
 PAIR_WEIGHT = 0.5
@@ -31,9 +35,6 @@ from "good", but most pairs occur once, so at full weight they dominate the word
 _BLOCK_VALUES = 1 << 17
 """Values of the vectors that are made at once. With more, memory from the system costs more than
 the calls of numpy that it saves."""
-
-_SPACE = ord(" ")
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so multiplication modulo 2**64 is invertible
 
 
 class TextNgrams(Encoder):
@@ -68,21 +69,8 @@ class TextNgrams(Encoder):
         }
 
     def decode(self, data: bytes) -> str:
-        """Decode UTF-8, with or without byte order mark, and truncate it to `MAX_CHARS`.
-
-        Raises:
-            RecordError: `undecodable` if not UTF-8, `empty` if no character is visible.
-        """
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise RecordError("undecodable", str(error)) from error
-        start = visible_start(text)
-        if start == len(text):
-            raise RecordError("empty", "the text has no visible character")
-        # Invisible characters before the first word belong to it, unless there are very many.
-        lead = len(text) - len(text.lstrip())
-        return text[lead if start - lead < MAX_CHARS else start :][:MAX_CHARS]
+        """Decode UTF-8 and truncate it; see `decode_text`."""
+        return decode_text(data)
 
     def length(self, item: str) -> int:
         """Return the number of characters."""
@@ -93,11 +81,7 @@ class TextNgrams(Encoder):
         features = np.zeros((len(batch), self.dim), np.float32)
         rows = max(1, _BLOCK_VALUES // self.dim)
         for start in range(0, len(batch), rows):
-            # NFKC may lengthen a text (one Arabic ligature becomes 18 letters): truncate again.
-            texts = [
-                unicodedata.normalize("NFKC", text[:MAX_CHARS]).casefold()[:MAX_CHARS]
-                for text in batch[start : start + rows]
-            ]
+            texts = [fold_text(text) for text in batch[start : start + rows]]
             block, middle = features[start : start + rows], self.dim // 2
             block[:, :middle] = _hash_words(texts, middle)
             block[:, middle:] = _hash_characters(texts, self.dim - middle)
@@ -141,15 +125,15 @@ def _hash_words(texts: Sequence[str], dim: int) -> np.ndarray:
     counts = np.array([len(row) for row in words])
     if not counts.any():
         return np.zeros((len(texts), dim))
-    codes = _codes(" ".join([word for row in words for word in row]))
-    is_letter = codes != _SPACE
+    codes = code_points(" ".join([word for row in words for word in row]))
+    is_letter = codes != SPACE
     starts = np.concatenate([[0], np.flatnonzero(~is_letter) + 1])
     offsets = np.arange(len(codes)) - np.repeat(starts, np.diff(starts, append=len(codes)))
-    powers = np.cumprod(np.full(offsets.max() + 1, _BASE))
-    hashes = _mix(np.add.reduceat(codes * powers[offsets] * is_letter, starts))
+    powers = np.cumprod(np.full(offsets.max() + 1, BASE))
+    hashes = mix_bits(np.add.reduceat(codes * powers[offsets] * is_letter, starts))
     rows = np.repeat(np.arange(len(texts)), counts)
     is_pair = rows[:-1] == rows[1:]
-    pairs = _mix(hashes[:-1] * _BASE + hashes[1:])[is_pair]
+    pairs = mix_bits(hashes[:-1] * BASE + hashes[1:])[is_pair]
     pair_counts = np.maximum(counts - 1, 0)
     return _unit(_sketch(hashes, counts, dim) + PAIR_WEIGHT * _sketch(pairs, pair_counts, dim))
 
@@ -164,9 +148,9 @@ def _hash_characters(texts: Sequence[str], dim: int) -> np.ndarray:
         Shape (len(texts), dim).
     """
     plain = [" ".join(text.split()) for text in texts]
-    codes = _codes(f" {' '.join(plain)} ")
+    codes = code_points(f" {' '.join(plain)} ")
     lengths = np.array([len(text) + 1 for text in plain])  # with the blank before the text
-    is_letter = codes != _SPACE
+    is_letter = codes != SPACE
     # One row per position, one column per n: so the n-grams of a text stay together.
     hashes = np.zeros((len(codes), len(CHAR_NGRAMS)), np.uint64)
     is_within_word = np.zeros(hashes.shape, bool)
@@ -177,26 +161,14 @@ def _hash_characters(texts: Sequence[str], dim: int) -> np.ndarray:
         if count < 1:
             break
         # Polynomial hash of all windows of n characters, from that of n - 1 characters.
-        rolling = (rolling[:count] + codes[n - 1 :]) * _BASE
+        rolling = (rolling[:count] + codes[n - 1 :]) * BASE
         if n > 2:
             inner = inner[:count] & is_letter[n - 2 :][:count]
-        hashes[:count, column] = _mix(rolling ^ np.uint64(n))
+        hashes[:count, column] = mix_bits(rolling ^ np.uint64(n))
         is_within_word[:count, column] = inner if n > 1 else is_letter
     starts = np.cumsum(lengths) - lengths
     counts = np.add.reduceat(is_within_word.sum(axis=1), starts)
     return _unit(_sketch(hashes[is_within_word], counts, dim))
-
-
-def _codes(text: str) -> np.ndarray:
-    """Return the code points as uint64, the same on machines of any byte order."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
-
-
-def _mix(hashes: np.ndarray) -> np.ndarray:
-    """Spread each hash over all 64 bits (the finalizer of SplitMix64, Steele et al., 2014)."""
-    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return hashes ^ (hashes >> np.uint64(31))
 
 
 def _sketch(hashes: np.ndarray, counts: np.ndarray, dim: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 
 from mmfeat.encoders.base import Encoder
-from mmfeat.encoders.neural.runtime import Runtime
+from mmfeat.encoders.neural.runtime import Runtime, describe_hardware
 from mmfeat.encoders.settings import Precision
 
 
@@ -29,6 +29,11 @@ class NeuralEncoder(Encoder):
     def devices(self) -> list[str]:  # type: ignore[override]
         """GPUs that the settings allow; the first one is used."""
         return [str(device) for device in self._runtime.devices if device.type != "cpu"]
+
+    @property
+    def hardware(self) -> str:  # type: ignore[override]
+        """The GPUs, or the CPU, with their number."""
+        return describe_hardware(self._runtime.devices)
 
     def identity(self) -> dict[str, Any]:
         return self._identity

@@ -5,10 +5,14 @@ features = runtime.run(inputs)      # dict of tensors → float32 on the CPU
 """
 
 import copy
+import os
+import platform
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from itertools import chain
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -58,6 +62,28 @@ def resolve_devices(device: str) -> list[torch.device]:
             cure="Use --device cpu, or install a torch for your GPU",
         )
     return [torch.device("cuda", index) for index in indices]
+
+
+def describe_hardware(devices: Sequence[torch.device]) -> str:
+    """Return model, memory and number of the GPUs, or model and cores of the CPU."""
+    if devices[0].type == "cuda":
+        gpu = torch.cuda.get_device_properties(devices[0])
+        return f"{len(devices)} {gpu.name} {gpu.total_memory}"
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"{os.cpu_count()} {_cpu_model()} {instructions}"
+
+
+@cache
+def _cpu_model() -> str:
+    """Return the name of the CPU and its instructions for matrices."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor()
+    lines = (line.partition(":") for line in text.splitlines())
+    facts = {name.strip(): value.strip() for name, _, value in lines}
+    flags = [flag for flag in facts.get("flags", "").split() if flag.startswith(("amx", "avx"))]
+    return f"{facts.get('model name', platform.processor())} {' '.join(flags)}"
 
 
 class Runtime:

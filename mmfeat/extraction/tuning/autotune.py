@@ -4,23 +4,33 @@ It runs once, on records of the store, before a column is started. The result is
 column.json, so every shard of the column is made with the same settings, also after a restart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
 from mmfeat.encoders import Encoder, EncoderSpec, Precision, Settings
+from mmfeat.errors import MmfeatError
 from mmfeat.extraction.tuning.batch_size import find_batch_size
+from mmfeat.extraction.tuning.cache import TuningCache, tuning_key
 from mmfeat.extraction.tuning.compilation import find_compilation
 from mmfeat.extraction.tuning.decoder import compare_decoders
 from mmfeat.extraction.tuning.precision import find_precision
 from mmfeat.extraction.tuning.sample import encode_sample
 from mmfeat.extraction.tuning.settings import TunedSettings
 
+_NO_CACHE = TuningCache("")
+
 
 def autotune(
-    spec: EncoderSpec, settings: Settings, members: Sequence[bytes], batch_size: int, records: int
+    spec: EncoderSpec,
+    settings: Settings,
+    members: Sequence[bytes],
+    batch_size: int,
+    records: int,
+    cache: TuningCache = _NO_CACHE,
 ) -> tuple[Encoder, TunedSettings]:
-    """Load an encoder with the fastest precision, decoder and batch size.
+    """Load an encoder with the fastest precision, decoder, batch size and compilation.
 
     Args:
         spec: the encoder to load.
@@ -28,6 +38,7 @@ def autotune(
         members: media bytes of up to `TUNING_RECORDS` records. Empty = use the defaults.
         batch_size: requested batch size; 0 = measure it.
         records: records of the column. The fewer, the less is measured.
+        cache: what was measured before on this machine, which is not measured again.
     """
     is_auto = settings.precision == "auto"
     precision: Precision = "float32" if is_auto else settings.precision
@@ -36,16 +47,45 @@ def autotune(
         encoder.decoding_on_gpu()  # refuses what it cannot do
     if "precision" not in encoder.identity():
         return encoder, TunedSettings("float32", batch_size or encoder.batch_size, {})
+
+    def load(other: Precision) -> Encoder:
+        if other == precision:
+            return encoder
+        cast = encoder.at_precision(other)
+        return cast or spec.load(replace(settings, precision=other, decode="cpu"))
+
+    key = tuning_key(encoder, settings, batch_size, records)
+    if remembered := cache.find(key):
+        with suppress(MmfeatError):  # it is measured again
+            return _as_remembered(load(remembered.precision), remembered), remembered
+    tuned_encoder, tuned = _measure(encoder, load, settings, members, batch_size, records)
+    if tuned.measured and "reason" not in tuned.measured.get("compile", {}):
+        cache.keep(key, tuned)
+    return tuned_encoder, tuned
+
+
+def _as_remembered(encoder: Encoder, tuned: TunedSettings) -> Encoder:
+    if tuned.decode == "gpu":
+        encoder = encoder.decoding_on_gpu()
+    return encoder.compiled(tuned.batch_size) if tuned.compile else encoder
+
+
+def _measure(
+    reference: Encoder,
+    load: Callable[[Precision], Encoder],
+    settings: Settings,
+    members: Sequence[bytes],
+    batch_size: int,
+    records: int,
+) -> tuple[Encoder, TunedSettings]:
+    """Measure what `settings` leaves open; `load` returns the encoder in another precision."""
+    is_auto = settings.precision == "auto"
+    precision: Precision = "float32" if is_auto else settings.precision
     measured: dict[str, Any] = {}
     decode: Literal["cpu", "gpu"] = "cpu"
-    reference, sample = encoder, encode_sample(encoder, members)
+    encoder, sample = reference, encode_sample(reference, members)
     inputs, speed = sample.inputs, sample.records_per_second
     if is_auto and inputs:
-
-        def load(other: Precision) -> Encoder:
-            cast = reference.at_precision(other)
-            return cast or spec.load(replace(settings, precision=other, decode="cpu"))
-
         encoder, precision, measured["precision"] = find_precision(reference, sample, load)
         speed = measured["precision"][precision].get("records_per_second", speed)
     if settings.decode == "gpu" and encoder.modality == "image":
