@@ -15,7 +15,7 @@ INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/pyth
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command 'make constraints' $(UPGRADE)
 
-.PHONY: quickstart test slow crash fuzz engines golden lint help constraints licences clean
+.PHONY: quickstart test slow crash fuzz engines golden lint docs help constraints licences clean
 
 help:  ## what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -65,12 +65,17 @@ lint: $(READY)  ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(READY)  ## the site of the docs, in build/site
+	$(INSTALL) --editable '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html"
+
 constraints: $(BIN)/uv  ## pin new dependencies, with hashes; UPGRADE=--upgrade chooses all versions anew
 	$(COMPILE) --all-extras --output-file constraints.txt pyproject.toml
 	$(COMPILE) --constraint constraints.txt --group build --output-file constraints-build.txt
 
 licences: $(TESTABLE)  ## list the licences of all dependencies in docs/licences.md
-	$(INSTALL) --editable '.[dev,encoders,tensorboard,weights]'
+	$(INSTALL) --editable '.[dev,docs,encoders,mlflow,tensorboard,wandb,weights]'
 	$(BIN)/python -m tests.test_licences
 
 clean:  ## remove what make made

@@ -15,8 +15,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
 CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
 PACKAGES = ("mmfeat", "pipelines", "training")
-PAGES = [README, CONTRIBUTING, *sorted((REPOSITORY / "docs").glob("*.md"))]
+DOCS = REPOSITORY / "docs"
+PAGES = [README, CONTRIBUTING, *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def page_name(page):
+    return page.relative_to(REPOSITORY).as_posix()
 
 
 def code_blocks(page, language):
@@ -25,14 +30,22 @@ def code_blocks(page, language):
 
 def list_commands(page):
     """Return the commands of console blocks and of tables, in order."""
+    return [text for _, kind, text in list_steps(page) if kind == "command"]
+
+
+def list_steps(page):
+    """Return the commands and the blocks of Python of a page, in order: position, kind, text."""
     text = page.read_text("utf-8")
-    commands = [
-        (m.start(), m[1]) for m in re.finditer(r"\| `(mmfeat [^`]+)` \|$", text, re.MULTILINE)
+    steps = [
+        (m.start(), "command", m[1])
+        for m in re.finditer(r"\| `(mmfeat [^`]+)` \|$", text, re.MULTILINE)
     ]
     for match in FENCE.finditer(text):
         if match[1] == "console":
-            commands += [(match.start(), command) for command in parse_console(match[2])]
-    return [command for _, command in sorted(commands, key=lambda item: item[0])]
+            steps += [(match.start(), "command", command) for command in parse_console(match[2])]
+        elif match[1] == "python":
+            steps.append((match.start(), "python", match[2]))
+    return sorted(steps, key=lambda step: step[0])
 
 
 def parse_console(block):
@@ -41,22 +54,28 @@ def parse_console(block):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_commands_and_code_run_in_order(page, mmfeat, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = make_toyset(tmp_path / "quickstart" / "raw", records=240)
     make_inputs(table, tmp_path / "inputs")
-    commands, code = list_commands(page), code_blocks(page, "python")
-    if code and not commands:
-        commands = [
+    steps = list_steps(page)
+    if steps and not list_commands(page):
+        for command in (
             "mmfeat shard quickstart/raw/toyset.csv quickstart/shards",
             "mmfeat extract quickstart/shards quickstart/features",
-        ]
-    for command in commands:
-        result = mmfeat(*shlex.split(command)[1:])
-        assert result.returncode == 0, f"{command}\n{result.stderr}"
-    for block in code:
-        exec(compile(block, str(page), "exec"), {})
+        ):
+            run_command(mmfeat, command)
+    for _, kind, text in steps:
+        if kind == "command":
+            run_command(mmfeat, text)
+        else:
+            exec(compile(text, str(page), "exec"), {})
+
+
+def run_command(mmfeat, command):
+    result = mmfeat(*shlex.split(command)[1:])
+    assert result.returncode == 0, f"{command}\n{result.stderr}"
 
 
 def test_the_readme_activates_the_environment_before_the_first_command():
@@ -86,13 +105,13 @@ def test_the_table_of_reasons_equals_the_code():
         assert f"| `{reason}` | {meaning} |" in text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_linked_files_exist(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_paths_of_source_files_exist(page):
     pattern = r"`((?:mmfeat|pipelines|training|tests|docs|benchmarks)/[\w/.]*)`"
     for path in re.findall(pattern, page.read_text("utf-8")):
