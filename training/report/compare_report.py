@@ -3,10 +3,11 @@
 config.json, leaderboard.parquet → DIR/report.html
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import NotRequired, TypedDict
 
-from mmfeat.storage import files
-from mmfeat.store import CONFIG_FILE
+from mmfeat.storage import files, read_intact_document
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
 from training.report.charts.costs import draw_costs
 from training.report.comparison import Comparison, read_comparison
 from training.report.page import render_page, write_page
@@ -15,14 +16,27 @@ from training.report.text import clean_text
 _MAX_ROWS = 400
 
 
-def write_compare_report(compare_dir: str) -> str:
+class _Manifest(TypedDict):
+    missing: NotRequired[dict[str, list[int]]]
+
+
+def write_compare_report(
+    compare_dir: str, missing: Mapping[str, Sequence[int]] | None = None
+) -> str:
     """Write DIR/report.html of a comparison and return its path.
+
+    Args:
+        compare_dir: the comparison.
+        missing: model → seeds that a time limit has left out; None = as the manifest says.
 
     Raises:
         MmfeatError: the directory has no leaderboard.
     """
     saved = files.read_json(files.join(compare_dir, CONFIG_FILE)) or {}
     config = saved.get("config", saved)
+    if missing is None:
+        manifest = read_intact_document(files.join(compare_dir, MANIFEST_FILE), _Manifest)
+        missing = manifest.get("missing", {}) if manifest else {}
     comparison = read_comparison(
         compare_dir, str(config.get("metric", "score")), config.get("higher_is_better", True)
     )
@@ -32,6 +46,7 @@ def write_compare_report(compare_dir: str) -> str:
         name=clean_text(compare_dir.rstrip("/").rpartition("/")[2], 80),
         config=config,
         comparison=comparison,
+        missing=missing,
         rows=comparison.rows[:_MAX_ROWS],
         chart=draw_costs(comparison),
         position=_interval_axis(comparison),

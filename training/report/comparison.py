@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.storage import files
-from mmfeat.store import read_parquet
+from mmfeat.storage import files, read_intact_document
+from mmfeat.store import MANIFEST_FILE, open_recorded, read_parquet
 from training.report.text import clean_text, display_name, format_compact, format_number
 
 LEADERBOARD = "leaderboard.parquet"
@@ -73,12 +73,15 @@ class Comparison:
         name = clean_text(picked["name"])
         verdict = f"Picked: {name}, {display_name(self.metric)} {format_interval(picked)}."
         highest = f"{clean_text(best['name'])} ({format_number(best['mean'])})"
-        if picked not in tied:
-            return f"{verdict} The best model is {highest}."
-        if len(tied) == 1:
-            return f"{verdict} It is the best model; no other model ties with it."
         others = len(tied) - 1
-        verdict += f" It is tied with {others} other{'s' if others > 1 else ''}"
+        if picked not in tied:
+            verdict += f" It is significantly worse than the best mean on the test rows, {highest}"
+            if others:
+                verdict += f", which is tied with {_count_others(others)}"
+            return f"{verdict}.{self._cheapest(tied)}"
+        if not others:
+            return f"{verdict} It is the best model; no other model ties with it."
+        verdict += f" It is tied with {_count_others(others)}"
         verdict += "." if picked is best else f", among them the best mean, {highest}."
         reasons = [
             f"{description} ({format_compact(picked[column])})"
@@ -87,11 +90,15 @@ class Comparison:
         ]
         if reasons:
             verdict += f" Of the {len(tied)} tied models it has {_enumerate(reasons)}."
+        return verdict + self._cheapest([picked])
+
+    def _cheapest(self, compared: Sequence[Row]) -> str:
+        """Name the cheapest tied model, if it is cheaper than one of these rows."""
         cheapest = self.cheapest_tied
-        if cheapest and cheapest["flops"] < (picked["flops"] or 0):
-            cost = f"{format_compact(cheapest['flops'])} FLOPs per record"
-            verdict += f" The cheapest of them is {clean_text(cheapest['name'])} ({cost})."
-        return verdict
+        if not cheapest or all(cheapest["flops"] >= (row["flops"] or 0) for row in compared):
+            return ""
+        cost = f"{format_compact(cheapest['flops'])} FLOPs per record"
+        return f" The cheapest of them is {clean_text(cheapest['name'])} ({cost})."
 
     def with_interaction(self) -> list[Row]:
         """Return the rows that gain from interaction between modalities."""
@@ -109,6 +116,10 @@ def _is_cheapest(picked: Row, tied: Sequence[Row], column: str, higher_is_cheape
     sign = -1 if higher_is_cheaper else 1
     costs = [sign * row[column] for row in tied]
     return bool(sign * picked[column] == min(costs) < max(costs))
+
+
+def _count_others(number: int) -> str:
+    return f"{number} other{'s' if number > 1 else ''}"
 
 
 def _enumerate(words: Sequence[str]) -> str:
@@ -132,12 +143,14 @@ def read_comparison(folder: str, metric: str, higher_is_better: bool) -> Compari
         higher_is_better: whether higher values of the metric are better.
 
     Raises:
-        MmfeatError: the leaderboard is missing or empty.
+        MmfeatError: the leaderboard is missing, empty, or not the one of the manifest.
     """
     path = files.join(folder, LEADERBOARD)
     rows: list[Row] = []
     if files.exists(path):
-        table = read_parquet(path, texts=["name"]).to_pylist()
+        manifest = read_intact_document(files.join(folder, MANIFEST_FILE), dict[str, Any]) or {}
+        with open_recorded(folder, LEADERBOARD, manifest) as file:
+            table = read_parquet(path, texts=["name"], file=file).to_pylist()
         rows = [_EMPTY_ROW | row for row in table if row.get("mean") is not None]
         # Older leaderboards have 0 as the deviation of one seed.
         rows = [row | {"sd": None} if row["seeds"] == 1 else row for row in rows]

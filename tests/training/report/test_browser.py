@@ -88,3 +88,32 @@ def test_comparison_table_sorts_by_heading(browser, tmp_path: Path) -> None:
     assert driver.find_element("css selector", "#verdict").text.startswith("Picked: b,")
     assert browser.console_messages() == []
     assert browser.requests() == [Path(path).as_uri()]
+
+
+def test_comparison_fits_a_laptop_and_a_phone(browser, tmp_path: Path) -> None:
+    names = ("image logistic", "fusion_transformer", "late_stacked", "seed_sigmoid")
+    rows = [
+        {"name": f"{name} + bilinear", "fusion": name, "combination": "bilinear",
+         "modalities": "image,text", "mean": 0.9 - number / 99, "low": 0.811, "high": 0.912,
+         "sd": 0.012, "val_mean": 0.913, "difference": -0.012, "p_value": 0.0001, "seeds": 1,
+         "emap": 0.887, "emap_full": 0.899, "uses_interaction": True, "parameters": 1_234_567,
+         "flops": 1e6 + number, "train_rows_per_second": 123456.0, "lr": 0.0003,
+         "score_rows_per_second": 123456.0, "peak_memory_mb": 1234.5, "tied": True,
+         "pareto": True, "picked": number == 1}
+        for number, name in enumerate(names)
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "leaderboard.parquet")
+    driver = browser.open(write_compare_report(str(tmp_path)))
+    hidden = (
+        "return [...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)"
+    )
+    before = driver.get_window_size()
+    try:
+        driver.set_window_size(1400, 900)
+        assert max(driver.execute_script(hidden)) <= 0
+        driver.set_window_size(500, 900)  # the narrowest window of Chromium
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 500
+        shown = driver.find_element("css selector", "#leaderboard tbody td").rect
+        assert shown["x"] + shown["width"] <= 400
+    finally:
+        driver.set_window_size(before["width"], before["height"])

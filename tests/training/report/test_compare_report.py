@@ -87,7 +87,19 @@ def test_verdict_names_the_picked_model_and_the_reasons(make_comparison, read_pa
             "[0.880, 0.920]. It is tied with 2 others. The cheapest of them is b (50 FLOPs per "
             "record).",
         ),
-        ([row("a", 0.9, 10), row("b", 0.8, 5, picked=True)], "The best model is a (0.900)."),
+        (
+            [row("a", 0.9, 10), row("b", 0.8, 5, picked=True)],
+            "It is significantly worse than the best mean on the test rows, a (0.900).",
+        ),
+        (
+            [
+                row("a", 0.9, 10, tied=True),
+                row("b", 0.8, 5, picked=True),
+                row("c", 0.89, 7, tied=True),
+            ],
+            "the best mean on the test rows, a (0.900), which is tied with 1 other. The cheapest "
+            "of them is c (7 FLOPs per record).",
+        ),
         ([row("a", 0.9, 10)], ""),
     ],
 )
@@ -100,6 +112,15 @@ def test_page_lists_models_with_and_without_interaction(make_comparison, read_pa
     text = " ".join(page.text.split())
     assert "gain nothing from interaction; their EMAP scores as well: small (EMAP 0.880, m" in text
     assert "gain from interaction; their EMAP scores worse: large (EMAP 0.700, model 0.900)" in text
+
+
+def test_page_names_what_a_time_limit_left_out(make_comparison, read_page) -> None:
+    folder = make_comparison()
+    assert "time limit" not in read_page(write_compare_report(folder)).text
+    assert (
+        "left out: gmu (seeds 1, 4), <b> (seeds 0)."
+        in read_page(write_compare_report(folder, {"gmu": [1, 4], "<b>": [0]})).text
+    )
 
 
 def test_one_seed_has_no_deviation(make_comparison, read_page) -> None:

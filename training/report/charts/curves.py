@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _SETTING_PREFIX = "tried_"
 
+_LINE_STYLES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+"""Styles of lines of the same color, if there are more candidates than colors."""
+
 _LEGEND_CHARACTERS = 110
 """Characters that fit in one row of the legend."""
 
@@ -98,8 +101,7 @@ def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) ->
         all_axes = figure.subplots(1, max(len(shown), 1), squeeze=False)[0]
         for axes, name in zip(all_axes, shown, strict=False):
             for curve in sorted(curves, key=lambda curve: curve.chosen):
-                color = SERIES[curves.index(curve) % len(SERIES)]
-                _draw_curve(axes, curve, name, color, best_epoch)
+                _draw_curve(axes, curve, name, curves.index(curve), best_epoch)
             axes.set_title(panels[name])
             axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -112,12 +114,14 @@ def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) ->
         return to_svg(figure, "Training curves of each candidate; the table has the numbers")
 
 
-def _draw_curve(axes: "Axes", curve: Curve, name: str, color: str, best_epoch: int | None) -> None:
+def _draw_curve(axes: "Axes", curve: Curve, name: str, number: int, best_epoch: int | None) -> None:
     values = curve.values[name]
+    cycle, position = divmod(number, len(SERIES))
+    color, line_style = SERIES[position], _LINE_STYLES[cycle % len(_LINE_STYLES)]
     axes.plot(
         curve.epochs, values, marker="o" if len(values) == 1 else None, color=color,
-        linewidth=2.2 if curve.chosen else 1.1, alpha=1 if curve.chosen else 0.65,
-        label=curve.name,
+        linestyle=line_style, linewidth=2.2 if curve.chosen else 1.1,
+        alpha=1 if curve.chosen else 0.65, label=curve.name,
     )  # fmt: skip
     if curve.chosen and best_epoch in curve.epochs:
         best = values[curve.epochs.index(best_epoch)]
