@@ -61,8 +61,7 @@ def run_stage(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
 def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
     tasks = stage.plan()
     todo = [task for task in tasks if not task.done]
-    manifest = stage.finished_manifest()
-    if manifest and not todo:
+    if not todo and (manifest := stage.finished_manifest()):
         console.print_out(f"{stage.name}: nothing to do, {stage.output} is finished")
         _print_summary(stage, manifest, {})
         return manifest

@@ -9,15 +9,19 @@ that (see `isolation.py`).
 """
 
 import os
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
+from itertools import islice
 
 from mmfeat.store import RunStoppedError, ShardTask, Stage, leave_mark
 from mmfeat.system import WorkerDiedError, WorkerStartError, print_err, progress
 from pipelines.attempts import record_failure
 from pipelines.isolation import IsolationError, make_isolated
 from pipelines.worker import MadeShard, make_shard, stage_workers
+
+_QUEUED = 8
+"""Shards per process that wait for it or are made by it. A waiting one takes a few kilobytes."""
 
 _ROUNDS = 2
 """Tries to make a shard beside other shards."""
@@ -57,7 +61,7 @@ class _ShardWorkers:
     """A pool of processes, each with the stage loaded once."""
 
     def __init__(self, stage: Stage, processes: int) -> None:
-        self._stage = stage
+        self._stage, self._processes = stage, processes
         self._pool = stage_workers(stage, processes)
         self._left: dict[str, ShardTask] = {}
         self._futures: dict[Future[MadeShard], ShardTask] = {}
@@ -81,18 +85,25 @@ class _ShardWorkers:
 
     def _make_together(self, tasks: Sequence[ShardTask]) -> Generator[str, None, list[ShardTask]]:
         """Make shards in parallel. Yield those that are made, return those whose worker died."""
-        died = []
-        self._futures = {self._pool.submit(make_shard, task): task for task in tasks}
-        for future in as_completed(self._futures):
-            task = self._futures.pop(future)
-            try:
-                made = future.result()
-            except WorkerDiedError as error:
-                print_err(f"{self._describe(task)}: {error}. It is made again")
-                died.append(task)
-                continue
-            yield from self._end(task, made)
+        died, waiting = [], iter(tasks)
+        self._submit(islice(waiting, _QUEUED * self._processes))
+        while self._futures:
+            ended, _ = wait(self._futures, return_when=FIRST_COMPLETED)
+            for future in ended:
+                task = self._futures.pop(future)
+                try:
+                    made = future.result()
+                except WorkerDiedError as error:
+                    print_err(f"{self._describe(task)}: {error}. It is made again")
+                    died.append(task)
+                else:
+                    yield from self._end(task, made)
+                self._submit(islice(waiting, 1))
         return died
+
+    def _submit(self, tasks: Iterable[ShardTask]) -> None:
+        for task in tasks:
+            self._futures[self._pool.submit(make_shard, task)] = task
 
     def _make_alone(self, tasks: Sequence[ShardTask]) -> Iterator[str]:
         """Make shards whose workers have died, one after the other in one worker."""

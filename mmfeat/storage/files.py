@@ -118,11 +118,15 @@ def read_bytes(path: str, max_bytes: int) -> bytes:
         raise IsADirectoryError(errno.EISDIR, "it is a bucket", path)
     try:
         return bytes(fs.cat_file(name, start=0, end=max_bytes + 1))
-    except Exception as error:  # no range of an empty object can be read
-        refused = getattr(error, "errno", None) == errno.EINVAL or "416" in str(error)
-        if refused and not fs.info(name)["size"]:
+    except Exception as error:
+        if _is_refused_range(error) and not fs.info(name)["size"]:
             return b""
         raise
+
+
+def _is_refused_range(error: Exception) -> bool:
+    """Return whether an object has no byte of a range. No range of an empty one can be read."""
+    return getattr(error, "errno", None) == errno.EINVAL or "416" in str(error)
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
@@ -132,12 +136,17 @@ def read_range(path: str, offset: int, length: int) -> bytes:
         FileNotFoundError: there is no such file.
     """
     fs, name = filesystem(path)
-    if not isinstance(fs, LocalFileSystem):
+    if isinstance(fs, LocalFileSystem):
+        with open(name, "rb") as file:
+            rest = os.fstat(file.fileno()).st_size - offset  # bounds the memory
+            file.seek(offset if rest > 0 else 0)
+            return file.read(max(0, min(length, rest)))
+    try:
         return bytes(fs.cat_file(name, start=offset, end=offset + length)) if length else b""
-    with open(name, "rb") as file:
-        rest = os.fstat(file.fileno()).st_size - offset  # bounds the memory
-        file.seek(offset)
-        return file.read(max(0, min(length, rest)))
+    except Exception as error:
+        if not _is_refused_range(error):
+            raise
+        return b""
 
 
 def open_decompressed(path: str) -> IO[bytes]:

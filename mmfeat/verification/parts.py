@@ -53,8 +53,8 @@ class Damage:
         path: the file.
         problem: what is wrong with it.
         part: the part it belongs to; None for a document of the whole store.
-        receipt: the document that records the file, if it is a file of a trial. Without it, the
-            trial does not exist.
+        receipt: the document that records the file, if it is a file of a trial or of a plan, which
+            does not exist without it.
     """
 
     path: str

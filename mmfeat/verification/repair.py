@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from mmfeat.errors import MmfeatError
 from mmfeat.storage import files, lock_directory, remove_temporaries
-from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE, PLAN_FILE, PLAN_FOLDER
 from mmfeat.verification.parts import Part
 from mmfeat.verification.verify import Verification
 
@@ -28,7 +28,7 @@ def uncommit(result: Verification) -> list[str]:
     removed = [path for store in result.inner for path in uncommit(store)]
     if not result.damages:
         return removed
-    if result.was_retried:
+    if result.was_retried and not _only_plan(result):
         raise MmfeatError(
             f"{result.folder} cannot be made again in part, because --retry-failed has changed it",
             cure="Restore the damaged files from a copy, or shard the input into another directory",
@@ -56,9 +56,15 @@ def _keeps_manifest(result: Verification) -> bool:
     """Return whether an intact manifest stays although parts are missing.
 
     That of features lists the columns, which several commands may have made. Readers notice the
-    missing receipts.
+    missing receipts. A plan is of a run that has not finished, such as a retry.
     """
-    return result.kind == "features"
+    return result.kind == "features" or _only_plan(result)
+
+
+def _only_plan(result: Verification) -> bool:
+    """Return whether nothing is damaged but the plan. The next run plans again."""
+    plan = files.join(result.folder, PLAN_FOLDER, PLAN_FILE)
+    return all(damage.receipt == plan for damage in result.damages)
 
 
 def _own_files(part: Part) -> list[str]:

@@ -13,6 +13,8 @@ from mmfeat.storage import check_value, files, read_document
 from mmfeat.store import (
     CONFIG_FILE,
     MANIFEST_FILE,
+    PLAN_FILE,
+    PLAN_FOLDER,
     RETRY_SHARD,
     Receipt,
     RecordedFile,
@@ -24,6 +26,7 @@ from mmfeat.store import (
     newest_format,
     retry_shards,
 )
+from mmfeat.store.plan_files import check_plan
 from mmfeat.system import (
     ProgressBar,
     WorkerDiedError,
@@ -112,16 +115,23 @@ def verify_store(
     run, manifest, damages = _read_documents(folder)
     result = Verification(folder, str((run or manifest or {})["kind"]), manifest)
 
+    known: set[str] = set()
+
     def add(found: list[Damage]) -> None:
+        # Two documents may record a file.
         for damage in found:
-            result.damages.append(damage)
-            on_damage(damage)
+            if damage.path not in known:
+                known.add(damage.path)
+                result.damages.append(damage)
+                on_damage(damage)
 
     add(damages)
     if result.kind in SHARDED:
         store_format = (run or manifest or {}).get("format", newest_format(result.kind))
         layout = Layout(folder, result.kind, store_format, manifest)
         add(_check_columns(layout))
+        plan = files.join(folder, PLAN_FOLDER, PLAN_FILE)
+        add([Damage(path, problem, receipt=plan) for path, problem in check_plan(folder)])
         _verify_parts(result, layout, sample, seed, add)
     elif manifest is not None:
         recorded = manifest.get("files", {})

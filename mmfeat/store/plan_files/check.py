@@ -22,7 +22,7 @@ class PackedPlan(TypedDict):
 
 
 def is_packed(plan: dict[str, Any]) -> bool:
-    """Return whether a plan has blocks. Plans of mmfeat up to 0.1 have one file per shard."""
+    """Return whether a plan has blocks. Earlier versions wrote one file per shard."""
     return "index" in plan
 
 

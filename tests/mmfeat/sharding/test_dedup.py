@@ -10,8 +10,7 @@ from mmfeat.media.fetch import MediaFetcher
 from mmfeat.records.media_ref import BytesRef, FileRef, ParquetCellRef, TextRef
 from mmfeat.records.record import Record
 from mmfeat.sharding.dedup import KeptMedium, find_duplicates, mark_duplicates
-from mmfeat.sharding.shard_plan.writer import ShardLayout, write_plan
-from mmfeat.sharding.shard_plan import read_planned_records
+from mmfeat.sharding.shard_plan import ShardLayout, read_planned_records, write_plan
 
 FETCHER = MediaFetcher(1000)
 

@@ -12,7 +12,6 @@ from mmfeat.records.media_ref import Base64Ref, FileRef, ParquetCellRef, TarMemb
 from mmfeat.records.problems import EarlierRow
 from mmfeat.records.record import Record
 from mmfeat.sharding.plan_codec import dump_record, load_record
-from mmfeat.sharding.shard_plan.writer import ShardLayout, write_plan
 from mmfeat.sharding.selection.condition import Condition
 from mmfeat.sharding.selection.record_filter import RecordFilter
 from mmfeat.sharding.shard_plan import (
@@ -208,7 +207,8 @@ def test_the_names_in_plan_json_do_not_change(tmp_path):
     plan, _ = make_plan(tmp_path, make_records(["a"]))
     commit_plan(plan, str(tmp_path), "h")
     assert list(files.read_json(files.join(str(tmp_path), "_plan", "plan.json"))) == [
-        "config_hash", "index", "shards", "columns", "lacks", "problems", "unsized", "read", "absent",
+        "config_hash", "index", "shards", "columns", "lacks", "problems", "unsized", "read",
+        "absent",
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.records import REASONS
-from mmfeat.sharding.shard_plan.writer import ShardLayout, write_plan
+from mmfeat.sharding.shard_plan import ShardLayout, write_plan
 from mmfeat.sources.registry import open_source
 from mmfeat.store import Receipt, record_file
 from tests.mmfeat.shards.tar_bytes import END, pax_header, tar_member

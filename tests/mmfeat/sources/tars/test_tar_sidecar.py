@@ -5,8 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.sharding.shard_plan.writer import ShardLayout, write_plan
-from mmfeat.sharding.shard_plan import read_planned_records
+from mmfeat.sharding.shard_plan import ShardLayout, read_planned_records, write_plan
 from mmfeat.sources.registry import open_source
 from mmfeat.sources.tars import tar_sidecar
 from mmfeat.storage import files
