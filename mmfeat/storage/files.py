@@ -13,7 +13,7 @@ import posixpath
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any, cast
 
 import pyarrow as pa
@@ -181,7 +181,8 @@ def remove_files(paths: Sequence[str]) -> None:
     if not paths:
         return
     fs, _ = filesystem(paths[0])
-    fs.rm([filesystem(path)[1] for path in paths])
+    with suppress(FileNotFoundError):  # an object is gone if only the answer was lost
+        fs.rm([filesystem(path)[1] for path in paths])
     sync_folder(posixpath.dirname(paths[0]))
 
 
@@ -189,7 +190,8 @@ def remove(path: str) -> None:
     """Remove a file or a folder with its content, if it exists. The removal is durable."""
     fs, name = filesystem(path)
     if fs.exists(name):
-        fs.rm(name, recursive=True)
+        with suppress(FileNotFoundError):  # an object is gone if only the answer was lost
+            fs.rm(name, recursive=True)
         sync_folder(posixpath.dirname(path))
 
 

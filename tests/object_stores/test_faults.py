@@ -108,8 +108,7 @@ def test_shards_and_features_of_a_failing_server_equal_local_ones(make_local, bu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", FAULTS)
-@pytest.mark.parametrize("every", [5, 11])
+@pytest.mark.parametrize(("kind", "every"), zip(FAULTS, (5, 11, 5, 11, 5, 11), strict=True))
 def test_all_stores_of_a_failing_server_equal_local_ones(make_local, bucket, kind, every):
     local = make_local(STAGES)
     bucket.server.fail(lambda number: kind if number % every == 0 else None)
@@ -117,8 +116,7 @@ def test_all_stores_of_a_failing_server_equal_local_ones(make_local, bucket, kin
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.4, 0.8])
-@pytest.mark.parametrize("kind", ["reset", "503"])
+@pytest.mark.parametrize(("share", "kind"), [(0.4, "reset"), (0.8, "503")])
 def test_an_outage_in_the_middle_costs_only_a_rerun(make_local, bucket, share, kind, monkeypatch):
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     local = make_local(STAGES)
