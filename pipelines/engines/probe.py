@@ -6,6 +6,7 @@ either. So the pipeline runs in a process of its own, which is ended when its ti
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from pipelines.engines.worker_check import (
 
 _END_SECONDS = 5.0
 _FAILED = "mmfeat-probe: "
+_ERROR = re.compile(r"error\b|critical", re.IGNORECASE)
+"""In a line of a log: the engine or a worker says what is wrong."""
 
 _CURES = {
     "EXTERNAL": "Read the output of the worker pool. It starts `python`, which must be the one "
@@ -67,6 +70,8 @@ def check_workers(
         MmfeatError: no worker has started in time, a worker lacks something, or the job failed.
     """
     known = options.get_all_options(drop_default=True, retain_unknown_options=True)
+    if "parallelism" in known:
+        known["parallelism"] = 1  # Flink would start a worker on each of its machines
     with _shared_folder(output) as folder:
         arguments = json.dumps({"packages": packages, "folder": folder, "options": known})
         _run_process(arguments, options, seconds)
@@ -110,9 +115,11 @@ def _run_process(arguments: str, options: PipelineOptions, seconds: float) -> No
     except subprocess.TimeoutExpired:
         environment = _environment(options)
         cure = _CURES.get(environment, "See the log of the engine")
+        errors = [line for line in _end(process).splitlines() if _ERROR.search(line)]
         raise MmfeatError(
             f"a worker of --runner={runner_name(options)} with --environment_type={environment} "
             f"must start and do one element within {seconds:g} s",
+            got=errors[-1].strip() if errors else None,
             cure=f"{cure}. If the engine is only slow, give it time with --engine_timeout",
         ) from None
     finally:
@@ -127,13 +134,19 @@ def _run_process(arguments: str, options: PipelineOptions, seconds: float) -> No
         )
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    """End a process with the servers that it started: ask it to, then kill the group."""
+def _end(process: "subprocess.Popen[str]") -> str:
+    """End a process with the servers that it started: ask it to, then kill the group.
+
+    Returns:
+        What it has printed.
+    """
+    text = ""
     for signal_, seconds in ((signal.SIGTERM, _END_SECONDS), (signal.SIGKILL, None)):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal_)
         with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=seconds)
+            text = process.communicate(timeout=seconds)[0] or text
+    return text
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,6 +10,9 @@ HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("ENGINES") or Path.home() / ".cache" / "mmfeat-engines")
 """Where engines are installed, once for all runs."""
 
+_SECONDS = 480.0
+"""Time that an installation has. It downloads 150 MB (Flink) or 300 MB (Spark)."""
+
 _MODULES = {"prism": "go/cmd/prism", "container": "python/container"}
 """Program → its Go module, in Beam's `sdks`."""
 
@@ -57,9 +60,17 @@ def install_jars(name: str) -> Path:
 def _run(program: str, *arguments: str, env: dict[str, str] | None = None) -> None:
     if not shutil.which(program):
         raise MissingToolError(f"no {program}")
-    done = subprocess.run(
-        [program, *arguments], env={**os.environ, **(env or {})}, capture_output=True, text=True
-    )
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise MissingToolError(f"{program} has not ended in {_SECONDS:.0f} s") from None
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines()
         raise MissingToolError(f"{program} failed: {lines[-1] if lines else done.returncode}")

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -152,7 +153,7 @@ class FlinkCluster:
         """Kill one of the Python processes in which TaskManagers run the code of mmfeat."""
         for manager in self._workers:
             for process in psutil.Process(manager.pid).children(recursive=True):
-                if "sdk_worker_main" in " ".join(process.cmdline()):
+                if "mmfeat-worker" in " ".join(process.cmdline()):
                     process.kill()
                     return
 
@@ -176,7 +177,7 @@ def _process(command: list[str], jars: Path, log: Path) -> Iterator["subprocess.
     environment = {**os.environ, "CLASSPATH": f"{jars}/*"}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            [*command[:1], f"-Djava.io.tmpdir={tempfile.gettempdir()}", *command[1:]],
             cwd=log.parent,  # the boot program writes a file there
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -28,7 +28,7 @@ class CountingFileSystem:
 def open_object(monkeypatch):
     monkeypatch.setattr(object_reader, "_BLOCK_BYTES", 512)
 
-    def open_object(size=len(CONTENT), name="/object-reader"):
+    def open_object(size=1280, name="/object-reader"):
         fs = CountingFileSystem()
         return io.BufferedReader(ObjectReader(fs, name, size), 64), fs
 
