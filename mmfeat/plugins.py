@@ -17,6 +17,9 @@ from mmfeat.errors import MmfeatError, did_you_mean
 
 T = TypeVar("T")
 
+GROUPS = ("mmfeat.encoders", "mmfeat.fusions", "mmfeat.combinations", "mmfeat.sources")
+"""The groups of entry points."""
+
 TRUSTED = "MMFEAT_PLUGINS"
 """Environment variable: modules, separated by commas, from which `MODULE:NAME` is loaded."""
 
@@ -142,3 +145,37 @@ def import_object(name: str) -> Any:
             f"the module {path} has no {attribute!r}",
             cure=did_you_mean(attribute, dir(module)),
         ) from None
+
+
+def explain_plugin_error(error: BaseException) -> MmfeatError | None:
+    """Return an error of one line if the code of a plug-in has raised an exception, else None.
+
+    Args:
+        error: the exception, with its traceback.
+    """
+    packages = _plugin_packages()
+    trace, found = error.__traceback__, None
+    while trace:
+        module = str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        found = (trace, packages[module]) if module in packages else found
+        trace = trace.tb_next
+    if found is None:
+        return None
+    code = found[0].tb_frame.f_code
+    place = f"{os.path.basename(code.co_filename)}, line {found[0].tb_lineno}"
+    return MmfeatError(
+        f"the plug-in {found[1]} failed in {code.co_qualname} ({place}): "
+        f"{type(error).__name__}: {error}",
+        cure="Repair or uninstall that package; MMFEAT_LOG=debug shows the traceback",
+    )
+
+
+def _plugin_packages() -> dict[str, str]:
+    """Return the modules of plug-ins: top-level module → name of its package."""
+    points = [point for group in GROUPS for point in entry_points(group=group)]
+    trusted = filter(None, map(str.strip, os.environ.get(TRUSTED, "").split(",")))
+    names = {module.partition(".")[0]: module for module in trusted}
+    return names | {
+        point.module.partition(".")[0]: point.dist.name if point.dist else point.module
+        for point in points
+    }

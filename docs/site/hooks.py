@@ -19,19 +19,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from mmfeat.cli.commands import COMMANDS
-from mmfeat.cli.info import InfoConfig
-from mmfeat.cli.verify import VerifyConfig
-from mmfeat.extraction import ExtractConfig
-from mmfeat.scoring import ScoreConfig
-from mmfeat.sharding import ShardConfig
-from pipelines.doctor import DoctorConfig
-from training.alignment.config import AlignReportConfig
-from training.compare.config import CompareConfig
-from training.config import EvaluateConfig, TrainConfig
-from training.report.report_command import ReportConfig
+from mmfeat.cli.commands import COMMANDS, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
+
+NOTEBOOK = ROOT / "examples" / "tour.ipynb"
 
 FROM_ROOT = {
     "index.md": "README.md",
@@ -40,21 +32,6 @@ FROM_ROOT = {
     "changelog.md": "CHANGELOG.md",
 }
 """Page → the file of the repository that it shows."""
-
-CONFIGS: dict[str, type] = {
-    "shard": ShardConfig,
-    "extract": ExtractConfig,
-    "train": TrainConfig,
-    "compare": CompareConfig,
-    "evaluate": EvaluateConfig,
-    "score": ScoreConfig,
-    "align-report": AlignReportConfig,
-    "report": ReportConfig,
-    "verify": VerifyConfig,
-    "info": InfoConfig,
-    "doctor": DoctorConfig,
-}
-"""Command → the dataclass of its options."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -78,6 +55,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     name = page.file.src_uri
     folder = ROOT if name in FROM_ROOT else (ROOT / "docs" / name).parent
     to_page = {ROOT / source: page for page, source in FROM_ROOT.items()}
+    to_page[NOTEBOOK] = "notebook.md"
     here = Path(name).parent
 
     def replace(match: re.Match[str]) -> str:
@@ -104,7 +82,7 @@ def flags_page() -> str:
         parts.append(f"\n## mmfeat {command}\n\n{_cell(summary)}\n")
         rows = [
             f"| `{name}` | {_cell(default)} | {_cell(text)} |\n"
-            for name, default, text in list_flags(CONFIGS[command])
+            for name, default, text in list_flags(load_config(command))
         ]
         parts += ["\n| argument | default | meaning |\n| --- | --- | --- |\n", *rows]
     return "".join(parts)
@@ -148,7 +126,7 @@ def _cell(text: str) -> str:
 
 def notebook_page() -> str:
     """Return the executed notebook as Markdown: texts, code and outputs."""
-    cells = json.loads((ROOT / "examples" / "tour.ipynb").read_text("utf-8"))["cells"]
+    cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
     return "\n\n".join(part for cell in cells for part in _cell_parts(cell))
 
 

@@ -1,5 +1,7 @@
 """The commands of `mmfeat` and their main functions."""
 
+import importlib
+
 from mmfeat.import_path import check_package
 from mmfeat.system import Main
 
@@ -16,7 +18,22 @@ COMMANDS = {
     "info": "what a store contains",
     "doctor": "whether an engine (Flink, Spark, Dataflow, …) can run the stages",
 }
-"""Command → its line in `mmfeat --help`, for every command except `quickstart`."""
+"""Command → its line in `mmfeat --help`, except `quickstart` and `completion`."""
+
+_CONFIGS = {
+    "shard": ("mmfeat.sharding", "ShardConfig"),
+    "extract": ("mmfeat.extraction", "ExtractConfig"),
+    "train": ("training.config", "TrainConfig"),
+    "compare": ("training.compare.config", "CompareConfig"),
+    "evaluate": ("training.config", "EvaluateConfig"),
+    "score": ("mmfeat.scoring", "ScoreConfig"),
+    "align-report": ("training.alignment.config", "AlignReportConfig"),
+    "report": ("training.report.report_command", "ReportConfig"),
+    "verify": ("mmfeat.cli.verify", "VerifyConfig"),
+    "info": ("mmfeat.cli.info", "InfoConfig"),
+    "doctor": ("pipelines.doctor", "DoctorConfig"),
+}
+"""Command → module and name of the dataclass of its options."""
 
 
 def load_main(command: str) -> Main:
@@ -54,3 +71,10 @@ def load_main(command: str) -> Main:
         case _:
             raise KeyError(command)
     return main
+
+
+def load_config(command: str) -> type:
+    """Import the dataclass of the options of a command. Each field is an argument."""
+    module, name = _CONFIGS[command]
+    found: type = getattr(importlib.import_module(module), name)
+    return found

@@ -11,6 +11,7 @@ from mmfeat.version import __version__
 COMMANDS = {
     "quickstart": "run every stage on a small generated dataset",
     **STAGE_COMMANDS,
+    "completion": "completion of commands and flags in bash, zsh and fish",
 }
 
 
@@ -59,4 +60,8 @@ def _load(command: str) -> Main:
         from mmfeat.cli.quickstart.command import main as quickstart
 
         return quickstart
+    if command == "completion":
+        from mmfeat.cli.completion import main as completion
+
+        return completion
     return load_main(command)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from mmfeat.errors import MmfeatError, UsageError
 from mmfeat.import_path import safe_child_processes
+from mmfeat.plugins import explain_plugin_error
 from mmfeat.startup import describe_interrupt, raise_interrupts, was_interrupted
 from mmfeat.system import console
 from mmfeat.system.os_errors import explain_storage_error, is_storage_error
@@ -39,9 +40,13 @@ def run_main(main: Main, arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if was_interrupted():
             return _end_interrupted()
-        if not isinstance(error, MmfeatError) and not is_storage_error(error):
+        if isinstance(error, MmfeatError) or is_storage_error(error):
+            return _print_error(error)
+        explained = explain_plugin_error(error)
+        if explained is None:
             raise
-        return _print_error(error)
+        explained.__cause__ = error
+        return _print_error(explained)
     return 0
 
 
