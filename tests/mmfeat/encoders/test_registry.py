@@ -10,8 +10,8 @@ from mmfeat.records.modalities import MODALITIES
 def test_builtin_encoders_have_modality_and_identity(name):
     spec = EncoderSpec.parse(f"column=builtin:{name}")
     encoder = spec.load()
-    assert encoder.modality == name
-    assert name in MODALITIES
+    assert encoder.modality == spec.modality == BUILTIN[name]
+    assert encoder.modality in MODALITIES
     assert encoder.dim > 0
     assert encoder.identity()["name"] == f"builtin:{name}"
     assert encoder.identity() == spec.load().identity()
