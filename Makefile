@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BASE ?= HEAD
 CRASH_POINTS ?= 500
+MINUTES ?= 15
 SECONDS ?= 300
 COUNT ?= 1000000000
 BIN := .venv/bin
@@ -53,8 +54,8 @@ crash: $(TESTABLE)  ## power cuts and failing disks: CRASH_POINTS=5000 tries mor
 fuzz: $(TESTABLE)  ## damaged and hostile files for every reader: SECONDS=3600 tries more
 	$(BIN)/python -m tests.fuzz.main --seconds $(SECONDS) --count $(COUNT)
 
-engines: $(TESTABLE)  ## all stages on every engine that this machine has (Prism, Flink, Spark)
-	$(BIN)/python -m tests.engines.main
+engines: $(TESTABLE)  ## all stages on Prism, Flink and Spark, compared with the local runner: MINUTES=15
+	$(BIN)/python -m tests.engines.main --minutes $(MINUTES)
 
 golden: $(TESTABLE)  ## what the commands write, compared with what those of BASE=commit write
 	$(BIN)/python -m tests.golden.main --base $(BASE)

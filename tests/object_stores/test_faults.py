@@ -108,7 +108,7 @@ def test_shards_and_features_of_a_failing_server_equal_local_ones(make_local, bu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "every"), zip(FAULTS, (5, 11, 5, 11, 5, 11), strict=True))
+@pytest.mark.parametrize(("kind", "every"), [*zip(FAULTS, (5, 11, 5, 11, 5, 11), strict=True)])
 def test_all_stores_of_a_failing_server_equal_local_ones(make_local, bucket, kind, every):
     local = make_local(STAGES)
     bucket.server.fail(lambda number: kind if number % every == 0 else None)
