@@ -72,8 +72,15 @@ def describe_store(path: str) -> dict[str, Any]:
         "config_hash": run["hash"],
         **{key: value for key, value in manifest.items() if key not in ("config", "kind")},
         **_more_facts(path, run, manifest),
-        "failed_shards": read_failures(path),
+        "failed_shards": _read_failures(path, finished=bool(manifest)),
     }
+
+
+def _read_failures(path: str, *, finished: bool) -> dict[str, str]:
+    """Return the failures of a store. A finished one in remote storage is not listed: it may have
+    millions of files, and it has failures only if a later run has added some.
+    """
+    return read_failures(path) if files.is_local(path) or not finished else {}
 
 
 def _more_facts(path: str, run: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:

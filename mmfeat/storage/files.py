@@ -12,7 +12,7 @@ import os
 import posixpath
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any, cast
 
@@ -76,16 +76,22 @@ def size(path: str) -> int | None:
     return info["size"] if info["type"] == "file" else None
 
 
-def list_names(folder: str) -> list[str]:
-    """List the names in a folder, sorted; empty if the folder does not exist."""
+def list_names(folder: str, keep: Callable[[str], bool] = bool) -> list[str]:
+    """List the names in a folder, sorted; empty if the folder does not exist.
+
+    Args:
+        folder: the folder.
+        keep: which names are listed. Others take no memory if the folder is local.
+    """
     fs, name = filesystem(folder)
     try:
         if isinstance(fs, LocalFileSystem):
-            return sorted(os.listdir(name))
+            with os.scandir(name) as entries:
+                return sorted(filter(keep, (entry.name for entry in entries)))
         entries = fs.ls(name, detail=False, refresh=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(posixpath.basename(entry.rstrip("/")) for entry in entries)
+    return sorted(filter(keep, (posixpath.basename(entry.rstrip("/")) for entry in entries)))
 
 
 def open_input(path: str, known_size: int | None = None) -> IO[bytes]:

@@ -20,6 +20,8 @@ _PREFIX = ".unfinished-"
 
 _CONTENT = b"unfinished\n"
 
+_FAILED = "_failed.json"
+
 _REMOVALS = 5
 """Tries to remove a mark. One that stays, or comes back after a power cut, only makes the next run
 slower."""
@@ -56,7 +58,7 @@ def is_fresh(folder: str, shard: str, sizes: FileSizes, receipts: Sequence[str] 
         sizes: sizes of the files of the store.
         receipts: folders of the receipts that are to be written, if it is not the store.
     """
-    paths = [files.join(folder, name) for name in (f"{shard}_failed.json", _PREFIX + shard)]
+    paths = [files.join(folder, name) for name in (shard + _FAILED, _PREFIX + shard)]
     paths += [files.join(where, f"{shard}_stats.json") for where in receipts or (folder,)]
     return not any(sizes(path) is not None for path in paths)
 
@@ -102,17 +104,17 @@ def is_unfinished(folder: str, name: str) -> bool:
 def has_unfinished(folder: str) -> bool:
     """Return whether a process that did any work in the store has died."""
     with suppress(OSError):
-        names = {*files.list_names(folder)}
-        marked = (name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
-        return any(f"{name}_stats.json" not in names for name in marked)
+        marks = files.list_names(folder, lambda name: name.startswith(_PREFIX))
+        receipts = {f"{mark.removeprefix(_PREFIX)}_stats.json" for mark in marks}
+        return bool(receipts) and not receipts <= {*files.list_names(folder, receipts.__contains__)}
     return False
 
 
 def remove_marks(folder: str) -> None:
     """Remove all marks of a store, and lists of tasks that killed runs have left there."""
     with suppress(OSError):
-        names = files.list_names(folder)
-        marks = [n for n in names if n.startswith(_PREFIX) or local_disk.is_temporary(n)]
+        is_mark = lambda n: n.startswith(_PREFIX) or local_disk.is_temporary(n)  # noqa: E731
+        marks = files.list_names(folder, is_mark)
         files.remove_files([files.join(folder, mark) for mark in marks])
 
 
@@ -125,13 +127,13 @@ def _remove_mark(folder: str, mark: str) -> None:
 
 def write_failure(folder: str, shard: str, error: str) -> None:
     """Record why a shard failed. The run continues, and the next run makes the shard."""
-    path = files.join(folder, f"{shard}_failed.json")
+    path = files.join(folder, shard + _FAILED)
     files.write_json(path, {"shard": shard, "error": error})
 
 
 def clear_failure(folder: str, shard: str) -> None:
     """Remove the failure record of a shard that was made since."""
-    files.remove_file(files.join(folder, f"{shard}_failed.json"))
+    files.remove_file(files.join(folder, shard + _FAILED))
 
 
 def clear_failures(folder: str) -> None:
@@ -139,16 +141,18 @@ def clear_failures(folder: str) -> None:
 
     A shard may have one if its receipt was written, but an error of the disk followed.
     """
-    failures = [name for name in files.list_names(folder) if name.endswith("_failed.json")]
-    files.remove_files([files.join(folder, name) for name in failures])
+    files.remove_files([files.join(folder, name) for name in _list_failures(folder)])
+
+
+def _list_failures(folder: str) -> list[str]:
+    return files.list_names(folder, lambda name: name.endswith(_FAILED))
 
 
 def read_failures(folder: str) -> dict[str, str]:
     """Return the error of each failed shard: shard → error."""
     failures = {}
-    for name in files.list_names(folder):
-        if name.endswith("_failed.json"):
-            record = read_intact_document(files.join(folder, name), Failure, SMALL_BYTES)
-            error = record["error"] if record else "its record is damaged"
-            failures[name.removesuffix("_failed.json")] = error
+    for name in _list_failures(folder):
+        record = read_intact_document(files.join(folder, name), Failure, SMALL_BYTES)
+        error = record["error"] if record else "its record is damaged"
+        failures[name.removesuffix(_FAILED)] = error
     return failures
