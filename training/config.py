@@ -1,4 +1,4 @@
-"""Options of `mmfeat train` and `mmfeat evaluate`. Each field is a flag."""
+"""Options of `mmfeat train`. Each field is a flag."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mmfeat.config import FeaturesPath, ModelPath, OutputPath
+from mmfeat.config import FeaturesPath, OutputPath
 from mmfeat.errors import MmfeatError
 from training.objectives.imbalance import Imbalance
 
 TaskName = Literal["multiclass", "multilabel", "regression", "align"]
+
+ALIGN = "align"
 
 FLAT = tyro.conf.arg(name="")
 """Flags of a group do not have the group's name as a prefix."""
@@ -76,10 +78,16 @@ class ModelOptions(LayerOptions):
     sum, concat, hadamard, align_hadamard, concat_had, cross, seed_literal, seed_sigmoid,
     mod_scalar, gmu, film, mlb, mfb, lmf, tfn, fusion_transformer. Of tokens: co_attention,
     resampler. Of the logits of each modality: late, late_stacked. One modality: single. Linear
-    models on the features: logistic, ridge. Empty = gmu; for one modality logistic, or ridge for
-    regression."""
+    models on the features: logistic, ridge. Empty = search: validation chooses the columns and the
+    model."""
     combination: str = "mlp"
     """Layer after the fusion: linear (no hidden layer), mlp, add, bilinear."""
+    condition: Literal["default", "none", "center", "l2", "standardize", "pca", "auto"] = "default"
+    """Input conditioning of all columns, fitted on the training rows. none: features as they are.
+    center: subtract the mean. l2: center, then length 1. standardize: mean 0 and standard deviation
+    1. pca: l2, then the first 128 principal components. auto: the best of none, l2, standardize
+    and pca on validation. default = none with --fusion; a search tries pca and none. Linear models
+    have a scaling of their own."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +173,32 @@ class RunOptions(AccessOptions):
 
 
 @dataclass(frozen=True)
+class SearchOptions:
+    """Search for the best model. Only without --fusion."""
+
+    quality: Literal["fast", "default", "best"] = "default"
+    """Size of the search. fast: linear models and one network. best: several times the time, more
+    networks, larger ensembles."""
+    folds: int | None = None
+    """Number of folds of the cross-validation over training and validation rows. 0 = the split val
+    chooses. None = 5 for fewer than 2,000 of these rows, else 0."""
+    ensemble: int | None = None
+    """Maximum number of models to combine; each counts as often as it is picked. 1 = the best model
+    alone. None = 3, with --quality fast 1, with best 8."""
+    time_limit: float | None = None
+    """Seconds after which no further network is started. The result then depends on the speed of
+    the machine; config.json and metrics.json say so. None = no limit; the work is limited by the
+    shapes of the data."""
+
+    def __post_init__(self) -> None:
+        if self.folds is not None and self.folds != 0 and self.folds < 2:
+            raise MmfeatError("--folds must be 0 or at least 2", got=self.folds)
+        check_at_least_one(self, "ensemble")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise MmfeatError("--time-limit must be above 0", got=self.time_limit)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """Train a fusion model on extracted features.
 
@@ -196,18 +230,25 @@ class TrainConfig:
     split: Annotated[SplitOptions, FLAT] = field(default_factory=SplitOptions)
     model: Annotated[ModelOptions, FLAT] = field(default_factory=ModelOptions)
     recipe: Annotated[RecipeOptions, FLAT] = field(default_factory=RecipeOptions)
+    search: Annotated[SearchOptions, FLAT] = field(default_factory=SearchOptions)
     run: Annotated[RunOptions, FLAT] = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise MmfeatError("--seed must not be negative", got=self.seed)
+        if not self.is_search and self.search != SearchOptions():
+            raise MmfeatError(
+                "--quality, --folds, --ensemble and --time-limit are options of the search",
+                got=f"--task {ALIGN}" if self.task == ALIGN else f"--fusion {self.model.fusion}",
+                cure="Leave them out, or leave out --fusion",
+            )
         if self.task == "regression" and self.split.stratify:
             raise MmfeatError(
                 "--stratify needs classes or labels",
                 got="--task regression",
                 cure="Leave it out: a hash of the key splits 80/10/10",
             )
-        if self.task == "align":
+        if self.task == ALIGN:
             self._check_align()
         elif self.model.fusion == "align":
             raise MmfeatError("the fusion 'align' requires the task align", cure="Add --task align")
@@ -216,6 +257,11 @@ class TrainConfig:
                 f"the task {self.task!r} requires a target",
                 cure="Name a column of the samples table with --target, or use --task align",
             )
+
+    @property
+    def is_search(self) -> bool:
+        """Whether validation chooses the fusion."""
+        return not self.model.fusion and self.task != ALIGN
 
     def _check_align(self) -> None:
         """Check that the options fit the task align."""
@@ -227,25 +273,6 @@ class TrainConfig:
         ):
             if value:
                 raise MmfeatError(f"the task 'align' takes no {flag}", got=value)
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Evaluate a model on a split of a feature store."""
-
-    model: ModelPath
-    """Output directory of `mmfeat train`."""
-    features: FeaturesPath
-    """Output directory of `mmfeat extract`, with the columns the model was trained on."""
-    split: Literal["train", "val", "test", "all"] = "test"
-    """Split to evaluate, by the model's split rule. all = every row with a target."""
-    json: bool = False
-    """Print one JSON object and nothing else."""
-    threads: int = 1
-    """Threads of a matrix product."""
-
-    def __post_init__(self) -> None:
-        check_at_least_one(self, "threads")
 
 
 def check_at_least_one(options: Any, *names: str) -> None:

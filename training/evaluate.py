@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmfeat.config import parse_args
 from mmfeat.store import check_finished
 from mmfeat.system import run_main
-from training.config import EvaluateConfig
+from training.evaluation.config import EvaluateConfig
 
 
 def main(arguments: Sequence[str]) -> None:

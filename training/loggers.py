@@ -3,7 +3,7 @@
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from mmfeat.errors import MmfeatError
 from mmfeat.storage import files
@@ -49,7 +49,7 @@ def check_logger(name: str) -> None:
             )
 
 
-def start_logger(name: str, output: str, choice: Mapping[str, float]) -> RunLogger:
+def start_logger(name: str, output: str, choice: Mapping[str, Any]) -> RunLogger:
     """Start the run of a candidate.
 
     Args:
@@ -69,15 +69,18 @@ def start_logger(name: str, output: str, choice: Mapping[str, float]) -> RunLogg
         ) from error
 
 
-def choice_text(choice: Mapping[str, float]) -> str:
+def choice_text(choice: Mapping[str, Any]) -> str:
     """Return the settings of a candidate as a name: `lr=0.001`."""
-    return ",".join(f"{key}={value:g}" for key, value in choice.items())
+    return ",".join(
+        f"{key}={value}" if isinstance(value, str) else f"{key}={value:g}"
+        for key, value in choice.items()
+    )
 
 
 class _TensorBoardLogger:
     """Scalars in OUTPUT/tensorboard, a local folder."""
 
-    def __init__(self, output: str, choice: Mapping[str, float]) -> None:
+    def __init__(self, output: str, choice: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         folder = files.join(output, "tensorboard", choice_text(choice))
@@ -95,7 +98,7 @@ class _TensorBoardLogger:
 class _WandbLogger:
     """A run of W&B in the group of the output. Its variables, such as WANDB_MODE, are used."""
 
-    def __init__(self, output: str, choice: Mapping[str, float]) -> None:
+    def __init__(self, output: str, choice: Mapping[str, Any]) -> None:
         import wandb
 
         self._run = wandb.init(
@@ -118,7 +121,7 @@ class _WandbLogger:
 class _MlflowLogger:
     """A run of MLflow at MLFLOW_TRACKING_URI, by default in OUTPUT/mlruns, a local folder."""
 
-    def __init__(self, output: str, choice: Mapping[str, float]) -> None:
+    def __init__(self, output: str, choice: Mapping[str, Any]) -> None:
         from mlflow import MlflowClient
 
         # Newer versions want a database; a folder needs no packages for one.

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 """Learning rates to try if --lr is not given."""
@@ -32,7 +33,7 @@ class Recipe:
     """Fraction of the training rows in each class, or with each label."""
 
     @property
-    def choice(self) -> dict[str, float]:
+    def choice(self) -> dict[str, Any]:
         """The settings that validation chooses, by name."""
         raise NotImplementedError
 
@@ -47,7 +48,7 @@ class LinearRecipe(Recipe):
     """Whether to divide each value of a dense column by its standard deviation."""
 
     @property
-    def choice(self) -> dict[str, float]:
+    def choice(self) -> dict[str, Any]:
         """See `Recipe`."""
         return {"inverse_penalty": self.inverse_penalty, "standardised": self.standardised}
 
@@ -72,11 +73,14 @@ class AdamWRecipe(Recipe):
     patience: int
     auxiliary: float = 0.0
     """Weight of the auxiliary losses, see `fit/auxiliary.py`."""
+    conditioning: str = ""
+    """Conditioning of all columns, see `mmfeat.models.conditioning`; empty = not asked for."""
 
     @property
-    def choice(self) -> dict[str, float]:
+    def choice(self) -> dict[str, Any]:
         """See `Recipe`."""
-        return {"lr": self.lr}
+        conditioning = {"conditioning": self.conditioning} if self.conditioning else {}
+        return {**conditioning, "lr": self.lr}
 
     def lr_factor(self, step: int, steps: int) -> float:
         """Return the factor of the learning rate at a step: linear warm-up, cosine decay to 0."""

@@ -116,7 +116,7 @@ def evaluate(model: Path, features: Path, *, split: str = "test") -> dict[str, A
         features: directory of the features.
         split: train, val, test, or all for every row with a target.
     """
-    from training.config import EvaluateConfig
+    from training.evaluation.config import EvaluateConfig
 
     given = {"model": model, "features": features, "split": split}
     config = make_config(EvaluateConfig, given, source="evaluate")

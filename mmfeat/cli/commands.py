@@ -25,7 +25,7 @@ _CONFIGS = {
     "extract": ("mmfeat.extraction", "ExtractConfig"),
     "train": ("training.config", "TrainConfig"),
     "compare": ("training.compare.config", "CompareConfig"),
-    "evaluate": ("training.config", "EvaluateConfig"),
+    "evaluate": ("training.evaluation.config", "EvaluateConfig"),
     "score": ("mmfeat.scoring", "ScoreConfig"),
     "align-report": ("training.alignment.config", "AlignReportConfig"),
     "report": ("training.report.report_command", "ReportConfig"),

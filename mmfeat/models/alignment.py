@@ -40,7 +40,9 @@ class AlignmentModel(ColumnwiseModel):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         a = architecture
-        self.heads = nn.ModuleList(AlignmentEncoder(dim, a) for dim in a.dims.values())
+        self.heads = nn.ModuleList(
+            AlignmentEncoder(dim, a, a.conditioning.get(name)) for name, dim in a.dims.items()
+        )
         self.log_scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE)))
         self.bias = nn.Parameter(torch.tensor(_INITIAL_BIAS))
         self.register_buffer("references", torch.zeros(len(a.dims), MAX_REFERENCES, a.hidden))
@@ -66,8 +68,10 @@ class AlignmentModel(ColumnwiseModel):
 class AlignmentEncoder(UnimodalEncoder):
     """f_m: map the features of one modality to the shared space."""
 
-    def __init__(self, dim: int, architecture: Architecture) -> None:
-        super().__init__(dim, architecture)
+    def __init__(
+        self, dim: int, architecture: Architecture, conditioning: str | None = None
+    ) -> None:
+        super().__init__(dim, architecture, conditioning)
         is_linear = architecture.combination == "linear"
         width = self.combination.out_dim
         self.out = nn.Identity() if is_linear else nn.Linear(width, architecture.hidden)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mmfeat.errors import MmfeatError, check_choice
 from mmfeat.models.combination import COMBINATIONS
+from mmfeat.models.conditioning import parse_conditioning
 from mmfeat.models.fusion import FUSIONS, Fusion
 from mmfeat.plugins import path_cure
 
@@ -17,6 +18,11 @@ LATE_STACKED = "late_stacked"
 """A linear layer on the modalities' logits."""
 ALIGN = "align"
 """Vectors of one shared space (see `alignment.py`). The task `align` takes this model only."""
+ENSEMBLE = "ensemble"
+"""Several models scored as one (see `ensemble.py`). Training chooses its members; it is no value of
+`--fusion`."""
+MAX_MEMBERS = 256
+"""Maximum number of models of an ensemble."""
 
 STANDALONE_MODELS = (LATE, LATE_STACKED, LOGISTIC, RIDGE)
 """Models without a fusion. `--fusion` takes these names and those of `FUSIONS`."""
@@ -45,9 +51,18 @@ class Architecture:
     """Probability that training hides a present modality from the model."""
     tokens: dict[str, int] = field(default_factory=dict)
     """Feature column → maximum number of tokens of a record, for token columns."""
+    conditioning: dict[str, str] = field(default_factory=dict)
+    """Feature column → conditioning of its features before the first layer (see `conditioning.py`);
+    none of the other columns."""
+    members: tuple["Architecture", ...] = ()
+    """The models of an ensemble; each reads all or some of the columns."""
 
     def __post_init__(self) -> None:
-        check_fusion(self.fusion)
+        if self.fusion == ENSEMBLE:
+            self._check_members()
+        else:
+            check_fusion(self.fusion)
+            self._check_conditioning()
         if self.combination not in COMBINATIONS:
             cure = path_cure(self.combination)
             check_choice("combination", self.combination, COMBINATIONS, cure=cure)
@@ -61,6 +76,28 @@ class Architecture:
                 raise MmfeatError(f"{name} must lie in [0, 1)", got=getattr(self, name))
         if self.hidden < 1:
             raise MmfeatError("hidden must be at least 1", got=self.hidden)
+
+    def _check_members(self) -> None:
+        if not 0 < len(self.members) <= MAX_MEMBERS:
+            rule = f"an ensemble has from 1 to {MAX_MEMBERS} members"
+            raise MmfeatError(rule, got=len(self.members))
+        for member in self.members:
+            if member.fusion in (ENSEMBLE, ALIGN) or member.outputs != self.outputs:
+                raise MmfeatError("a member of an ensemble predicts its task", got=member.fusion)
+            if not member.dims.items() <= self.dims.items():
+                raise MmfeatError(
+                    "the members of an ensemble read its columns", got=list(member.dims)
+                )
+
+    def _check_conditioning(self) -> None:
+        for column, conditioning in self.conditioning.items():
+            if column not in self.dims:
+                raise MmfeatError("conditioning must name columns of the model", got=column)
+            parse_conditioning(conditioning, self.dims[column])
+        if self.conditioning and self.fusion in (LOGISTIC, RIDGE):
+            raise MmfeatError(
+                f"the model {self.fusion!r} conditions its features itself", got=self.conditioning
+            )
 
     def _check_columns(self, fusion: type[Fusion]) -> None:
         """Check the number and kind of columns.

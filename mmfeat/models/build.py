@@ -1,8 +1,17 @@
 """Build a model from its architecture."""
 
 from mmfeat.models.alignment import AlignmentModel
-from mmfeat.models.architecture import ALIGN, LATE, LATE_STACKED, LOGISTIC, RIDGE, Architecture
+from mmfeat.models.architecture import (
+    ALIGN,
+    ENSEMBLE,
+    LATE,
+    LATE_STACKED,
+    LOGISTIC,
+    RIDGE,
+    Architecture,
+)
 from mmfeat.models.base import Model
+from mmfeat.models.ensemble import EnsembleModel
 from mmfeat.models.fusion_model import FusionModel
 from mmfeat.models.late import LateModel, LateStackedModel
 from mmfeat.models.linear import LinearModel
@@ -19,4 +28,6 @@ MODELS: dict[str, type[Model]] = {
 
 def build_model(architecture: Architecture) -> Model:
     """Return a new model; its initial weights come from torch's random state."""
+    if architecture.fusion == ENSEMBLE:
+        return EnsembleModel(architecture, [build_model(a) for a in architecture.members])
     return MODELS.get(architecture.fusion, FusionModel)(architecture)

@@ -39,7 +39,8 @@ class FusionModel(Model):
         fusion = FUSIONS[a.fusion]
         # A ModuleList, not a ModuleDict: a module's name may not hold a dot, a column's may.
         self.projections = nn.ModuleList(
-            Projection(dim, a.hidden, a.dropout, fusion.absent_value) for dim in a.dims.values()
+            Projection(dim, a.hidden, a.dropout, fusion.absent_value, a.conditioning.get(name))
+            for name, dim in a.dims.items()
         )
         self.fusion = fusion(len(a.dims), a.hidden)
         self.combination = COMBINATIONS[a.combination](self.fusion.out_dim, a.hidden, a.dropout)

@@ -12,8 +12,10 @@ from mmfeat.models.projection import UnimodalEncoder
 class UnimodalClassifier(UnimodalEncoder):
     """The model of one modality: projection, combination, linear classifier."""
 
-    def __init__(self, dim: int, architecture: Architecture) -> None:
-        super().__init__(dim, architecture)
+    def __init__(
+        self, dim: int, architecture: Architecture, conditioning: str | None = None
+    ) -> None:
+        super().__init__(dim, architecture, conditioning)
         self.classifier = nn.Linear(self.combination.out_dim, architecture.outputs)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
@@ -33,7 +35,8 @@ class LateModel(ColumnwiseModel):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         self.heads = nn.ModuleList(
-            UnimodalClassifier(dim, architecture) for dim in architecture.dims.values()
+            UnimodalClassifier(dim, architecture, architecture.conditioning.get(name))
+            for name, dim in architecture.dims.items()
         )
 
     def forward_encoded(

@@ -117,6 +117,7 @@ class ModelManifest(Manifest):
     """Manifest of `mmfeat train`. `mmfeat.models` checks the configuration."""
 
     files: dict[FileName, RecordedFile]
+    chosen: NotRequired[dict[str, Any]]
     features: NotRequired[str]
     encoder_flags: NotRequired[dict[Name, str]]
 

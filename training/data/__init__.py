@@ -16,6 +16,7 @@ from training.data.sample_rows import (
     SUPERSEDED,
     USED,
     count_reasons,
+    read_hash_inputs,
     read_sample_rows,
 )
 from training.data.shuffle import BLOCK, BLOCKS
@@ -51,6 +52,7 @@ __all__ = [
     "hint_at_regression",
     "load_dataset",
     "read_dropped",
+    "read_hash_inputs",
     "read_sample_rows",
     "warn_of_leaks",
     "warn_of_odd_labels",

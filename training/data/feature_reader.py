@@ -51,6 +51,23 @@ class FeatureReader:
         columns = [column for column in self.columns if column.name in names]
         return type(self)(columns, self._bounds, self._load, in_memory=self.in_memory)
 
+    def map_shards(
+        self, columns: Sequence[Column], function: Callable[[ShardColumns], ShardColumns]
+    ) -> Self:
+        """Return a reader of the same rows with other features.
+
+        Args:
+            columns: the columns of the new features.
+            function: makes the new features of a shard. Features in memory are made at once.
+        """
+        load = self._load
+        if self.in_memory:
+            features = function(self._shard(0))
+            return type(self)(columns, self._bounds, lambda number: features, in_memory=True)
+        return type(self)(
+            columns, self._bounds, lambda number: function(load(number)), in_memory=False
+        )
+
     def take(self, rows: np.ndarray) -> PaddedFeatures:
         """Return some rows in the form a model reads, in the requested order.
 

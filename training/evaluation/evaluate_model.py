@@ -12,7 +12,6 @@ from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.models.saved_model import LoadedModel, load_model
 from mmfeat.system import ProgressBar, console, print_err, print_out, show_summary, show_table
 from training.columns import check_sample_columns
-from training.config import EvaluateConfig
 from training.data import (
     SPLITS,
     USED,
@@ -20,6 +19,7 @@ from training.data import (
     count_reasons,
     read_sample_rows,
 )
+from training.evaluation.config import EvaluateConfig
 from training.objectives.registry import objective_for
 from training.objectives.unseen_labels import UnseenLabels
 

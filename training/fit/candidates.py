@@ -11,6 +11,14 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.saved_model import restore_model
+from training.conditioning import (
+    attach_conditioning,
+    condition_dataset,
+    fit_conditioning,
+    resolve_conditioning,
+    with_conditioning,
+    without_conditioning,
+)
 from training.data import Dataset
 from training.fit.checkpoint import Checkpoint, CheckpointSlot
 from training.fit.device import CPU_FLOAT32, ComputeConfig
@@ -28,6 +36,7 @@ def fit_recipes(
     *,
     compute: ComputeConfig = CPU_FLOAT32,
     checkpoint: Checkpoint | None = None,
+    first: int = 0,
 ) -> list[FitResult]:
     """Fit each recipe.
 
@@ -39,14 +48,15 @@ def fit_recipes(
             regression has no epochs.
         compute: device and precision of AdamW. Linear models are fitted in float32 on the CPU.
         checkpoint: the run's checkpoint. Recipes that are finished there are not fitted again.
+        first: number of the first recipe, in `on_epoch` and in the checkpoint.
     """
     ridge_recipes = [recipe for recipe in recipes if isinstance(recipe, RidgeRecipe)]
     if ridge_recipes:
         return fit_ridge(architecture, dataset, ridge_recipes)
     results: list[FitResult] = []
     for number, recipe in enumerate(recipes):
-        callback = partial(on_epoch, number)
-        slot = checkpoint.slot(number) if checkpoint else None
+        callback = partial(on_epoch, first + number)
+        slot = checkpoint.slot(first + number) if checkpoint else None
         result = _load_finished(architecture, dataset, recipe, slot)
         if result:
             for metrics in result.log:
@@ -62,10 +72,43 @@ def fit_recipes(
                     )
                 case _:
                     raise AssertionError(recipe)
-            if slot and len(recipes) > 1:
+            if slot and len(recipes) + first > 1:
                 facts = {"finished": result.epoch, "log": result.log}
                 slot.save(dict(result.module.state_dict()), facts)
         results.append(result)
+    return results
+
+
+def fit_conditionings(
+    architecture: Architecture,
+    dataset: Dataset,
+    recipes: Sequence[AdamWRecipe],
+    on_epoch: Callable[[int, dict[str, Any]], None] = lambda number, metrics: None,
+    *,
+    compute: ComputeConfig = CPU_FLOAT32,
+    checkpoint: Checkpoint | None = None,
+) -> list[FitResult]:
+    """Fit each recipe on features in its conditioning; the models take raw features.
+
+    Arguments as for `fit_recipes`.
+    """
+    results: list[FitResult] = []
+    for conditioning in dict.fromkeys(recipe.conditioning for recipe in recipes):
+        modules = fit_conditioning(dataset, resolve_conditioning(conditioning, dataset))
+        whole = with_conditioning(architecture, modules)
+        group = fit_recipes(
+            without_conditioning(whole, modules),
+            condition_dataset(dataset, modules) if modules else dataset,
+            [recipe for recipe in recipes if recipe.conditioning == conditioning],
+            on_epoch,
+            compute=compute,
+            checkpoint=checkpoint,
+            first=len(results),
+        )
+        results += [
+            replace(result, module=attach_conditioning(result.module.cpu(), whole, modules))
+            for result in group
+        ]
     return results
 
 

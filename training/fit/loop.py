@@ -64,7 +64,7 @@ class Trainer:
         objective: Objective,
         recipe: AdamWRecipe,
         steps: int,
-        compute: ComputeConfig,
+        compute: ComputeConfig = CPU_FLOAT32,
     ) -> None:
         self.module = ModelWithAuxiliaryLosses(model, recipe.auxiliary).to(compute.device)
         self.recipe = recipe
@@ -145,6 +145,11 @@ class Training:
             self._random_states = self._read_random_states()
         for metrics in self._log:
             on_epoch(metrics)
+
+    @property
+    def model(self) -> Model:
+        """The model after the last epoch, which may be worse than at the best one."""
+        return self._trainer.model
 
     @property
     def finished(self) -> bool:

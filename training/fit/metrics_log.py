@@ -12,7 +12,7 @@ LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
 
 
-def format_line(choice: Mapping[str, float], metrics: Mapping[str, Any]) -> str:
+def format_line(choice: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Return a line of log.jsonl: the candidate's settings and the metrics of an epoch."""
     tried = {f"tried_{name}": value for name, value in choice.items()}
     return json.dumps(tried | dict(metrics)) + "\n"
@@ -38,7 +38,7 @@ class MetricsLog:
         if logger == TENSORBOARD:  # its folder belongs to this run; other loggers keep old runs
             files.remove(files.join(output, TENSORBOARD))
 
-    def log_metrics(self, choice: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
+    def log_metrics(self, choice: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
         """Log an epoch.
 
         Args:
@@ -61,7 +61,7 @@ class MetricsLog:
         for run in self._loggers.values():
             run.close()
 
-    def _log_run(self, choice: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
+    def _log_run(self, choice: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
         name = choice_text(choice)
         if name not in self._loggers:
             self._loggers[name] = start_logger(self._logger, self._output, choice)

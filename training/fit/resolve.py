@@ -8,8 +8,10 @@ from mmfeat.config import split_commas
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
 from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture, check_fusion
-from mmfeat.models.saved_model import input_shapes
+from mmfeat.models.conditioning import L2, PCA, STANDARDIZE
+from mmfeat.models.saved_model import input_shapes, layers_to_config
 from mmfeat.models.tasks import Align
+from training.conditioning import NONE
 from training.config import ModelOptions, TrainConfig, check_metric
 from training.data import (
     TRAIN,
@@ -45,6 +47,13 @@ _LINEAR_MODELS: dict[str, tuple[type[LinearRecipe], Sequence[float]]] = {
     RIDGE: (RidgeRecipe, RIDGE_PENALTIES),
 }
 """Linear model → class of its recipes, and values of C to try."""
+
+_CONDITIONINGS = {
+    "default": ("",),
+    NONE: ("",),
+    "auto": (NONE, L2, STANDARDIZE, PCA),
+}
+"""Value of --condition → the conditionings to try; others stand for themselves."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +143,8 @@ def resolve_run(
                 "config_hash": store.manifest["config_hash"],
                 "records": store.records,
             },
-            **_without(asdict(architecture), "dims", "tokens", "outputs"),
-            **_without(asdict(recipes[0]), "prior"),
+            **layers_to_config(architecture),
+            **_without(asdict(recipes[0]), "prior", "conditioning"),
             **choices,
             "imbalance_why": method.why,
             "precision": config.run.precision,
@@ -206,6 +215,11 @@ def _resolve_recipes(
         "prior": () if counts is None else tuple((counts / rows).tolist()),
     }
     if architecture.fusion in _LINEAR_MODELS:
+        if config.model.condition not in ("default", NONE):
+            raise MmfeatError(
+                f"the model {architecture.fusion!r} takes no --condition: it has --standardised",
+                got=config.model.condition,
+            )
         recipe_class, penalties = _LINEAR_MODELS[architecture.fusion]
         if options.inverse_penalty is not None:
             penalties = [options.inverse_penalty]
@@ -225,7 +239,9 @@ def _resolve_recipes(
             batch_size=options.batch_size or default_batch_size(rows, config.task == ALIGN),
             patience=options.patience,
             auxiliary=options.auxiliary if supports_auxiliary_losses(architecture) else 0.0,
+            conditioning=conditioning,
         )
+        for conditioning in _CONDITIONINGS.get(config.model.condition, (config.model.condition,))
         for lr in ([options.lr] if options.lr else LEARNING_RATES)
     ], method
 

@@ -9,8 +9,9 @@ import torch
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.alignment import AlignmentModel
+from mmfeat.models.base import Model
 from mmfeat.models.inference import InferenceOutput, to_predictions
-from mmfeat.models.saved_model import WEIGHTS, save_weights
+from mmfeat.models.saved_model import WEIGHTS, layers_to_config, save_weights
 from mmfeat.storage import files
 from mmfeat.store import make_manifest, record_file, write_manifest
 from mmfeat.system import peak_memory_mb, show_summary
@@ -51,18 +52,52 @@ def save_best(
         The content of metrics.json.
     """
     best = best_result(candidates)
-    _check_finite(best)
+    check_finite(best.module)
     calibration, outputs = _calibrate(best, dataset)
     metrics = _evaluate(best, candidates, dataset, calibration, outputs)
     metrics["speed"] |= compute_metrics
-    write_predictions(folder, store, best.module, dataset, outputs)
-    weights = save_weights(folder, best.module)
+    lines = [
+        format_line(candidate.recipe.choice, epoch_metrics)
+        for candidate in candidates
+        for epoch_metrics in candidate.log
+    ]
+    architecture = best.module.architecture
+    chosen = layers_to_config(architecture) if architecture.conditioning else None
+    write_model(folder, config_hash, store, dataset, best.module, outputs, metrics, lines, chosen)
+    return metrics
+
+
+def write_model(
+    folder: str,
+    config_hash: str,
+    store: FeatureStore,
+    dataset: Dataset,
+    module: Model,
+    outputs: Mapping[str, InferenceOutput],
+    metrics: Mapping[str, Any],
+    log_lines: Sequence[str],
+    chosen: Mapping[str, Any] | None = None,
+) -> None:
+    """Write all files of a model; the manifest is written last.
+
+    Args:
+        folder: the model's directory, with its config.json.
+        config_hash: hash of that config.
+        store: the features.
+        dataset: the rows, with the columns of the module.
+        module: the model.
+        outputs: split → the module's output for its rows.
+        metrics: the content of metrics.json.
+        log_lines: the lines of log.jsonl.
+        chosen: columns and layers of the module, if config.json does not have them.
+    """
+    write_predictions(folder, store, module, dataset, outputs)
+    weights = save_weights(folder, module)
     files.write_json(files.join(folder, METRICS), metrics)
     with files.create(files.join(folder, LOG)) as output:
-        for candidate in candidates:
-            for epoch_metrics in candidate.log:
-                output.write(format_line(candidate.recipe.choice, epoch_metrics).encode())
-    flags = {c: f for c, f in store.encoder_flags.items() if c in best.module.columns}
+        for line in log_lines:
+            output.write(line.encode())
+    flags = {c: f for c, f in store.encoder_flags.items() if c in module.columns}
     entries: dict[str, Any] = {
         "files": {
             WEIGHTS: weights,
@@ -73,19 +108,19 @@ def save_best(
         "rows": metrics["rows"],
         "left_out": metrics["left_out"],
         "torch": torch.__version__,
+        **({"chosen": dict(chosen)} if chosen else {}),
     }
     write_model_report(folder, make_manifest(folder, "model", config_hash, **entries))
     write_manifest(folder, "model", config_hash, **entries)
-    return metrics
 
 
-def _check_finite(best: FitResult) -> None:
+def check_finite(module: Model) -> None:
     """Check the weights of the best candidate; all others are worse.
 
     Raises:
         MmfeatError: a weight is NaN or infinite.
     """
-    for name, weights in best.module.state_dict().items():
+    for name, weights in module.state_dict().items():
         if not torch.isfinite(weights).all():
             raise MmfeatError(
                 "the weights of the best candidate must be finite: the training has diverged",
@@ -189,7 +224,8 @@ def print_summary(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> Non
             facts[f"{split}: labels"] = unseen
     facts |= {
         **{name.replace("_", " "): f"{value:g}" for name, value in choice.items()},
-        "best epoch": metrics["best_epoch"],
+        **({"chosen": metrics["model"]} if "model" in metrics else {}),
+        **({"best epoch": metrics["best_epoch"]} if metrics["best_epoch"] else {}),
         f"validation: {metric}": metrics["validation"][metric],
         f"test: {metric}": metrics["test"][metric] if metrics["test"] else "no test rows",
         **_calibration_facts(metrics["temperature"]),

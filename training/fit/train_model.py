@@ -14,7 +14,7 @@ from mmfeat.system import ProgressBar, print_out
 from training.columns import choose_columns
 from training.config import TrainConfig
 from training.data import BLOCK, BLOCKS, TRAIN, Dataset
-from training.fit.candidates import fit_recipes
+from training.fit.candidates import fit_conditionings, fit_recipes
 from training.fit.checkpoint import Checkpoint, remove_checkpoint
 from training.fit.device import FLOAT32, MIN_MEASURED_ROWS, ComputeConfig, faster_precision
 from training.fit.fit_result import FitResult
@@ -52,7 +52,7 @@ def _train_model(config: TrainConfig) -> None:
         remove_checkpoint(config.output)
         print_out(f"{config.output} holds this model already; nothing to do")
         return
-    checkpoint = Checkpoint(config.output, _binding(config, config_hash, device))
+    checkpoint = Checkpoint(config.output, binding(config, config_hash, device))
     compute = _choose_compute(config, resolved, dataset, device, checkpoint)
     candidates = _fit_candidates(config, resolved, dataset, compute, checkpoint)
     metrics = save_best(config.output, config_hash, store, dataset, candidates, compute.metrics)
@@ -60,7 +60,7 @@ def _train_model(config: TrainConfig) -> None:
     print_summary(config.output, dataset, metrics)
 
 
-def _binding(config: TrainConfig, config_hash: str, device: torch.device) -> dict[str, object]:
+def binding(config: TrainConfig, config_hash: str, device: torch.device) -> dict[str, object]:
     """Return everything the weights depend on; a checkpoint with another binding is not used."""
     return {
         "config_hash": config_hash,
@@ -113,6 +113,16 @@ def _fit_candidates(
             finished = sum(recipe.epochs for recipe in recipes[:number])
             bar.update(finished + metrics["epoch"])
 
+        conditioned = [r for r in recipes if isinstance(r, AdamWRecipe) and r.conditioning]
+        if conditioned:
+            return fit_conditionings(
+                resolved.architecture,
+                dataset,
+                conditioned,
+                on_epoch,
+                compute=compute,
+                checkpoint=checkpoint,
+            )
         return fit_recipes(
             resolved.architecture,
             dataset,

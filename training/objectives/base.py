@@ -139,6 +139,14 @@ class Objective(ABC):
     def least_squares_targets(self, targets: Tensor) -> Tensor:
         """Return the targets of least squares, float32, shape [batch, outputs]."""
 
+    def has_known_label(self, targets: np.ndarray) -> np.ndarray:
+        """Return which encoded targets a loss can be computed of, shape (rows,)."""
+        return self.has_target(targets)
+
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        """Return a number for each row; folds have rows of each number equally often."""
+        return np.zeros(len(targets), np.int64)
+
     def class_counts(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the number of rows of each class or label; None if there are no classes."""
         return None

@@ -121,6 +121,14 @@ class MulticlassObjective(ClassificationObjective):
         """See `Objective.least_squares_targets`: 1 for the class, -1 for all others."""
         return nn.functional.one_hot(targets, len(self.classes)) * 2.0 - 1.0
 
+    def has_known_label(self, targets: np.ndarray) -> np.ndarray:
+        """See `Objective.has_known_label`."""
+        return (targets >= 0) & (targets < len(self.classes))
+
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        """See `Objective.strata`: the class."""
+        return targets
+
     def class_counts(self, targets: np.ndarray) -> np.ndarray | None:
         """See `Objective.class_counts`."""
         return np.bincount(targets, minlength=len(self.classes))

@@ -39,6 +39,7 @@ class _SplitMetrics(TypedDict):
 
 class _MetricsFile(TypedDict):
     metric: NotRequired[str]
+    headline: NotRequired[str]
     best_epoch: NotRequired[Count | None]
     temperature: NotRequired[dict[str, Any] | None]
     validation: NotRequired[_SplitMetrics | None]

@@ -56,6 +56,7 @@ def write_model_report(
     config, metrics = read_config(model_dir), read_metrics(model_dir)
     if manifest is None:
         manifest = read_document(files.join(model_dir, MANIFEST_FILE), dict[str, Any]) or {}
+    config |= manifest.get("chosen") or {}
     if shards is not None:
         check_source_shards(shards, config)
     if recorded := manifest.get("files", {}).get(PREDICTIONS):

@@ -1,6 +1,7 @@
 """A model on disk: its files, its weights, and the loaded model that predicts."""
 
-from mmfeat.models.saved_model.loaded_model import LoadedModel, input_shapes, load_model
+from mmfeat.models.saved_model.layers import input_shapes, layers_to_config, model_config
+from mmfeat.models.saved_model.loaded_model import LoadedModel, load_model
 from mmfeat.models.saved_model.weights import (
     WEIGHTS,
     parse_tensors,
@@ -13,7 +14,9 @@ __all__ = [
     "WEIGHTS",
     "LoadedModel",
     "input_shapes",
+    "layers_to_config",
     "load_model",
+    "model_config",
     "parse_tensors",
     "read_weights",
     "restore_model",

@@ -7,42 +7,33 @@ MODEL/log.jsonl           one line per epoch
 MODEL/manifest.json       written last: a model without it is not finished
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, TypedDict
+from typing import Any
 
 import numpy as np
-from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import Column, ColumnShard
-from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.inference import CHUNK_ROWS, Predictions, concatenate_predictions, predict
+from mmfeat.models.saved_model.layers import ModelLayers, architecture_from_config, model_config
 from mmfeat.models.saved_model.weights import WEIGHTS, read_weights, restore_model
 from mmfeat.models.tasks import Task, task_from_config
 from mmfeat.storage import check_value, files
 from mmfeat.store import MANIFEST_FILE, describe_differences, read_manifest
 
 
-class Layers(TypedDict):
-    """Fields of the architecture in config.json; the columns and the task determine the others."""
+class ModelConfig(ModelLayers):
+    """What config.json must have. The task has more fields.
 
-    fusion: str
-    combination: str
-    hidden: Annotated[int, Meta(ge=1, le=1 << 20)]
-    dropout: float
-    modality_dropout: float
-
-
-class ModelConfig(Layers):
-    """What config.json must have. The task has more fields."""
+    If training chooses the columns and layers, these are in the manifest, as `chosen`.
+    """
 
     task: str
     target: str
     split: dict[str, Any]
-    columns: Annotated[list[Column], Meta(min_length=1, max_length=256)]
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class LoadedModel:
 
     path: str
     config: dict[str, Any]
-    """The content of config.json."""
+    """The content of config.json, with the layers that training has chosen."""
     module: Model
     columns: list[Column]
     """The feature columns, in the model's order, with the fingerprints of training."""
@@ -161,14 +152,6 @@ class LoadedModel:
         return concatenate_predictions(parts)
 
 
-def input_shapes(columns: Sequence[Column]) -> dict[str, Any]:
-    """Return the arguments of an `Architecture` that depend on the columns."""
-    return {
-        "dims": {column.name: column.dim for column in columns},
-        "tokens": {column.name: column.max_tokens for column in columns if column.max_tokens},
-    }
-
-
 def load_model(path: str) -> LoadedModel:
     """Load a finished model.
 
@@ -178,12 +161,11 @@ def load_model(path: str) -> LoadedModel:
             or not those of the configuration.
     """
     manifest = read_manifest(path, "model")
-    document, config = files.join(path, MANIFEST_FILE), manifest["config"]
+    document, config = files.join(path, MANIFEST_FILE), model_config(manifest)
     check_value(config, ModelConfig, document)
     columns = [check_value(column, Column, document) for column in config["columns"]]
     task = task_from_config(config, document)
-    layers = {name: config[name] for name in Layers.__annotations__}
-    architecture = Architecture(**input_shapes(columns), outputs=task.outputs, **layers)
+    architecture = architecture_from_config(config, columns, task.outputs)
     if WEIGHTS not in manifest["files"]:
         raise DamagedFileError(f"{document} must list {WEIGHTS} among its files")
     weights = read_weights(path, manifest["files"][WEIGHTS])

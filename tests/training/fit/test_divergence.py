@@ -18,7 +18,9 @@ def features(tmp_path: Path) -> str:
 
 
 def train(features: str, output: Path, *flags: str) -> int:
-    return main.main(["train", features, str(output), "--target", "label", *flags])
+    return main.main(
+        ["train", features, str(output), "--target", "label", "--fusion", "gmu", *flags]
+    )
 
 
 def test_a_training_that_diverges_at_once_is_an_error(

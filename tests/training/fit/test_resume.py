@@ -24,7 +24,18 @@ from training.fit.fit_result import FitResult, stalled_epochs
 from training.fit.loop import fit_adamw
 from training.train import main
 
-FLAGS = ["--target", "label", "--hidden", "16", "--epochs", "20", "--patience", "20"]
+FLAGS = [
+    "--target",
+    "label",
+    "--fusion",
+    "gmu",
+    "--hidden",
+    "16",
+    "--epochs",
+    "20",
+    "--patience",
+    "20",
+]
 
 
 class KilledError(Exception):
@@ -201,7 +212,7 @@ def test_slow_saves_are_rare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_finished_run_removes_its_checkpoint(xor_store: str, tmp_path: Path) -> None:
-    flags = [*FLAGS[:4], "--epochs", "2"]
+    flags = [*FLAGS[:6], "--epochs", "2"]
     main([xor_store, str(tmp_path / "model"), *flags])
     assert not (tmp_path / "model/checkpoint").exists()
     (tmp_path / "model/checkpoint").mkdir()  # as after a kill that follows the manifest
@@ -212,7 +223,7 @@ def test_a_finished_run_removes_its_checkpoint(xor_store: str, tmp_path: Path) -
 
 
 def test_checkpoints_in_an_object_store(xor_store: str) -> None:
-    main([xor_store, "memory://resume/model", *FLAGS[:4], "--epochs", "2"])
+    main([xor_store, "memory://resume/model", *FLAGS[:6], "--epochs", "2"])
     from mmfeat.storage import files
 
     names = files.list_names("memory://resume/model")
@@ -221,7 +232,7 @@ def test_checkpoints_in_an_object_store(xor_store: str) -> None:
 
 
 def test_bfloat16_trains_nearly_like_float32(xor_store: str, tmp_path: Path) -> None:
-    flags = [*FLAGS[:4], "--epochs", "3", "--lr", "0.003"]
+    flags = [*FLAGS[:6], "--epochs", "3", "--lr", "0.003"]
     main([xor_store, str(tmp_path / "half"), *flags, "--precision", "bfloat16"])
     main([xor_store, str(tmp_path / "full"), *flags])
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("half", "full")]

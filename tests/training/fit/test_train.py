@@ -24,7 +24,20 @@ from training.fit.fit_result import run_rows
 from training.recipe import INVERSE_PENALTIES, LEARNING_RATES
 from training.train import main
 
-QUICK = ["--target", "label", "--epochs", "3", "--hidden", "16", "--lr", "0.003", "--threads", "1"]
+QUICK = [
+    "--target",
+    "label",
+    "--fusion",
+    "gmu",
+    "--epochs",
+    "3",
+    "--hidden",
+    "16",
+    "--lr",
+    "0.003",
+    "--threads",
+    "1",
+]
 
 
 KILLED = """
@@ -139,7 +152,18 @@ def test_validation_and_test_are_run_once_after_training(
 
 
 def test_validation_chooses_the_learning_rate(gap_store: str, tmp_path: Path) -> None:
-    main([gap_store, str(tmp_path / "model"), "--target", "label", "--epochs", "2"])
+    main(
+        [
+            gap_store,
+            str(tmp_path / "model"),
+            "--target",
+            "label",
+            "--fusion",
+            "gmu",
+            "--epochs",
+            "2",
+        ]
+    )
     metrics = read_json(tmp_path / "model/metrics.json")
     tried = {entry["lr"]: entry["accuracy"] for entry in metrics["candidates"]}
     assert list(tried) == list(LEARNING_RATES)
@@ -169,11 +193,18 @@ def test_a_negative_auxiliary_is_refused(gap_store: str, tmp_path: Path) -> None
         main([gap_store, str(tmp_path / "model"), "--target", "label", "--auxiliary", "-1"])
 
 
-def test_one_modality_is_a_logistic_regression_without_a_seed(
-    gap_store: str, tmp_path: Path
-) -> None:
+def test_a_logistic_regression_has_no_seed(gap_store: str, tmp_path: Path) -> None:
     first, second = (
-        train(gap_store, tmp_path / seed, "--modalities", "text", "--seed", seed)
+        train(
+            gap_store,
+            tmp_path / seed,
+            "--modalities",
+            "text",
+            "--fusion",
+            "logistic",
+            "--seed",
+            seed,
+        )
         for seed in ("0", "1")
     )
     assert first == second

@@ -1,0 +1,26 @@
+"""Options of `mmfeat evaluate`. Each field is a flag."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mmfeat.config import FeaturesPath, ModelPath
+from training.config import check_at_least_one
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Evaluate a model on a split of a feature store."""
+
+    model: ModelPath
+    """Output directory of `mmfeat train`."""
+    features: FeaturesPath
+    """Output directory of `mmfeat extract`, with the columns the model was trained on."""
+    split: Literal["train", "val", "test", "all"] = "test"
+    """Split to evaluate, by the model's split rule. all = every row with a target."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+    threads: int = 1
+    """Threads of a matrix product."""
+
+    def __post_init__(self) -> None:
+        check_at_least_one(self, "threads")

@@ -1,0 +1,143 @@
+"""Rows that fit the candidates of a search, and rows that choose between them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mmfeat.features import FeatureStore, row_hashes
+from training.data import TRAIN, VAL, Dataset, read_hash_inputs
+
+MAX_FOLD_ROWS = 2000
+"""Number of training and validation rows below which the default is cross-validation."""
+
+DEFAULT_FOLDS = 5
+
+_MAX_GROUP = 0.05
+"""Largest fraction of the rows with equal features that are still kept in one fold. More of them
+are a placeholder, not copies of one record."""
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The rows of a search.
+
+    Attributes:
+        rows: int64, ascending: the rows that choose; every candidate predicts each of them with a
+            model that was not fitted on it.
+        parts: for each fold the positions in `rows` that it predicts; int64.
+        datasets: for each fold the dataset whose `train` fits, and whose `val` are these rows.
+        whole: the dataset whose `train` fits the final linear models.
+    """
+
+    rows: np.ndarray
+    parts: list[np.ndarray]
+    datasets: list[Dataset]
+    whole: Dataset
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether validation rows are training rows of other folds."""
+        return len(self.parts) > 1
+
+
+def make_folds(dataset: Dataset, store: FeatureStore, folds: int | None) -> Folds:
+    """Split training and validation rows into folds, or keep validation apart.
+
+    Rows of one group, and rows with equal features in a column, share a fold. Classes are spread
+    evenly.
+
+    Args:
+        dataset: the dataset.
+        store: the features; read for the groups of the split rule.
+        folds: number of folds; 0 = validation rows choose, training rows fit. None =
+            `DEFAULT_FOLDS` for fewer than `MAX_FOLD_ROWS` rows, else 0.
+    """
+    training, validation = dataset.split_rows[TRAIN], dataset.split_rows[VAL]
+    rows = np.sort(np.concatenate([training, validation]))
+    if folds is None:
+        folds = DEFAULT_FOLDS if len(rows) < MAX_FOLD_ROWS else 0
+    known = dataset.objective.has_known_label(dataset.targets[rows])
+    groups = group_rows(dataset, store, rows) if folds else np.arange(len(rows))
+    folds = min(folds, len(np.unique(groups[known])))
+    if folds < 2:
+        whole = [np.arange(len(validation))]
+        return Folds(validation, whole, [dataset], dataset)
+    numbers = assign_folds(groups, dataset.objective.strata(dataset.targets[rows]), folds)
+    datasets = [
+        _with_rows(dataset, rows[(numbers != fold) & known], rows[numbers == fold])
+        for fold in range(folds)
+    ]
+    parts = [np.flatnonzero(numbers == fold) for fold in range(folds)]
+    return Folds(rows, parts, datasets, _with_rows(dataset, rows[known], rows))
+
+
+def _with_rows(dataset: Dataset, training: np.ndarray, validation: np.ndarray) -> Dataset:
+    return replace(dataset, split_rows={**dataset.split_rows, TRAIN: training, VAL: validation})
+
+
+def group_rows(dataset: Dataset, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
+    """Return the group number of rows that must share a fold, shape (rows,).
+
+    Args:
+        dataset: the dataset.
+        store: the features.
+        rows: int64, ascending.
+    """
+    links = []
+    if dataset.rule.group:
+        texts = [
+            text
+            for shard in store.shards
+            for text in read_hash_inputs(
+                store.read_samples(shard, ["__key__", dataset.rule.group]), dataset.rule
+            )
+        ]
+        links.append(np.unique(np.array(texts, object)[rows], return_inverse=True)[1])
+    features, present = dataset.features.take(rows)
+    for name, values in features.items():
+        if values.ndim > 2:
+            continue  # token columns are not compared, as for leaks
+        hashes = row_hashes(values, present[name])
+        _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        shared = (counts[inverse] <= max(2.0, _MAX_GROUP * len(rows))) & present[name]
+        alone = len(counts) + np.arange(len(rows))
+        links.append(np.where(shared, inverse, alone))
+    return _connect(links, len(rows))
+
+
+def _connect(links: list[np.ndarray], count: int) -> np.ndarray:
+    """Return the connected components of rows that share a number in any of the links."""
+    groups = np.arange(count)
+    while True:
+        before = groups
+        for link in links:
+            codes = np.unique(link, return_inverse=True)[1]
+            lowest = np.full(codes.max(initial=0) + 1, count)
+            np.minimum.at(lowest, codes, groups)
+            groups = lowest[codes]
+        if (groups == before).all():
+            return groups
+
+
+def assign_folds(groups: np.ndarray, strata: np.ndarray, folds: int) -> np.ndarray:
+    """Return the fold of each row: groups are dealt out by class, the largest first.
+
+    Args:
+        groups: group number of each row, shape (rows,).
+        strata: class of each row, shape (rows,).
+        folds: number of folds.
+    """
+    _, first, inverse, sizes = np.unique(
+        groups, return_index=True, return_inverse=True, return_counts=True
+    )
+    _, kinds = np.unique(strata, return_inverse=True)
+    filled = np.zeros((kinds.max(initial=0) + 1, folds))
+    total = np.zeros(folds)
+    numbers = np.empty(len(sizes), np.int64)
+    for group in np.lexsort((first, -sizes)):
+        kind = kinds[first[group]]
+        best = min(range(folds), key=lambda fold: (filled[kind, fold], total[fold], fold))
+        numbers[group] = best
+        filled[kind, best] += sizes[group]
+        total[best] += sizes[group]
+    return numbers[inverse]

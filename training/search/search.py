@@ -1,0 +1,165 @@
+"""Fit all candidates of a search: linear models first, then networks."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mmfeat.features import FeatureStore
+from mmfeat.system import ProgressBar
+from training.config import TrainConfig
+from training.data import TRAIN, Dataset
+from training.fit.checkpoint import Checkpoint
+from training.fit.device import ComputeConfig
+from training.fit.resolve import ResolvedRun
+from training.recipe import INVERSE_PENALTIES, RIDGE_PENALTIES, AdamWRecipe, LogisticRecipe
+from training.search.budget import Budget
+from training.search.candidate import Candidate, Judge, Judgement
+from training.search.folds import Folds, make_folds
+from training.search.linear_stage import PLAIN, WEIGHTED, LinearStage
+from training.search.network_specs import LEARNING_RATES, list_specs, spec_work, with_steps
+from training.search.network_stage import NetworkSpec, NetworkStage
+
+_MAX_EPOCHS = 15
+"""Most epochs of a network on many rows if the budget allows them."""
+_FINALISTS = {"fast": 1, "default": 1, "best": 3}
+"""Networks that are trained on all folds."""
+
+
+class Search:
+    """Fits all candidates of a search.
+
+    Args:
+        config: the options.
+        store: the features.
+        dataset: the rows.
+        network: layers and recipes of the main fusion.
+        compute: device and precision of networks on many rows.
+        checkpoint: checkpoint of networks on many rows.
+
+    Attributes:
+        folds: the rows that fit and that choose.
+        judge: judges predictions of the rows that choose.
+        dropped: networks that were not trained on all folds, and why.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        store: FeatureStore,
+        dataset: Dataset,
+        network: ResolvedRun,
+        compute: ComputeConfig,
+        checkpoint: Checkpoint,
+    ) -> None:
+        self.compute, self.checkpoint = compute, checkpoint
+        self.log_lines: list[str] = []
+        self.config, self.network, self.dataset = config, network, dataset
+        self.folds: Folds = make_folds(dataset, store, config.search.folds)
+        recipe = network.recipes[0]
+        assert isinstance(recipe, AdamWRecipe)
+        self.recipe = recipe
+        self.judge = Judge(dataset.objective, dataset.targets[self.folds.rows], recipe.metric)
+        self.dropped: dict[str, str] = {}
+        rows = len(dataset.split_rows[TRAIN]) + len(self.folds.rows)
+        self.budget = Budget.of(rows, config.search.quality)
+        limit = config.search.time_limit
+        self._deadline = None if limit is None else time.monotonic() + limit
+
+    def run(self) -> list[Candidate]:
+        """Return all candidates that predict all rows that choose."""
+        names = list(self.dataset.present)
+        subsets = [[name] for name in names] + ([names] if len(names) > 1 else [])
+        subsets = [subset for subset in subsets if self._is_usable(subset)]
+        with ProgressBar("train", len(subsets) + 1, "parts of the search") as bar:
+            linear = self._linear_stage()
+            candidates = []
+            for subset in subsets:
+                candidates += linear.fit(subset)
+                bar.advance(1)
+            candidates += self._networks(candidates)
+            bar.advance(1)
+        return candidates
+
+    def _is_usable(self, subset: Sequence[str]) -> bool:
+        """Whether rows that fit, and rows that choose, have one of the columns."""
+        has_any = np.logical_or.reduce([self.dataset.present[name] for name in subset])
+        training = self.folds.whole.split_rows[TRAIN]
+        return bool(has_any[training].any() and has_any[self.folds.rows].any())
+
+    def _linear_stage(self) -> LinearStage:
+        options = self.config.recipe
+        recipe = LogisticRecipe(
+            metric=self.recipe.metric,
+            seed=self.recipe.seed,
+            epochs=self.recipe.epochs,
+            imbalance=self.recipe.imbalance,
+            prior=self.recipe.prior,
+            inverse_penalty=1.0,
+        )
+        given = [options.inverse_penalty] if options.inverse_penalty is not None else None
+        scalings = [PLAIN, WEIGHTED]
+        if options.standardised is not None:
+            scalings = [WEIGHTED if options.standardised else PLAIN]
+        return LinearStage(
+            folds=self.folds,
+            judge=self.judge,
+            recipe=recipe,
+            logistic_penalties=[]
+            if self.config.task == "regression"
+            else given or INVERSE_PENALTIES,
+            ridge_penalties=given or RIDGE_PENALTIES,
+            scalings=scalings,
+        )
+
+    def _networks(self, linear: Sequence[Candidate]) -> list[Candidate]:
+        """Train each network on the first fold, and the best ones on all folds."""
+        options = self.config.recipe
+        stage = NetworkStage(self.folds, self.judge)
+        rates = [options.lr] if options.lr is not None else LEARNING_RATES
+        specs = list_specs(
+            self.network.architecture,
+            self.recipe,
+            rates,
+            self.config.model.condition,
+            self.config.search.quality,
+        )
+        rows = stage.trial_rows
+        specs = [with_steps(spec, rows, options.epochs, options.batch_size) for spec in specs]
+        tried: list[tuple[Judgement, NetworkSpec]] = []
+        for spec in specs:
+            if self._is_late() or not self.budget.take(spec_work(spec, rows)):
+                self.dropped[spec.name] = "no budget left"
+                continue
+            part, logits = stage.try_out(spec)
+            tried.append((self.judge.judge(logits, part), spec))
+        tried.sort(key=lambda trial: trial[0].loss)
+        finalists = _FINALISTS[self.config.search.quality]
+        for judgement, spec in tried[finalists:]:
+            value = "-" if judgement.metric is None else f"{judgement.metric:.3f}"
+            self.dropped[spec.name] = f"{self.judge.metric} {value} in its trial"
+        return [
+            self._finish(stage, spec, number) for number, (_, spec) in enumerate(tried[:finalists])
+        ]
+
+    def _finish(self, stage: NetworkStage, spec: NetworkSpec, number: int) -> Candidate:
+        """Train a network on all folds, or on all training rows."""
+        if self.folds.is_crossed:
+            return stage.cross_fit(spec)
+        options = self.config.recipe
+        rows = len(self.dataset.split_rows[TRAIN])
+        spec = with_steps(spec, rows, options.epochs, options.batch_size)
+        once = spec_work(replace(spec, recipe=replace(spec.recipe, epochs=1)), rows)
+        epochs = max(spec.recipe.epochs, min(_MAX_EPOCHS, int(self.budget.left / once)))
+        epochs = min(epochs, options.epochs)
+        self.budget.take(once * epochs)
+        spec = replace(spec, recipe=replace(spec.recipe, epochs=epochs, patience=options.patience))
+        return stage.fit_whole(spec, self.compute, self.checkpoint.slot(number), self._on_epoch)
+
+    def _on_epoch(self, metrics: dict[str, Any]) -> None:
+        """Show the metrics of an epoch of a network on many rows."""
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline

@@ -1,0 +1,158 @@
+"""Choose a candidate or an ensemble of candidates, and say whether fusion pays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from training.search.candidate import Candidate, Judge, Judgement
+
+_MIN_GAIN = 0.002
+"""Smallest fraction by which a further member must lower the loss."""
+
+_BLOCKS = 20
+"""Blocks of rows of the jackknife."""
+
+_TIED = 2.0
+"""Differences below this many standard errors are no differences."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen candidates and their weights; the model is their weighted mean.
+
+    Attributes:
+        candidates: the candidates.
+        weights: weight of each; the sum is 1.
+        logits: predictions of the rows that choose.
+        judgement: how good they are.
+    """
+
+    candidates: list[Candidate]
+    weights: list[float]
+    logits: np.ndarray
+    judgement: Judgement
+
+    @property
+    def name(self) -> str:
+        """The names of the candidates, with their weights if there are several."""
+        if len(self.candidates) == 1:
+            return self.candidates[0].name
+        pairs = zip(self.weights, self.candidates, strict=True)
+        return " + ".join(f"{weight:.2g} {candidate.name}" for weight, candidate in pairs)
+
+
+def choose(candidates: Sequence[Candidate], judge: Judge, size: int) -> Choice:
+    """Return the best candidate, or an ensemble that is not worse and has a lower loss.
+
+    Greedy selection with replacement (Caruana et al. 2004, Ensemble selection from libraries of
+    models), each candidate at its own temperature.
+
+    Args:
+        candidates: all candidates; at least one.
+        judge: judges predictions.
+        size: most candidates to pick, counted with their repetitions.
+    """
+    best = max(candidates, key=lambda candidate: candidate.judgement.key)
+    picked, total = [best], _calibrated(best)
+    judgement = best.judgement
+    while len(picked) < size:
+        trials = [
+            (judge.judge((total + _calibrated(c)) / np.float32(len(picked) + 1)), c)
+            for c in candidates
+        ]
+        trials = [t for t in trials if t[0].key[0] >= judgement.key[0]]
+        if not trials:
+            break
+        found, candidate = min(trials, key=lambda trial: trial[0].loss)
+        if not found.loss < judgement.loss * (1 - _MIN_GAIN):
+            break
+        picked, judgement = [*picked, candidate], found
+        total = total + _calibrated(candidate)
+    unique = list({candidate.name: candidate for candidate in picked}.values())
+    if len(unique) == 1:
+        return Choice(unique, [1.0], best.logits, best.judgement)
+    weights = [sum(c is u for c in picked) / len(picked) for u in unique]
+    return Choice(unique, weights, total / np.float32(len(picked)), judgement)
+
+
+def _calibrated(candidate: Candidate) -> np.ndarray:
+    logits: np.ndarray = candidate.logits / np.float32(candidate.judgement.temperature)
+    return logits
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How much better one set of predictions is than another.
+
+    Attributes:
+        difference: of the metric; positive if the first is better.
+        error: standard error of the difference.
+    """
+
+    difference: float
+    error: float
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether the rows cannot tell the two apart."""
+        return abs(self.difference) <= _TIED * self.error
+
+
+def margin(judge: Judge, one: np.ndarray, other: np.ndarray) -> Margin | None:
+    """Return by how much logits are better than others; None where the metric is undefined.
+
+    The error is that of the delete-a-group jackknife (Kott 2001), for which no rows are drawn.
+    """
+    rows = np.arange(len(one))
+
+    def difference(kept: np.ndarray) -> float:
+        values = []
+        for logits in (one, other):
+            metric = judge.objective.validate(judge.targets[kept], logits[kept])[judge.metric]
+            values.append(np.nan if metric is None else metric)
+        return values[1] - values[0] if judge.minimized else values[0] - values[1]
+
+    blocks = min(_BLOCKS, len(rows))
+    whole = difference(rows)
+    parts = np.array([difference(rows[rows % blocks != block]) for block in range(blocks)])
+    if blocks < 2 or not np.isfinite([whole, *parts]).all():
+        return None
+    error = np.sqrt((blocks - 1) / blocks * np.square(parts - parts.mean()).sum())
+    return Margin(float(whole), float(error))
+
+
+def describe_fusion(candidates: Sequence[Candidate], choice: Choice, judge: Judge) -> str:
+    """Return one sentence: whether fusion beats the best single modality, and by how much.
+
+    Fusion is the chosen model if it reads several columns, else the best candidate that does.
+    """
+    single = [candidate for candidate in candidates if len(candidate.columns) == 1]
+    fused = [candidate for candidate in candidates if len(candidate.columns) > 1]
+    if not single or not fused:
+        best = max(candidates, key=lambda candidate: candidate.judgement.key)
+        return f"One modality: the best model is {best.name}, {_score(best, judge)}"
+    alone = max(single, key=lambda candidate: candidate.judgement.key)
+    together = max(fused, key=lambda candidate: candidate.judgement.key)
+    names = {name for candidate in choice.candidates for name in candidate.columns}
+    if len(names) > 1:
+        together = replace(
+            together,
+            name=choice.name,
+            logits=choice.logits,
+            judgement=choice.judgement,
+        )
+    found = margin(judge, together.logits, alone.logits)
+    facts = f"{together.name} {_score(together, judge)}, {alone.name} {_score(alone, judge)}"
+    if found is None:
+        return f"Fusion cannot be compared with the best single modality: {facts}"
+    difference = f"{abs(found.difference):.3f} ± {found.error:.3f}"
+    if found.is_tied:
+        return f"Fusion and the best single modality are tied ({difference}): {facts}"
+    verb = "beats" if found.difference > 0 else "loses to"
+    return f"Fusion {verb} the best single modality by {difference}: {facts}"
+
+
+def _score(candidate: Candidate, judge: Judge) -> str:
+    metric = candidate.judgement.metric
+    return f"{judge.metric} {'-' if metric is None else f'{metric:.3f}'}"
