@@ -63,13 +63,17 @@ def _run_stages(config: QuickstartConfig) -> None:
     shards, features = str(output / "shards"), str(output / "features")
     _run_command("shard", str(table), shards)
     _run_command("extract", shards, features)
-    models = {"image only": "image", "text only": "text", "fused (gmu)": "image,text"}
+    models = {
+        "image only": ("image", "--fusion", "logistic"),
+        "text only": ("text", "--fusion", "logistic"),
+        "fused (gmu)": ("image,text", "--fusion", "gmu", "--lr", "0.001"),
+    }
     accuracies = {}
-    for name, modalities in models.items():
+    for name, (modalities, *flags) in models.items():
         model = str(output / f"model_{modalities.replace(',', '_')}")
         seed = str(config.seed)
         _run_command("train", features, model, "--target", "label", "--modalities", modalities,
-                     "--lr", "0.001", "--seed", seed)  # fmt: skip
+                     *flags, "--seed", seed)  # fmt: skip
         accuracies[name] = _test_accuracy(model)
     predictions = str(output / "predictions")
     _run_command("score", model, features, predictions)
