@@ -6,6 +6,7 @@ import sys
 import sysconfig
 import tarfile
 import venv
+from pathlib import Path
 
 import pytest
 
@@ -28,15 +29,24 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def environment(archive, tmp_path_factory):
-    """A new environment with the archive; the folder of its programs."""
+    """A new environment in which the archive is installed; the folder of its programs."""
     folder = tmp_path_factory.mktemp("worker")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
     venv.create(folder / "venv")
+    programs = folder / "venv" / "bin"
     packages = next(folder.glob("venv/lib/python*/site-packages"))
-    sources = next(folder.glob("mmfeat-*"))
-    (packages / "mmfeat.pth").write_text(f"{sources}\n{sysconfig.get_path('purelib')}\n")
-    return folder / "venv" / "bin"
+    # Its dependencies are those of the tests, which nobody has to download.
+    (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    flags = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--offline")
+    uv = Path(sys.executable).parent / "uv"
+    subprocess.run(
+        [uv, "pip", "install", "--python", programs / "python", *flags, archive], check=True
+    )
+    show = "import mmfeat, pipelines.transforms as t; print(mmfeat.__file__, t.__file__)"
+    done = subprocess.run(
+        [programs / "python", "-c", show], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert all(Path(path).is_relative_to(packages) for path in done.stdout.split())
+    return programs
 
 
 def test_the_archive_has_the_versions_to_install(archive):
