@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmfeat.config import parse_known_args
 from mmfeat.extraction import ExtractConfig, Extraction
-from mmfeat.system import run_main
+from mmfeat.system import run_main, waiting_for
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -14,7 +14,8 @@ def main(arguments: Sequence[str]) -> None:
     stage = Extraction(config)
     stage.check_inputs()
     # Beam loads slowly. --help, a mistyped flag or a mistyped path do not wait for it.
-    from pipelines.run_stage import run_stage
+    with waiting_for("loading Apache Beam"):
+        from pipelines.run_stage import run_stage
 
     run_stage(stage, beam_flags)
 

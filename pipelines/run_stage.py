@@ -14,7 +14,7 @@ from mmfeat.config import flag_names
 from mmfeat.errors import MmfeatError
 from mmfeat.storage import files, local_disk, lock_directory
 from mmfeat.store import ShardTask, Stage, has_unfinished
-from mmfeat.system import console, peak_memory_mb, progress
+from mmfeat.system import console, peak_memory_mb, progress, waiting_for
 from pipelines.engines import (
     beam_options,
     check_engine,
@@ -59,7 +59,8 @@ def run_stage(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
-    tasks = stage.plan()
+    with waiting_for(f"{stage.name}: planning"):
+        tasks = stage.plan()
     todo = [task for task in tasks if not task.done]
     if not todo and (manifest := stage.finished_manifest()):
         console.print_out(f"{stage.name}: nothing to do, {stage.output} is finished")
@@ -75,7 +76,8 @@ def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
         _run_pipeline(pipeline, stage, todo)
     seconds = time.monotonic() - start
     shards = [task.shard for task in tasks]
-    manifest = stage.finish(shards)
+    with waiting_for(f"{stage.name}: checking all shards"):
+        manifest = stage.finish(shards)
     stage.clean_up(shards)
     records = sum(task.records for task in todo)
     share = len(todo) / max(len(tasks), 1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mmfeat.config import flag_names, parse_known_args
 from mmfeat.sharding import ShardConfig, Sharding, dry_run
-from mmfeat.system import run_main, scratch_folder, show_summary
+from mmfeat.system import run_main, scratch_folder, show_summary, waiting_for
 from pipelines.worker import warm_up
 
 
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str]) -> None:
     stage.check_inputs()
     warm_up()
     # Beam loads slowly. --help, a mistyped flag or a mistyped path do not wait for it.
-    from pipelines.run_stage import run_stage
+    with waiting_for("loading Apache Beam"):
+        from pipelines.run_stage import run_stage
 
     run_stage(stage, beam_flags)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmfeat.config import parse_args
 from mmfeat.store import check_finished
-from mmfeat.system import run_main
+from mmfeat.system import run_main, waiting_for
 from training.evaluation.config import EvaluateConfig
 
 
@@ -15,7 +15,8 @@ def main(arguments: Sequence[str]) -> None:
     check_finished(config.model, "model")
     check_finished(config.features, "features")
     # Imported late: --help and mistyped paths must not wait for torch and scikit-learn.
-    from training.evaluation.evaluate_model import evaluate
+    with waiting_for("loading torch"):
+        from training.evaluation.evaluate_model import evaluate
 
     evaluate(config)
 

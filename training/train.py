@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from mmfeat.config import parse_args
-from mmfeat.system import run_main
+from mmfeat.system import run_main, waiting_for
 from training.columns import check_columns
 from training.config import TrainConfig
 
@@ -14,7 +14,8 @@ def main(arguments: Sequence[str]) -> None:
     config = parse_args(TrainConfig, arguments, prog="mmfeat train")
     check_columns(config, "model")
     # Imported late: --help and mistyped names must not wait for torch and scikit-learn.
-    from training.search.run import train
+    with waiting_for("loading torch"):
+        from training.search.run import train
 
     train(config)
 

@@ -14,7 +14,7 @@ from mmfeat.system.processes import (
     WorkerStartError,
     worker_pool,
 )
-from mmfeat.system.progress import ProgressBar
+from mmfeat.system.progress import ProgressBar, waiting_for
 from mmfeat.system.scratch import scratch_folder
 from mmfeat.system.threads import default_threads, ordered_map
 
@@ -47,5 +47,6 @@ __all__ = [
     "show_summary",
     "show_table",
     "start_fork_server",
+    "waiting_for",
     "worker_pool",
 ]

@@ -12,7 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mmfeat.system.console import make_console, print_err
 
+_SECONDS_BEFORE_FIRST_LINE = 2.0
 _SECONDS_BETWEEN_LINES = 10.0
+
+_MIN_SPEED = 2.0
+"""Units per second from which the speed is shown."""
 
 
 class SharedCounter:
@@ -75,7 +79,7 @@ Seconds add up over threads."""
 
 
 class ProgressBar:
-    """A progress bar on a terminal; elsewhere, a line every 10 seconds.
+    """A progress bar on a terminal; elsewhere, a line after 2 seconds, then every 10 seconds.
 
     Args:
         label: text before the bar.
@@ -85,24 +89,33 @@ class ProgressBar:
 
     def __init__(self, label: str, total: int, unit: str) -> None:
         self._label, self._total, self._unit = label, total, unit
-        self._done = 0
-        self._last_line = time.monotonic()
+        self._done, self._detail = 0, ""
+        self._start = time.monotonic()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
         self._progress: Progress | None = None
         if sys.stderr.isatty():
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn(unit),
+                TextColumn("{task.fields[detail]}", markup=False),
+                TextColumn("{task.fields[speed]}"),
                 TimeRemainingColumn(),
                 console=make_console(stderr=True),
                 transient=True,
             )
 
     def __enter__(self) -> Self:
+        self._start = time.monotonic()
         if self._progress:
             self._progress.start()
-            self._task = self._progress.add_task(self._label, total=self._total)
+            self._task = self._progress.add_task(
+                self._label, total=self._total, detail=self._unit, speed=""
+            )
+        else:
+            self._thread = threading.Thread(target=self._print_lines, daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(
@@ -111,18 +124,72 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._ended.set()
         if self._progress:
             self._progress.stop()
+        if self._thread:
+            self._thread.join()
 
     def advance(self, number: int) -> None:
         """Add to the units that are done."""
         self.update(self._done + number)
 
-    def update(self, done: int) -> None:
-        """Set how many units are done. The bar never moves back."""
-        self._done = max(self._done, done)
+    def update(self, done: int, detail: str = "") -> None:
+        """Set how many units are done. The bar never moves back.
+
+        Args:
+            done: number of units.
+            detail: what is being done; empty = as before.
+        """
+        self._done, self._detail = max(self._done, done), detail or self._detail
         if self._progress:
-            self._progress.update(self._task, completed=self._done)
-        elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
-            print_err(f"{self._label}: {self._done:,} of {self._total:,} {self._unit}")
+            detail = f"{self._unit}: {self._detail}" if self._detail else self._unit
+            self._progress.update(
+                self._task, completed=self._done, detail=detail, speed=self._speed_text()
+            )
+
+    def _print_lines(self) -> None:
+        """Print a line from time to time, also if nothing is updated."""
+        seconds = _SECONDS_BEFORE_FIRST_LINE
+        while not self._ended.wait(seconds):
+            seconds = _SECONDS_BETWEEN_LINES
+            print_err(self.line())
+
+    def line(self) -> str:
+        """Return the progress as a line of text."""
+        parts = [f"{self._done:,} of {self._total:,} {self._unit}", self._speed_text()]
+        if 0 < self._done < self._total:
+            left = (time.monotonic() - self._start) / self._done * (self._total - self._done)
+            parts.append(f"{format_seconds(left)} left")
+        return f"{self._label}: {', '.join(filter(None, [*parts, self._detail]))}"
+
+    def _speed_text(self) -> str:
+        """Return the speed since the start; empty if a unit takes long."""
+        speed = self._done / max(time.monotonic() - self._start, 1e-9)
+        return f"{speed:,.0f} {self._unit}/s" if speed >= _MIN_SPEED else ""
+
+
+@contextmanager
+def waiting_for(what: str) -> Iterator[None]:
+    """Print a line if the block takes more than 2 seconds, so that no wait is silent.
+
+    Args:
+        what: what is being done: `reading the features`.
+    """
+    timer = threading.Timer(_SECONDS_BEFORE_FIRST_LINE, print_err, [f"{what} …"])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration for people: `12 s`, `3 min 5 s`, `2 h 10 min`."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mmfeat.config import parse_args
 from mmfeat.store import check_finished, check_output
+from mmfeat.system import waiting_for
 from training.alignment.config import AlignReportConfig
 
 
@@ -14,6 +15,7 @@ def main(arguments: Sequence[str]) -> None:
     check_finished(config.model, "model")
     check_finished(config.features, "features")
     # Imported late, so that --help and mistyped paths do not load torch.
-    from training.alignment.rank_pairs import rank_pairs
+    with waiting_for("loading torch"):
+        from training.alignment.rank_pairs import rank_pairs
 
     rank_pairs(config)

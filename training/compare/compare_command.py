@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mmfeat.config import parse_args
+from mmfeat.system import waiting_for
 from training.columns import check_columns
 from training.compare.config import CompareConfig
 
@@ -12,6 +13,7 @@ def main(arguments: Sequence[str]) -> None:
     config = parse_args(CompareConfig, arguments, prog="mmfeat compare")
     check_columns(config, "comparison")
     # Imported late, so that --help and mistyped names do not load torch and scikit-learn.
-    from training.compare.run import compare
+    with waiting_for("loading torch"):
+        from training.compare.run import compare
 
     compare(config)

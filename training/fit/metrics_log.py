@@ -1,12 +1,13 @@
 """Metrics during training: log.jsonl with one line per epoch, and loggers of other packages."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmfeat.storage import files
 from mmfeat.system import print_err
 from training.loggers import RunLogger, choice_text, start_logger
+from training.recipe import Recipe
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
@@ -16,6 +17,29 @@ def format_line(choice: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Return a line of log.jsonl: the candidate's settings and the metrics of an epoch."""
     tried = {f"tried_{name}": value for name, value in choice.items()}
     return json.dumps(tried | dict(metrics)) + "\n"
+
+
+def describe_epoch(
+    recipes: Sequence[Recipe], number: int, metrics: Mapping[str, Any], rows: int
+) -> str:
+    """Return what an epoch was, for people: `learning rate 2 of 4, epoch 7 of ≤ 50, …`.
+
+    Args:
+        recipes: the candidates.
+        number: index of the candidate.
+        metrics: metrics of the epoch.
+        rows: training rows.
+    """
+    recipe = recipes[number]
+    kind = "learning rate" if "lr" in recipe.choice else "candidate"
+    parts = [f"{kind} {number + 1} of {len(recipes)}"] if len(recipes) > 1 else []
+    parts.append(f"epoch {metrics['epoch']} of ≤ {recipe.epochs}")
+    score = metrics.get(f"val_{recipe.metric}")
+    if score is not None:
+        parts.append(f"validation {recipe.metric} {score:.3f}")
+    if metrics.get("train_seconds"):
+        parts.append(f"{rows / metrics['train_seconds']:,.0f} rows/s")
+    return ", ".join(parts)
 
 
 class MetricsLog:

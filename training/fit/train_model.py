@@ -10,7 +10,7 @@ from mmfeat.features import FeatureStore
 from mmfeat.plugins import trust
 from mmfeat.storage import lock_directory
 from mmfeat.store import check_output, finished_manifest, open_run
-from mmfeat.system import ProgressBar, print_out
+from mmfeat.system import ProgressBar, print_out, waiting_for
 from training.columns import choose_columns
 from training.config import TrainConfig
 from training.data import BLOCK, BLOCKS, TRAIN, Dataset
@@ -19,7 +19,7 @@ from training.fit.checkpoint import Checkpoint, remove_checkpoint
 from training.fit.device import FLOAT32, MIN_MEASURED_ROWS, ComputeConfig, faster_precision
 from training.fit.fit_result import FitResult
 from training.fit.loop import measure_bfloat16
-from training.fit.metrics_log import MetricsLog
+from training.fit.metrics_log import MetricsLog, describe_epoch
 from training.fit.resolve import ResolvedRun, open_dataset, resolve_run
 from training.fit.save_model import print_summary, save_best
 from training.loggers import check_logger
@@ -45,7 +45,8 @@ def _train_model(config: TrainConfig) -> None:
     device = resolve_devices(config.run.device)[0]
     store = FeatureStore(config.features)
     columns = choose_columns(store, config.modalities)
-    dataset = open_dataset(config, store, columns)
+    with waiting_for("train: reading the features"):
+        dataset = open_dataset(config, store, columns)
     resolved = resolve_run(config, store, columns, dataset)
     config_hash = open_run(config.output, "model", resolved.config)
     if finished_manifest(config.output, config_hash):
@@ -111,7 +112,8 @@ def _fit_candidates(
         def on_epoch(number: int, metrics: dict[str, Any]) -> None:
             metrics_log.log_metrics(recipes[number].choice, metrics)
             finished = sum(recipe.epochs for recipe in recipes[:number])
-            bar.update(finished + metrics["epoch"])
+            rows = len(dataset.split_rows[TRAIN])
+            bar.update(finished + metrics["epoch"], describe_epoch(recipes, number, metrics, rows))
 
         conditioned = [r for r in recipes if isinstance(r, AdamWRecipe) and r.conditioning]
         if conditioned:
