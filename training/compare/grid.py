@@ -76,7 +76,7 @@ def build_grid(
             columns.
     """
     names = tuple(column.name for column in columns)
-    combos = sorted(COMBINATIONS) if combinations == ALL else split_commas(combinations)
+    combos = _split_combinations(combinations)
     for combination in combos:
         check_choice("combination", combination, COMBINATIONS)
     linear = [name for name in LINEAR if not (name == LOGISTIC and task == "regression")]
@@ -99,6 +99,16 @@ def build_grid(
             continue
         specs += [_layered_spec(fusion, combination, names, combos) for combination in combos]
     return specs, left_out
+
+
+def input_spec(column: str, combinations: str) -> ModelSpec:
+    """Return the network of one column that chooses the input of the column for all networks."""
+    combos = _split_combinations(combinations)
+    return _layered_spec(SINGLE, combos[0], (column,), combos)
+
+
+def _split_combinations(combinations: str) -> list[str]:
+    return sorted(COMBINATIONS) if combinations == ALL else split_commas(combinations)
 
 
 def _linear_spec(kind: str, modalities: tuple[str, ...], with_modality: bool) -> ModelSpec:

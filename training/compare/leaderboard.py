@@ -12,8 +12,13 @@ from mmfeat.system import print_out, show_table
 from training.compare.config import CompareConfig
 from training.compare.emap import EmapScore
 from training.compare.grid import ModelSpec
-from training.compare.pareto import Candidate, pareto_front, pick_best, pick_cheapest_tied
 from training.compare.statistics import ModelComparison, compare_with_best
+from training.compare.statistics.pareto import (
+    Candidate,
+    pareto_front,
+    pick_best,
+    pick_cheapest_tied,
+)
 from training.compare.trials import Trial
 from training.data import TEST, VAL, Dataset
 from training.report import LEADERBOARD

@@ -107,7 +107,7 @@ def _compare(config: CompareConfig) -> None:
     model = _write_winner(config, store, dataset, winner)
     rows.sort(key=lambda row: -dataset.objective.maximized(metric, row.mean))
     write_leaderboard(config.output, rows)
-    report = write_compare_report(config.output)
+    report = write_compare_report(config.output, outcome.missing)
     entries: dict[str, Any] = {"failed": outcome.failed, "missing": outcome.missing}
     if outcome.missing:
         entries["time_limit"] = config.time_limit
@@ -234,7 +234,7 @@ def _write_winner(
     best = best_seed(results.trials, minimized=minimized)
     trial, trial_folder = results.trials[best], results.folders[best]
     seed = int(trial_folder.rpartition("/")[2])
-    resolved = resolve_trial(config, store, dataset, spec, seed, trial.choice)
+    resolved = resolve_trial(config, store, dataset, spec, seed, trial)
     module = read_model(trial_folder, resolved)
     folder = files.join(config.output, "winner")
     files.remove(folder)  # of an earlier run without the models that failed in it

@@ -16,7 +16,7 @@ from mmfeat.store import has_unfinished, mark_unfinished
 from mmfeat.system import WorkerDiedError, WorkerPool, WorkerStartError, worker_pool
 from training.compare.config import CompareConfig
 from training.compare.emap import read_emap_score
-from training.compare.grid import ModelSpec
+from training.compare.grid import ModelSpec, input_spec
 from training.compare.progress import TrialProgress
 from training.compare.train_trials import (
     TimeLimitError,
@@ -52,7 +52,7 @@ class Outcome:
 def train_grid(config: CompareConfig, specs: Sequence[ModelSpec]) -> Outcome:
     """Run all unfinished trials, one per process; with one worker, in this process.
 
-    The first seed of each model comes before the others. If a process dies, its trial runs again
+    The first seeds of all models come before the others. If a process dies, its trial runs again
     after the others, without another one beside it. If that process dies too, the model has failed.
     A model has also failed if its training raises an error, except one of a file or a disk: others
     would meet it, too.
@@ -65,14 +65,8 @@ def train_grid(config: CompareConfig, specs: Sequence[ModelSpec]) -> Outcome:
             for seed, trial in trials.items():
                 progress.show(spec, seed, trial, is_new=False)
         runner = _Runner(config, finished, progress.show, deadline)
-        if config.workers == 1 and not has_unfinished(config.output):
-            runner.run_here()
-        else:
-            for workers in (config.workers or os.cpu_count() or 1, 1):
-                runner.run_in_workers(workers)
-                if not runner.died:
-                    break
-    failed = runner.failed | {trial.spec: reason for trial, reason in runner.died.items()}
+        runner.run()
+    failed = runner.failed
     missing = {
         spec.name: [seed for seed in spec.seeds(config.seeds) if seed not in finished[spec]]
         for spec in specs
@@ -108,23 +102,42 @@ class _Runner:
     ) -> None:
         self._config, self._finished, self._show = config, finished, show
         self._deadline = deadline
+        self._was_killed = has_unfinished(config.output)
+        self._starts_next = False
         self.failed: dict[ModelSpec, str] = {}
-        self.died: dict[TrialId, str] = {}
 
-    def run_here(self) -> None:
-        """Run the trials one after another in this process."""
-        queue = self._first_trials()
+    def run(self) -> None:
+        """Run all trials. The networks that choose the inputs of others come before these."""
+        self._run_all([trial for trial in self._first_trials() if self._is_early(trial)])
+        self._starts_next = True
+        rest = [trial for trial in self._first_trials() if trial.spec not in self.failed]
+        self._run_all(sorted(rest, key=lambda trial: trial.seed))
+
+    def _run_all(self, trials: list[TrialId]) -> None:
+        if self._config.workers == 1 and not self._was_killed:
+            self._run_here(trials)
+            return
+        died = self._run_in_workers(trials, self._config.workers or os.cpu_count() or 1)
+        died = self._run_in_workers([*died], 1)
+        self.failed |= {trial.spec: reason for trial, reason in died.items()}
+
+    def _is_early(self, trial: TrialId) -> bool:
+        spec = trial.spec
+        chooses = input_spec(spec.modalities[0], self._config.combinations)
+        return spec.is_linear or (spec == chooses and trial.seed == 0)
+
+    def _run_here(self, queue: list[TrialId]) -> None:
+        """Run trials one after another in this process."""
         for trial in queue:  # grows in the loop
             with mark_unfinished(self._config.output, trial.spec.folder), self._record(trial):
                 self._end(trial, train_trial(self._config, *trial, self._deadline))
                 queue += self._next_trials(trial)
 
-    def run_in_workers(self, workers: int) -> None:
-        """Run the trials, or those whose process died in an earlier call, in worker processes."""
-        queue = [*self.died] or self._first_trials()
-        self.died = {}
+    def _run_in_workers(self, queue: list[TrialId], workers: int) -> dict[TrialId, str]:
+        """Run trials in worker processes; return those whose process died: trial → reason."""
+        died: dict[TrialId, str] = {}
         if not queue:
-            return
+            return died
         with _start_pool(workers) as pool:
             try:
                 futures = {self._submit(pool, trial): trial for trial in queue}
@@ -139,13 +152,14 @@ class _Runner:
                             try:
                                 self._end(trial, future.result())
                             except WorkerDiedError as error:
-                                self.died[trial] = str(error)
+                                died[trial] = str(error)
                                 continue
                             further = self._next_trials(trial)
                             futures |= {self._submit(pool, other): other for other in further}
             except BaseException:
                 pool.kill()  # half of a trial is worth nothing, and a whole one may take minutes
                 raise
+        return died
 
     def _remaining(self) -> float | None:
         """Return the seconds until the deadline; None without one."""
@@ -169,8 +183,9 @@ class _Runner:
 
     def _next_trials(self, trial: TrialId) -> list[TrialId]:
         """Return the trials that may start after this one, if it is the first of its model."""
-        unfinished = self._unfinished(trial.spec)
-        return [TrialId(trial.spec, seed) for seed in unfinished] if trial.seed == 0 else []
+        if trial.seed or not self._starts_next:
+            return []
+        return [TrialId(trial.spec, seed) for seed in self._unfinished(trial.spec)]
 
     def _unfinished(self, spec: ModelSpec) -> list[int]:
         seeds = spec.seeds(self._config.seeds)

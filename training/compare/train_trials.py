@@ -1,12 +1,14 @@
 """Train one trial: a model with one seed, from the options of the comparison."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
+from mmfeat.models.conditioning import InputConditioning
+from mmfeat.models.saved_model import layers_to_config
 from mmfeat.storage import files
 from training.columns import choose_columns
 from training.compare.config import CompareConfig
@@ -16,7 +18,8 @@ from training.compare.emap import (
     score_projection,
     write_emap_score,
 )
-from training.compare.grid import ModelSpec
+from training.compare.grid import ModelSpec, input_spec
+from training.compare.inputs import Inputs, fit_inputs, read_inputs
 from training.compare.trials import (
     TRIALS,
     Trial,
@@ -72,15 +75,29 @@ def resolve_trial(
     dataset: Dataset,
     spec: ModelSpec,
     seed: int = 0,
-    choice: Mapping[str, float] | None = None,
+    trial: Trial | None = None,
 ) -> ResolvedRun:
-    """Resolve the options of one trial. Arguments as in `train_config`."""
+    """Resolve the options of one trial.
+
+    Args:
+        config, store, dataset: the comparison and its data.
+        spec, seed: the trial.
+        trial: a trial of the model, whose choices to use; None = none.
+    """
     columns = [store.columns[name] for name in store.columns if name in spec.modalities]
-    return resolve_run(
-        train_config(config, spec, seed, choice),
+    resolved = resolve_run(
+        train_config(config, spec, seed, trial.choice if trial else None),
         store,
         columns,
         dataset.select_columns(spec.modalities),
+    )
+    if not trial or not trial.conditioning:
+        return resolved
+    architecture = replace(resolved.architecture, conditioning=trial.conditioning)
+    return replace(
+        resolved,
+        architecture=architecture,
+        config=resolved.config | layers_to_config(architecture),
     )
 
 
@@ -106,8 +123,9 @@ def train_trial(
 ) -> Trial:
     """Run one trial, unless it is finished. The last one measures the model's interaction.
 
-    The first seed chooses the learning rate or the penalty for all seeds, so it must be finished
-    before the others start.
+    The first seed chooses the learning rate or the penalty for all seeds, and that of the network
+    of one column (`grid.input_spec`) the input of the column for all networks. So these trials must
+    be finished before the others start.
 
     Args:
         config: options of the comparison.
@@ -130,12 +148,29 @@ def train_trial(
     if trial is None:
         remove_emap_score(folder)  # of an earlier run that ended before this trial
         first = read_trial(folders[0]) if seed else None
-        choice = first.choice if first else None
-        resolved = resolve_trial(config, store, all_columns, spec, seed, choice)
-        trial = run_trial(folders[seed], resolved, dataset, check_deadline)
+        config_of_recipes = train_config(config, spec, seed, first.choice if first else None)
+        resolved = resolve_run(config_of_recipes, store, dataset.features.columns, dataset)
+        inputs = _inputs(config, dataset, spec, seed)
+        trial = run_trial(folders[seed], resolved, dataset, inputs, check_deadline)
     if read_emap_score(folder) is None and all(map(has_trial, folders)):
         _measure_interaction(config, store, all_columns, spec)
     return trial
+
+
+def _inputs(
+    config: CompareConfig, dataset: Dataset, spec: ModelSpec, seed: int
+) -> Sequence[Inputs]:
+    """Return the inputs to try: several for the first network of one column, else what it chose."""
+    if spec.is_linear:
+        return [{}]
+    if seed == 0 and spec == input_spec(spec.modalities[0], config.combinations):
+        return fit_inputs(dataset)
+    chosen: dict[str, InputConditioning] = {}
+    for column in dataset.features.columns:
+        first = trial_folders(config, input_spec(column.name, config.combinations))[0]
+        if trial := read_trial(first):
+            chosen |= read_inputs(column.name, column.dim, trial.conditioning, first)
+    return [chosen]
 
 
 def _deadline_check(deadline: float | None) -> Callable[[], None]:
@@ -156,7 +191,7 @@ def _measure_interaction(
         return  # another process has found a damaged trial
     dataset = all_columns.select_columns(spec.modalities)
     best = best_seed(trials, minimized=is_minimized(config, dataset))
-    resolved = resolve_trial(config, store, all_columns, spec, best, trials[best].choice)
+    resolved = resolve_trial(config, store, all_columns, spec, best, trials[best])
     model = read_model(folders[best], resolved)
     metric = resolved.recipes[0].metric
     score = score_projection(model, dataset, metric, config.emap_rows)

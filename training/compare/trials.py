@@ -9,7 +9,7 @@ OUTPUT/cells/MODEL/SEED/model.safetensors    weights
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -23,6 +23,8 @@ from mmfeat.storage import Name, check_value, files, read_intact_document
 from mmfeat.store import RecordedFile, check_file
 from mmfeat.system import peak_memory_mb
 from training.compare.flops import count_parameters, flops_per_record
+from training.compare.inputs import Inputs, condition
+from training.conditioning import attach_conditioning, with_conditioning
 from training.data import TEST, TRAIN, VAL, Dataset
 from training.fit.candidates import fit_recipes
 from training.fit.fit_result import FitResult, best_result, compute_logits
@@ -62,6 +64,7 @@ class Trial:
         flops: operations per record (see `flops.py`).
         candidates: the values that were tried, with their metric.
         log: one entry per epoch of the best candidate.
+        conditioning: column → conditioning of its features (see `inputs.py`).
     """
 
     choice: dict[str, float | bool]
@@ -75,12 +78,14 @@ class Trial:
     flops: float
     candidates: list[dict[str, Any]]
     log: list[dict[str, Any]]
+    conditioning: dict[str, str] = field(default_factory=dict)
 
 
 def run_trial(
     folder: str,
     resolved: ResolvedRun,
     dataset: Dataset,
+    inputs: Sequence[Inputs] = ({},),
     on_epoch: Callable[[], None] = lambda: None,
 ) -> Trial:
     """Fit the recipes of the trial and write the candidate that is best on validation.
@@ -89,10 +94,15 @@ def run_trial(
         folder: output folder of the trial.
         resolved: the layers and the recipes to try.
         dataset: the rows, with the columns that the layers use.
+        inputs: the inputs to try, each with every recipe.
         on_epoch: called after each epoch.
     """
-    candidates = _fit(resolved, dataset, on_epoch)
+    candidates, used_inputs = _fit(resolved, dataset, inputs, on_epoch)
     best = best_result(candidates)
+    used = used_inputs[[candidate is best for candidate in candidates].index(True)]
+    layers = with_conditioning(resolved.architecture, used)
+    if used:
+        best = replace(best, module=attach_conditioning(best.module, layers, used))
     log = [entry for candidate in candidates for entry in candidate.log]
     train_seconds = sum(entry["train_seconds"] for entry in log)
     trial = Trial(
@@ -105,8 +115,17 @@ def run_trial(
         peak_memory_mb=peak_memory_mb(),
         parameters=count_parameters(best.module),
         flops=_flops(best.module, dataset),
-        candidates=[{**c.recipe.choice, "epoch": c.epoch, "val": c.score} for c in candidates],
+        candidates=[
+            {
+                **candidate.recipe.choice,
+                "conditioning": with_conditioning(resolved.architecture, tried).conditioning,
+                "epoch": candidate.epoch,
+                "val": candidate.score,
+            }
+            for candidate, tried in zip(candidates, used_inputs, strict=True)
+        ],
         log=best.log,
+        conditioning=layers.conditioning,
     )
     recorded = {WEIGHTS: save_weights(folder, best.module)}
     for split in (VAL, TEST):
@@ -119,18 +138,27 @@ def run_trial(
 
 
 def _fit(
-    resolved: ResolvedRun, dataset: Dataset, on_epoch: Callable[[], None]
-) -> Sequence[FitResult]:
-    """Fit linear models to the end; of networks, the best ones after some epochs."""
-    recipes = resolved.recipes
+    resolved: ResolvedRun,
+    dataset: Dataset,
+    inputs: Sequence[Inputs],
+    on_epoch: Callable[[], None],
+) -> tuple[Sequence[FitResult], list[Inputs]]:
+    """Fit linear models to the end; of networks, the best ones after some epochs.
+
+    Returns:
+        The results, and the inputs of each.
+    """
+    layers, recipes = resolved.architecture, resolved.recipes
     adamw = [recipe for recipe in recipes if isinstance(recipe, AdamWRecipe)]
     if not adamw:
-        return fit_recipes(
-            resolved.architecture, dataset, recipes, lambda number, metrics: on_epoch()
-        )
-    return fit_by_halving(
-        [Training(resolved.architecture, dataset, r, lambda metrics: on_epoch()) for r in adamw]
-    )
+        results = fit_recipes(layers, dataset, recipes, lambda number, metrics: on_epoch())
+        return results, [{}] * len(results)
+    trainings = [
+        Training(*conditioned, recipe, lambda metrics: on_epoch())
+        for conditioned in [condition(layers, dataset, used) for used in inputs]
+        for recipe in adamw
+    ]
+    return fit_by_halving(trainings), [used for used in inputs for _ in adamw]
 
 
 def list_documents(comparison: str) -> list[str]:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.compare.pareto import Candidate, pick_cheapest_tied
 from training.compare.statistics import bootstrap, compare_with_best
 from training.compare.statistics.bootstrap import resample_metric
+from training.compare.statistics.pareto import Candidate, pick_cheapest_tied
 from training.compare.statistics.variance import MeanVariance
 from training.metrics.functions import METRICS, SumMetric
 from training.metrics.ranking import AUROC

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import mmfeat
-from mmfeat.errors import MmfeatError
+from mmfeat.api import Comparison
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features.store import FeatureStore
 from tests.training.runs import compare_flags
 from tests.training.stores import (
@@ -24,8 +25,11 @@ from tests.training.stores import (
     write_store,
     xor_records,
 )
+from training.compare import schedule
 from training.compare.compare_command import main
+from training.compare.train_trials import TimeLimitError, train_trial
 from training.evaluation.evaluate_model import evaluate_split
+from training.report import write_compare_report
 
 FLAGS = compare_flags("gmu,concat,late", hidden=32, epochs=12, seeds=2, emap_rows=60)
 
@@ -106,6 +110,103 @@ def test_a_trial_with_damaged_weights_is_trained_again(compared: Path, tmp_path:
     assert weights.read_bytes() == whole
     assert kept.stat().st_mtime_ns == written
     assert mmfeat.verify(out).all_damages == []
+
+
+def test_a_missing_model_folder_is_found_and_trained_again(compared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(compared / "out", out)
+    shutil.rmtree(out / "cells" / "concat")
+    names = ("0/cell.json", "1/cell.json", "interaction.json")
+    missing = {str(out / "cells" / "concat" / name) for name in names}
+    assert {damage.path for damage in mmfeat.verify(out, fix=True).damages} == missing
+    main([str(compared / "features"), str(out), *FLAGS])
+    assert mmfeat.verify(out).all_damages == []
+    weights = [base / "cells/concat/1/model.safetensors" for base in (out, compared / "out")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_changed_leaderboard_is_refused(compared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(compared / "out", out)
+    comparison = mmfeat.open(out)
+    assert isinstance(comparison, Comparison)
+    names = comparison.to_arrow()["name"].to_pylist()
+    assert comparison.to_pandas()["name"].tolist() == names
+    path = out / "leaderboard.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)  # a valid table, but another one
+    for read in (
+        lambda: Comparison(out).leaderboard,
+        lambda: write_compare_report(str(out)),
+    ):
+        with pytest.raises(DamagedFileError, match=r"leaderboard\.parquet"):
+            read()
+
+
+def test_a_time_limit_leaves_trials_out_that_a_later_run_trains(
+    compared: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The clock of the limit stands still, and 13 trials are within it."""
+    arguments = [str(compared / "features"), str(tmp_path / "out"), *FLAGS]
+    done: list[tuple[str, int]] = []
+
+    def train_13_trials(config: Any, spec: Any, seed: int, deadline: float | None) -> Any:
+        if len(done) == 13:
+            raise TimeLimitError("the limit")
+        done.append((spec.name, seed))
+        return train_trial(config, spec, seed, deadline)
+
+    monkeypatch.setattr(schedule, "train_trial", train_13_trials)
+    limit = ["--workers", "1", "--time-limit"]
+    main([*arguments, *limit, "1000"])
+    monkeypatch.undo()
+    output = capsys.readouterr()
+    assert [seed for _, seed in done[:11]] == [0] * 11
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["time_limit"] == 1000
+    names = ["text", "gmu", "concat", "late"]
+    left_out = [name for name in names if (name, 1) not in done]
+    assert manifest["missing"] == {name: [1] for name in left_out}
+    assert f"The time limit left out {left_out[0]} (seeds 1)" in output.out
+    assert "compare: gmu, seed 0: validation " in output.err
+    rows = rows_of(tmp_path / "out")
+    assert rows.keys() == rows_of(compared / "out").keys()
+    assert {name: rows[name]["seeds"] for name in left_out} == dict.fromkeys(left_out, 1)
+    assert mmfeat.verify(tmp_path / "out").all_damages == []
+    main(arguments)
+    assert "missing" not in json.loads((tmp_path / "out/manifest.json").read_text())
+    whole = rows_of(compared / "out")
+    assert {n: row["mean"] for n, row in rows_of(tmp_path / "out").items()} == {
+        name: row["mean"] for name, row in whole.items()
+    }
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_time_limit_without_a_finished_trial_is_an_error(
+    compared: Path, tmp_path: Path, workers: str
+) -> None:
+    arguments = [str(compared / "features"), str(tmp_path / "out"), *FLAGS, "--workers", workers]
+    with pytest.raises(MmfeatError, match="no trial was finished within --time-limit"):
+        main([*arguments, "--time-limit", "1e-9"])
+
+
+def test_ctrl_c_ends_a_comparison_within_a_trial(compared: Path, tmp_path: Path) -> None:
+    """The networks would train for days."""
+    flags = [*FLAGS, "--workers", "2", "--epochs", "10000000", "--patience", "10000000"]
+    command = [sys.executable, "-m", "mmfeat", "compare", str(compared / "features")]
+    running = subprocess.Popen(
+        [*command, str(tmp_path / "out"), *flags], stderr=subprocess.PIPE, text=True
+    )
+    while len(list((tmp_path / "out").glob("cells/*/*/cell.json"))) < 6:  # the linear models
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    errors = running.communicate(timeout=300)[1]
+    assert running.returncode == 130
+    assert errors.endswith("mmfeat: interrupted. Run the same command again to continue\n")
+    assert "Traceback" not in errors
 
 
 def test_killed_comparison_keeps_finished_trials(compared: Path, tmp_path: Path) -> None:

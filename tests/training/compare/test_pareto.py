@@ -2,7 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.compare.pareto import Candidate, pareto_front, pick_best, pick_cheapest_tied
+from training.compare.statistics.pareto import (
+    Candidate,
+    pareto_front,
+    pick_best,
+    pick_cheapest_tied,
+)
 
 CANDIDATES = st.lists(
     st.builds(Candidate, st.just("x"), st.integers(0, 5), st.integers(0, 5), st.booleans()),
