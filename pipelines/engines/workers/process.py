@@ -36,7 +36,10 @@ _log = logging.getLogger("mmfeat")
 
 def main() -> int:
     """Run a worker until the engine needs it no longer. The engine passes the flags."""
-    parser = argparse.ArgumentParser(prog="mmfeat-worker", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="mmfeat-worker",
+        description="Run a worker of an engine with --environment_type=PROCESS",
+    )
     parser.add_argument("--id", required=True)
     parser.add_argument("--provision_endpoint", required=True)
     flags, _ = parser.parse_known_args()

@@ -123,7 +123,7 @@ def test_workers_that_die_at_start(refuse, pool_of_dying_workers):
     flags = (*flags, f"--environment_config={pool_of_dying_workers}", "--engine_timeout=12")
     error = refuse(*flags)
     assert "must start and do one element within 12 s" in error
-    assert "Read the output of the worker pool" in error
+    assert "Start the pool with mmfeat-worker-pool" in error
 
 
 def test_workers_that_cannot_be_asked_for(refuse, closed_port):

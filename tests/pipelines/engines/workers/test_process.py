@@ -16,8 +16,8 @@ from apache_beam.portability.api import (
 )
 from google.protobuf import json_format
 
-from pipelines.engines import process_worker
-from pipelines.engines.process_worker import ask_engine, packages_to_install, worker_environment
+from pipelines.engines.workers import process
+from pipelines.engines.workers.process import ask_engine, packages_to_install, worker_environment
 from tests.engines.install import program_path
 
 WORKER = os.path.join(os.path.dirname(sys.executable), "mmfeat-worker")
@@ -89,7 +89,7 @@ def test_a_job_with_packages_is_refused_in_the_log_of_the_engine(engine):
 
 
 def test_an_engine_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr(process_worker, "SECONDS", 0.5)
+    monkeypatch.setattr(process, "SECONDS", 0.5)
     with pytest.raises(grpc.RpcError):
         ask_engine("localhost:1", "1")
 

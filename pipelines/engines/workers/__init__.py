@@ -1,0 +1,1 @@
+"""The programs `mmfeat-worker` and `mmfeat-worker-pool`, which engines use to run the stages."""
