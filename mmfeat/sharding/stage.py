@@ -7,6 +7,7 @@ The way of a record:
     finish     receipts of all shards → manifest
 """
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -278,5 +279,5 @@ def _entry(receipt: Receipt) -> dict[str, Any]:
         "out": receipt.out,
         "sha256": receipt.files[f"{receipt.shard}.tar"]["sha256"],
         "keys_sha256": receipt.keys_sha256,
-        "config_hash": receipt.config_hash,
+        "config_hash": sys.intern(receipt.config_hash),  # one object for a million shards
     }

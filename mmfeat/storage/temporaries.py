@@ -32,12 +32,18 @@ def remove_temporaries(folder: str) -> None:
 
 
 def _sweep(folder: str) -> None:
-    with suppress(FileNotFoundError, PermissionError), os.scandir(folder) as entries:
-        for entry in list(entries):
-            if entry.is_dir(follow_symlinks=False):
+    with suppress(FileNotFoundError, PermissionError):
+        with os.scandir(folder) as entries:  # there may be millions
+            found = [e for e in entries if local_disk.is_temporary(e.name) or _is_folder(e)]
+        for entry in found:
+            if _is_folder(entry):
                 _sweep_subfolder(entry.path)
-            elif local_disk.is_temporary(entry.name):
+            else:
                 os.remove(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
 
 
 def _sweep_subfolder(folder: str) -> None:
