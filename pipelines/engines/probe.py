@@ -33,8 +33,8 @@ _ERROR = re.compile(r"error\b|critical", re.IGNORECASE)
 """In a line of a log: the engine or a worker says what is wrong."""
 
 _CURES = {
-    "EXTERNAL": "Start the pool with mmfeat-worker-pool, which shows why a worker dies. The pool of "
-    "Beam starts the first `python` in PATH, which must be the one with mmfeat: read its output",
+    "EXTERNAL": "Start the pool with mmfeat-worker-pool, which shows why a worker dies. The pool "
+    "of Beam starts the first `python` in PATH, which must be the one with mmfeat: read its output",
     "PROCESS": "--environment_config must name mmfeat-worker on each machine of the engine. Run it "
     "there by hand with --help",
     "DOCKER": "The image needs mmfeat, and the machines of the engine need Docker. Name it with "
