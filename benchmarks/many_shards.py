@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def run_step(name: str, folder: Path, processes: int, made_in: Path) -> dict[str
     tasks = []
     if step in ("make", "finish"):
         tasks = stage.plan()
-    before, start = _peak_bytes(), time.perf_counter()
+    before, start = _start_measuring_memory(), time.perf_counter()
     start_processor = _processor_seconds()
     match step:
         case "plan" | "resume":
@@ -101,11 +102,20 @@ def run_step(name: str, folder: Path, processes: int, made_in: Path) -> dict[str
             describe_store(str(store))
     seconds = time.perf_counter() - start
     processor = _processor_seconds() - start_processor
-    return {"seconds": seconds, "processor": processor, "bytes": _peak_bytes() - before}
+    return {"seconds": seconds, "processor": processor, "bytes": _memory_bytes("VmHWM") - before}
 
 
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _start_measuring_memory() -> int:
+    """Return the memory of this process in bytes, and let its peak begin with that."""
+    with suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    return _memory_bytes("VmRSS")
+
+
+def _memory_bytes(entry: str) -> int:
+    """Return an entry of Linux about the memory of this process, such as its peak `VmHWM`."""
+    text = Path("/proc/self/status").read_text(encoding="utf-8")
+    return 1024 * int(text.partition(f"{entry}:")[2].split(maxsplit=1)[0])
 
 
 def _processor_seconds() -> float:

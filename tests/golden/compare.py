@@ -14,7 +14,7 @@ EXEMPT_FILES = ("report.html",)
 """Files that must exist; their content is not compared."""
 
 DROPPED = {
-    *("seconds", "train_seconds", "train_rows_per_second", "score_rows_per_second"),
+    *("checksum", "seconds", "train_seconds", "train_rows_per_second", "score_rows_per_second"),
     *("peak_memory_mb", "measured", "mmfeat"),
 }
 """Keys of JSON, and columns of tables, that hold times, speeds, memory and our version."""
