@@ -88,9 +88,8 @@ class GpuWorkspace:
         """
         output = self.folder / name
         encoder = f"--encoder=image=hf:{self.model(model)}"
-        return output, run_mmfeat(
-            "extract", shards, output, encoder, f"--device={self.device}", *flags
-        )
+        flags = (f"--device={self.device}", "--remeasure", *flags)
+        return output, run_mmfeat("extract", shards, output, encoder, *flags)
 
     def _draw_photos(self) -> None:
         (self.folder / "photos").mkdir(parents=True, exist_ok=True)

@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from PIL import Image
 from torch import Tensor
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.media import load_plain_image, pillow_errors_as_record_errors
+from mmfeat.media import load_pixels, pillow_errors_as_record_errors
 
 
 class Placement(NamedTuple):
@@ -78,7 +79,7 @@ class ImageTransform:
         Raises:
             RecordError: `undecodable` or `too_large`.
         """
-        image = load_plain_image(data, draft=self.resize if self.reduced else None)
+        image = load_pixels(data, draft=self.resize if self.reduced else None)
         with pillow_errors_as_record_errors():
             return self.resize_and_crop(_to_rgb(image))
 
@@ -86,7 +87,7 @@ class ImageTransform:
         """Convert an RGB image to uint8 of shape (3, size, size)."""
         place = self.place(*image.size)
         square = self._crop(self._resize(image, place), place)
-        return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+        return np.ascontiguousarray(_view_pixels(square).transpose(2, 0, 1))
 
     def to_tensor(self, arrays: Sequence[np.ndarray]) -> Tensor:
         """Stack and normalize arrays from `decode`: float32, shape [batch, 3, size, size]."""
@@ -153,7 +154,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert a plain image to RGB; transparent pixels become white."""
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _view_pixels(image: Image.Image) -> np.ndarray:
+    """Return an RGB image as uint8 of shape [height, width, 3], without a copy if possible.
+
+    Pillow stores four bytes per pixel and shows them to Arrow. `np.asarray` copies them in Python.
+    """
+    try:
+        values = pa.array(image).values.to_numpy(zero_copy_only=True)
+        return values.reshape(image.height, image.width, 4)[..., :3]
+    except (TypeError, ValueError, pa.ArrowException):  # Pillow < 11.2, or a large image in blocks
+        return np.asarray(image)
 
 
 def square_side(title: str, height: int, width: int) -> int:

@@ -102,8 +102,7 @@ def _measure(
     batch_size = batch_size or encoder.batch_size
     compiles = False
     if settings.compile != "off" and encoder.can_compile and inputs:
-        encoder, measured["compile"] = find_compilation(
-            encoder, sample, inputs, batch_size, records, settings
-        )
-        compiles = measured["compile"].get("chosen", False)
+        encoder, found = find_compilation(encoder, sample, inputs, batch_size, records, settings)
+        compiles = found.get("chosen", False)
+        measured |= {"compile": found} if found else {}
     return encoder, TunedSettings(precision, batch_size, measured, decode, compiles)

@@ -10,6 +10,7 @@ from mmfeat.media.images.decode import (
 )
 from mmfeat.media.images.image_size import read_header_size
 from mmfeat.media.images.jpeg_header import JpegHeader, read_plain_jpeg
+from mmfeat.media.images.pixels import load_pixels
 from mmfeat.media.images.resize import ImageFormat, ImageResizer, ResizeMode
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ResizeMode",
     "check_pixels",
     "load_image",
+    "load_pixels",
     "load_plain_image",
     "open_image",
     "pillow_errors_as_record_errors",

@@ -6,6 +6,7 @@ opens the image and finds the same size.
 """
 
 import zlib
+from typing import NamedTuple
 
 _JPEG_START = b"\xff\xd8\xff"
 _FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
@@ -21,6 +22,14 @@ _FIXED_CHUNKS = {b"sRGB": 1, b"gAMA": 4, b"pHYs": 9}
 _MAX_HEADER_BYTES = 1 << 16
 
 
+class JpegFrame(NamedTuple):
+    """Size of a JPEG in pixels, and its channels: 1 or 3."""
+
+    width: int
+    height: int
+    channels: int
+
+
 def read_header_size(data: bytes) -> tuple[int, int] | None:
     """Return width and height of a common JPEG or PNG; None if Pillow must decide."""
     if data.startswith(_JPEG_START):
@@ -31,9 +40,19 @@ def read_header_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _read_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Walk the segments up to the scan: JFIF, tables, comments, and one frame of 8 bits."""
+    frame = read_jpeg_frame(data)
+    return frame and (frame.width, frame.height)
+
+
+def read_jpeg_frame(data: bytes) -> JpegFrame | None:
+    """Return the frame of a common JPEG; None for any other file: Pillow must decide.
+
+    Walks the segments up to the scan: JFIF, tables, comments, and one frame of 8 bits.
+    """
+    if not data.startswith(_JPEG_START):
+        return None
     position, end = 2, min(len(data), _MAX_HEADER_BYTES)
-    size: tuple[int, int] | None = None
+    frame: JpegFrame | None = None
     while position + 4 <= end:
         if data[position] != 0xFF:
             return None
@@ -43,7 +62,7 @@ def _read_jpeg_size(data: bytes) -> tuple[int, int] | None:
         if length < 2 or next_position > end:
             return None
         if marker == 0xDA:  # start of scan
-            return size
+            return frame
         if marker == 0xE0:
             if data[content : content + 5] != b"JFIF\0" or length < 16:
                 return None
@@ -52,13 +71,14 @@ def _read_jpeg_size(data: bytes) -> tuple[int, int] | None:
                 return None
         elif marker in _FRAME_MARKERS:
             channels = data[content + 5]
-            if size or data[content] != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
+            if frame or data[content] != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
                 return None
-            size = (
+            frame = JpegFrame(
                 (data[content + 3] << 8) | data[content + 4],
                 (data[content + 1] << 8) | data[content + 2],
+                channels,
             )
-            if not all(size):
+            if not all(frame):
                 return None
         elif marker not in _SKIPPED_MARKERS:
             return None
