@@ -3,13 +3,15 @@
 python -m tests.engines.main [ENGINE …] [--data FOLDER] [--minutes M] [--keep]
 
 Each engine must give the stores of the local run, byte for byte; of JSON documents, times are left
-out. The last line is a JSON object: engine → {equal, seconds, ratio}, or {skipped: why}. The ratio
-is to the seconds of the local run. The exit code is 1 if an engine has failed or has other stores.
+out. The last line is a JSON object: engine → {equal, seconds, ratio, processor_seconds}, or
+{skipped: why}. The ratio is to the seconds of the local run. The processor time is that of the
+commands and of the servers. The exit code is 1 if an engine has failed or has other stores.
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -76,7 +78,9 @@ def compare_engines(
     seconds: dict[str, dict[str, float]] = {}
     for name in names:
         try:
+            before = _processor_seconds()
             seconds[name] = run_engine(name, scratch, table, clock)
+            used = _processor_seconds() - before
         except (MissingToolError, TimeIsOverError) as error:
             results[name] = {"skipped": str(error)}
             print(f"{name:<28}skipped: {error}", flush=True)
@@ -84,10 +88,17 @@ def compare_engines(
             results[name] = {"equal": False, "error": str(error)}
             print(f"{name:<28}failed: {error}", flush=True)
         else:
-            results[name] = show(name, seconds[name], seconds["local"], scratch)
+            found = show(name, seconds[name], seconds["local"], scratch)
+            results[name] = {**found, "processor_seconds": round(used, 1)}
         if "local" not in seconds:
             return results  # there is nothing to compare with
     return results
+
+
+def _processor_seconds() -> float:
+    """Return the processor time of all processes that this one has started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def run_engine(name: str, scratch: Path, table: Path, clock: Clock) -> dict[str, float]:
