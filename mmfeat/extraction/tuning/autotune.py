@@ -98,7 +98,7 @@ def _measure(
     if decode == "gpu":
         inputs = [encoder.decode(member) for member in sample.members]
     if not batch_size and inputs:
-        batch_size, measured["batch_size"] = find_batch_size(encoder, inputs, records / speed)
+        batch_size, measured["batch_size"] = find_batch_size(encoder, inputs, records, speed)
     batch_size = batch_size or encoder.batch_size
     compiles = False
     if settings.compile != "off" and encoder.can_compile and inputs:

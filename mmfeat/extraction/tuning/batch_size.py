@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from mmfeat.encoders import Encoder
-from mmfeat.extraction.tuning.sample import measure_speed, repeat_to
+from mmfeat.extraction.tuning.sample import MIN_REPEATS, measure_speed, repeat_to
 
 _MIN_SPEEDUP = 1.03
 """A larger batch must be faster by this factor."""
@@ -24,7 +24,7 @@ _SEARCH_SHARE = 0.05
 
 
 def find_batch_size(
-    encoder: Encoder, inputs: Sequence[Any], seconds: float
+    encoder: Encoder, inputs: Sequence[Any], records: int, records_per_second: float
 ) -> tuple[int, dict[str, float]]:
     """Return the batch size, and records per second by size.
 
@@ -33,13 +33,17 @@ def find_batch_size(
     Args:
         encoder: the encoder.
         inputs: decoded inputs.
-        seconds: expected time of the column. The search takes a small share of it.
+        records: records of the column. The search takes a small share of its time.
+        records_per_second: expected speed.
     """
     measured: dict[str, float] = {}
     if encoder.budget is not None:
         return encoder.batch_size, measured
-    deadline = time.perf_counter() + min(_MAX_SEARCH_SECONDS, _SEARCH_SHARE * seconds)
+    seconds = min(_MAX_SEARCH_SECONDS, _SEARCH_SHARE * records / records_per_second)
+    deadline = time.perf_counter() + seconds
     sizes = list(_sizes(encoder))
+    if MIN_REPEATS * sizes[0] > seconds * records_per_second:
+        return sizes[0], measured
     min_seconds = _MIN_SECONDS_ON_GPU if encoder.on_gpu else _MIN_SECONDS
     too_large = encoder.batch_size + 1
     for size in sizes:

@@ -16,7 +16,8 @@ from mmfeat.encoders import Encoder
 TUNING_RECORDS, _CPU_RECORDS = 32, 16
 """Number of records to encode, and on a CPU, where they take seconds."""
 
-_MIN_REPEATS, _MAX_REPEATS = 2, 10
+MIN_REPEATS, _MAX_REPEATS = 2, 10
+"""Calls of a measurement of speed, at least and at most."""
 
 
 @dataclass
@@ -89,7 +90,7 @@ def measure_speed(action: Callable[[], Any], records: int, min_seconds: float) -
         min_seconds: repeat fast actions for this long. Otherwise noise decides.
     """
     seconds: list[float] = []
-    while len(seconds) < _MIN_REPEATS or (
+    while len(seconds) < MIN_REPEATS or (
         sum(seconds) < min_seconds and len(seconds) < _MAX_REPEATS
     ):
         started = time.perf_counter()
