@@ -1,6 +1,7 @@
 """Object stores that fail: input, shards, features, model and predictions stay whole."""
 
 import itertools
+import random
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tenacity import wait_none
 
 from mmfeat.cli.commands import load_main
 from mmfeat.errors import MmfeatError
+from mmfeat.storage import files
 from mmfeat.system import is_storage_error
 from pipelines import attempts
 from tests.crash.power_cut import assert_receipts_are_true
@@ -105,6 +107,19 @@ def test_shards_and_features_of_a_failing_server_equal_local_ones(make_local, bu
     bucket.server.fail(lambda _: kind if next(numbers) % 7 == 0 else None)
     run_and_compare(bucket, STAGES[:2], local)
     assert bucket.server.failed > 10
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_large_object_is_whole_although_requests_fail(store, kind):
+    content = random.Random(0).randbytes(6 << 20)  # gcsfs uploads it in pieces
+    store.server.fail(lambda number: kind if number % 2 == 0 else None)
+    with files.create(f"{store.root}/large") as output:
+        output.write(content)
+    with files.open_input(f"{store.root}/large", len(content)) as file:
+        assert file.read() == content
+    assert store.server.failed
+    store.server.heal()
+    assert store.read_all() == {"large": content}
 
 
 @pytest.mark.slow
