@@ -150,7 +150,7 @@ def verify_store(
             if winner.damages:
                 add([Damage(files.join(folder, MANIFEST_FILE), "names a damaged model")])
     if result.kind == "comparison":
-        complete = manifest is not None and not manifest.get("failed")
+        complete = manifest is not None and not {"failed", "missing"} & manifest.keys()
         for trial in check_trials(folder, complete=complete):
             add(trial.damages)
             result.files += trial.files
