@@ -122,7 +122,7 @@ def run_engine(name: str, scratch: Path, table: Path, clock: Clock) -> dict[str,
         with ROWS[name](logs) as engine:
             for stage, command in commands.items():
                 if stage == "score" and not model.exists():
-                    recipe = ("--target=label", "--epochs=1")
+                    recipe = ("--target=label", "--fusion=gmu", "--epochs=1")
                     run_mmfeat(logs / "train.txt", clock, "train", features, model, *recipe)
                 started = time.monotonic()
                 with _fault(engine.faults.get(stage), run / FOLDERS[stage]):
