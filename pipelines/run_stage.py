@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions
 
 from mmfeat.config import flag_names
 from mmfeat.errors import MmfeatError
@@ -103,11 +104,13 @@ def _run_pipeline(pipeline: beam.Pipeline, stage: Stage, todo: Sequence[ShardTas
         )
     if not in_runner:
         stage.release()
+    workers = pipeline.options.view_as(DirectOptions).direct_num_workers
+    spread = not is_local(pipeline.options) or (in_runner and workers != 1)
     path = local_disk.temporary_path(stage.output, "tasks")
     _ = (
         pipeline
         | "Tasks" >> ReadTasks(path)
-        | "Shards" >> ProcessShards(stage, stage.processes, in_runner)
+        | "Shards" >> ProcessShards(stage, stage.processes, in_runner, spread=spread)
     )
     if not _log.isEnabledFor(logging.DEBUG):  # they repeat the error, with its traceback
         for name in _BEAM_LOGGERS:

@@ -1,6 +1,7 @@
 """The Beam transforms of every stage: shard tasks in, names of finished shards out.
 
-    Create(file of tasks) → read it → Reshuffle → ParDo(process one shard)
+    Create(file of tasks) → read it → Reshuffle, if there are several workers
+        → ParDo(process one shard)
 
 Only tasks and names pass between the transforms. The data of a shard stays in one worker. The size
 of the pipeline does not depend on the number of shards: runners have limits, and copy it often.
@@ -71,11 +72,14 @@ class ProcessShards(beam.PTransform):
         stage: the stage.
         processes: processes that each worker of the runner starts to make its shards.
         in_runner: whether the workers of the runner make the shards themselves instead.
+        spread: whether the runner has several workers. If it has one, the tasks go from step to
+            step one by one: a runner keeps those that it spreads, some kilobytes each.
     """
 
     stage: Stage
     processes: int = 1
     in_runner: bool = True
+    spread: bool = True
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -85,7 +89,9 @@ class ProcessShards(beam.PTransform):
         do_fn: beam.DoFn = _ProcessShards(self.stage, self.processes)
         if self.in_runner:
             do_fn = _ProcessShard(self.stage, Shared())
-        return tasks | "Spread" >> beam.Reshuffle() | "ProcessShard" >> beam.ParDo(do_fn)
+        if self.spread:
+            tasks = tasks | "Spread" >> beam.Reshuffle()
+        return tasks | "ProcessShard" >> beam.ParDo(do_fn)
 
 
 class _ProcessShard(beam.DoFn):
