@@ -68,7 +68,8 @@ def _check_compile(table: TableFiles, tuned: TunedSettings, requested: str) -> N
         MmfeatError: it was not. That the compiler failed when the column was started is no error.
     """
     started = "on" if tuned.compile else "off"
-    failed = "reason" in tuned.measured.get("compile", {})
+    measured = tuned.measured.get("compile")
+    failed = isinstance(measured, dict) and "reason" in measured
     if requested != started and not (requested == "on" and failed):
         raise MmfeatError(
             f"the column {table.name} of {table.store} was started with --compile={started}",

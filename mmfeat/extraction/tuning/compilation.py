@@ -50,7 +50,7 @@ def find_compilation(
         return encoder, {}
     batch = repeat_to(batch_size, inputs)
     decoding = _decoding_speed(encoder, sample, batch_size, settings.threads)
-    eager = measure_speed(partial(encoder.encode, batch), batch_size, _MIN_SECONDS)
+    eager = _encoding_speed(encoder, batch)
     records = -(-records // max(1, len(encoder.devices)))
     seconds = records / min(eager, decoding)
     measured["eager"] = {"records_per_second": round(eager, 2), "seconds": round(seconds, 1)}
@@ -63,7 +63,7 @@ def find_compilation(
         return encoder, measured | {"reason": _note(str(error))}
     cost = time.perf_counter() - started
     losses = Losses.measure(encode_sample(compiled, sample.members).features, sample.features)
-    speed = measure_speed(partial(compiled.encode, batch), batch_size, _MIN_SECONDS)
+    speed = _encoding_speed(compiled, batch)
     measured["compiled"] = {
         "records_per_second": round(speed, 2),
         "seconds": round(records / min(speed, decoding), 1),
@@ -76,6 +76,13 @@ def find_compilation(
     if is_auto and not pays:
         return encoder, measured
     return compiled, measured | {"chosen": True}
+
+
+def _encoding_speed(encoder: Encoder, batch: Sequence[Any]) -> float:
+    """Return records/s of one of the threads that encode: it has the code that was compiled."""
+    encode = partial(encoder.encode, batch)
+    with ThreadPoolExecutor(1, initializer=encoder.prepare_thread) as pool:
+        return pool.submit(measure_speed, encode, len(batch), _MIN_SECONDS).result()
 
 
 def _decoding_speed(encoder: Encoder, sample: TuningSample, size: int, threads: int) -> float:

@@ -48,9 +48,9 @@ class SmallGpu(Encoder):
         return np.array([[number, len(batch)] for number in batch], np.float32)
 
 
-def make_shard(store, encoder, shard="00000", batch_size=64):
+def make_shard(store, encoder, shard="00000", batch_size=64, compiled=False):
     table = TableFiles(str(store), "text", 2)
-    tuned = TunedSettings("float32", batch_size, {})
+    tuned = TunedSettings("float32", batch_size, {}, compile=compiled)
     column = claim_column(table.receipts, SPEC, encoder, tuned)
 
     def read_records():
@@ -109,6 +109,32 @@ def test_garbage_collections_skip_older_objects_only_within_a_shard(tmp_path):
     make_shard(tmp_path, Watching(fitting=64))
     assert min(frozen) > 10_000
     assert gc.get_freeze_count() == 0
+
+
+class Compiled(SmallGpu):
+    """Every batch is padded to the size that was compiled."""
+
+    def __init__(self, fitting, rows):
+        super().__init__(fitting)
+        self.rows = rows
+
+    def compiled(self, rows):
+        encoder = Compiled(self.fitting, rows)
+        encoder.sizes = self.sizes
+        return encoder
+
+    def encode(self, batch):
+        padded = [*batch, *[0] * (self.rows - len(batch))]
+        return super().encode(padded)[: len(batch)]
+
+
+def test_a_compiled_forward_pass_gets_the_smaller_size(tmp_path):
+    encoder = Compiled(fitting=20, rows=64)
+    rows, table = make_shard(tmp_path, encoder, compiled=True)
+    assert rows.features[:, 0].tolist() == list(range(100))
+    assert set(rows.features[:, 1].tolist()) == {16.0}
+    assert set(encoder.sizes) == {64, 32, 16}
+    assert read_tuned_settings(table.receipts).memory_limit == 16
 
 
 @pytest.mark.parametrize("fitting", [64, 1000])

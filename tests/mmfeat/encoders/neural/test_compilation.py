@@ -2,19 +2,23 @@
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from mmfeat.encoders import CompileError, Settings
+from mmfeat.encoders import CompileError, EncoderSpec, Settings
 from mmfeat.encoders.neural import compilation
 from mmfeat.encoders.neural.image_encoder import ImageEncoder
 from mmfeat.encoders.neural.preprocessing import ImageTransform
 from mmfeat.encoders.neural.runtime import Runtime
 from mmfeat.extraction import encode_batch
+from mmfeat.extraction.tuning import autotune
 from mmfeat.features import FeatureShape
+from tests.mmfeat.samples import image_bytes
 from tests.programs import run_python
 
 SIDE = 8
@@ -78,6 +82,27 @@ def test_all_threads_share_what_was_compiled(shapes):
         batches = list(pool.map(compiled.encode, [pictures(4)] * 12))
     assert len(shapes) == 1
     assert all((batch == batches[0]).all() for batch in batches)
+
+
+@pytest.fixture
+def two_threads():
+    """More threads than those that encode have: torch compiles for a number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_autotuning_compiles_once(shapes):
+    spec = replace(EncoderSpec.parse("image=hf:toy"), name="toy")
+    files = [image_bytes(Image.fromarray(picture.transpose(1, 2, 0))) for picture in pictures(6)]
+    settings = Settings("cpu", compile="on", threads=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EncoderSpec, "load", lambda *_: make_encoder())
+        _, tuned = autotune(spec, settings, files, 4, 100)
+    assert tuned.compile
+    assert [shape[0] for shape in shapes] == [4]
 
 
 def test_another_size_compiles_the_same_module_again(shapes):
