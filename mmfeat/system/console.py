@@ -47,13 +47,15 @@ def show_table(
 ) -> None:
     """Print a table. Columns of numbers are aligned right."""
     rows = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
+    table = Table(show_header=any(columns))
     for index, name in enumerate(columns):
         numeric = all(isinstance(row[index], int | float) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_format_cell(value) for value in row))
-    make_console(stderr=stderr).print(table)
+    console = make_console(stderr=stderr)
+    console.print(title, style="bold", soft_wrap=True)  # a title of the table wraps at its width
+    console.print(table)
 
 
 def _format_cell(value: Any) -> str:
