@@ -46,20 +46,22 @@ class Options:
 def main(arguments: Sequence[str]) -> None:
     """Make the data, run all settings, print the table and the JSON object."""
     options = parse_args(Options, arguments, prog="python -m benchmarks.builtin")
-    makers: dict[str, tuple[int, Callable[[Path, int, int], Path]]] = {
-        "text": (options.texts, _write_texts),
-        "image": (options.images, _write_images),
-        "audio": (options.sounds, _write_sounds),
+    makers: dict[str, tuple[str, int, Callable[[Path, int, int], Path]]] = {
+        "text": ("text", options.texts, _write_texts),
+        "ngrams": ("text", options.texts, _write_texts),
+        "image": ("image", options.images, _write_images),
+        "audio": ("audio", options.sounds, _write_sounds),
     }
     processes = sorted({1, count_cores()})
     rows, values = [], {}
     with work_folder("") as folder:
-        for name, (size, write) in makers.items():
+        for name, (modality, size, write) in makers.items():
             if not size:
                 continue
             print_err(f"builtin: make {size:,} records of {name}")
             shards = _shard(folder, name, write(folder, size, options.seed), size)
-            fastest = _run_all(folder, shards, processes, options.repeat)
+            encoder = f"--encoder={modality}=builtin:{name}"
+            fastest = _run_all(folder, shards, encoder, processes, options.repeat)
             for count, usage in fastest.items():
                 rate = size / usage.seconds
                 values[f"{name}_per_s_{count}"] = round(rate, 1)
@@ -71,13 +73,17 @@ def main(arguments: Sequence[str]) -> None:
     print(json.dumps(values))
 
 
-def _run_all(folder: Path, shards: Path, processes: Sequence[int], repeat: int) -> dict[int, Usage]:
+def _run_all(
+    folder: Path, shards: Path, encoder: str, processes: Sequence[int], repeat: int
+) -> dict[int, Usage]:
     """Return the fastest run with each number of processes."""
     runs: dict[int, list[Usage]] = {count: [] for count in processes}
     for _ in range(repeat):
         for count in processes:
             output = folder / f"features-{count}"
-            runs[count].append(run_mmfeat("extract", shards, output, f"--processes={count}"))
+            runs[count].append(
+                run_mmfeat("extract", shards, output, encoder, f"--processes={count}")
+            )
     return {count: min(usages, key=lambda usage: usage.seconds) for count, usages in runs.items()}
 
 

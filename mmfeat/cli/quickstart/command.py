@@ -2,11 +2,13 @@
 
 import csv
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from mmfeat.cli.commands import load_main
@@ -14,13 +16,19 @@ from mmfeat.cli.quickstart.picture import ShownSample, draw_picture
 from mmfeat.cli.quickstart.toyset import DAMAGED_RECORDS, make_toyset
 from mmfeat.config import parse_args
 from mmfeat.errors import MmfeatError
-from mmfeat.records import file_stem, safe_key
 from mmfeat.scoring import predictions_folder
 from mmfeat.storage import files, lock_directory
 from mmfeat.store import open_run, write_manifest
 from mmfeat.system import console
 
-_SHOWN_SAMPLES = 8
+_GROUPS = {
+    "both": ("both are needed", 2),
+    "text": ("picture without colour", 2),
+    "image": ("text that says nothing", 2),
+    "no image": ("one is missing", 1),
+    "no text": ("one is missing", 1),
+}
+"""What tells the colour of a record → title in the picture, and number of samples shown."""
 
 
 @dataclass
@@ -28,7 +36,8 @@ class QuickstartConfig:
     """Run all stages on a small generated dataset that no single modality can answer.
 
     The records are pictures of two coloured shapes, with a text that asks for the colour of the
-    left or the right one. The quickstart shards them and extracts features. It trains on the
+    left or the right one. Some pictures have no colours, some texts say nothing, and some records
+    lack one of them. The quickstart shards the records and extracts features. It trains on the
     picture alone, on the text alone and on both, and scores all records. At the end it draws a
     picture of samples with their predictions and modality weights.
     """
@@ -59,6 +68,7 @@ def _run_stages(config: QuickstartConfig) -> None:
     )
     table = make_toyset(output / "raw", records=config.records, seed=config.seed)
     console.print_out(f"wrote {table}: two shapes, and a text that asks for the colour of one")
+    console.print_out("some pictures have no colours, some texts say nothing, some are missing")
     console.print_out(f"{DAMAGED_RECORDS} more records are damaged on purpose, as real data are")
     shards, features = str(output / "shards"), str(output / "features")
     _run_command("shard", str(table), shards)
@@ -66,7 +76,7 @@ def _run_stages(config: QuickstartConfig) -> None:
     models = {
         "image only": ("image", "--fusion", "logistic"),
         "text only": ("text", "--fusion", "logistic"),
-        "fused (gmu)": ("image,text", "--fusion", "gmu", "--lr", "0.001"),
+        "fused (gmu)": ("image,text", "--fusion", "gmu", "--condition", "pca", "--lr", "0.003"),
     }
     accuracies = {}
     for name, (modalities, *flags) in models.items():
@@ -76,12 +86,18 @@ def _run_stages(config: QuickstartConfig) -> None:
                      *flags, "--seed", seed)  # fmt: skip
         accuracies[name] = _test_accuracy(model)
     predictions = str(output / "predictions")
-    _run_command("score", model, features, predictions)
+    columns = ("--columns", "label,split,told_by,input_row")
+    _run_command("score", model, features, predictions, *columns)
     picture = output / "picture.png"
-    predictions = predictions_folder(predictions)
-    draw_picture(picture, list(_shown_samples(table, predictions)), accuracies)
+    scored = _test_rows(predictions_folder(predictions))
+    draw_picture(picture, _shown_samples(table, scored), accuracies)
     write_manifest(config.output, "quickstart", config_hash, accuracy=accuracies)
     console.show_table("Accuracy on the test split", ["model", "accuracy"], accuracies.items())
+    console.show_table(
+        "Mean weights of the fused model on the test split",
+        ["what tells the colour", "records", "image", "text"],
+        _mean_weights(scored),
+    )
     console.show_summary(
         "Output",
         {
@@ -106,22 +122,43 @@ def _test_accuracy(model: str) -> float:
     return float(metrics["test"]["accuracy"])
 
 
-def _shown_samples(table: Path, predictions: str) -> Iterator[ShownSample]:
-    """Yield test samples with their predictions, joined by key."""
-    with table.open(newline="", encoding="utf-8") as file:
-        test_rows = (row for row in csv.DictReader(file) if row["split"] == "test")
-        rows = {
-            safe_key(file_stem(row["file_name"])): row for row in islice(test_rows, _SHOWN_SAMPLES)
-        }
+def _test_rows(predictions: str) -> pa.Table:
+    """Return the predictions of the test split, in the order of the table."""
     # In a store of format 1, receipts lie beside the rows.
     dataset = ds.dataset(predictions, format="parquet", exclude_invalid_files=True)
-    for scored in dataset.to_table(filter=ds.field("__key__").isin(list(rows))).to_pylist():
-        row = rows[scored["__key__"]]
-        yield ShownSample(
-            image=table.parent / row["file_name"],
-            text=row["text"],
-            label=row["label"],
-            prediction=scored["prediction"],
-            probability=scored["probability"],
-            weights={name[2:]: scored[name] for name in scored if name.startswith("w_")},
+    return dataset.to_table(filter=ds.field("split") == "test").sort_by("input_row")
+
+
+def _mean_weights(scored: pa.Table) -> list[list[str]]:
+    """Return a row per group of records: number of records, mean weights."""
+    rows = []
+    for group in _GROUPS:
+        part = scored.filter(pc.field("told_by") == group)
+        if len(part):
+            means = (pc.mean(part[f"w_{name}"]).as_py() for name in ("image", "text"))
+            rows.append([group, str(len(part)), *(f"{mean:.3f}" for mean in means)])
+    return rows
+
+
+def _shown_samples(table: Path, scored: pa.Table) -> dict[str, list[ShownSample]]:
+    """Return the first samples of each group by title."""
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    samples: dict[str, list[ShownSample]] = {}
+    for group, (title, count) in _GROUPS.items():
+        chosen = scored.filter(pc.field("told_by") == group).slice(0, count)
+        samples.setdefault(title, []).extend(
+            _shown_sample(table.parent, rows[row["input_row"]], row) for row in chosen.to_pylist()
         )
+    return samples
+
+
+def _shown_sample(folder: Path, row: Mapping[str, str], scored: Mapping[str, Any]) -> ShownSample:
+    return ShownSample(
+        image=folder / row["file_name"] if row["file_name"] else None,
+        text=row["text"],
+        label=row["label"],
+        prediction=scored["prediction"],
+        probability=scored["probability"],
+        weights={name[2:]: scored[name] for name in scored if name.startswith("w_")},
+    )

@@ -1,8 +1,9 @@
-"""Generate a dataset that no single modality can answer.
+"""Generate a dataset whose records differ in the modality that tells the answer.
 
-The picture shows two coloured shapes, and the text asks for the colour of one of them. From the
-picture alone, a model can only guess one of the two colours; from the text alone, any colour. Five
-records are damaged on purpose, as in real data.
+The label is the colour of a shape. Of most records, both modalities are needed: the picture shows
+two colours, and the text asks for one side. Some pictures have no colours, and their text names
+the colour. Some texts say nothing, and both shapes of their picture have the colour. Some records
+lack the picture or the text. Five records are damaged on purpose, as in real data.
 """
 
 import csv
@@ -25,12 +26,30 @@ QUESTIONS = (
     "on the {side}",
     "{side}, please",
 )
+"""Texts that need the picture."""
+
+ANSWERS = (
+    "{colour}, but the photo is grey",
+    "it is {colour}",
+    "{colour} shapes",
+    "two in {colour}",
+)
+"""Texts that need no picture."""
+
+REMARKS = ("see photo", "nice shapes!", "no description", "new, never used")
+"""Texts that say nothing about the colour."""
+
+SHARES = {"both": 0.5, "text": 0.2, "image": 0.2, "no image": 0.05, "no text": 0.05}
+"""What tells the colour of a record → share of the records. The last two lack a modality."""
 
 DAMAGED_RECORDS = 5
 """Records that are added to the intact ones."""
 
 SIZE = 64
 """Width and height of a picture in pixels."""
+
+Row = tuple[str, str, str, str, str]
+"""A record as in the table: file name, text, label, split, and what tells the colour."""
 
 
 def make_toyset(folder: Path, *, records: int = 2400, seed: int = 0) -> Path:
@@ -43,22 +62,37 @@ def make_toyset(folder: Path, *, records: int = 2400, seed: int = 0) -> Path:
     """
     rng = random.Random(seed)  # noqa: S311 - not a secret
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for number in range(records):
-        left, right = rng.sample(sorted(COLOURS), 2)
-        side = rng.choice(["left", "right"])
-        name = f"pictures/{number:05d}.png"
-        _draw_shapes(rng, left, right).save(folder / name)
-        split = ("train", "train", "train", "train", "val", "test")[number % 6]
-        question = rng.choice(QUESTIONS).format(side=side)
-        rows.append((name, question, left if side == "left" else right, split))
+    rows = [_write_record(rng, folder, number) for number in range(records)]
     rows += _write_damaged(folder)
     table = folder / "toyset.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("file_name", "text", "label", "split"))
+        writer.writerow(("file_name", "text", "label", "split", "told_by"))
         writer.writerows(rows)
     return table
+
+
+def _write_record(rng: random.Random, folder: Path, number: int) -> Row:
+    """Write the picture of a record, if it has one, and return its row."""
+    # The first records have both modalities, so that each can be an example.
+    told_by = "both" if number < 8 else rng.choices(list(SHARES), list(SHARES.values()))[0]
+    left, right = rng.sample(sorted(COLOURS), 2)
+    side = rng.choice(["left", "right"])
+    label = left if side == "left" else right
+    name = f"pictures/{number:05d}.png"
+    text = rng.choice(QUESTIONS).format(side=side)
+    if told_by in ("text", "no image"):
+        text = rng.choice(ANSWERS).format(colour=label)
+    elif told_by in ("image", "no text"):
+        left = right = label
+        text = "" if told_by == "no text" else rng.choice(REMARKS)
+    picture = _draw_shapes(rng, left, right)
+    if told_by == "text":
+        picture = picture.convert("L")
+    if told_by != "no image":
+        picture.save(folder / name)
+    split = ("train", "train", "train", "train", "val", "test")[number % 6]
+    return ("" if told_by == "no image" else name, text, label, split, told_by)
 
 
 def _draw_shapes(rng: random.Random, left: str, right: str) -> Image.Image:
@@ -79,16 +113,16 @@ def _draw_shapes(rng: random.Random, left: str, right: str) -> Image.Image:
     return image
 
 
-def _write_damaged(folder: Path) -> list[tuple[str, str, str, str]]:
+def _write_damaged(folder: Path) -> list[Row]:
     """Write damaged pictures and return their rows. Some records keep one usable modality."""
     intact = (folder / "pictures/00000.png").read_bytes()
     (folder / "pictures/cut_off.png").write_bytes(intact[: len(intact) // 2])
     (folder / "pictures/not_a_picture.png").write_text("<html>404</html>", encoding="utf-8")
     question = QUESTIONS[0].format(side="left")
     return [
-        ("pictures/cut_off.png", question, "red", "train"),
-        ("pictures/not_a_picture.png", question, "blue", "train"),
-        ("pictures/never_uploaded.png", question, "green", "train"),
-        ("pictures/00001.png", "", "", "train"),
-        ("pictures/gone.png", "", "", "train"),
+        ("pictures/cut_off.png", question, "red", "train", "both"),
+        ("pictures/not_a_picture.png", question, "blue", "train", "both"),
+        ("pictures/never_uploaded.png", question, "green", "train", "both"),
+        ("pictures/00001.png", "", "", "train", "both"),
+        ("pictures/gone.png", "", "", "train", "both"),
     ]
