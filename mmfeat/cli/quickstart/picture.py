@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from PIL import Image
 
@@ -46,13 +47,12 @@ def draw_picture(
         accuracies: model → accuracy.
     """
     rows = max(1, *map(len, groups.values()))
-    settings = {"font.size": 11, "font.family": "DejaVu Sans", "text.color": _INK}
-    with mpl.rc_context(settings):
-        figure = Figure(figsize=(11, 2.1 + 3.05 * rows), layout="constrained", facecolor=_PAPER)
-        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.06)  # type: ignore[union-attr]
-        top, bottom = figure.subfigures(2, 1, height_ratios=[1.5, 3.05 * rows + 0.6])
-        axes = top.subplots(1, 1)
-        _draw_accuracies(axes, accuracies)
+    with mpl.rc_context({"font.size": 11, "font.family": "DejaVu Sans", "text.color": _INK}):
+        figure = Figure(figsize=(11, 2.1 + 3.05 * rows), facecolor=_PAPER)
+        figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06))
+        parts = figure.add_gridspec(2, 1, height_ratios=[1.5, 3.05 * rows + 0.6])
+        top, bottom = figure.add_subfigure(parts[0]), figure.add_subfigure(parts[1])
+        _draw_accuracies(top.add_subplot(), accuracies)
         heights = [2.0, 0.5] * rows
         grid = bottom.subplots(
             len(heights), len(groups), squeeze=False, gridspec_kw={"height_ratios": heights}
