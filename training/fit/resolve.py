@@ -131,6 +131,8 @@ def resolve_run(
     architecture = _resolve_architecture(config, columns, dataset)
     recipes, method = _resolve_recipes(config, architecture, dataset)
     choices = {name: [recipe.choice[name] for recipe in recipes] for name in recipes[0].choice}
+    if "conditioning" in choices:  # the layers have a field of this name
+        choices["condition"] = choices.pop("conditioning")
     return ResolvedRun(
         architecture=architecture,
         recipes=recipes,

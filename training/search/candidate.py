@@ -65,11 +65,24 @@ class Judge:
         objective: the objective.
         targets: encoded targets of the rows.
         metric: the metric that chooses.
+        groups: group number of each row; rows of a group are not independent. None = each row is
+            a group.
     """
 
-    def __init__(self, objective: Objective, targets: np.ndarray, metric: str) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        targets: np.ndarray,
+        metric: str,
+        groups: np.ndarray | None = None,
+    ) -> None:
         self.objective, self.targets, self.metric = objective, targets, metric
+        self.groups = np.arange(len(targets)) if groups is None else groups
         self.minimized = metric in objective.minimized
+
+    def select(self, rows: np.ndarray) -> "Judge":
+        """Return the judge of some of the rows."""
+        return Judge(self.objective, self.targets[rows], self.metric, self.groups[rows])
 
     def judge(self, logits: np.ndarray, rows: np.ndarray | None = None) -> Judgement:
         """Judge predictions.

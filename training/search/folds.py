@@ -27,12 +27,14 @@ class Folds:
         parts: for each fold the positions in `rows` that it predicts; int64.
         datasets: for each fold the dataset whose `train` fits, and whose `val` are these rows.
         whole: the dataset whose `train` fits the final linear models.
+        groups: group number of each row in `rows`; rows of a group share a fold.
     """
 
     rows: np.ndarray
     parts: list[np.ndarray]
     datasets: list[Dataset]
     whole: Dataset
+    groups: np.ndarray
 
     @property
     def is_crossed(self) -> bool:
@@ -57,18 +59,18 @@ def make_folds(dataset: Dataset, store: FeatureStore, folds: int | None) -> Fold
     if folds is None:
         folds = DEFAULT_FOLDS if len(rows) < MAX_FOLD_ROWS else 0
     known = dataset.objective.has_known_label(dataset.targets[rows])
-    groups = group_rows(dataset, store, rows) if folds else np.arange(len(rows))
+    groups = group_rows(dataset, store, rows)
     folds = min(folds, len(np.unique(groups[known])))
     if folds < 2:
-        whole = [np.arange(len(validation))]
-        return Folds(validation, whole, [dataset], dataset)
+        kept = groups[np.searchsorted(rows, validation)]
+        return Folds(validation, [np.arange(len(validation))], [dataset], dataset, kept)
     numbers = assign_folds(groups, dataset.objective.strata(dataset.targets[rows]), folds)
     datasets = [
         _with_rows(dataset, rows[(numbers != fold) & known], rows[numbers == fold])
         for fold in range(folds)
     ]
     parts = [np.flatnonzero(numbers == fold) for fold in range(folds)]
-    return Folds(rows, parts, datasets, _with_rows(dataset, rows[known], rows))
+    return Folds(rows, parts, datasets, _with_rows(dataset, rows[known], rows), groups)
 
 
 def _with_rows(dataset: Dataset, training: np.ndarray, validation: np.ndarray) -> Dataset:

@@ -21,11 +21,16 @@ from training.search.folds import Folds, make_folds
 from training.search.linear_stage import PLAIN, WEIGHTED, LinearStage
 from training.search.network_specs import LEARNING_RATES, list_specs, spec_work, with_steps
 from training.search.network_stage import NetworkSpec, NetworkStage
+from training.search.selection import margin
 
 _MAX_EPOCHS = 15
 """Most epochs of a network on many rows if the budget allows them."""
 _FINALISTS = {"fast": 1, "default": 1, "best": 3}
 """Networks that are trained on all folds."""
+
+_HOPELESS = 3.0
+"""Standard errors by which a network must be worse than the best linear model to be dropped; less
+may still help in an ensemble."""
 
 
 class Search:
@@ -61,7 +66,8 @@ class Search:
         recipe = network.recipes[0]
         assert isinstance(recipe, AdamWRecipe)
         self.recipe = recipe
-        self.judge = Judge(dataset.objective, dataset.targets[self.folds.rows], recipe.metric)
+        targets = dataset.targets[self.folds.rows]
+        self.judge = Judge(dataset.objective, targets, recipe.metric, self.folds.groups)
         self.dropped: dict[str, str] = {}
         rows = len(dataset.split_rows[TRAIN]) + len(self.folds.rows)
         self.budget = Budget.of(rows, config.search.quality)
@@ -109,7 +115,7 @@ class Search:
             recipe=recipe,
             logistic_penalties=[]
             if self.config.task == "regression"
-            else given or INVERSE_PENALTIES,
+            else given or INVERSE_PENALTIES[::2],
             ridge_penalties=given or RIDGE_PENALTIES,
             scalings=scalings,
         )
@@ -137,12 +143,17 @@ class Search:
             tried.append((self.judge.judge(logits, part), spec))
         tried.sort(key=lambda trial: trial[0].loss)
         finalists = _FINALISTS[self.config.search.quality]
-        for judgement, spec in tried[finalists:]:
+        rivals = max(linear, key=lambda candidate: candidate.judgement.key)
+        for number, (judgement, spec) in enumerate(tried):
+            part, logits = stage.try_out(spec)
+            # A trial on some of the rows only does not tell what all of them would give.
+            is_hopeless = self.folds.is_crossed and self._is_hopeless(logits, rivals.logits, part)
+            if number < finalists and not is_hopeless:
+                continue
             value = "-" if judgement.metric is None else f"{judgement.metric:.3f}"
             self.dropped[spec.name] = f"{self.judge.metric} {value} in its trial"
-        return [
-            self._finish(stage, spec, number) for number, (_, spec) in enumerate(tried[:finalists])
-        ]
+        tried = [trial for trial in tried if trial[1].name not in self.dropped]
+        return [self._finish(stage, spec, number) for number, (_, spec) in enumerate(tried)]
 
     def _finish(self, stage: NetworkStage, spec: NetworkSpec, number: int) -> Candidate:
         """Train a network on all folds, or on all training rows."""
@@ -160,6 +171,11 @@ class Search:
 
     def _on_epoch(self, metrics: dict[str, Any]) -> None:
         """Show the metrics of an epoch of a network on many rows."""
+
+    def _is_hopeless(self, logits: np.ndarray, rival: np.ndarray, rows: np.ndarray) -> bool:
+        """Whether a network is clearly worse in its trial than the best linear model there."""
+        found = margin(self.judge.select(rows), logits, rival[rows])
+        return found is not None and found.difference < -_HOPELESS * found.error
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline

@@ -43,7 +43,9 @@ class Choice:
 
 
 def choose(candidates: Sequence[Candidate], judge: Judge, size: int) -> Choice:
-    """Return the best candidate, or an ensemble that is not worse and has a lower loss.
+    """Return the best candidate, or an ensemble with a lower loss.
+
+    A further member must not lower the metric by more than one standard error.
 
     Greedy selection with replacement (Caruana et al. 2004, Ensemble selection from libraries of
     models), each candidate at its own temperature.
@@ -57,18 +59,25 @@ def choose(candidates: Sequence[Candidate], judge: Judge, size: int) -> Choice:
     picked, total = [best], _calibrated(best)
     judgement = best.judgement
     while len(picked) < size:
-        trials = [
-            (judge.judge((total + _calibrated(c)) / np.float32(len(picked) + 1)), c)
-            for c in candidates
-        ]
-        trials = [t for t in trials if t[0].key[0] >= judgement.key[0]]
-        if not trials:
+        means = [(total + _calibrated(c)) / np.float32(len(picked) + 1) for c in candidates]
+        trials = [(judge.judge(mean), number) for number, mean in enumerate(means)]
+        current = total / np.float32(len(picked))
+        for found, number in sorted(trials, key=lambda trial: trial[0].loss):
+            if not found.loss < judgement.loss * (1 - _MIN_GAIN):
+                return _to_choice(picked, total, judgement)
+            gap = margin(judge, means[number], current)
+            if found.key[0] >= judgement.key[0] or (gap and gap.difference >= -gap.error):
+                picked, judgement = [*picked, candidates[number]], found
+                total = total + _calibrated(candidates[number])
+                break
+        else:
             break
-        found, candidate = min(trials, key=lambda trial: trial[0].loss)
-        if not found.loss < judgement.loss * (1 - _MIN_GAIN):
-            break
-        picked, judgement = [*picked, candidate], found
-        total = total + _calibrated(candidate)
+    return _to_choice(picked, total, judgement)
+
+
+def _to_choice(picked: list[Candidate], total: np.ndarray, judgement: Judgement) -> Choice:
+    """Return the mean of the picked candidates, which may occur several times."""
+    best = picked[0]
     unique = list({candidate.name: candidate for candidate in picked}.values())
     if len(unique) == 1:
         return Choice(unique, [1.0], best.logits, best.judgement)
@@ -102,9 +111,13 @@ class Margin:
 def margin(judge: Judge, one: np.ndarray, other: np.ndarray) -> Margin | None:
     """Return by how much logits are better than others; None where the metric is undefined.
 
-    The error is that of the delete-a-group jackknife (Kott 2001), for which no rows are drawn.
+    The error is that of the delete-a-group jackknife (Kott 2001), for which no rows are drawn. Rows
+    of a group are left out together.
     """
     rows = np.arange(len(one))
+    _, numbers = np.unique(judge.groups, return_inverse=True)
+    blocks = min(_BLOCKS, numbers.max(initial=-1) + 1)
+    block_of = numbers % max(1, blocks)
 
     def difference(kept: np.ndarray) -> float:
         values = []
@@ -113,9 +126,8 @@ def margin(judge: Judge, one: np.ndarray, other: np.ndarray) -> Margin | None:
             values.append(np.nan if metric is None else metric)
         return values[1] - values[0] if judge.minimized else values[0] - values[1]
 
-    blocks = min(_BLOCKS, len(rows))
     whole = difference(rows)
-    parts = np.array([difference(rows[rows % blocks != block]) for block in range(blocks)])
+    parts = np.array([difference(rows[block_of != block]) for block in range(blocks)])
     if blocks < 2 or not np.isfinite([whole, *parts]).all():
         return None
     error = np.sqrt((blocks - 1) / blocks * np.square(parts - parts.mean()).sum())
