@@ -111,7 +111,7 @@ class TableStore(Store):
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> "pandas.DataFrame":
         """Read all rows into memory as a pandas data frame; arguments as for `to_arrow`."""
-        return self.to_arrow(columns).to_pandas()
+        return to_pandas(self.to_arrow(columns))
 
     def to_polars(self, columns: Sequence[str] | None = None) -> "polars.DataFrame":
         """Read all rows into memory as a Polars data frame; arguments as for `to_arrow`."""
@@ -153,6 +153,19 @@ class TableStore(Store):
             return isinstance(key, str) and bool(self[key])
         except KeyError:
             return False
+
+
+def to_pandas(table: pa.Table) -> "pandas.DataFrame":
+    """Return an Arrow table as a pandas data frame.
+
+    Raises:
+        MmfeatError: pandas is not installed.
+    """
+    try:
+        import pandas  # noqa: F401 - Arrow needs it
+    except ImportError as error:
+        raise MmfeatError("to_pandas needs pandas", cure="pip install pandas") from error
+    return table.to_pandas()
 
 
 def to_polars(table: pa.Table) -> "polars.DataFrame":

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.api.record import Record
-from mmfeat.api.store import Store, TableStore, to_polars
+from mmfeat.api.store import Store, TableStore, to_pandas, to_polars
 from mmfeat.errors import DamagedFileError
 from mmfeat.features import Column, FeatureStore
 from mmfeat.records import modality_of_slot, slot_of_extension
@@ -225,7 +225,7 @@ class Comparison(Store):
 
     def to_pandas(self) -> "pandas.DataFrame":
         """Return the leaderboard as a pandas data frame."""
-        return self.leaderboard.to_pandas()
+        return to_pandas(self.leaderboard)
 
     def to_polars(self) -> "polars.DataFrame":
         """Return the leaderboard as a Polars data frame; needs the package polars."""

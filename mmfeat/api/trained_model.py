@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from mmfeat.api.raw_encoders import RawEncoder
-from mmfeat.api.store import Store
+from mmfeat.api.store import Store, to_pandas
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, stack_features
 from mmfeat.models.inference import Predictions
@@ -47,7 +47,7 @@ class Prediction:
 
     def to_pandas(self) -> "pandas.DataFrame":
         """Return `to_arrow` as a pandas data frame."""
-        return self._table.to_pandas()
+        return to_pandas(self._table)
 
     @property
     def labels(self) -> list[Any]:

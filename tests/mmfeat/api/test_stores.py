@@ -1,4 +1,5 @@
 import shutil
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -125,3 +126,11 @@ def test_damaged_predictions_are_noticed(stores, tmp_path):
     path.write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"00000\.parquet"):
         mmfeat.open(tmp_path / "copy").to_arrow()
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_a_missing_package_is_an_error_with_its_name(stores, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    features = mmfeat.open(stores / "features")
+    with pytest.raises(MmfeatError, match=f"pip install {package}"):
+        getattr(features, f"to_{package}")(["__key__"])
