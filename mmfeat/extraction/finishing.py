@@ -76,7 +76,9 @@ class FinishedShards:
         totals = {name: subtract(sums[name].totals, replaced[name]) for name in columns}
         if not any(counts["out"] for counts in totals.values()):
             reasons = {name: format_counts(counts["rejected"]) for name, counts in totals.items()}
-            raise MmfeatError(f"no record of {source} has a feature ({reasons})")
+            raise MmfeatError(
+                f"no record of {source} has a feature ({reasons})", cure=self._first_error()
+            )
         return write_manifest(
             self.output,
             "features",
@@ -85,6 +87,15 @@ class FinishedShards:
             shards=listing,
             totals={**sums[SAMPLES].totals, **account.totals, "columns": totals},
         )
+
+    def _first_error(self) -> str:
+        """Return the error of the first row of the columns that has one; empty if none has."""
+        for name in self.columns:
+            path = files.join(self.output, name, f"{self.shards[0]}.arrow")
+            for error in read_reasons(path, ["error"])["error"].to_pylist():
+                if error:
+                    return f"The first error: {error}"
+        return ""
 
     def _read_receipts(self, tables: Sequence[str]) -> Iterator[dict[str, Receipt]]:
         """Yield the receipts of each shard: table → receipt.

@@ -89,14 +89,18 @@ def read_column_file(path: str, info: RecordedFile, shape: FeatureShape) -> Colu
     return ColumnShard(features, present, table["reason"], offsets)
 
 
-def read_reasons(path: str) -> pa.Table:
+def read_reasons(path: str, names: Sequence[str] = ("status", "reason")) -> pa.Table:
     """Read only `status` and `reason` of a column file: why a row has no feature.
+
+    Args:
+        path: the file.
+        names: the fields to read; `error` has the details.
 
     Raises:
         DamagedFileError: it is not a valid Arrow file with these columns.
     """
     with files.open_input(path) as file:
-        return _read_table(file, path, column_schema(FeatureShape(1)), ("status", "reason"))
+        return _read_table(file, path, column_schema(FeatureShape(1)), names)
 
 
 def _read_table(source: Any, path: str, schema: pa.Schema, names: Sequence[str] = ()) -> pa.Table:

@@ -124,6 +124,7 @@ def test_broken_plugins_are_named(run, tmp_path):
         ("json", "LetterEncoder.identity must return values that JSON has"),
         ("dim", "LetterEncoder.dim must be"),
         ("rows", "LetterEncoder.encode must return"),
+        ("encode", "The first error: ValueError: broken encode"),
     ]:
         check(run(*EXTRACT, broken=broken), problem)
     again = run("shard", tmp_path / "raw", "again", broken="folder")
