@@ -29,7 +29,7 @@ def make_inputs(table: Path, folder: Path) -> None:
         folder: output folder.
     """
     with table.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if (table.parent / row["file_name"]).is_file()]
+        rows = [row for row in csv.DictReader(file) if _has_both(table.parent, row)]
     rows = rows[:RECORDS]
     for row in rows:
         target = folder / row["file_name"]
@@ -39,9 +39,12 @@ def make_inputs(table: Path, folder: Path) -> None:
     _write_embedded_images(rows, folder)
     _write_folders(rows, folder)
     _write_img2dataset(rows, folder)
-    with table.open(newline="", encoding="utf-8") as file:
-        keys = [Path(row["file_name"]).stem for row in csv.DictReader(file)][:20]
+    keys = [Path(row["file_name"]).stem for row in rows[:20]]
     (folder / "keys.txt").write_text("\n".join(keys))
+
+
+def _has_both(folder: Path, row: Row) -> bool:
+    return bool(row["text"]) and (folder / row["file_name"]).is_file()
 
 
 def _write_csv(path: Path, rows: list[Row], delimiter: str = ",") -> None:
