@@ -8,8 +8,15 @@ from mmfeat.records import Record
 from mmfeat.sharding.shard_plan import read_planned_records
 from mmfeat.shards import SHARD_FILES
 from mmfeat.storage import FileSizes
-from mmfeat.store import NO_FACTS, Receipt, ShardTask, is_fresh, read_receipts
-from mmfeat.store.plan_files import Piece, PlannedShard
+from mmfeat.store import (
+    NO_FACTS,
+    Piece,
+    PlannedShard,
+    Receipt,
+    ShardTask,
+    is_fresh,
+    read_receipts,
+)
 
 _PIECE, _HASH = "piece", "config_hash"
 

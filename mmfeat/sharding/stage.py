@@ -36,6 +36,7 @@ from mmfeat.shards import SHARD_FILES, ShardTable, metadata_columns
 from mmfeat.sources import Source
 from mmfeat.storage import claim_planning
 from mmfeat.store import (
+    PlannedShard,
     Receipt,
     ShardAttempt,
     ShardTask,
@@ -51,7 +52,6 @@ from mmfeat.store import (
     retry_shards,
     write_manifest,
 )
-from mmfeat.store.plan_files import PlannedShard
 from mmfeat.system import progress
 
 

@@ -22,18 +22,12 @@ from mmfeat.store import (
     check_folder,
     check_format,
     check_manifest,
+    check_plan,
     json_digest,
     newest_format,
     retry_shards,
 )
-from mmfeat.store.plan_files import check_plan
-from mmfeat.system import (
-    ProgressBar,
-    WorkerDiedError,
-    default_threads,
-    ordered_map,
-    worker_pool,
-)
+from mmfeat.system import ProgressBar, WorkerDiedError, default_threads, ordered_map, worker_pool
 from mmfeat.verification.check_bytes import check_bytes
 from mmfeat.verification.check_part import check_part
 from mmfeat.verification.check_trials import check_trials

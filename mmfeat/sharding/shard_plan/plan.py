@@ -16,8 +16,9 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.records import Record
 from mmfeat.sharding.plan_codec import dump_record, load_record
 from mmfeat.storage import Count, Name, check_value, files, read_intact_document
-from mmfeat.store import PLAN_FILE, PLAN_FOLDER
-from mmfeat.store.plan_files import (
+from mmfeat.store import (
+    PLAN_FILE,
+    PLAN_FOLDER,
     BlockWriter,
     PackedPlan,
     Piece,
@@ -25,10 +26,10 @@ from mmfeat.store.plan_files import (
     PlannedShards,
     collect_shards,
     damaged_plan,
-    is_packed,
-    read_index,
+    is_packed_plan,
     read_piece,
-    write_index,
+    read_plan_index,
+    write_plan_index,
 )
 
 Problems = Mapping[str, Mapping[str, tuple[str, str]]]
@@ -99,7 +100,7 @@ class _ListedShard:
 def commit_plan(plan: Plan, folder: str, config_hash: str) -> None:
     """Make a written plan valid for one configuration."""
     packed: PackedPlan = {
-        "index": write_index(folder, plan.shards),
+        "index": write_plan_index(folder, plan.shards),
         "shards": len(plan.shards),
     }
     facts = {json_name: getattr(plan, name) for name, json_name in _FACTS.items()}
@@ -124,9 +125,9 @@ def read_plan(folder: str, config_hash: str) -> Plan | None:
 
 
 def _read_shards(folder: str, values: dict[str, Any], path: str) -> PlannedShards:
-    if is_packed(values):
+    if is_packed_plan(values):
         packed = check_value(values, PackedPlan, path)
-        return read_index(folder, packed["index"], packed["shards"])
+        return read_plan_index(folder, packed["index"], packed["shards"])
     listed = check_value(values.get("shards"), dict[Name, _ListedShard], path)
     sizes = {name: check_value(size, _ListedShard, path) for name, size in listed.items()}
     return collect_shards(PlannedShard(n, s.records, s.bytes) for n, s in sizes.items())

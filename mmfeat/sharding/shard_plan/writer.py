@@ -26,8 +26,13 @@ from mmfeat.sharding.plan_codec import (
 from mmfeat.sharding.selection import InputCounts, RecordFilter, match_condition, match_keys
 from mmfeat.sharding.shard_plan.plan import Plan
 from mmfeat.storage import files
-from mmfeat.store import PLAN_FOLDER, shard_name
-from mmfeat.store.plan_files import BlockWriter, PlannedShard, collect_shards
+from mmfeat.store import (
+    PLAN_FOLDER,
+    BlockWriter,
+    PlannedShard,
+    collect_shards,
+    shard_name,
+)
 from mmfeat.system import RUN_BYTES, external_sort
 
 _WRITTEN_LINES = 1000

@@ -1,13 +1,13 @@
 """The files of a plan: blocks with the records of many shards, and an index of their pieces."""
 
 from mmfeat.store.plan_files.blocks import BlockWriter, Piece, damaged_plan, read_piece
-from mmfeat.store.plan_files.check import PackedPlan, check_plan, is_packed
+from mmfeat.store.plan_files.check import PackedPlan, check_plan, is_packed_plan
 from mmfeat.store.plan_files.index import (
     PlannedShard,
     PlannedShards,
     collect_shards,
-    read_index,
-    write_index,
+    read_plan_index,
+    write_plan_index,
 )
 
 __all__ = [
@@ -19,8 +19,8 @@ __all__ = [
     "check_plan",
     "collect_shards",
     "damaged_plan",
-    "is_packed",
-    "read_index",
+    "is_packed_plan",
     "read_piece",
-    "write_index",
+    "read_plan_index",
+    "write_plan_index",
 ]

@@ -10,7 +10,7 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.storage import Count, check_value, files, read_document
 from mmfeat.store.directory import PLAN_FILE, PLAN_FOLDER
 from mmfeat.store.plan_files.blocks import Piece, block_path
-from mmfeat.store.plan_files.index import index_path, read_index
+from mmfeat.store.plan_files.index import index_path, read_plan_index
 from mmfeat.store.schemas import RecordedFile
 
 
@@ -21,7 +21,7 @@ class PackedPlan(TypedDict):
     shards: Count
 
 
-def is_packed(plan: dict[str, Any]) -> bool:
+def is_packed_plan(plan: dict[str, Any]) -> bool:
     """Return whether a plan has blocks. Earlier versions wrote one file per shard."""
     return "index" in plan
 
@@ -34,11 +34,11 @@ def check_plan(folder: str) -> Iterator[tuple[str, str]]:
     path = files.join(folder, PLAN_FOLDER, PLAN_FILE)
     try:
         plan = read_document(path, dict[str, Any])
-        if plan is None or not is_packed(plan):
+        if plan is None or not is_packed_plan(plan):
             return
         check_value(plan, PackedPlan, path)
         path = index_path(folder)
-        shards = read_index(folder, plan["index"], plan["shards"])
+        shards = read_plan_index(folder, plan["index"], plan["shards"])
     except DamagedFileError as error:
         yield path, error.rule.removeprefix(f"{path} ")
         return

@@ -122,14 +122,14 @@ def _to_batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
     return pa.record_batch(arrays, schema=_SCHEMA)
 
 
-def write_index(folder: str, shards: PlannedShards) -> RecordedFile:
+def write_plan_index(folder: str, shards: PlannedShards) -> RecordedFile:
     """Write the index of a store's plan, and return what its commit mark records of it."""
     with files.create(index_path(folder)) as output:
         pq.write_table(shards.table, output, compression="zstd")
     return output.info()
 
 
-def read_index(folder: str, info: RecordedFile, number: int) -> PlannedShards:
+def read_plan_index(folder: str, info: RecordedFile, number: int) -> PlannedShards:
     """Read the index of a store's plan.
 
     Args:

@@ -49,7 +49,7 @@ PLAN, FILES = "mmfeat.store.plan_files", "mmfeat.storage.files"
 
 POINTS = {
     "while the plan is written": (PLAN, "BlockWriter.write", 200),
-    "before the index": ("mmfeat.sharding.shard_plan.plan", "write_index", 1),
+    "before the index": ("mmfeat.sharding.shard_plan.plan", "write_plan_index", 1),
     "between the index and plan.json": (FILES, "write_json", 1),
     "between plan.json and config.json": (FILES, "write_json", 2),
     "between the plan and the first shard": ("mmfeat.sharding.stage", "ShardAttempt", 1),

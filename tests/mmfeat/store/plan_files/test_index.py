@@ -10,8 +10,8 @@ from mmfeat.store.plan_files import (
     Piece,
     PlannedShard,
     collect_shards,
-    read_index,
-    write_index,
+    read_plan_index,
+    write_plan_index,
 )
 
 DIGEST = "0123456789abcdef" * 2
@@ -25,8 +25,8 @@ def make_shards(number):
 @pytest.mark.parametrize("number", [1, 5000])
 def test_an_index_is_read_back(tmp_path, number):
     shards = collect_shards(make_shards(number))
-    info = write_index(str(tmp_path), shards)
-    found = read_index(str(tmp_path), info, number)
+    info = write_plan_index(str(tmp_path), shards)
+    found = read_plan_index(str(tmp_path), info, number)
     assert found == shards
     assert list(found) == list(make_shards(number))
     assert found[number - 1] == list(make_shards(number))[-1]
@@ -66,19 +66,19 @@ def test_an_index_with_impossible_values_is_refused(tmp_path, column, values):
     path.parent.mkdir()
     pq.write_table(table, path)
     with pytest.raises(DamagedFileError):
-        read_index(str(tmp_path), record_file(str(path)), 2)
+        read_plan_index(str(tmp_path), record_file(str(path)), 2)
 
 
 def test_an_index_of_other_bytes_or_another_number_of_shards_is_refused(tmp_path):
-    info = write_index(str(tmp_path), collect_shards(make_shards(2)))
+    info = write_plan_index(str(tmp_path), collect_shards(make_shards(2)))
     with pytest.raises(DamagedFileError, match="3 rows"):
-        read_index(str(tmp_path), info, 3)
+        read_plan_index(str(tmp_path), info, 3)
     path = tmp_path / "_plan" / "shards.parquet"
     data = bytearray(path.read_bytes())
     data[20] ^= 1
     path.write_bytes(data)
     with pytest.raises(DamagedFileError, match="bytes with another"):
-        read_index(str(tmp_path), info, 2)
+        read_plan_index(str(tmp_path), info, 2)
 
 
 def test_a_shard_of_a_plan_takes_little_memory():
