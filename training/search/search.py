@@ -60,7 +60,6 @@ class Search:
         checkpoint: Checkpoint,
     ) -> None:
         self.compute, self.checkpoint = compute, checkpoint
-        self.log_lines: list[str] = []
         self.config, self.network, self.dataset = config, network, dataset
         self.folds: Folds = make_folds(dataset, store, config.search.folds)
         recipe = network.recipes[0]

@@ -1,8 +1,8 @@
 """Search for the best model of the features, from the features to the saved files."""
 
-import json
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from training.config import TrainConfig
 from training.data import SPLITS, TRAIN, Dataset
 from training.fit.checkpoint import Checkpoint, remove_checkpoint
 from training.fit.device import FLOAT32, ComputeConfig
+from training.fit.metrics_log import MetricsLog, format_line
 from training.fit.resolve import ResolvedRun, open_dataset, resolve_run
 from training.fit.save_model import check_finite, write_model
 from training.fit.train_model import binding
@@ -107,7 +108,7 @@ def _search_model(config: TrainConfig) -> None:
             "peak_memory_mb": peak_memory_mb(),
         },
     }
-    lines = [json.dumps(_log_entry(c, search.judge.metric)) + "\n" for c in candidates]
+    lines = _log_candidates(config, candidates, search.judge.metric)
     write_model(
         config.output,
         config_hash,
@@ -161,13 +162,19 @@ def _settings(config: TrainConfig, network: ResolvedRun) -> dict[str, Any]:
     }
 
 
-def _log_entry(candidate: Candidate, metric: str) -> dict[str, Any]:
-    judgement = candidate.judgement
-    loss = judgement.loss if np.isfinite(judgement.loss) else None
-    return {
-        "tried_model": candidate.name,
-        "epoch": 1,
-        "val_loss": loss,
-        f"val_{metric}": judgement.metric,
-        "seconds": candidate.seconds,
-    }
+def _log_candidates(config: TrainConfig, candidates: Sequence[Candidate], metric: str) -> list[str]:
+    """Log each candidate as a run of one epoch; return the lines of log.jsonl."""
+    lines = []
+    with closing(MetricsLog(config.output, logger=config.run.logger)) as log:
+        for candidate in candidates:
+            judgement = candidate.judgement
+            entry = {
+                "epoch": 1,
+                "val_loss": judgement.loss if np.isfinite(judgement.loss) else None,
+                f"val_{metric}": judgement.metric,
+                "seconds": candidate.seconds,
+            }
+            choice = {"model": candidate.name}
+            log.log_metrics(choice, entry)
+            lines.append(format_line(choice, entry))
+    return lines

@@ -44,7 +44,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = ("--key-column", "sku", "--samples-per-shard", 10)
     run("shard", folder / "table.csv", folder / "shards", *flags)
     run("extract", folder / "shards", folder / "features")
-    train = ("--target", "label", "--epochs", 2, "--hidden", 8, "--lr", 0.003)
+    train = ("--target", "label", "--fusion", "gmu", "--epochs", 2, "--hidden", 8, "--lr", 0.003)
     run("train", folder / "features", folder / "model", *train)
     run("score", folder / "model", folder / "features", folder / "predictions")
     return folder

@@ -14,7 +14,7 @@ from training.data.leakage import Leakage, find_leakage
 from training.train import main as train
 
 PARTS = {"train": np.arange(4), "val": np.array([4, 5]), "test": np.array([6, 7, 8])}
-QUICK = ["--target", "label", "--epochs", "1", "--lr", "0.01", "--hidden", "8"]
+QUICK = ["--target", "label", "--fusion", "gmu", "--epochs", "1", "--lr", "0.01", "--hidden", "8"]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

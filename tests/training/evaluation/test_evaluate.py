@@ -22,7 +22,9 @@ from training.train import main as train
 @pytest.fixture(scope="module")
 def gap_model(gap_store: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = str(tmp_path_factory.mktemp("model") / "model")
-    train([gap_store, path, "--target", "label", "--epochs", "4", "--lr", "0.003"])
+    train(
+        [gap_store, path, "--target", "label", "--fusion", "gmu", "--epochs", "4", "--lr", "0.003"]
+    )
     return path
 
 

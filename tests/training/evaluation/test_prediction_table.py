@@ -13,13 +13,13 @@ from mmfeat.models.saved_model import load_model
 from tests.training.stores import gap_records
 from training.train import main as train
 
-QUICK = ["--target", "label", "--epochs", "2", "--lr", "0.003", "--hidden", "16"]
+QUICK = ["--target", "label", "--epochs", "2", "--lr", "0.003", "--hidden", "16", "--fusion"]
 
 
 @pytest.fixture(scope="module")
 def model(gap_store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("predictions") / "model"
-    train([gap_store, str(path), *QUICK])
+    train([gap_store, str(path), *QUICK, "gmu"])
     return path
 
 
@@ -91,7 +91,7 @@ def test_probabilities_equal_the_loaded_model(rows: pa.Table, model: Path, gap_s
 
 
 def test_a_model_without_weights_has_null_weights(gap_store: str, tmp_path: Path) -> None:
-    train([gap_store, str(tmp_path / "model"), *QUICK, "--fusion", "concat"])
+    train([gap_store, str(tmp_path / "model"), *QUICK, "concat"])
     rows = pq.read_table(tmp_path / "model/predictions.parquet")
     assert rows["w_image"].null_count == len(rows) > 0
     assert rows["w_image"].type == pa.float32()

@@ -23,7 +23,10 @@ from training.objectives.registry import OBJECTIVES
 from training.train import main as train
 
 LABELS = ["bright", "cold", "dark"]
-QUICK = ["--task", "multilabel", "--hidden", "16", "--epochs", "6", "--lr", "0.01"]
+QUICK = [
+    *("--task", "multilabel", "--fusion", "gmu"),
+    *("--hidden", "16", "--epochs", "6", "--lr", "0.01"),
+]
 COUNT = 600
 
 

@@ -19,7 +19,8 @@ from training.metrics.by_task import evaluate_regression, regression_metrics, se
 from training.train import main as train
 
 COUNT = 600
-QUICK = ["--target", "price", "--task", "regression", "--hidden", "16", "--epochs", "8"]
+PRICE = ["--target", "price", "--task", "regression"]
+QUICK = [*PRICE, "--fusion", "gmu", "--hidden", "16", "--epochs", "8"]
 SHALLOW = [*QUICK, "--lr", "0.01"]
 
 
@@ -127,8 +128,8 @@ def test_numbers_as_text_give_the_same_weights(store: str, model: Path, tmp_path
     assert read_weights(tmp_path / "model") == read_weights(model)
 
 
-def test_one_modality_defaults_to_ridge(store: str, tmp_path: Path) -> None:
-    train([store, str(tmp_path / "model"), *QUICK, "--modalities", "text"])
+def test_ridge_of_one_modality(store: str, tmp_path: Path) -> None:
+    train([store, str(tmp_path / "model"), *PRICE, "--fusion", "ridge", "--modalities", "text"])
     config = read_json(tmp_path / "model/config.json")["config"]
     assert (config["fusion"], config["imbalance"]) == ("ridge", "none")
     # The other half of the price has a deviation of 100, the price one of 141. A centred vector of
