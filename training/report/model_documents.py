@@ -3,8 +3,8 @@
 from typing import Any, NotRequired, TypedDict
 
 from mmfeat.errors import MmfeatError
-from mmfeat.storage import Count, files, read_document
-from mmfeat.store import CONFIG_FILE
+from mmfeat.storage import Count, check_value, files, read_document
+from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
 
 METRICS = "metrics.json"
 
@@ -50,14 +50,21 @@ class _MetricsFile(TypedDict):
     speed: NotRequired[dict[str, Any]]
 
 
-def read_config(model_dir: str) -> dict[str, Any]:
+def read_config(model_dir: str, chosen: Any = None) -> dict[str, Any]:
     """Return the configuration of a model.
+
+    Args:
+        model_dir: directory that `mmfeat train` wrote.
+        chosen: columns and layers that training has chosen, from the manifest. None = those of
+            config.json.
 
     Raises:
         MmfeatError: there is none.
         DamagedFileError: an entry has another type.
     """
     config: dict[str, Any] = _read(model_dir, CONFIG_FILE, _ConfigFile).get("config", {})
+    if chosen is not None:
+        config |= check_value(chosen, _Config, files.join(model_dir, MANIFEST_FILE))
     return config
 
 

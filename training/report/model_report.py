@@ -53,10 +53,10 @@ def write_model_report(
             of the model's features.
         DamagedFileError: config.json, metrics.json or predictions.parquet is damaged.
     """
-    config, metrics = read_config(model_dir), read_metrics(model_dir)
     if manifest is None:
         manifest = read_document(files.join(model_dir, MANIFEST_FILE), dict[str, Any]) or {}
-    config |= manifest.get("chosen") or {}
+    config = read_config(model_dir, manifest.get("chosen"))
+    metrics = read_metrics(model_dir)
     if shards is not None:
         check_source_shards(shards, config)
     if recorded := manifest.get("files", {}).get(PREDICTIONS):

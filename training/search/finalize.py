@@ -1,7 +1,7 @@
 """Build the chosen model and its documents."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -109,8 +109,3 @@ def evaluate_splits(
         )
         for split, (rows, output) in parts.items()
     }
-
-
-def select_columns(dataset: Dataset, model: Model) -> Dataset:
-    """Return the dataset with the columns of a model."""
-    return replace(dataset.select_columns(model.columns))
