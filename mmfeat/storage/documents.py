@@ -66,7 +66,7 @@ def read_document(path: str, schema: type[T], max_bytes: int = files.MAX_JSON_BY
     """
     try:
         text = files.read_bytes(path, max_bytes)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if is_dataclass(schema) and is_shallow(text) and not is_damaged(text):
         with suppress(msgspec.MsgspecError, UnicodeError):  # they are explained below

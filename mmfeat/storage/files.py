@@ -272,7 +272,7 @@ def read_json(path: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """
     try:
         return parse_json(read_bytes(path, max_bytes), path, max_bytes)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -28,9 +28,13 @@ _CURES = {
 }
 
 
+_SINGULAR = ("model", "ranking", "comparison")
+"""Kinds whose name is not in the plural."""
+
+
 def unfinished_error(kind: str, folder: str) -> MmfeatError:
     """Return the error that a store has no manifest yet."""
-    verb = "is" if kind in ("model", "ranking", "comparison") else "are"
+    verb = "is" if kind in _SINGULAR else "are"
     return MmfeatError(
         f"the {kind} in {folder} {verb} not finished: no {MANIFEST_FILE}",
         cure=f"Run the command that makes the {kind} again; it continues where it stopped",
@@ -45,10 +49,15 @@ def check_folder(folder: str, cure: str = "") -> None:
         cure: what to do if it does not and no folder has a similar name.
 
     Raises:
-        MmfeatError: it does not exist.
+        MmfeatError: it does not exist, or is a file.
     """
     if not files.exists(folder):
         raise MmfeatError(f"there is no folder {folder}", cure=did_you_mean_path(folder) or cure)
+    if files.is_file(folder):
+        raise MmfeatError(
+            f"a store of mmfeat is a folder, and {folder} is a file",
+            cure=cure or "Name the folder of the store",
+        )
 
 
 def check_finished(folder: str, kind: str) -> None:
@@ -91,12 +100,16 @@ def _missing_error(folder: str, kind: str) -> MmfeatError:
 def _check_kind(folder: str, kind: str, found: str) -> None:
     if found != kind:
         raise MmfeatError(
-            f"{folder} must hold {kind}",
+            f"{folder} must hold {_with_article(kind)}",
             got=found,
             cure=f"Name its picked model: {files.join(folder, 'winner')}"
             if (kind, found) == ("model", "comparison")
             else _CURES.get(kind, ""),
         )
+
+
+def _with_article(kind: str) -> str:
+    return f"a {kind}" if kind in _SINGULAR else kind
 
 
 def check_manifest(folder: str, manifest: dict[str, Any]) -> dict[str, Any]:

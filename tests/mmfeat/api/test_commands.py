@@ -105,3 +105,10 @@ def test_the_import_of_beam_logs_nothing(stores, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert "WARNING" not in result.stderr
+
+
+@pytest.mark.parametrize("function", ["open", "info", "verify"])
+def test_a_file_is_no_store(function, tmp_path):
+    (tmp_path / "rows.csv").write_text("key,text\n")
+    with pytest.raises(MmfeatError, match=r"is a folder, and .*rows\.csv is a file"):
+        getattr(mmfeat, function)(tmp_path / "rows.csv")

@@ -38,9 +38,18 @@ def test_a_folder_that_does_not_exist_is_named_with_a_similar_one(tmp_path):
         read_manifest(f"{tmp_path}/model", "model")
 
 
+def test_a_file_is_no_store(tmp_path):
+    (tmp_path / "rows.csv").write_text("key,text\n")
+    with pytest.raises(
+        MmfeatError, match=r"is a folder, and .*rows\.csv is a file\. Make them with"
+    ):
+        read_manifest(f"{tmp_path}/rows.csv", "shards")
+
+
 def test_the_model_of_a_comparison_is_named(folder):
     write_manifest(folder, "comparison", open_run(folder, "comparison", {}))
-    with pytest.raises(MmfeatError, match=f"Name its picked model: {folder}/winner"):
+    message = f"must hold a model; got 'comparison'. Name its picked model: {folder}/winner"
+    with pytest.raises(MmfeatError, match=message):
         read_manifest(folder, "model")
 
 
