@@ -144,7 +144,8 @@ class TrainedModel(Store):
             sizes = {name: len(values) for name, values in lists.items()}
             raise MmfeatError("all inputs must have one value per record", got=sizes)
         count = rows.pop()
-        problems: list[dict[str, str]] = [{} for _ in range(count)]
+        not_given = {name: "missing" for name in self.columns if name not in lists}
+        problems = [dict(not_given) for _ in range(count)]
         arrays, present = {}, {}
         for name, column in self.columns.items():
             vectors: list[np.ndarray | None] = [None] * count

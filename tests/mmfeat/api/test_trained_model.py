@@ -47,7 +47,8 @@ def test_an_image_may_be_a_path_bytes_an_image_or_an_array(stores, picture_of, t
 
 def test_one_modality_is_enough_and_none_is_no_prediction(stores):
     model = mmfeat.open(stores / "model")
-    assert model.predict(text="a small cat sleeps").labels == ["cat"]
+    predicted = model.predict(text="a small cat sleeps")
+    assert (predicted.labels, predicted.problems) == (["cat"], [{"image": "missing"}])
     predicted = model.predict(text=["the big dog barks", None])
     assert predicted.labels == ["dog", None]
     assert np.isnan(predicted.scores[1]).all()
