@@ -90,7 +90,7 @@ class ProgressBar:
     def __init__(self, label: str, total: int, unit: str) -> None:
         self._label, self._total, self._unit = label, total, unit
         self._done, self._detail = 0, ""
-        self._start = time.monotonic()
+        self._start = self._last_update = time.monotonic()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._progress: Progress | None = None
@@ -107,7 +107,7 @@ class ProgressBar:
             )
 
     def __enter__(self) -> Self:
-        self._start = time.monotonic()
+        self._start = self._last_update = time.monotonic()
         if self._progress:
             self._progress.start()
             self._task = self._progress.add_task(
@@ -141,7 +141,9 @@ class ProgressBar:
             done: number of units.
             detail: what is being done; empty = as before.
         """
-        self._done, self._detail = max(self._done, done), detail or self._detail
+        if done > self._done:
+            self._done, self._last_update = done, time.monotonic()
+        self._detail = detail or self._detail
         if self._progress:
             detail = f"{self._unit}: {self._detail}" if self._detail else self._unit
             self._progress.update(
@@ -156,17 +158,24 @@ class ProgressBar:
             print_err(self.line())
 
     def line(self) -> str:
-        """Return the progress as a line of text."""
+        """Return the progress as a line of text.
+
+        The time left is estimated when a unit is done, and counts down until the next one; a unit
+        that takes longer than estimated leaves no estimate.
+        """
         parts = [f"{self._done:,} of {self._total:,} {self._unit}", self._speed_text()]
         if 0 < self._done < self._total:
-            left = (time.monotonic() - self._start) / self._done * (self._total - self._done)
-            parts.append(f"{format_seconds(left)} left")
+            per_unit = (self._last_update - self._start) / self._done
+            left = per_unit * (self._total - self._done) + self._last_update - time.monotonic()
+            if left > 0:
+                parts.append(f"{format_seconds(left)} left")
         return f"{self._label}: {', '.join(filter(None, [*parts, self._detail]))}"
 
     def _speed_text(self) -> str:
         """Return the speed since the start; empty if a unit takes long."""
         speed = self._done / max(time.monotonic() - self._start, 1e-9)
-        return f"{speed:,.0f} {self._unit}/s" if speed >= _MIN_SPEED else ""
+        unit = self._unit.split()[0]  # `epochs` of `epochs at most`
+        return f"{speed:,.0f} {unit}/s" if speed >= _MIN_SPEED else ""
 
 
 @contextmanager

@@ -23,6 +23,10 @@ def test_a_line_has_the_speed_the_time_left_and_what_is_done(clock):
     assert bar.line() == (
         "train: 50 of 200 epochs at most, 2 min 30 s left, learning rate 2 of 4, epoch 10 of ≤ 50"
     )
+    clock[0] += 60
+    assert "50 of 200 epochs at most, 1 min 30 s left" in bar.line()  # counts down
+    clock[0] += 100
+    assert "left" not in bar.line()  # the unit takes longer than estimated
     bar.update(40)  # it never moves back, and the detail stays
     assert bar.line().startswith("train: 50 of 200")
     assert bar.line().endswith("epoch 10 of ≤ 50")
@@ -30,6 +34,10 @@ def test_a_line_has_the_speed_the_time_left_and_what_is_done(clock):
     clock[0] += 2
     fast.update(5000)
     assert fast.line() == "shard: 5,000 of 10,000 records, 2,500 records/s, 2 s left"
+    epochs = ProgressBar("train", 200, "epochs at most")
+    clock[0] += 10
+    epochs.update(50)
+    assert epochs.line() == "train: 50 of 200 epochs at most, 5 epochs/s, 30 s left"
 
 
 def test_a_bar_prints_lines_although_nothing_is_updated(monkeypatch):
