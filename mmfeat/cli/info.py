@@ -131,7 +131,8 @@ def _summary_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
     if "winner" in facts:
         lines.append(("winner", f"{facts['winner']['name']}, in {facts['winner']['model']}"))
     if "missing" in facts:
-        lines.append(("not trained within the time limit", ", ".join(facts["missing"])))
+        names = (f"{name} (seeds {', '.join(map(str, s))})" for name, s in facts["missing"].items())
+        lines.append(("not trained within the time limit", ", ".join(names)))
     lines += _nested_lines(facts.get("totals", {}), "")
     lines += [(f"failed shard {shard}", error) for shard, error in facts["failed_shards"].items()]
     return lines

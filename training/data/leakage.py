@@ -24,7 +24,8 @@ class Leakage:
     def summary(self) -> str:
         """The leaks in words; empty text if there is none."""
         return "; ".join(
-            f"{count:,} {split} rows have the same {_column_names(name, columns)} as a training row"
+            f"{count:,} {split} {'row has' if count == 1 else 'rows have'} the same "
+            f"{_column_names(name, columns)} as a training row"
             for split, columns in self.rows.items()
             for name, count in columns.items()
             if count

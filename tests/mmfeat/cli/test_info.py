@@ -111,8 +111,10 @@ def test_info_shows_the_leaderboard_of_a_comparison(mmfeat, tmp_path, monkeypatc
     assert "mmfeat compare FEATURES out" in mmfeat("info", "out").stdout
     rows = [{"name": "concat", "mean": 0.875}, {"name": "gmu", "mean": 0.75}]
     pq.write_table(pa.Table.from_pylist(rows), "out/leaderboard.parquet")
-    write_manifest("out", "comparison", config_hash, winner={"name": "gmu", "model": "out/winner"})
+    winner = {"name": "gmu", "model": "out/winner"}
+    write_manifest("out", "comparison", config_hash, winner=winner, missing={"gmu": [1, 2]})
     shown = mmfeat("info", "out").stdout
+    assert "gmu (seeds 1, 2)" in shown  # its seed 0 is on the leaderboard
     assert "accuracy" in shown
     assert shown.index("0.875") < shown.index("0.750")
     assert "0123abcd" not in shown

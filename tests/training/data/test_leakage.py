@@ -64,6 +64,7 @@ def test_the_summary_names_leaks_only() -> None:
     assert Leakage({"test": {"x": 1200}}).summary == (
         "1,200 test rows have the same x as a training row"
     )
+    assert Leakage({"val": {"x": 1}}).summary == "1 val row has the same x as a training row"
 
 
 def test_training_counts_and_warns(
