@@ -25,6 +25,9 @@ _SNIFFED_VALUES = 1000
 _HINTED_ROWS = 20
 """Rows in which all values of a column must be paths, to say how they are read."""
 
+_HINTED_CHARACTERS = 30
+"""Mean number of characters of a column, from which its values are called texts."""
+
 _NAMED_COLUMN = re.compile(r"([A-Za-z0-9_]+)=(.+)", re.DOTALL)
 
 
@@ -67,7 +70,7 @@ class ColumnFinder:
         return {slot: columns[slot] for slot in slots}
 
     def hints(self, columns: Mapping[str, str]) -> list[str]:
-        """Return what to write to use paths in columns with unknown names.
+        """Return what to write to use paths and texts in columns with unknown names.
 
         Args:
             columns: slot → column, as found.
@@ -75,6 +78,7 @@ class ColumnFinder:
         modalities = {modality_of_slot(slot) for slot in columns}
         rows = [row for row in islice(self.rows(), _HINTED_ROWS) if isinstance(row, dict)]
         hints: dict[str, str] = {}
+        texts: dict[str, float] = {}
         for name in self.names:
             values = [row[name] for row in rows if not is_missing(row.get(name))]
             found = {_path_modality(value) for value in values} or {None}
@@ -82,6 +86,12 @@ class ColumnFinder:
             if not found and modality not in (None, "text", *modalities):
                 flag = f"--{modality}-column {shlex.quote(name)}"
                 hints.setdefault(str(modality), f"column {name!r} has paths: {flag} reads them")
+            elif not found and modality is None and (length := _text_length(values)):
+                texts[name] = length
+        if texts and "text" not in modalities:
+            name = max(texts, key=texts.__getitem__)
+            flag = f"--text-column {shlex.quote(name)}"
+            hints["text"] = f"column {name!r} has texts: {flag} reads them"
         return list(hints.values())
 
     def _named_columns(self) -> dict[str, str]:
@@ -155,6 +165,23 @@ class ColumnFinder:
     def _column_error(self, rule: str, got: str | None) -> MmfeatError:
         cure = f"{did_you_mean(got or '', self.names)} Its columns are: {', '.join(self.names)}"
         return MmfeatError(rule, got=got, cure=cure.strip())
+
+
+def _text_length(values: Sequence[object]) -> float:
+    """Return the mean length of values that look like texts, and 0 for others: classes, numbers,
+    dates, URLs, JSON and base64.
+    """
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) < len(values) or len(set(texts)) <= len(texts) / 2:
+        return 0
+    joined = "".join(texts)
+    is_text = (
+        len(joined) >= _HINTED_CHARACTERS * len(texts)
+        and sum(map(str.isalpha, joined)) >= len(joined) / 2
+        and (any(map(str.isspace, joined)) or not joined.isascii())
+        and not any(text.lstrip().startswith(("{", "[")) or "://" in text[:32] for text in texts)
+    )
+    return len(joined) / len(texts) if is_text else 0
 
 
 def _path_modality(value: object) -> str | None:

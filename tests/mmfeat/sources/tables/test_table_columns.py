@@ -63,6 +63,36 @@ def test_paths_in_a_column_with_an_unknown_name_give_a_hint(tmp_path):
     assert not any("column 'n'" in note for note in notes)
 
 
+def test_texts_in_a_column_with_an_unknown_name_give_a_hint(tmp_path):
+    rows = [
+        {
+            "pic": f"{number}.jpg",
+            "Was es ist": f"Eine Tasse der Größe {number}, aus Ton gebrannt",
+            "kind": "a class of more than thirty letters",
+            "day": f"2024-01-0{number} 10:00:00 and 0{number} seconds",
+            "page": f"https://example.com/ a page about the number {number}",
+            "more": f'{{"a document": "with some words and number {number}"}}',
+        }
+        for number in range(1, 5)
+    ]
+    write_csv(tmp_path / "t.csv", rows)
+    hint = "column 'Was es ist' has texts: --text-column 'Was es ist' reads them"
+    with pytest.raises(MmfeatError, match=f"--image-column pic reads them; {hint}"):
+        source_of(tmp_path / "t.csv")
+    assert hint in source_of(tmp_path / "t.csv", image="pic").notes()
+    notes = source_of(tmp_path / "t.csv", image="pic", text="kind").notes()
+    assert not any("has texts" in note for note in notes)
+
+
+def test_columns_without_texts_give_no_hint(tmp_path):
+    others = {
+        "day": "2024-01-01 10:00:00.000000+00:00",
+        "kind": "a class of more than thirty letters",
+    }
+    write_csv(tmp_path / "t.csv", [others | {"image": f"{number}.png"} for number in range(4)])
+    assert source_of(tmp_path / "t.csv").notes() == ["image = column 'image'"]
+
+
 def test_other_paths_beside_a_known_column_give_no_hint(tmp_path):
     write_csv(tmp_path / "t.csv", [{"image": "a.png", "original": "b.png", "notes": "c.txt"}])
     assert source_of(tmp_path / "t.csv").notes() == ["image = column 'image'"]
