@@ -223,7 +223,7 @@ def print_summary(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> Non
         if unseen := str(UnseenLabels.of_result(metrics[split] or {})):
             facts[f"{split}: labels"] = unseen
     facts |= {
-        **{name.replace("_", " "): f"{value:g}" for name, value in choice.items()},
+        **{name.replace("_", " "): _choice_text(value) for name, value in choice.items()},
         **({"chosen": metrics["model"]} if "model" in metrics else {}),
         **({"best epoch": metrics["best_epoch"]} if metrics["best_epoch"] else {}),
         f"validation: {metric}": metrics["validation"][metric],
@@ -237,6 +237,10 @@ def print_summary(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> Non
         "report": files.join(folder, REPORT),
     }
     show_summary("train", facts)
+
+
+def _choice_text(value: float | bool) -> str:
+    return str(value) if isinstance(value, bool) else f"{value:g}"
 
 
 def _calibration_facts(calibration: dict[str, Any] | None) -> dict[str, Any]:

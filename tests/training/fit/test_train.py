@@ -1,6 +1,7 @@
 """The command `mmfeat train`."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -193,7 +194,9 @@ def test_a_negative_auxiliary_is_refused(gap_store: str, tmp_path: Path) -> None
         main([gap_store, str(tmp_path / "model"), "--target", "label", "--auxiliary", "-1"])
 
 
-def test_a_logistic_regression_has_no_seed(gap_store: str, tmp_path: Path) -> None:
+def test_a_logistic_regression_has_no_seed(
+    gap_store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = (
         train(
             gap_store,
@@ -208,6 +211,7 @@ def test_a_logistic_regression_has_no_seed(gap_store: str, tmp_path: Path) -> No
         for seed in ("0", "1")
     )
     assert first == second
+    assert re.search(r"standardised +│ (True|False) ", capsys.readouterr().out)
     metrics = read_json(tmp_path / "0/metrics.json")
     tried = [(entry["standardised"], entry["inverse_penalty"]) for entry in metrics["candidates"]]
     assert tried == [(scaled, c) for scaled in (False, True) for c in INVERSE_PENALTIES]
