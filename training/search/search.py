@@ -149,10 +149,19 @@ class Search:
             is_hopeless = self.folds.is_crossed and self._is_hopeless(logits, rivals.logits, part)
             if number < finalists and not is_hopeless:
                 continue
-            value = "-" if judgement.metric is None else f"{judgement.metric:.3f}"
-            self.dropped[spec.name] = f"{self.judge.metric} {value} in its trial"
+            found = self._trial_text(judgement)
+            if number < finalists:
+                rival = "the best linear model"
+            else:
+                best, best_spec = tried[0]
+                rival = f"{best_spec.name} ({self._trial_text(best)})"
+            self.dropped[spec.name] = f"worse in its trial ({found}) than {rival}"
         tried = [trial for trial in tried if trial[1].name not in self.dropped]
         return [self._finish(stage, spec, number) for number, (_, spec) in enumerate(tried)]
+
+    def _trial_text(self, judgement: Judgement) -> str:
+        value = "-" if judgement.metric is None else f"{judgement.metric:.3f}"
+        return f"{self.judge.metric} {value}, loss {judgement.loss:.3f}"
 
     def _finish(self, stage: NetworkStage, spec: NetworkSpec, number: int) -> Candidate:
         """Train a network on all folds, or on all training rows."""

@@ -1,5 +1,6 @@
 """`mmfeat train` without --fusion: validation chooses columns and model."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def test_an_interaction_needs_fusion(
     assert {"gmu (pca, lr 0.001)"} & set(metrics["search"]["weights"]) or "gmu" in metrics["model"]
     output = capsys.readouterr().out
     assert metrics["headline"] in " ".join(output.split())
+    dropped = metrics["search"]["dropped"].values()
+    assert any(re.search(r"worse in its trial \(accuracy .*\) than ", why) for why in dropped)
     single = [row for row in metrics["candidates"] if row["model"].startswith("image: ")]
     assert single
     assert all(not row["tied"] for row in single)
@@ -152,7 +155,9 @@ def test_a_class_of_validation_alone_is_no_training_row(
     "flags",
     [
         ["--folds", "1"],
+        ["--folds", "51"],
         ["--ensemble", "0"],
+        ["--ensemble", "101"],
         ["--time-limit", "0"],
         ["--fusion", "gmu", "--folds", "3"],
         ["--fusion", "logistic", "--condition", "pca"],
