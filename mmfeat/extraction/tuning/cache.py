@@ -4,6 +4,7 @@ The folder `mmfeat/tuning` in the cache of the user has one small JSON file per 
 and request. A file that is damaged, or that does not have the expected type, counts as missing.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -54,9 +55,11 @@ class TuningCache:
         """Return the settings of a key; None if there are none that can be used."""
         if not self.folder or not self.reads or not key:
             return None
+        path = self._path(key)
         with suppress(OSError):
-            entry = read_intact_document(self._path(key), dict[str, Any], _MAX_BYTES)
-            return _parse(entry, self._path(key)) if entry else None
+            if os.path.isfile(path):  # a pipe would wait for a writer
+                entry = read_intact_document(path, dict[str, Any], _MAX_BYTES)
+                return _parse(entry, path) if entry else None
         return None
 
     def keep(self, key: str, tuned: TunedSettings) -> None:
@@ -107,7 +110,9 @@ def tuning_key(encoder: Encoder, settings: Settings, batch_size: int, records: i
 def _parse(entry: Mapping[str, Any], path: str) -> TunedSettings | None:
     try:
         tuned = check_value(entry.get(_ENTRY), TunedSettings, path)
-    except DamagedFileError:
+        # column.json stores the measurements: NaN and lone surrogates are no valid JSON.
+        json.dumps(tuned.measured, allow_nan=False, ensure_ascii=False).encode()
+    except (DamagedFileError, ValueError):
         return None
     return replace(tuned, measured={**tuned.measured, "remembered": True})
 

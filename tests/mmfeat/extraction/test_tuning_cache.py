@@ -118,6 +118,8 @@ def damage(text):
         text.replace(b'"batch_size": ', b'"batch_size": 9'),
         json.dumps({"tuned": document["tuned"] | {"precision": "int4"}}).encode(),
         json.dumps({"tuned": document["tuned"] | {"batch_size": -1}}).encode(),
+        json.dumps({"tuned": document["tuned"] | {"measured": {"x": float("nan")}}}).encode(),
+        json.dumps({"tuned": document["tuned"] | {"measured": {"\ud800": 1}}}).encode(),
         json.dumps({"tuned": [1]}).encode(),
         b"[]",
         b"{" + b" " * (1 << 17) + text[1:],
@@ -130,6 +132,16 @@ def test_damaged_files_are_measured_again(cache):
     for text in damage(path.read_bytes()):
         path.write_bytes(text)
         assert tune(cache)[1] > 0, text[:80]
+        assert tune(cache)[1] == 0
+
+
+def test_a_pipe_or_a_link_to_itself_is_replaced(cache):
+    tune(cache)
+    (path,) = Path(cache.folder).iterdir()
+    for make in (os.mkfifo, lambda path: path.symlink_to(path)):
+        path.unlink()
+        make(path)
+        assert tune(cache)[1] > 0
         assert tune(cache)[1] == 0
 
 
