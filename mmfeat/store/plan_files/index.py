@@ -31,6 +31,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _PIECE = ("block", "offset", "length", "xxh3_128")
+_DIGEST = r"\A[0-9a-f]{32}\z"
 _BATCH_ROWS = 4096
 _MAX_NUMBER = 1 << 53
 
@@ -152,6 +153,9 @@ def read_plan_index(folder: str, info: RecordedFile, number: int) -> PlannedShar
         if least < 0 or most > _MAX_NUMBER:
             rule = f"{path} must have numbers from 0 to 2^53 in {name}"
             raise DamagedFileError(rule, got=least if least < 0 else most, cure=files.RESTORE)
+    if number and not pc.all(pc.match_substring_regex(table["xxh3_128"], _DIGEST)).as_py():
+        rule = f"{path} must have digests of 32 hexadecimal digits"
+        raise DamagedFileError(rule, cure=files.RESTORE)
     for batch in table.to_batches(_BATCH_ROWS):
         check_value(batch["name"].to_pylist(), list[Name], path)
     if pc.count_distinct(table["name"]).as_py() != number:

@@ -54,6 +54,9 @@ def test_pieces_can_be_replaced(tmp_path):
         ("block", [0.5, 1.5]),
         ("records", [1, None]),
         ("xxh3_128", None),
+        ("xxh3_128", [DIGEST, ""]),
+        ("xxh3_128", [DIGEST, DIGEST + "\n"]),
+        ("xxh3_128", [DIGEST, "g" * 32]),
     ],
 )
 def test_an_index_with_impossible_values_is_refused(tmp_path, column, values):
