@@ -11,6 +11,9 @@ PCA, IDF_PCA = "pca", "idf_pca"
 KINDS = (CENTER, L2, STANDARDIZE, IDF, PCA, IDF_PCA)
 """Kinds of conditioning. `pca` and `idf_pca` have a size, written `pca:128`."""
 
+_MAX_DIGITS = 9
+"""Maximum length of a size in a text. Python refuses to convert thousands of digits."""
+
 _NORMALIZED = (L2, IDF, PCA, IDF_PCA)
 PROJECTED = (PCA, IDF_PCA)
 """The kinds that project to fewer values."""
@@ -34,7 +37,8 @@ def parse_conditioning(text: str, dim: int) -> tuple[str, int]:
         raise MmfeatError(f"the conditioning {kind!r} {rule}", got=text)
     if not size:
         return kind, dim
-    if not (size.isascii() and size.isdigit() and 1 <= int(size) <= dim):
+    is_number = size.isascii() and size.isdigit() and len(size) <= _MAX_DIGITS
+    if not (is_number and 1 <= int(size) <= dim):
         raise MmfeatError(f"the size of {kind!r} must be a number from 1 to {dim}", got=text)
     return kind, int(size)
 
