@@ -172,6 +172,11 @@ class RunOptions(AccessOptions):
         check_at_least_one(self, "threads")
 
 
+_MAX_FOLDS, _MAX_ENSEMBLE = 50, 100
+"""With these, the models of three networks, one per fold, and of linear candidates are fewer than
+`mmfeat.models.architecture.MAX_MEMBERS`."""
+
+
 @dataclass(frozen=True)
 class SearchOptions:
     """Search for the best model. Only without --fusion."""
@@ -181,19 +186,21 @@ class SearchOptions:
     networks, larger ensembles."""
     folds: int | None = None
     """Number of folds of the cross-validation over training and validation rows. 0 = the split val
-    chooses. None = 5 for fewer than 2,000 of these rows, else 0."""
+    chooses. At most 50. None = 5 for fewer than 2,000 of these rows, else 0."""
     ensemble: int | None = None
     """Maximum number of models to combine; each counts as often as it is picked. 1 = the best model
-    alone. None = 3, with --quality fast 1, with best 8."""
+    alone, at most 100. None = 3, with --quality fast 1, with best 8."""
     time_limit: float | None = None
     """Seconds after which no further network is started. The result then depends on the speed of
     the machine; config.json and metrics.json say so. None = no limit; the work is limited by the
     shapes of the data."""
 
     def __post_init__(self) -> None:
-        if self.folds is not None and self.folds != 0 and self.folds < 2:
-            raise MmfeatError("--folds must be 0 or at least 2", got=self.folds)
+        if self.folds not in (None, 0) and not 2 <= self.folds <= _MAX_FOLDS:
+            raise MmfeatError(f"--folds must be 0 or from 2 to {_MAX_FOLDS}", got=self.folds)
         check_at_least_one(self, "ensemble")
+        if self.ensemble is not None and self.ensemble > _MAX_ENSEMBLE:
+            raise MmfeatError(f"--ensemble must be at most {_MAX_ENSEMBLE}", got=self.ensemble)
         if self.time_limit is not None and not self.time_limit > 0:
             raise MmfeatError("--time-limit must be above 0", got=self.time_limit)
 

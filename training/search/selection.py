@@ -109,15 +109,18 @@ class Margin:
 
 
 def margin(judge: Judge, one: np.ndarray, other: np.ndarray) -> Margin | None:
-    """Return by how much logits are better than others; None where the metric is undefined.
+    """Return by how much logits are better than others; None if that cannot be told.
 
+    There must be two groups of rows, and the metric must be defined without any block of groups.
     The error is that of the delete-a-group jackknife (Kott 2001), for which no rows are drawn. Rows
     of a group are left out together.
     """
     rows = np.arange(len(one))
     _, numbers = np.unique(judge.groups, return_inverse=True)
     blocks = min(_BLOCKS, numbers.max(initial=-1) + 1)
-    block_of = numbers % max(1, blocks)
+    if blocks < 2:  # without the only block, no row is left
+        return None
+    block_of = numbers % blocks
 
     def difference(kept: np.ndarray) -> float:
         values = []
@@ -128,7 +131,7 @@ def margin(judge: Judge, one: np.ndarray, other: np.ndarray) -> Margin | None:
 
     whole = difference(rows)
     parts = np.array([difference(rows[block_of != block]) for block in range(blocks)])
-    if blocks < 2 or not np.isfinite([whole, *parts]).all():
+    if not np.isfinite([whole, *parts]).all():
         return None
     error = np.sqrt((blocks - 1) / blocks * np.square(parts - parts.mean()).sum())
     return Margin(float(whole), float(error))

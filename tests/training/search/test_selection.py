@@ -1,5 +1,7 @@
 """The chosen model is the best candidate, or an ensemble that is not worse."""
 
+import warnings
+
 import numpy as np
 
 from mmfeat.models.tasks import Multiclass
@@ -60,6 +62,18 @@ def test_margins_are_tied_only_if_the_rows_cannot_tell() -> None:
     right = (one.logits.argmax(1) == TARGETS).astype(float)
     right -= bad.logits.argmax(1) == TARGETS
     assert abs(found.error - right.std() / ROWS**0.5) < 0.35 * right.std() / ROWS**0.5
+
+
+def test_a_margin_of_one_group_is_unknown_and_no_metric_of_no_rows_is_computed() -> None:
+    one, other = candidate("one", 1, 0, ("a",)), candidate("other", 5, 9, ("b",))
+    objective = judge().objective
+    for groups in (np.zeros(ROWS, int), np.zeros(0, int)):
+        targets = TARGETS[: len(groups)]
+        single = Judge(objective, targets, "accuracy", groups)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = margin(single, one.logits[: len(groups)], other.logits[: len(groups)])
+        assert found is None
 
 
 def test_the_headline_names_the_winner() -> None:
