@@ -90,7 +90,12 @@ class Judge:
         Args:
             logits: float32, shape (rows, outputs).
             rows: positions of the rows that have predictions; None = all.
+
+        Returns:
+            The worst judgement if a prediction is not finite, as of a training that diverged.
         """
+        if not np.isfinite(logits).all():
+            return Judgement(None, np.inf, 1.0, self.minimized)
         targets = self.targets if rows is None else self.targets[rows]
         stub = Model(Architecture({"": 1}, logits.shape[1], fusion=LOGISTIC))
         self.objective.calibrate(stub, targets, logits)

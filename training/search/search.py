@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.system import ProgressBar
 from training.config import TrainConfig
@@ -27,6 +28,8 @@ _MAX_EPOCHS = 15
 """Most epochs of a network on many rows if the budget allows them."""
 _FINALISTS = {"fast": 1, "default": 1, "best": 3}
 """Networks that are trained on all folds."""
+
+_DIVERGED = "its predictions are not finite"
 
 _HOPELESS = 3.0
 """Standard errors by which a network must be worse than the best linear model to be dropped; less
@@ -86,7 +89,16 @@ class Search:
                 bar.advance(1)
             candidates += self._networks(candidates)
             bar.advance(1)
-        return candidates
+        finite = [c for c in candidates if np.isfinite(c.logits).all()]
+        names = {candidate.name for candidate in finite}
+        self.dropped |= {c.name: _DIVERGED for c in candidates if c.name not in names}
+        if not finite:
+            raise MmfeatError(
+                "a model of the search must have finite predictions",
+                got=", ".join(self.dropped),
+                cure="Check --lr and --inverse-penalty, and the features for huge values",
+            )
+        return finite
 
     def _is_usable(self, subset: Sequence[str]) -> bool:
         """Whether rows that fit, and rows that choose, have one of the columns."""
@@ -139,6 +151,9 @@ class Search:
                 self.dropped[spec.name] = "no budget left"
                 continue
             part, logits = stage.try_out(spec)
+            if not np.isfinite(logits).all():
+                self.dropped[spec.name] = _DIVERGED
+                continue
             tried.append((self.judge.judge(logits, part), spec))
         tried.sort(key=lambda trial: trial[0].loss)
         finalists = _FINALISTS[self.config.search.quality]

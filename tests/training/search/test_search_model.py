@@ -151,6 +151,19 @@ def test_a_class_of_validation_alone_is_no_training_row(
     assert metrics["validation"]["unseen_labels"] == {"violet": 1}
 
 
+@pytest.mark.parametrize("folds", ["0", "3"])
+def test_models_that_diverge_are_dropped(make_store: MakeStore, tmp_path: Path, folds: str) -> None:
+    store = make_store(**noisy(120))
+    flags = ["--quality", "fast", "--folds", folds]
+    metrics = search(store, tmp_path / "model", *flags, "--lr", "1e30")
+    (reason,) = metrics["search"]["dropped"].values()
+    assert reason == "its predictions are not finite"
+    assert metrics["candidates"]
+    assert np.isfinite([row["loss"] for row in metrics["candidates"]]).all()
+    metrics = search(store, tmp_path / "weak", *flags, "--inverse-penalty", "1e-30")
+    assert all(row["loss"] is not None for row in metrics["candidates"])
+
+
 @pytest.mark.parametrize(
     "flags",
     [
