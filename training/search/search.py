@@ -90,8 +90,8 @@ class Search:
             candidates += self._networks(candidates)
             bar.advance(1)
         finite = [c for c in candidates if np.isfinite(c.logits).all()]
-        names = {candidate.name for candidate in finite}
-        self.dropped |= {c.name: _DIVERGED for c in candidates if c.name not in names}
+        kept = {candidate.name for candidate in finite}
+        self.dropped |= {c.name: _DIVERGED for c in candidates if c.name not in kept}
         if not finite:
             raise MmfeatError(
                 "a model of the search must have finite predictions",
