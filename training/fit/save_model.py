@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from mmfeat.errors import MmfeatError
@@ -138,6 +139,13 @@ def _calibrate(
     """
     module, rows = best.module, dataset.split_rows
     outputs = {VAL: run_rows(module, dataset, rows[VAL])}
+    # The vectors of an absent modality are NaN in an alignment.
+    if not isinstance(module, AlignmentModel) and not np.isfinite(outputs[VAL].logits).all():
+        raise MmfeatError(
+            "the predictions of the best candidate must be finite: the training has diverged",
+            got="NaN or infinity on validation",
+            cure="Train with a lower --lr",
+        )
     calibration = dataset.objective.calibrate(
         module, dataset.targets[rows[VAL]], outputs[VAL].logits
     )

@@ -33,6 +33,26 @@ def test_a_training_that_diverges_at_once_is_an_error(
     assert not (tmp_path / "model" / "manifest.json").exists()
 
 
+def test_finite_weights_whose_predictions_overflow_are_an_error(
+    features: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    step = loop.Trainer.step
+
+    def overflowing_step(trainer: loop.Trainer, batch: object) -> object:
+        loss = step(trainer, batch)
+        for weight in trainer.module.parameters():
+            weight.data.fill_(1e38)
+        return loss
+
+    monkeypatch.setattr(loop.Trainer, "step", overflowing_step)
+    assert train(features, tmp_path / "model", "--epochs", "1", "--lr", "0.003") == 1
+    assert "the training has diverged" in capsys.readouterr().err
+    assert not (tmp_path / "model" / "manifest.json").exists()
+
+
 def test_the_weights_before_the_loss_became_nan_are_kept(
     features: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
