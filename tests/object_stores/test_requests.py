@@ -60,6 +60,7 @@ def test_requests_per_shard(requests_of, store, capfd):
             print(f"\n{name}: {sum(found.values()):.1f} requests per shard, {found}", end="")
     # gcsfs asks for an object and for a folder at once, and takes back one if the other is there.
     assert all(abs(found.get("HEAD", 0)) <= 0.5 for found in costs.values())
+    costs = {name: {**found, "HEAD": 0} for name, found in costs.items()}
     assert sum(costs["shard"].values()) <= RECORDS + 10
     assert sum(costs["extract"].values()) <= 10 + 3, (
         "3 receipts are read when the store is finished"

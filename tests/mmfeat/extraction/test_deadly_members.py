@@ -50,7 +50,7 @@ def test_members_are_tried_only_after_a_run_that_died_while_tuning(
         tried.append(len(members))
         return members[:3]
 
-    def tune(spec, settings, members, batch_size, records):
+    def tune(spec, settings, members, batch_size, records, cache):
         tuned.append(len(members))
         return spec.load(settings), TunedSettings("float32", 8, {})
 

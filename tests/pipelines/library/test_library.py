@@ -40,7 +40,7 @@ def stores(tmp_path_factory):
     for command in (
         ("shard", "table.csv", "shards", "--samples-per-shard=25"),
         ("extract", "shards", "features", "--precision=float32"),
-        ("train", "features", "model", "--target=label", "--epochs=2"),
+        ("train", "features", "model", "--target=label", "--fusion=gmu", "--epochs=2"),
         ("score", "model", "features", "predictions"),
     ):
         name, *arguments = command

@@ -7,7 +7,7 @@ import pytest
 from mmfeat.cli import main
 from tests.training.stores import write_store, xor_records
 
-TRAIN = ("--target", "label", "--epochs", "1", "--hidden", "8", "--lr", "0.003")
+TRAIN = ("--target", "label", "--fusion", "gmu", "--epochs", "1", "--hidden", "8", "--lr", "0.003")
 
 
 def read_rows(folder):

@@ -232,7 +232,7 @@ def test_a_retried_record_counts_once_in_every_stage(mmfeat, make_table, tmp_pat
     )
     assert mmfeat(*steps[0][:-1]).returncode == 0
     assert mmfeat(*steps[1]).returncode == 0
-    train = ("--target", "label", "--epochs", 1)
+    train = ("--target", "label", "--fusion", "gmu", "--epochs", 1)
     assert mmfeat("train", features, model, *train).returncode == 0
     assert mmfeat(*steps[2]).returncode == 0
     for numbers, failed in (((0, 4), 8), ((8,), 7)):

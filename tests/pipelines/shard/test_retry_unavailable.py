@@ -171,7 +171,7 @@ def test_a_replaced_partial_row_counts_once_in_every_stage(
     )  # fmt: skip
     assert mmfeat(*steps[0][:-1]).returncode == 0
     assert mmfeat(*steps[1]).returncode == 0
-    train = ("--target", "label", "--epochs", 1)
+    train = ("--target", "label", "--fusion", "gmu", "--epochs", 1)
     assert mmfeat("train", features, model, *train).returncode == 0
     assert mmfeat(*steps[2]).returncode == 0
     for back in (lost[:2], lost[2:5]):
