@@ -1,13 +1,13 @@
 """Options of `mmfeat train`. Each field is a flag."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from mmfeat.config import FeaturesPath, OutputPath
 from mmfeat.errors import MmfeatError
+from training.config_checks import check_at_least_one
 from training.objectives.imbalance import Imbalance
 
 TaskName = Literal["multiclass", "multilabel", "regression", "align"]
@@ -280,27 +280,3 @@ class TrainConfig:
         ):
             if value:
                 raise MmfeatError(f"the task 'align' takes no {flag}", got=value)
-
-
-def check_at_least_one(options: Any, *names: str) -> None:
-    """Check that options are at least 1 or None.
-
-    Raises:
-        MmfeatError: an option is below 1.
-    """
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise MmfeatError(f"--{name.replace('_', '-')} must be at least 1", got=value)
-
-
-def check_metric(metric: str, known: Iterable[str], task: str) -> None:
-    """Check that the task has the metric.
-
-    Raises:
-        MmfeatError: it does not; the error lists the task's metrics.
-    """
-    if metric not in known:
-        raise MmfeatError(
-            f"--metric of the task {task!r} must be one of: {', '.join(known)}", got=metric
-        )

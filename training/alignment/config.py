@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mmfeat.config import FeaturesPath, ModelPath, OutputPath
-from training.config import check_at_least_one
+from training.config_checks import check_at_least_one
 
 
 @dataclass(frozen=True)

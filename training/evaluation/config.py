@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmfeat.config import FeaturesPath, ModelPath
-from training.config import check_at_least_one
+from training.config_checks import check_at_least_one
 
 
 @dataclass(frozen=True)

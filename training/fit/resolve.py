@@ -12,7 +12,8 @@ from mmfeat.models.conditioning import L2, PCA, STANDARDIZE
 from mmfeat.models.saved_model import input_shapes, layers_to_config
 from mmfeat.models.tasks import Align
 from training.conditioning import NONE
-from training.config import ModelOptions, TrainConfig, check_metric
+from training.config import ModelOptions, TrainConfig
+from training.config_checks import check_metric
 from training.data import (
     TRAIN,
     Dataset,

@@ -16,12 +16,12 @@ from training.fit.checkpoint import Checkpoint
 from training.fit.device import ComputeConfig
 from training.fit.resolve import ResolvedRun
 from training.recipe import INVERSE_PENALTIES, RIDGE_PENALTIES, AdamWRecipe, LogisticRecipe
-from training.search.budget import Budget
 from training.search.candidate import Candidate, Judge, Judgement
 from training.search.folds import Folds, make_folds
-from training.search.linear_stage import PLAIN, WEIGHTED, LinearStage
-from training.search.network_specs import LEARNING_RATES, list_specs, spec_work, with_steps
-from training.search.network_stage import NetworkSpec, NetworkStage
+from training.search.linear.stage import PLAIN, WEIGHTED, LinearStage
+from training.search.networks.budget import Budget
+from training.search.networks.specs import LEARNING_RATES, list_specs, spec_work, with_steps
+from training.search.networks.stage import NetworkSpec, NetworkStage
 from training.search.selection import margin
 
 _MAX_EPOCHS = 15

@@ -7,8 +7,8 @@ from mmfeat.models.architecture import LATE, Architecture
 from mmfeat.models.conditioning import PCA
 from training.conditioning import DEFAULT_SIZE, NONE
 from training.recipe import AdamWRecipe
-from training.search.budget import Quality, training_work
-from training.search.network_stage import NetworkSpec
+from training.search.networks.budget import Quality, training_work
+from training.search.networks.stage import NetworkSpec
 
 LEARNING_RATES = (1e-3, 3e-3)
 """Learning rates of the networks of a search."""

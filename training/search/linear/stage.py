@@ -20,7 +20,7 @@ from training.fit.linear import find_scaling, fit_logistic, set_scaling
 from training.recipe import RIDGE_PENALTIES, LogisticRecipe
 from training.search.candidate import Candidate, Judge
 from training.search.folds import Folds
-from training.search.linear_problem import (
+from training.search.linear.problem import (
     LinearProblem,
     RidgePath,
     Solution,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.linear import LinearModel
-from training.search.linear_problem import LinearProblem, RidgePath, fit_logistic_path
+from training.search.linear.problem import LinearProblem, RidgePath, fit_logistic_path
 
 
 def inputs(rows: int, dim: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:

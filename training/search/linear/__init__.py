@@ -1,0 +1,1 @@
+"""Linear candidates: logistic and ridge regression for many penalties at once."""

@@ -1,0 +1,1 @@
+"""Network candidates: which ones, their cost, and their training."""
