@@ -138,8 +138,12 @@ def collect_moments(dataset: Dataset, names: Mapping[str, str]) -> dict[str, Mom
 
 
 def inverse_document_frequency(moments: Moments) -> Tensor:
-    """Return log((1 + n) / (1 + df)) + 1 of each value, float64, as scikit-learn computes it."""
-    return ((1 + moments.rows) / (1 + moments.nonzero)).log() + 1
+    """Return log((1 + n) / (1 + df)) + 1 of each value, float64, as scikit-learn computes it.
+
+    A value that is 0 in all training rows has weight 0, as a word that TF-IDF does not know.
+    """
+    weights = ((1 + moments.rows) / (1 + moments.nonzero)).log() + 1
+    return torch.where(moments.nonzero > 0, weights, 0)
 
 
 def _set_scaling(module: InputConditioning, moments: Moments) -> None:

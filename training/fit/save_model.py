@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,20 +65,32 @@ def save_best(
     ]
     architecture = best.module.architecture
     chosen = layers_to_config(architecture) if architecture.conditioning else None
-    write_model(folder, config_hash, store, dataset, best.module, outputs, metrics, lines, chosen)
+    model = FinishedModel(best.module, outputs, metrics, lines, chosen)
+    write_model(folder, config_hash, store, dataset, model)
     return metrics
 
 
+@dataclass(frozen=True)
+class FinishedModel:
+    """A trained model and what its files say of it.
+
+    Attributes:
+        module: the model.
+        outputs: split → the module's output for its rows.
+        metrics: the content of metrics.json.
+        log_lines: the lines of log.jsonl.
+        chosen: columns and layers of the module, if config.json does not have them.
+    """
+
+    module: Model
+    outputs: Mapping[str, InferenceOutput]
+    metrics: Mapping[str, Any]
+    log_lines: Sequence[str]
+    chosen: Mapping[str, Any] | None = None
+
+
 def write_model(
-    folder: str,
-    config_hash: str,
-    store: FeatureStore,
-    dataset: Dataset,
-    module: Model,
-    outputs: Mapping[str, InferenceOutput],
-    metrics: Mapping[str, Any],
-    log_lines: Sequence[str],
-    chosen: Mapping[str, Any] | None = None,
+    folder: str, config_hash: str, store: FeatureStore, dataset: Dataset, model: FinishedModel
 ) -> None:
     """Write all files of a model; the manifest is written last.
 
@@ -86,17 +99,14 @@ def write_model(
         config_hash: hash of that config.
         store: the features.
         dataset: the rows, with the columns of the module.
-        module: the model.
-        outputs: split → the module's output for its rows.
-        metrics: the content of metrics.json.
-        log_lines: the lines of log.jsonl.
-        chosen: columns and layers of the module, if config.json does not have them.
+        model: the model.
     """
-    write_predictions(folder, store, module, dataset, outputs)
+    module, metrics = model.module, model.metrics
+    write_predictions(folder, store, module, dataset, model.outputs)
     weights = save_weights(folder, module)
     files.write_json(files.join(folder, METRICS), metrics)
     with files.create(files.join(folder, LOG)) as output:
-        for line in log_lines:
+        for line in model.log_lines:
             output.write(line.encode())
     flags = {c: f for c, f in store.encoder_flags.items() if c in module.columns}
     entries: dict[str, Any] = {
@@ -109,7 +119,7 @@ def write_model(
         "rows": metrics["rows"],
         "left_out": metrics["left_out"],
         "torch": torch.__version__,
-        **({"chosen": dict(chosen)} if chosen else {}),
+        **({"chosen": dict(model.chosen)} if model.chosen else {}),
     }
     write_model_report(folder, make_manifest(folder, "model", config_hash, **entries))
     write_manifest(folder, "model", config_hash, **entries)

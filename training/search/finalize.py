@@ -96,7 +96,9 @@ def evaluate_splits(
 ) -> dict[str, dict[str, Any]]:
     """Return all metrics of the rows that chose, and of test."""
     objective = dataset.objective
-    chosen = run_rows(model, dataset, folds.rows)._replace(logits=choice.logits)
+    chosen = outputs[VAL]
+    if folds.is_crossed:
+        chosen = run_rows(model, dataset, folds.rows)._replace(logits=choice.logits)
     parts = {VAL: (folds.rows, chosen)}
     if TEST in outputs:
         parts[TEST] = (dataset.split_rows[TEST], outputs[TEST])

@@ -12,6 +12,9 @@ MAX_FOLD_ROWS = 2000
 
 DEFAULT_FOLDS = 5
 
+_PART_ROWS = 4096
+"""Rows whose features are read at a time."""
+
 _MAX_GROUP = 0.05
 """Largest fraction of the rows with equal features that are still kept in one fold. More of them
 are a placeholder, not copies of one record."""
@@ -59,11 +62,12 @@ def make_folds(dataset: Dataset, store: FeatureStore, folds: int | None) -> Fold
     if folds is None:
         folds = DEFAULT_FOLDS if len(rows) < MAX_FOLD_ROWS else 0
     known = dataset.objective.has_known_label(dataset.targets[rows])
-    groups = group_rows(dataset, store, rows)
-    folds = min(folds, len(np.unique(groups[known])))
+    if folds:
+        groups = group_rows(dataset, store, rows)
+        folds = min(folds, len(np.unique(groups[known])))
     if folds < 2:
-        kept = groups[np.searchsorted(rows, validation)]
-        return Folds(validation, [np.arange(len(validation))], [dataset], dataset, kept)
+        groups = group_rows(dataset, store, validation)
+        return Folds(validation, [np.arange(len(validation))], [dataset], dataset, groups)
     numbers = assign_folds(groups, dataset.objective.strata(dataset.targets[rows]), folds)
     datasets = [
         _with_rows(dataset, rows[(numbers != fold) & known], rows[numbers == fold])
@@ -80,6 +84,8 @@ def _with_rows(dataset: Dataset, training: np.ndarray, validation: np.ndarray) -
 def group_rows(dataset: Dataset, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
     """Return the group number of rows that must share a fold, shape (rows,).
 
+    Features are read in parts, and only hashes are kept.
+
     Args:
         dataset: the dataset.
         store: the features.
@@ -87,24 +93,33 @@ def group_rows(dataset: Dataset, store: FeatureStore, rows: np.ndarray) -> np.nd
     """
     links = []
     if dataset.rule.group:
-        texts = [
-            text
-            for shard in store.shards
-            for text in read_hash_inputs(
-                store.read_samples(shard, ["__key__", dataset.rule.group]), dataset.rule
-            )
-        ]
-        links.append(np.unique(np.array(texts, object)[rows], return_inverse=True)[1])
-    features, present = dataset.features.take(rows)
-    for name, values in features.items():
-        if values.ndim > 2:
-            continue  # token columns are not compared, as for leaks
-        hashes = row_hashes(values, present[name])
+        links.append(_group_hashes(dataset, store)[rows])
+    for name in (column.name for column in dataset.features.columns if not column.max_tokens):
+        hashes = _feature_hashes(dataset.select_columns([name]), name, rows)
+        present = dataset.present[name][rows]
         _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-        shared = (counts[inverse] <= max(2.0, _MAX_GROUP * len(rows))) & present[name]
+        shared = (counts[inverse] <= max(2.0, _MAX_GROUP * len(rows))) & present
         alone = len(counts) + np.arange(len(rows))
         links.append(np.where(shared, inverse, alone))
     return _connect(links, len(rows))
+
+
+def _group_hashes(dataset: Dataset, store: FeatureStore) -> np.ndarray:
+    """Return a number for the group of each record of the store; equal ones for equal groups."""
+    parts = []
+    for shard in store.shards:
+        table = store.read_samples(shard, ["__key__", dataset.rule.group])
+        parts.append(np.fromiter(map(hash, read_hash_inputs(table, dataset.rule)), np.int64))
+    return np.concatenate(parts)
+
+
+def _feature_hashes(dataset: Dataset, name: str, rows: np.ndarray) -> np.ndarray:
+    """Return a hash of the feature of each row, shape (rows,)."""
+    parts = []
+    for start in range(0, len(rows), _PART_ROWS):
+        features, present = dataset.features.take(rows[start : start + _PART_ROWS])
+        parts.append(row_hashes(features[name], present[name]))
+    return np.concatenate(parts)
 
 
 def _connect(links: list[np.ndarray], count: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -147,7 +146,10 @@ class Search:
         specs = [with_steps(spec, rows, options.epochs, options.batch_size) for spec in specs]
         tried: list[tuple[Judgement, NetworkSpec]] = []
         for spec in specs:
-            if self._is_late() or not self.budget.take(spec_work(spec, rows)):
+            if self._is_late():
+                self.dropped[spec.name] = "the time limit was reached"
+                continue
+            if not self.budget.take(spec_work(spec, rows)):
                 self.dropped[spec.name] = "no budget left"
                 continue
             part, logits = stage.try_out(spec)
@@ -190,10 +192,7 @@ class Search:
         epochs = min(epochs, options.epochs)
         self.budget.take(once * epochs)
         spec = replace(spec, recipe=replace(spec.recipe, epochs=epochs, patience=options.patience))
-        return stage.fit_whole(spec, self.compute, self.checkpoint.slot(number), self._on_epoch)
-
-    def _on_epoch(self, metrics: dict[str, Any]) -> None:
-        """Show the metrics of an epoch of a network on many rows."""
+        return stage.fit_whole(spec, self.compute, self.checkpoint.slot(number))
 
     def _is_hopeless(self, logits: np.ndarray, rival: np.ndarray, rows: np.ndarray) -> bool:
         """Whether a network is clearly worse in its trial than the best linear model there."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mmfeat.features import FeatureStore
 from tests.training.stores import Records, load, write_store
@@ -76,3 +77,12 @@ def test_classes_and_sizes_are_even() -> None:
         assert np.bincount(numbers[classes == kind], minlength=5).tolist() == [5] * 5
     large = np.array([0] * 10 + list(range(1, 11)))
     assert np.bincount(assign_folds(large, np.zeros(20, int), 2)).tolist() == [10, 10]
+
+
+def test_reading_in_parts_changes_no_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path)
+    dataset, store = load(path), FeatureStore(path)
+    rows = np.arange(len(dataset.targets))
+    whole = group_rows(dataset, store, rows)
+    monkeypatch.setattr("training.search.folds._PART_ROWS", 7)
+    np.testing.assert_array_equal(group_rows(dataset, store, rows), whole)

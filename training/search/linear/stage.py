@@ -130,10 +130,19 @@ class _ScaledFit:
                 yield self._candidate(LOGISTIC, penalties[number], logits.numpy(), solve)
             return
         solutions = [(w[:, 0], b[0]) for w, b in self._path([self._known_rows], penalties)]
-        inputs = self.problem.transform(_read_inputs(self.dataset, folds.rows, self.scaling))
-        for penalty, solution in zip(penalties, solutions, strict=True):
-            values = inputs @ solution[0] + solution[1]
-            yield self._candidate(LOGISTIC, penalty, values.numpy(), partial(_same, solution))
+        predictions = self._predict(solutions)
+        for penalty, solution, values in zip(penalties, solutions, predictions, strict=True):
+            yield self._candidate(LOGISTIC, penalty, values, partial(_same, solution))
+
+    def _predict(self, solutions: Sequence[Solution]) -> list[np.ndarray]:
+        """Return the logits of the rows that choose for each solution. Inputs are read in parts."""
+        rows = self.stage.folds.rows
+        parts = []
+        for start in range(0, len(rows), _PART_ROWS):
+            part = _read_inputs(self.dataset, rows[start : start + _PART_ROWS], self.scaling)
+            inputs = self.problem.transform(part)
+            parts.append([(inputs @ weights + bias).numpy() for weights, bias in solutions])
+        return [np.concatenate(logits) for logits in zip(*parts, strict=True)]
 
     @property
     def _known_rows(self) -> Tensor:
@@ -168,11 +177,10 @@ class _ScaledFit:
                 solve = partial(path.weights, penalty)
                 yield self._candidate(RIDGE, penalty, values.numpy(), solve)
             return
-        inputs = self.problem.transform(_read_inputs(self.dataset, folds.rows, self.scaling))
-        for penalty in self.stage.ridge_penalties or RIDGE_PENALTIES:
-            weights, bias = path.weights(penalty)
-            left_out = (inputs @ weights + bias).numpy()
-            yield self._candidate(RIDGE, penalty, left_out, partial(path.weights, penalty))
+        penalties = self.stage.ridge_penalties or RIDGE_PENALTIES
+        predictions = self._predict([path.weights(penalty) for penalty in penalties])
+        for penalty, logits in zip(penalties, predictions, strict=True):
+            yield self._candidate(RIDGE, penalty, logits, partial(path.weights, penalty))
 
     def _candidate(self, kind: str, penalty: float, logits: np.ndarray, solve: Solve) -> Candidate:
         columns = tuple(column.name for column in self.dataset.features.columns)

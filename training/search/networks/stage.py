@@ -1,7 +1,6 @@
 """The networks of a search: fusions of raw and of conditioned features."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -111,11 +110,7 @@ class NetworkStage:
         return self._candidate(spec, logits, [model for model, _ in fitted], start)
 
     def fit_whole(
-        self,
-        spec: NetworkSpec,
-        compute: ComputeConfig,
-        slot: CheckpointSlot | None,
-        on_epoch: Callable[[dict[str, Any]], None],
+        self, spec: NetworkSpec, compute: ComputeConfig, slot: CheckpointSlot | None
     ) -> Candidate:
         """Return the candidate of a network trained on all training rows, at its best epoch.
 
@@ -123,13 +118,12 @@ class NetworkStage:
             spec: the network.
             compute: device and precision.
             slot: the checkpoint to resume from.
-            on_epoch: called with the metrics of each epoch.
         """
         start = time.perf_counter()
         dataset, modules = self._condition(spec, 0)
         architecture = with_conditioning(spec.architecture, modules)
         layers = without_conditioning(architecture, modules)
-        result = fit_adamw(layers, dataset, spec.recipe, on_epoch, compute=compute, slot=slot)
+        result = fit_adamw(layers, dataset, spec.recipe, compute=compute, slot=slot)
         model = attach_conditioning(result.module.cpu().eval(), architecture, modules)
         logits = compute_logits(result.module, dataset, dataset.split_rows[VAL])
         return self._candidate(spec, logits, [model], start)
