@@ -56,6 +56,10 @@ class Encoder(ABC):
     can_decode_on_gpu: bool = False
     """True if it can be loaded with `Settings.decode` = `gpu`."""
 
+    padded_rows: int = 0
+    """Records that each batch is padded to, so that a smaller one takes the same memory; 0 = not
+    padded."""
+
     can_compile: bool = False
     """True if `compiled` may make the forward pass faster."""
 

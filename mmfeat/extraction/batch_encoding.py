@@ -80,10 +80,11 @@ def encode_batch(
     except Exception as error:
         if _is_fault_of_machine(error):
             raise
+        size = max(len(inputs), encoder.padded_rows)
+        if not split_large and size > 1 and type(error).__name__ == "OutOfMemoryError":
+            raise BatchTooLargeError(size) from error
         if len(inputs) == 1:
             return _fail(error, shape)
-        if not split_large and type(error).__name__ == "OutOfMemoryError":
-            raise BatchTooLargeError(len(inputs)) from error
         middle = len(inputs) // 2
         first, second = (
             encode_batch(encoder, half, shape, normalize, split_large=split_large)

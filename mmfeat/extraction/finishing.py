@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.extraction.account import RecordAccount
 from mmfeat.features import SAMPLES, Column, TableFiles, parse_columns, read_reasons
 from mmfeat.storage import FileSizes, files
@@ -89,12 +90,13 @@ class FinishedShards:
         )
 
     def _first_error(self) -> str:
-        """Return the error of the first row of the columns that has one; empty if none has."""
+        """Return the error of the first row of the first shard that has one; empty if none has."""
         for name in self.columns:
             path = files.join(self.output, name, f"{self.shards[0]}.arrow")
-            for error in read_reasons(path, ["error"])["error"].to_pylist():
-                if error:
-                    return f"The first error: {error}"
+            with suppress(OSError, DamagedFileError):
+                for error in read_reasons(path, ["error"])["error"].to_pylist():
+                    if error:
+                        return f"The first error: {error}"
         return ""
 
     def _read_receipts(self, tables: Sequence[str]) -> Iterator[dict[str, Receipt]]:

@@ -89,10 +89,8 @@ class Sharding(Stage):
     def plan(self) -> list[ShardTask]:
         """Plan the shards in one pass over the input, without reading media."""
         config = self.config
-        if self._source is None:
-            self.check_inputs()
-        source, self._source = self._source, None
-        assert source is not None
+        check_output(self.output, "shards")
+        source, self._source = self._source or open_input(config), None
         self.slots, self._media_folders = source.slots, source.media_folders
         keys_sha256 = key_file_sha256(config.keys) if config.keys else ""
         shuffle = make_layout(config, source).shuffle

@@ -28,11 +28,15 @@ from mmfeat.storage.json_text import (
     parse_json,
 )
 from mmfeat.storage.json_text import RESTORE as RESTORE
-from mmfeat.storage.object_reader import ObjectReader
+from mmfeat.storage.object_reader import ObjectReader, is_refused_range
 from mmfeat.storage.output_file import OutputFile, open_output
 from mmfeat.system import filesystem, scratch_folder
 
 _BUFFER_BYTES = 1 << 16
+
+
+class NotAFileError(OSError):
+    """A pipe is in the place of a file."""
 
 
 def join(base: str, *names: str) -> str:
@@ -115,7 +119,7 @@ def read_bytes(path: str, max_bytes: int) -> bytes:
     """
     fs, name = filesystem(path)
     if isinstance(fs, LocalFileSystem):
-        with open(name, "rb") as file:
+        with _open_regular(name) as file:
             content = file.read(_BUFFER_BYTES)
             if len(content) == _BUFFER_BYTES:
                 content += file.read(max_bytes + 1 - len(content))
@@ -125,14 +129,20 @@ def read_bytes(path: str, max_bytes: int) -> bytes:
     try:
         return bytes(fs.cat_file(name, start=0, end=max_bytes + 1))
     except Exception as error:
-        if _is_refused_range(error) and not fs.info(name)["size"]:
+        if is_refused_range(error) and not fs.info(name)["size"]:
             return b""
         raise
 
 
-def _is_refused_range(error: Exception) -> bool:
-    """Return whether an object has no byte of a range. No range of an empty one can be read."""
-    return getattr(error, "errno", None) == errno.EINVAL or "416" in str(error)
+def _open_regular(path: str) -> IO[bytes]:
+    """Open a local file. A pipe, which would wait for a writer, is an error."""
+    file = open(  # noqa: SIM115 - the caller closes it
+        path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+    )
+    if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise NotAFileError(errno.EINVAL, "it is a pipe, not a file", path)
+    return file
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
@@ -143,14 +153,14 @@ def read_range(path: str, offset: int, length: int) -> bytes:
     """
     fs, name = filesystem(path)
     if isinstance(fs, LocalFileSystem):
-        with open(name, "rb") as file:
+        with _open_regular(name) as file:
             rest = os.fstat(file.fileno()).st_size - offset  # bounds the memory
             file.seek(offset if rest > 0 else 0)
             return file.read(max(0, min(length, rest)))
     try:
         return bytes(fs.cat_file(name, start=offset, end=offset + length)) if length else b""
     except Exception as error:
-        if not _is_refused_range(error):
+        if not is_refused_range(error) or fs.info(name)["size"] > offset:
             raise
         return b""
 
@@ -187,8 +197,12 @@ def remove_files(paths: Sequence[str]) -> None:
     if not paths:
         return
     fs, _ = filesystem(paths[0])
-    with suppress(FileNotFoundError):  # an object is gone if only the answer was lost
-        fs.rm([filesystem(path)[1] for path in paths])
+    if isinstance(fs, LocalFileSystem):
+        for path in paths:
+            remove_file(path, sync=False)
+    else:
+        with suppress(FileNotFoundError):  # an object is gone if only the answer was lost
+            fs.rm([filesystem(path)[1] for path in paths])
     sync_folder(posixpath.dirname(paths[0]))
 
 

@@ -1,5 +1,6 @@
 """Read an object of known size."""
 
+import errno
 import io
 import os
 from typing import Any
@@ -53,9 +54,21 @@ class ObjectReader(io.RawIOBase):
             if self._position >= self._size:
                 return 0
             end = min(self._position + _BLOCK_BYTES, self._size)
-            block = self._fs.cat_file(self._name, start=self._position, end=end)
+            try:
+                block = self._fs.cat_file(self._name, start=self._position, end=end)
+            except Exception as error:
+                if is_refused_range(error) and self._fs.info(self._name)["size"] <= self._position:
+                    return 0
+                raise
             self._block, self._block_start, start = memoryview(block), self._position, 0
         piece = self._block[start : start + len(buffer)]
         buffer[: len(piece)] = piece
         self._position += len(piece)
         return len(piece)
+
+
+def is_refused_range(error: Exception) -> bool:
+    """Return whether an error may say that an object has no byte of a range. Only its size tells:
+    the number may be part of a name.
+    """
+    return getattr(error, "errno", None) == errno.EINVAL or "416" in str(error)

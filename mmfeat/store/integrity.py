@@ -60,7 +60,7 @@ def read_checked(path: str, info: RecordedFile) -> bytes:
     """Return the bytes of a file after comparing them; arguments and errors as in `check_file`."""
     try:
         data = files.read_bytes(path, info["bytes"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, files.NotAFileError):
         raise _other_size(path, info, None) from None
     if len(data) != info["bytes"]:
         raise _other_size(path, info, len(data))

@@ -140,7 +140,8 @@ class WorkerPool:
 
     def kill(self) -> None:
         """End the workers at once. Running tasks fail, and no other starts."""
-        self._killed = True
+        with self._lock:
+            self._killed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         while self._running:  # a worker may be starting now
             for worker in list(self._workers.values()):
@@ -151,6 +152,8 @@ class WorkerPool:
     def _run(self, task: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         """Run a task in the worker of this thread, and count it while it runs."""
         with self._lock:
+            if self._killed:
+                raise WorkerDiedError("the workers were ended")
             self._running += 1
         try:
             return self._run_in_worker(task, arguments)

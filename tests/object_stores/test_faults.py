@@ -128,6 +128,7 @@ def test_all_stores_of_a_failing_server_equal_local_ones(make_local, bucket, kin
     local = make_local(STAGES)
     bucket.server.fail(lambda number: kind if number % every == 0 else None)
     run_and_compare(bucket, STAGES, local)
+    assert bucket.server.failed > 10
 
 
 @pytest.mark.slow

@@ -99,6 +99,7 @@ class ImageEncoder(NeuralEncoder):
         """Return the encoder with a compiled forward pass; the weights are shared."""
         encoder = copy.copy(self)
         encoder._runtime = self._runtime.compiled(rows)
+        encoder.padded_rows = rows
         if not self._runtime.is_compiled:
             # In a thread like those that encode: the code depends on their number of threads.
             with ThreadPoolExecutor(1, initializer=self.prepare_thread) as pool:

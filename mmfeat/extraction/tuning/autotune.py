@@ -105,4 +105,6 @@ def _measure(
         encoder, found = find_compilation(encoder, sample, inputs, batch_size, records, settings)
         compiles = found.get("chosen", False)
         measured |= {"compile": found} if found else {}
+    elif settings.compile == "on" and encoder.can_compile:
+        measured["compile"] = {"chosen": False, "reason": "no record of the sample has a feature"}
     return encoder, TunedSettings(precision, batch_size, measured, decode, compiles)

@@ -102,7 +102,7 @@ def read_piece(folder: str, piece: Piece) -> bytes:
     path = block_path(folder, piece.block)
     try:
         data = files.read_range(path, piece.offset, piece.length)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise damaged_plan(folder, f"{path} must exist") from None
     if len(data) != piece.length or xxhash.xxh3_128_hexdigest(data) != piece.xxh3_128:
         rule = f"{path} must have the bytes of its plan from {piece.offset:,} on"

@@ -10,7 +10,7 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.storage import Count, check_value, files, read_document
 from mmfeat.store.directory import PLAN_FILE, PLAN_FOLDER
 from mmfeat.store.plan_files.blocks import Piece, block_path
-from mmfeat.store.plan_files.index import index_path, read_plan_index
+from mmfeat.store.plan_files.index import PlannedShards, index_path, read_plan_index
 from mmfeat.store.schemas import RecordedFile
 
 
@@ -42,7 +42,10 @@ def check_plan(folder: str) -> Iterator[tuple[str, str]]:
     except DamagedFileError as error:
         yield path, error.rule.removeprefix(f"{path} ")
         return
-    pieces = (shard.piece for shard in shards if shard.piece)
+    # Duplicates have moved some shards to other blocks.
+    order = [("block", "ascending"), ("offset", "ascending")]
+    by_place = PlannedShards(shards.table.sort_by(order))
+    pieces = (shard.piece for shard in by_place if shard.piece)
     for block, of_block in groupby(pieces, key=lambda piece: piece.block):
         path = block_path(folder, block)
         if problem := _check_block(path, of_block):

@@ -28,11 +28,11 @@ from apache_beam.runners.worker.worker_pool_main import (
 from pipelines.engines.failures import last_line
 
 WORKER = """
-import sys
+import os, sys
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 harness = SdkHarness(sys.argv[1], worker_id=sys.argv[2])
 print(flush=True)
-sys.stdout = sys.stderr
+os.dup2(2, 1)
 harness.run()
 """
 """The program of a worker. It prints a line when it can work."""
@@ -69,7 +69,7 @@ class WorkerPool(BeamFnExternalWorkerPoolServicer):
 
     def stop_all(self) -> None:
         """Stop all workers."""
-        for process in self._worker_processes.values():
+        for process in list(self._worker_processes.values()):
             kill_process_gracefully(process)
 
 

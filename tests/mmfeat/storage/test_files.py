@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import pytest
 import xxhash
@@ -68,3 +69,12 @@ def test_all_frames_of_a_compressed_file_are_read(tmp_path_factory, frames):
     path.write_bytes(b"".join(map(zstandard.compress, frames)))
     with files.open_decompressed(str(path)) as file:
         assert file.read() == b"".join(frames)
+
+
+@pytest.mark.parametrize(
+    "read", [files.read_bytes, lambda path, size: files.read_range(path, 0, size)]
+)
+def test_a_pipe_in_place_of_a_file_is_an_error(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(files.NotAFileError, match="it is a pipe, not a file"):
+        read(str(tmp_path / "pipe"), 10)

@@ -1,5 +1,6 @@
 """Objects of known size are read in blocks, with one request for each."""
 
+import errno
 import io
 import os
 
@@ -67,3 +68,30 @@ def test_a_missing_object_is_noticed_when_it_is_read(open_object):
     file, _ = open_object(name="/no-object")
     with pytest.raises(FileNotFoundError):
         file.read(1)
+
+
+class Refusing:
+    """A store that refuses ranges behind the end of an object, and fails for one named 416."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def cat_file(self, name: str, start: int, end: int) -> bytes:
+        if start >= len(self.content):
+            raise OSError(errno.EINVAL, "InvalidRange")
+        if "416" in name:
+            raise OSError(f"{name}: 503, slow down")
+        return self.content[start:end]
+
+    def info(self, name: str) -> dict[str, int]:
+        return {"size": len(self.content)}
+
+
+def test_an_object_that_is_shorter_than_expected_ends_early() -> None:
+    assert ObjectReader(Refusing(b"short"), "name", 100).readall() == b"short"
+    assert ObjectReader(Refusing(b""), "name", 100).readall() == b""
+
+
+def test_an_error_with_416_in_its_text_is_no_end() -> None:
+    with pytest.raises(OSError, match="slow down"):
+        ObjectReader(Refusing(b"content"), "block-00416", 7).readall()
