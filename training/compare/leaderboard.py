@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmfeat.pages import format_compact
 from mmfeat.storage import files
 from mmfeat.system import print_out, show_table
 from training.compare.config import CompareConfig
@@ -22,7 +23,6 @@ from training.compare.statistics.pareto import (
 from training.compare.trials import Trial
 from training.data import TEST, VAL, Dataset
 from training.report import LEADERBOARD
-from training.report.text import format_compact
 
 
 @dataclass(frozen=True)

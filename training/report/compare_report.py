@@ -6,12 +6,11 @@ config.json, leaderboard.parquet → DIR/report.html
 from collections.abc import Callable, Mapping, Sequence
 from typing import NotRequired, TypedDict
 
+from mmfeat.pages import REPORT, clean_text, render_page, write_page
 from mmfeat.storage import files, read_intact_document
 from mmfeat.store import CONFIG_FILE, MANIFEST_FILE
 from training.report.charts.costs import draw_costs
 from training.report.comparison import Comparison, read_comparison
-from training.report.page import render_page, write_page
-from training.report.text import clean_text
 
 _MAX_ROWS = 400
 
@@ -41,6 +40,7 @@ def write_compare_report(
         compare_dir, str(config.get("metric", "score")), config.get("higher_is_better", True)
     )
     page = render_page(
+        "training.report",
         "compare.html",
         script="sort.js",
         name=clean_text(compare_dir.rstrip("/").rpartition("/")[2], 80),
@@ -51,7 +51,7 @@ def write_compare_report(
         chart=draw_costs(comparison),
         position=_interval_axis(comparison),
     )
-    return write_page(compare_dir, page)
+    return write_page(files.join(compare_dir, REPORT), page)
 
 
 def _interval_axis(comparison: Comparison) -> Callable[[float], float]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmfeat.errors import MmfeatError
+from mmfeat.pages import clean_text, display_name, format_compact, format_number
 from mmfeat.storage import files, read_intact_document
 from mmfeat.store import MANIFEST_FILE, open_recorded, read_parquet
-from training.report.text import clean_text, display_name, format_compact, format_number
 
 LEADERBOARD = "leaderboard.parquet"
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmfeat.pages import REPORT, clean_text, render_page, write_page
+from mmfeat.preview import check_source_shards, load_previews
 from mmfeat.storage import files, read_document
 from mmfeat.store import MANIFEST_FILE, check_file
 from training.report.charts.confusion import summarize_confusion
@@ -15,11 +17,7 @@ from training.report.charts.reliability import Reliability, draw_reliability
 from training.report.charts.residuals import SCATTER_POINTS, Residuals, draw_residuals
 from training.report.charts.weights import WeightHistograms, draw_sparkline, draw_weights
 from training.report.model_documents import read_config, read_metrics
-from training.report.page import render_page, write_page
 from training.report.prediction_batches import PredictionSchema, find_reported_split, iter_batches
-from training.report.previews import load_previews
-from training.report.source_shards import check_source_shards
-from training.report.text import clean_text
 from training.report.top_losses import TopLosses, TopLossRow
 
 LOG, PREDICTIONS = "log.jsonl", "predictions.parquet"
@@ -65,6 +63,7 @@ def write_model_report(
     split = statistics.split
     split_metrics = metrics.get("test" if split == "test" else "validation") or {}
     page = render_page(
+        "training.report",
         "model.html",
         name=clean_text(files.join(model_dir).rstrip("/").rpartition("/")[2], 80),
         config=config,
@@ -81,7 +80,7 @@ def write_model_report(
         **_charts(statistics, config),
         **_top_losses(statistics.top_losses, config, manifest, shards),
     )
-    return write_page(model_dir, page)
+    return write_page(files.join(model_dir, REPORT), page)
 
 
 @dataclass(frozen=True)

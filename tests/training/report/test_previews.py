@@ -12,14 +12,15 @@ import pytest
 from PIL import Image
 
 from mmfeat.errors import RecordError
-from training.report import previews, write_model_report
-from training.report.previews import (
+from mmfeat.preview import record_previews as previews
+from mmfeat.preview.record_previews import (
     BROKEN,
     LEFT_OUT,
     THUMBNAIL_SIDE,
     make_thumbnail,
     read_previews,
 )
+from training.report import write_model_report
 
 
 def png(size: tuple[int, int] = (400, 200), mode: str = "RGB") -> bytes:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from mmfeat.pages import clean_text, display_name, format_compact
 from training.report.charts.svg import INK, MUTED, SERIES, new_chart, to_svg
 from training.report.comparison import Comparison
-from training.report.text import clean_text, display_name, format_compact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,9 +9,9 @@ import numpy as np
 from markupsafe import Markup
 
 from mmfeat.errors import DamagedFileError
+from mmfeat.pages import display_name, format_setting
 from mmfeat.storage import Count, check_value, files
 from training.report.charts.svg import SERIES, new_chart, to_svg
-from training.report.text import display_name, format_setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

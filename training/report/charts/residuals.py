@@ -3,9 +3,9 @@
 import numpy as np
 from markupsafe import Markup
 
+from mmfeat.pages import clean_text
 from training.report.charts.svg import GRID, MUTED, SERIES, new_chart, to_svg
 from training.report.prediction_batches import PredictionBatch
-from training.report.text import clean_text
 
 SAMPLE_ROWS = 5000
 """Rows in the histogram of residuals."""

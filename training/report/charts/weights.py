@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
+from mmfeat.pages import clean_text
 from training.report.charts.svg import INK, SERIES, new_chart, to_svg
 from training.report.prediction_batches import PredictionBatch, PredictionSchema
-from training.report.text import clean_text
 
 BINS = 20
 

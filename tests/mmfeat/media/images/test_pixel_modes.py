@@ -12,8 +12,8 @@ from mmfeat.encoders.neural.preprocessing import ImageTransform
 from mmfeat.errors import RecordError
 from mmfeat.media.images.decode import check_pixels, load_plain_image
 from mmfeat.media.images.resize import ImageResizer
+from mmfeat.preview import make_thumbnail
 from tests.mmfeat.samples import image_bytes
-from training.report.previews import make_thumbnail
 
 RAMP = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
 """From black to almost white."""

@@ -15,10 +15,10 @@ from PIL import Image
 
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.media import load_plain_image, pillow_errors_as_record_errors
+from mmfeat.preview.source_shards import check_source_shards, find_source_shards
 from mmfeat.records import modality_of_slot, slot_of_extension
 from mmfeat.shards import IndexedSample, index_tar
 from mmfeat.storage import files
-from training.report.source_shards import check_source_shards, find_source_shards
 
 THUMBNAIL_SIDE = 160
 """Pixels of the longer side of a thumbnail."""

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from training.report.text import (
+from mmfeat.pages import (
     clean_text,
     display_name,
     format_compact,

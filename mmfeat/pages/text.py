@@ -69,6 +69,14 @@ def format_compact(value: float | int | None) -> str:
     return f"{value:.3g}"
 
 
+def format_bytes(value: float) -> str:
+    """Format a number of bytes: `1.2 MB`."""
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:,.0f} bytes"
+
+
 _DISPLAY_NAMES = {
     "auroc": "AUROC",
     "ece": "ECE",
