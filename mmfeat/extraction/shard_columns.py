@@ -1,4 +1,4 @@
-"""Make the feature columns of one shard: read, decode, encode, write.
+"""Make the feature columns of one shard: read, decode, encode, and write or keep in memory.
 
 If the memory of the GPU does not hold a batch, the shard is made again with batches of half the
 size. column.json stores the limit, so that all later shards have it, also after a restart.
@@ -10,19 +10,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
+
+import pyarrow as pa
 
 from mmfeat.encoders import Encoder
 from mmfeat.errors import RecordError
 from mmfeat.extraction.batch_encoding import BatchTooLargeError
+from mmfeat.extraction.column_encoder import ColumnEncoder, EncodedRows
 from mmfeat.extraction.column_start import limit_batch_size, read_tuned_settings
 from mmfeat.extraction.column_writer import ColumnWriter
 from mmfeat.extraction.decode import DecodedWindow, decode_windows
 from mmfeat.extraction.tuning import TunedSettings
-from mmfeat.features import Column, TableFiles
+from mmfeat.features import Column, ColumnShard, TableFiles, column_schema, to_column_shard
 from mmfeat.shards import ShardRecord
 from mmfeat.store import ShardTask
 from mmfeat.system import console, progress
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -45,22 +50,36 @@ class ColumnTask:
     slot: str
     normalize: bool
 
-    def make_writer(self, task: ShardTask) -> ColumnWriter:
-        """Return a writer with batches that the memory of the GPU holds, as far as known."""
+    def make_encoder(self) -> ColumnEncoder:
+        """Return an encoder with batches that the memory of the GPU holds, as far as known."""
         tuned, encoder = self.tuned, self.encoder
         if encoder.on_gpu and (stored := read_tuned_settings(self.table.receipts)):
             tuned = replace(tuned, memory_limit=stored.memory_limit)
         if tuned.usable_batch_size < self.tuned.usable_batch_size and tuned.compile:
             encoder = encoder.compiled(tuned.usable_batch_size)
-        return ColumnWriter(
-            self.table,
-            task.shard,
+        return ColumnEncoder(
             self.column,
             encoder,
             batch_size=tuned.usable_batch_size,
             normalize=self.normalize,
-            fresh=task.fresh,
         )
+
+    def make_writer(self, task: ShardTask) -> ColumnWriter:
+        """Return a writer of the column of a shard."""
+        return ColumnWriter(self.table, task.shard, self.make_encoder(), fresh=task.fresh)
+
+
+@dataclass(frozen=True)
+class EncodedShard:
+    """Feature columns of a shard in memory.
+
+    Attributes:
+        columns: name → column.
+        bytes_read: bytes of the members that were decoded.
+    """
+
+    columns: dict[str, ColumnShard]
+    bytes_read: int
 
 
 def make_columns(
@@ -80,9 +99,31 @@ def make_columns(
         source: what the receipts record of the input.
         threads: decoding threads.
     """
+    _with_smaller_batches(
+        task, columns, lambda: _write_columns(task, columns, read_records(), source, threads)
+    )
+
+
+def encode_columns(
+    task: ShardTask,
+    columns: Mapping[str, ColumnTask],
+    read_records: Callable[[], Iterable[ShardRecord]],
+    *,
+    threads: int,
+) -> EncodedShard:
+    """Make columns of a shard in memory, and write nothing; arguments as in `make_columns`."""
+    return _with_smaller_batches(
+        task, columns, lambda: _encode_columns(task, columns, read_records(), threads)
+    )
+
+
+def _with_smaller_batches(
+    task: ShardTask, columns: Mapping[str, ColumnTask], make: Callable[[], Result]
+) -> Result:
+    """Call a function again with smaller batches until the memory of the GPU holds them."""
     while True:
         try:
-            _write_columns(task, columns, read_records(), source, threads)
+            return make()
         except BatchTooLargeError as error:
             limit = error.size // 2  # smaller each time; a batch of one fails as a record
             console.print_err(
@@ -90,8 +131,6 @@ def make_columns(
                 f"{limit} records per batch of column {error.column}"
             )
             limit_batch_size(columns[error.column].table.receipts, limit)
-        else:
-            return
         free_gpu_memory()
 
 
@@ -103,10 +142,10 @@ def try_columns(
     threads: int,
 ) -> None:
     """Decode and encode records, and write nothing; arguments as in `make_columns`."""
-    writers = {name: column.make_writer(task) for name, column in columns.items()}
+    encoders = {name: column.make_encoder() for name, column in columns.items()}
     for window in _decode(records, columns, threads):
-        for name, writer in writers.items():
-            writer.encode(window.items[name])
+        for name, encoder in encoders.items():
+            encoder.encode(window.items[name])
 
 
 @contextmanager
@@ -160,6 +199,35 @@ def _write_columns(
                 count(len(window.keys))
         for writer in writers.values():
             writer.commit(source, seconds=time.monotonic() - started)
+
+
+def _encode_columns(
+    task: ShardTask,
+    columns: Mapping[str, ColumnTask],
+    records: Iterable[ShardRecord],
+    threads: int,
+) -> EncodedShard:
+    batches: dict[str, list[EncodedRows]] = {name: [] for name in columns}
+    with _counted_once() as count, _short_collections(), ExitStack() as stack:
+        encoders = {
+            name: stack.enter_context(column.make_encoder()) for name, column in columns.items()
+        }
+        for window in _decode(_leave_out(records, task.deadly), columns, threads):
+            for name, encoder in encoders.items():
+                encoder.add(window.keys, window.items[name], window.bytes_read[name])
+                batches[name] += encoder.take()
+            count(len(window.keys))
+        for name, encoder in encoders.items():
+            batches[name] += encoder.take(all_rows=True)
+    return EncodedShard(
+        {name: _to_column(parts, columns[name].column) for name, parts in batches.items()},
+        sum(part.bytes_read for parts in batches.values() for part in parts),
+    )
+
+
+def _to_column(parts: Iterable[EncodedRows], column: Column) -> ColumnShard:
+    rows = pa.Table.from_batches([part.rows for part in parts], column_schema(column.shape))
+    return to_column_shard(rows, column.shape)
 
 
 def _decode(

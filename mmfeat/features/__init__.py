@@ -10,7 +10,12 @@ from mmfeat.features.column_format import (
     parse_columns,
     stack_features,
 )
-from mmfeat.features.column_reader import ColumnShard, read_column_file, read_reasons
+from mmfeat.features.column_reader import (
+    ColumnShard,
+    read_column_file,
+    read_reasons,
+    to_column_shard,
+)
 from mmfeat.features.row_hashes import row_hashes
 from mmfeat.features.store import FeatureStore
 from mmfeat.features.table_files import COLUMN_FILE, COLUMNS, ENCODER_FLAG, SAMPLES, TableFiles
@@ -34,4 +39,5 @@ __all__ = [
     "read_reasons",
     "row_hashes",
     "stack_features",
+    "to_column_shard",
 ]

@@ -75,10 +75,20 @@ def read_column_file(path: str, info: RecordedFile, shape: FeatureShape) -> Colu
     else:
         with open_checked(path, info) as file:
             table = _read_table(pa.BufferReader(file.read()), path, column_schema(shape))
+    with damage_errors(path, "a valid Arrow file"):
+        return to_column_shard(table, shape)
+
+
+def to_column_shard(table: pa.Table, shape: FeatureShape) -> ColumnShard:
+    """Return the rows of a column as arrays.
+
+    Args:
+        table: rows of the schema `column_schema(shape)`.
+        shape: shape of the column's features.
+    """
     chunks = table["feature"].chunks
     tensors = [chunk.flatten() if shape.max_tokens else chunk for chunk in chunks]
-    with damage_errors(path, "a valid Arrow file"):
-        parts = [_to_numpy(tensor.storage, shape.dim) for tensor in tensors]
+    parts = [_to_numpy(tensor.storage, shape.dim) for tensor in tensors]
     empty = np.empty((0, shape.dim), shape.dtype)
     features = parts[0] if len(parts) == 1 else np.concatenate([empty, *parts])
     present = table["feature"].is_valid().to_numpy()

@@ -8,6 +8,7 @@ from mmfeat.encoders import Encoder, EncoderSpec
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.extraction.batch_encoding import encode_batch
 from mmfeat.extraction.column_start import claim_column
+from mmfeat.extraction.column_encoder import ColumnEncoder
 from mmfeat.extraction.column_writer import ColumnWriter
 from mmfeat.extraction.decode import decode_windows
 from mmfeat.extraction.tuning import TunedSettings
@@ -62,7 +63,7 @@ def write_shard(folder, records, prefetch, encoder=None):
     windows = decode_windows(
         records, {"text": encoder}, {"text": "text"}, threads=2, prefetch=prefetch
     )
-    with ColumnWriter(table, "00000", column, encoder, batch_size=64) as writer:
+    with ColumnWriter(table, "00000", ColumnEncoder(column, encoder, batch_size=64)) as writer:
         for window in windows:
             writer.write(window.keys, window.items["text"], window.bytes_read["text"])
     writer.commit({"sha256": "s"}, seconds=1.0)
@@ -162,7 +163,7 @@ def test_an_error_while_batches_overlap_leaves_no_file(tmp_path):
     column = claim(table.receipts, encoder)
     with (
         pytest.raises(KeyboardInterrupt),
-        ColumnWriter(table, "00000", column, encoder, batch_size=8) as writer,
+        ColumnWriter(table, "00000", ColumnEncoder(column, encoder, batch_size=8)) as writer,
     ):
         writer.write([str(n) for n in range(200)], ["a"] * 200, 200)
         raise KeyboardInterrupt
