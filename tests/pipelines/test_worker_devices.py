@@ -97,7 +97,7 @@ def test_extraction_has_a_process_per_gpu_and_each_loads_its_encoder_there(monke
         monkeypatch.setattr(stage, "load", lambda: {"image": OnGpus()})
         stage._limit_processes()
         assert (stage.max_processes, tuple(stage.worker_devices)) == (expected, OnGpus.devices)
-    stage._tuned["image"] = TunedSettings("bfloat16", 256, {})
-    assert stage._settings("image").device == "auto"
+    stage.encoding.tuned["image"] = TunedSettings("bfloat16", 256, {})
+    assert stage.encoding.settings("image").device == "auto"
     stage.use_device("cuda:1")
-    assert stage._settings("image").device == "cuda:1"
+    assert stage.encoding.settings("image").device == "cuda:1"
