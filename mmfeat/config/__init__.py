@@ -14,6 +14,7 @@ from mmfeat.config.flags import (
     split_commas,
 )
 from mmfeat.config.make_config import make_config
+from mmfeat.config.separate_paths import check_separate
 
 __all__ = [
     "FeaturesPath",
@@ -22,6 +23,7 @@ __all__ = [
     "OutputPath",
     "RepeatedFlag",
     "ShardsPath",
+    "check_separate",
     "flag_names",
     "make_config",
     "metavar",

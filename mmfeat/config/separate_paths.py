@@ -13,12 +13,13 @@ from mmfeat.errors import MmfeatError
 from mmfeat.system import filesystem, protocols
 
 
-def check_separate(output: str, inputs: Mapping[str, str]) -> None:
+def check_separate(output: str, inputs: Mapping[str, str], name_of_output: str = "OUTPUT") -> None:
     """Check that the output is not one of the inputs, in one of them or around one of them.
 
     Args:
         output: the output directory; empty = none.
         inputs: name of an argument → its path or pattern.
+        name_of_output: the argument of the output.
 
     Raises:
         MmfeatError: the output overlaps an input.
@@ -26,7 +27,8 @@ def check_separate(output: str, inputs: Mapping[str, str]) -> None:
     for name, path in inputs.items() if output else ():
         if contains(path, output) or contains(output, path) or _pattern_reaches(path, output):
             raise MmfeatError(
-                f"OUTPUT must lie apart from {name} {path}, since a run must not change its input",
+                f"{name_of_output} must lie apart from {name} {path}, since a run must not change "
+                "its input",
                 got=output,
                 cure="Name another output directory",
             )

@@ -1,0 +1,23 @@
+"""How far the features of new records are from those of the training."""
+
+from mmfeat.drift.column_statistics import (
+    BINS,
+    DIRECTIONS,
+    ColumnStatistics,
+    StatisticsBuilder,
+)
+from mmfeat.drift.files import STATISTICS, read_statistics, save_statistics
+from mmfeat.drift.measure import DriftCounts, DriftReport, sample_rows
+
+__all__ = [
+    "BINS",
+    "DIRECTIONS",
+    "STATISTICS",
+    "ColumnStatistics",
+    "DriftCounts",
+    "DriftReport",
+    "StatisticsBuilder",
+    "read_statistics",
+    "sample_rows",
+    "save_statistics",
+]
