@@ -18,7 +18,6 @@ from mmfeat.scoring import predictions_folder
 from mmfeat.shards import read_stored_shard
 from mmfeat.storage import files
 from mmfeat.store import (
-    RETRY_SHARD,
     Receipt,
     RetriedRows,
     iter_parquet,
@@ -27,7 +26,6 @@ from mmfeat.store import (
     read_parquet,
     read_parquet_schema,
     read_receipt,
-    retry_shards,
 )
 
 if TYPE_CHECKING:
@@ -87,9 +85,7 @@ class Shards(TableStore):
 
     @cached_property
     def _retried_rows(self) -> RetriedRows:
-        retried = {*retry_shards(self.manifest)}
-        listing = [{**s, RETRY_SHARD: s["name"] in retried} for s in self.manifest["shards"]]
-        return RetriedRows(listing, lambda shard: self._read(shard)["__key__"])
+        return RetriedRows.of_shards(self.manifest, lambda shard: self._read(shard)["__key__"])
 
 
 class Features(TableStore):

@@ -1,4 +1,5 @@
-"""Read previews of records from the shards: a thumbnail of each image, the start of each text.
+"""Read previews of records from the shards: a thumbnail of each image, the start of each text and
+of each sound.
 
 The shards may be hostile. Members are located by the headers of the tar and read in place, nothing
 is extracted, and a bad file becomes a line on the page.
@@ -15,24 +16,28 @@ from PIL import Image
 
 from mmfeat.errors import MmfeatError, RecordError
 from mmfeat.media import load_plain_image, pillow_errors_as_record_errors
+from mmfeat.preview.sounds import make_sound
 from mmfeat.preview.source_shards import check_source_shards, find_source_shards
 from mmfeat.records import modality_of_slot, slot_of_extension
 from mmfeat.shards import IndexedSample, index_tar
 from mmfeat.storage import files
 
-THUMBNAIL_SIDE = 160
-"""Pixels of the longer side of a thumbnail."""
+THUMBNAIL_SIDE = 320
+"""Pixels of the longer side of a thumbnail. Pages show it smaller until it is opened."""
 
 MAX_IMAGE_BYTES = 32 << 20
+MAX_SOUND_BYTES = 32 << 20
 MAX_TEXT_BYTES = 4096
-MAX_PAGE_CHARACTERS = 1 << 20
-"""Most characters of thumbnails on a page; later thumbnails are left out."""
+MAX_PAGE_CHARACTERS = 8 << 20
+"""Most characters of thumbnails and sounds on a page; later ones are left out."""
 
 BROKEN = "image cannot be read"
-LEFT_OUT = "image left out to limit the size of the page"
+BROKEN_SOUND = "sound cannot be read"
+LEFT_OUT = "left out to limit the size of the page"
 
 _MAX_IMAGES = 4
 _MAX_TEXTS = 4
+_MAX_SOUNDS = 2
 _SHOWN_CHARACTERS = 400
 
 
@@ -42,15 +47,16 @@ class Preview:
 
     Attributes:
         thumbnails: slot → a `data:` URL; empty if the image cannot be shown.
-        problems: slot → why its thumbnail is empty.
+        problems: slot → why its thumbnail or its sound is empty.
         texts: slot → the beginning of the text.
-        sounds: slots of audio.
+        sounds: slot of audio → a `data:` URL of its beginning; empty if it is not asked for or
+            cannot be played.
     """
 
     thumbnails: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
-    sounds: list[str] = field(default_factory=list)
+    sounds: dict[str, str] = field(default_factory=dict)
 
 
 def load_previews(
@@ -87,16 +93,22 @@ def load_previews(
 
 
 def read_previews(
-    shards: str, keys: Mapping[str, Collection[str]]
+    shards: str,
+    keys: Mapping[str, Collection[str]],
+    *,
+    sounds: bool = False,
+    characters: int | None = None,
 ) -> dict[tuple[str, str], Preview]:
     """Read previews of records; records that are not found are left out.
 
     Args:
         shards: directory that `mmfeat shard` wrote.
         keys: shard name → keys.
+        sounds: whether to read the sounds, too.
+        characters: most characters of thumbnails and sounds; None = `MAX_PAGE_CHARACTERS`.
     """
     previews: dict[tuple[str, str], Preview] = {}
-    free_characters = MAX_PAGE_CHARACTERS
+    free = MAX_PAGE_CHARACTERS if characters is None else characters
     for shard, shard_keys in keys.items():
         path = files.join(shards, f"{shard}.tar")
         samples = _find_samples(path, set(shard_keys))
@@ -104,13 +116,20 @@ def read_previews(
             continue
         with files.open_input(path) as file:
             for sample in samples:
-                preview = _read_preview(file, sample)
-                for slot, thumbnail in preview.thumbnails.items():
-                    free_characters -= len(thumbnail)
-                    if thumbnail and free_characters < 0:
-                        preview.thumbnails[slot], preview.problems[slot] = "", LEFT_OUT
+                preview = _read_preview(file, sample, sounds=sounds)
+                free = _leave_out(preview, free)
                 previews[shard, sample.key] = preview
     return previews
+
+
+def _leave_out(preview: Preview, free: int) -> int:
+    """Remove media for which no characters are free, and return how many are left."""
+    for media in (preview.thumbnails, preview.sounds):
+        for slot, content in media.items():
+            if len(content) > free:
+                media[slot], preview.problems[slot] = "", LEFT_OUT
+            free -= len(media[slot])
+    return free
 
 
 def _find_samples(path: str, keys: set[str]) -> list[IndexedSample]:
@@ -128,7 +147,7 @@ def _find_samples(path: str, keys: set[str]) -> list[IndexedSample]:
     return samples
 
 
-def _read_preview(file: IO[bytes], sample: IndexedSample) -> Preview:
+def _read_preview(file: IO[bytes], sample: IndexedSample, *, sounds: bool) -> Preview:
     preview = Preview()
     for extension, (_, offset, size) in sample.members.items():
         slot = slot_of_extension(extension)
@@ -138,7 +157,7 @@ def _read_preview(file: IO[bytes], sample: IndexedSample) -> Preview:
             case "text" if slot not in preview.texts and len(preview.texts) < _MAX_TEXTS:
                 preview.texts[slot] = _read_text(file, offset, size)
             case "audio" if slot not in preview.sounds:
-                preview.sounds.append(slot)
+                _add_sound(preview, slot, file, offset, size if sounds else 0)
     for slot in map(slot_of_extension, sample.problems):
         if modality_of_slot(slot) == "image" and slot not in preview.thumbnails:
             preview.thumbnails[slot], preview.problems[slot] = "", BROKEN
@@ -149,7 +168,7 @@ def _add_thumbnail(preview: Preview, slot: str, file: IO[bytes], offset: int, si
     thumbnail, problem = "", LEFT_OUT
     if len(preview.thumbnails) < _MAX_IMAGES:
         try:
-            thumbnail = make_thumbnail(_read_image(file, offset, size))
+            thumbnail = make_thumbnail(_read_bytes(file, offset, size, MAX_IMAGE_BYTES))
         except (RecordError, OSError):
             problem = BROKEN
     preview.thumbnails[slot] = thumbnail
@@ -157,9 +176,19 @@ def _add_thumbnail(preview: Preview, slot: str, file: IO[bytes], offset: int, si
         preview.problems[slot] = problem
 
 
-def _read_image(file: IO[bytes], offset: int, size: int) -> bytes:
-    if size > MAX_IMAGE_BYTES:
-        raise RecordError("too_large", f"{size} bytes; the limit is {MAX_IMAGE_BYTES}")
+def _add_sound(preview: Preview, slot: str, file: IO[bytes], offset: int, size: int) -> None:
+    """Add a sound; without its content if `size` is 0."""
+    preview.sounds[slot] = ""
+    if size and len(preview.sounds) <= _MAX_SOUNDS:
+        try:
+            preview.sounds[slot] = make_sound(_read_bytes(file, offset, size, MAX_SOUND_BYTES))
+        except (RecordError, OSError):
+            preview.problems[slot] = BROKEN_SOUND
+
+
+def _read_bytes(file: IO[bytes], offset: int, size: int, limit: int) -> bytes:
+    if size > limit:
+        raise RecordError("too_large", f"{size} bytes; the limit is {limit}")
     file.seek(offset)
     return file.read(size)
 
@@ -183,5 +212,5 @@ def make_thumbnail(content: bytes) -> str:
         background = Image.new("RGBA", small.size, "white")
         background.alpha_composite(small)
         buffer = io.BytesIO()
-        background.convert("RGB").save(buffer, "JPEG", quality=80)
+        background.convert("RGB").save(buffer, "JPEG", quality=75)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""Find the shards that the features of a model were extracted from."""
+"""Find the shards that features, a model or predictions were made from."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _STORAGES = (("abfs",), ("az",), ("file",), ("gs",), ("hdfs",), ("memory",), ("s
 def find_source_shards(
     config: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> tuple[str | None, str]:
-    """Find the directory of the shards through the receipts of the features.
+    """Find the directory of the shards of a model, through the receipts of its features.
 
     Args:
         config: configuration of the model.
@@ -28,20 +28,42 @@ def find_source_shards(
     features = _features_path(config, manifest)
     if not features:
         return None, "the model does not name the directory of its features"
+    return find_shards_of_features(features, "the model")
+
+
+def find_shards_of_features(features: str, owner: str) -> tuple[str | None, str]:
+    """Find the directory of the shards that features were extracted from.
+
+    Args:
+        features: path of the features, as a file of a store names it.
+        owner: what was made from the features, for the reason.
+
+    Returns:
+        The directory and an empty text, or None and the reason why it is unknown.
+    """
     if protocols(features) not in _STORAGES:
-        return None, f"the features of the model are not read from {features}; name the shards"
+        return None, f"the features of {owner} are not read from {features}; name the shards"
     try:
         folder = TableFiles(features, SAMPLES, read_format(features, "features")).receipts
-        names = [name for name in files.list_names(folder) if name.endswith("_stats.json")]
-        receipt = read_document(files.join(folder, names[0]), Receipt) if names else None
+        receipt = read_any_receipt(folder)
     except DamagedFileError as error:
         return None, error.rule
     if receipt is None or not receipt.source.get("shards"):
-        return None, f"the features of the model are no longer in {features}"
+        return None, f"the features of {owner} are no longer in {features}"
     shards = str(receipt.source["shards"])
     if protocols(shards) not in _STORAGES:
-        return None, f"the shards of the model are not read from {shards}; name the shards"
+        return None, f"the shards of {owner} are not read from {shards}; name the shards"
     return shards, ""
+
+
+def read_any_receipt(folder: str) -> Receipt | None:
+    """Return a receipt of a folder, which names the sources of its store; None if it has none.
+
+    Raises:
+        DamagedFileError: the file is no receipt.
+    """
+    names = [name for name in files.list_names(folder) if name.endswith("_stats.json")]
+    return read_document(files.join(folder, names[0]), Receipt) if names else None
 
 
 def _features_path(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
@@ -59,12 +81,26 @@ def check_source_shards(shards: str, config: Mapping[str, Any]) -> set[str]:
     Raises:
         MmfeatError: the directory has no shards, or other shards.
     """
-    manifest = read_manifest(shards, "shards")
     features = config.get("features")
     expected = features.get("config_hash") if isinstance(features, dict) else None
-    if expected and expected != json_digest({"shards": manifest["config_hash"]}):
+    return check_shards_of_features(shards, expected or "", "the model")
+
+
+def check_shards_of_features(shards: str, features_hash: str, owner: str) -> set[str]:
+    """Check that features were extracted from the shards in a directory; return their names.
+
+    Args:
+        shards: the directory.
+        features_hash: hash of the configuration of the features; empty = any.
+        owner: what was made from the features, for the error.
+
+    Raises:
+        MmfeatError: the directory has no shards, or other shards.
+    """
+    manifest = read_manifest(shards, "shards")
+    if features_hash and features_hash != json_digest({"shards": manifest["config_hash"]}):
         raise MmfeatError(
-            f"the features of the model were extracted from other shards than those in {shards}",
+            f"the features of {owner} were extracted from other shards than those in {shards}",
             cure="Name the directory that was given to mmfeat extract",
         )
     return {shard["name"] for shard in manifest["shards"]}

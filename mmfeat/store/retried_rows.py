@@ -39,6 +39,15 @@ class RetriedRows:
         self._read_keys = read_keys
         self._retry_shards = {s["name"]: s["keys_sha256"] for s in shards if s.get(RETRY_SHARD)}
 
+    @classmethod
+    def of_shards(
+        cls, manifest: Mapping[str, Any], read_keys: Callable[[str], pa.ChunkedArray]
+    ) -> "RetriedRows":
+        """Return those of a store of shards, from its manifest."""
+        retried = {*retry_shards(manifest)}
+        listing = [{**s, RETRY_SHARD: s["name"] in retried} for s in manifest["shards"]]
+        return cls(listing, read_keys)
+
     @property
     def digest(self) -> str:
         """A digest of the retry shards; empty if the store has none."""

@@ -15,6 +15,7 @@ from mmfeat.errors import RecordError
 from mmfeat.preview import record_previews as previews
 from mmfeat.preview.record_previews import (
     BROKEN,
+    BROKEN_SOUND,
     LEFT_OUT,
     THUMBNAIL_SIDE,
     make_thumbnail,
@@ -85,8 +86,10 @@ def test_previews_of_good_and_bad_members(make_shards) -> None:
     assert (good.texts, good.problems) == ({"text": "müde"}, {})
     assert (broken.thumbnails, broken.problems) == ({"image": ""}, {"image": BROKEN})
     assert huge.problems == {"image": BROKEN}
-    assert (sound.sounds, sound.thumbnails, len(sound.texts["text"])) == (["audio"], {}, 401)
+    assert (sound.sounds, sound.thumbnails, len(sound.texts["text"])) == ({"audio": ""}, {}, 401)
     assert ("00000", "gone") not in by_key
+    heard = read_previews(shards, {"00000": ["sound"]}, sounds=True)["00000", "sound"]
+    assert (heard.sounds, heard.problems) == ({"audio": ""}, {"audio": BROKEN_SOUND})
 
 
 def test_damaged_or_missing_tar_loses_only_its_records(make_shards) -> None:
@@ -114,10 +117,10 @@ def test_every_slot_has_its_preview(make_model, make_shards, read_page) -> None:
     shards = make_shards(dict.fromkeys(keys, parts))
     preview = read_previews(shards, {"00000": keys[:1]})["00000", keys[0]]
     sizes = {slot: size_of(url) for slot, url in preview.thumbnails.items() if url}
-    assert sizes == {"image": (160, 80), "image.back": (10, 30)}
+    assert sizes == {"image": (320, 160), "image.back": (10, 30)}
     assert preview.problems == {"image.side": BROKEN}
     assert preview.texts == {"text": "the title", "text.desc": "the description"}
-    assert preview.sounds == ["audio.voice"]
+    assert preview.sounds == {"audio.voice": ""}
     page = read_page(write_model_report(model, shards=shards))
     assert len(page.images) == 2 * page.text.count("the description") > 0
     for slot in ("image.back", "image.side", "text.desc", "audio.voice"):

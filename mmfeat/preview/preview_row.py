@@ -1,0 +1,174 @@
+"""One record as a page or a terminal shows it, from the rows that stores have of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmfeat.preview.store_rows import REASON_OF
+from mmfeat.records import is_missing
+
+SHOWN_CLASSES = 5
+"""Most likely classes that are shown of a record."""
+
+_MISALIGNMENT = ("misalignment", "alignment")
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """What the stores know of a record.
+
+    Attributes:
+        key: its `__key__`.
+        shard: name of its shard; empty if it is not known.
+        status: `ok`, `partial` or `failed`; empty if the store has none.
+        reason: why it lacks a part; empty if it lacks none.
+        labels: true labels; empty if they are not known.
+        predictions: predicted labels; empty if there are none.
+        classes: most likely classes and their probabilities, best first.
+        confidence: probability of the prediction; None if there is none.
+        error: absolute error of a number that is predicted.
+        loss: loss of the record, if the store has it.
+        weights: column → modality weight.
+        misalignment: probability that its modalities belong to different records.
+        absent: feature column → why the record has no feature.
+        metadata: other columns.
+    """
+
+    key: str
+    shard: str = ""
+    status: str = ""
+    reason: str = ""
+    labels: list[str] = field(default_factory=list)
+    predictions: list[str] = field(default_factory=list)
+    classes: list[tuple[str, float]] = field(default_factory=list)
+    confidence: float | None = None
+    error: float | None = None
+    loss: float | None = None
+    weights: dict[str, float] = field(default_factory=dict)
+    misalignment: float | None = None
+    absent: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_wrong(self) -> bool | None:
+        """Whether the prediction differs from the true labels; None if one is not known."""
+        if not self.labels or not self.predictions:
+            return None
+        if self.error is not None or self.misalignment is not None:
+            return None  # no classes
+        return set(self.labels) != set(self.predictions)
+
+
+def make_row(
+    values: Mapping[str, Any], shard: str, target: str, metadata: Mapping[str, Any] | None = None
+) -> PreviewRow:
+    """Return a record from its row in a store.
+
+    Args:
+        values: column → value of the row.
+        shard: shard of the row; empty = the one that the row names.
+        target: column with the true labels; empty = the column `target` of a model's rows.
+        metadata: its row in the shards, for other stores.
+    """
+    known = {**(metadata or {}), **{k: v for k, v in values.items() if v is not None}}
+    true = values.get("target") if "target" in values and "split" in values else None
+    true = true if true is not None else known.get(target) if target else None
+    prediction, number = values.get("prediction"), _number(true)
+    probabilities = _probabilities(values)
+    own = set(_used_columns(values)) | {target, "__key__", "status", "reason"}
+    return PreviewRow(
+        key=str(values["__key__"]),
+        shard=shard or str(values.get("shard") or ""),
+        status=str(known.get("status") or ""),
+        reason=str(values.get("reason") or (metadata or {}).get("reason") or ""),
+        labels=_labels(true),
+        predictions=_labels(prediction),
+        classes=probabilities[:SHOWN_CLASSES],
+        confidence=_confidence(values, probabilities, prediction),
+        error=abs(prediction - number)
+        if isinstance(prediction, float) and number is not None
+        else None,
+        loss=_number(values.get("loss")),
+        weights={
+            name[2:]: weight
+            for name, value in values.items()
+            if name.startswith("w_") and (weight := _number(value)) is not None
+        },
+        misalignment=_number(values.get("misalignment")),
+        absent={
+            **{n[len(REASON_OF) :]: str(v) for n, v in values.items() if n[:1] == REASON_OF and v},
+            **{n[8:]: "missing" for n, v in values.items() if n[:8] == "present_" and v is False},
+        },
+        metadata={k: v for k, v in known.items() if k not in own and not is_missing(v)},
+    )
+
+
+def find_target(
+    records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], classes: Sequence[str]
+) -> str:
+    """Return the column of the metadata that has the true labels; empty if none has.
+
+    Args:
+        records: row of the predictions and metadata of some records.
+        classes: the classes of the model; empty = it has none, or is not known.
+
+    Returns:
+        `label`, or the first other column, whose values are classes.
+    """
+    rows = [
+        {**{k: v for k, v in row.items() if k not in _used_columns(row)}, **metadata}
+        for row, metadata in records
+    ]
+    columns = dict.fromkeys(["label", *(name for row in rows for name in row)])
+    known = set(classes)
+    for column in columns:
+        values = {label for row in rows for label in _labels(row.get(column))}
+        if values and values <= known:
+            return column
+    return ""
+
+
+def _used_columns(values: Mapping[str, Any]) -> Sequence[str]:
+    """Return the columns of a row of predictions that have a place of their own."""
+    if "prediction" not in values and "misalignment" not in values:
+        return [name for name in values if name.startswith(REASON_OF)]
+    prefixes = ("p_", "w_", "present_", REASON_OF)
+    names = ("prediction", "probability", "top_classes", "top_probabilities", "loss", "target")
+    return [n for n in values if n.startswith(prefixes) or n in (*names, *_MISALIGNMENT, "shard")]
+
+
+def _probabilities(values: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Return the classes with their probabilities, best first."""
+    if isinstance(values.get("top_classes"), list):
+        names, numbers = values["top_classes"], values.get("top_probabilities") or []
+        return [(str(name), float(p)) for name, p in zip(names, numbers, strict=False)]
+    found = [
+        (name[2:], number)
+        for name, value in values.items()
+        if name.startswith("p_") and (number := _number(value)) is not None
+    ]
+    return sorted(found, key=lambda item: -item[1]) if "prediction" in values else []
+
+
+def _confidence(
+    values: Mapping[str, Any], probabilities: Sequence[tuple[str, float]], prediction: Any
+) -> float | None:
+    if (probability := _number(values.get("probability"))) is not None:
+        return probability
+    if isinstance(prediction, str):
+        return dict(probabilities).get(prediction)
+    return probabilities[0][1] if probabilities else None
+
+
+def _labels(value: Any) -> list[str]:
+    if value is None or is_missing(value):
+        return []
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return [f"{value:.6g}" if isinstance(value, float) else str(value)]
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
