@@ -1,6 +1,7 @@
 """The configuration of a model's layers, as config.json stores it."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mmfeat.errors import MmfeatError, check_choice
 from mmfeat.models.combination import COMBINATIONS
@@ -26,6 +27,50 @@ MAX_MEMBERS = 256
 
 STANDALONE_MODELS = (LATE, LATE_STACKED, LOGISTIC, RIDGE)
 """Models without a fusion. `--fusion` takes these names and those of `FUSIONS`."""
+
+
+@dataclass(frozen=True)
+class DecoderLayers:
+    """The layers that generate text, see `mmfeat.models.decoder`.
+
+    Raises:
+        MmfeatError: a number is out of range.
+    """
+
+    layers: int
+    width: int
+    """Length of a token's vector."""
+    heads: int
+    """Number of heads of an attention; a divisor of the width."""
+    prefix: int
+    """Number of vectors that the features become."""
+    vocabulary: int
+    """Number of tokens."""
+    max_length: int
+    """Maximum number of tokens of a text."""
+    pad: int = 0
+    bos: int = 1
+    eos: int = 2
+    language_model: dict[str, Any] | None = None
+    """Configuration of a frozen language model of transformers; None = a transformer of ours."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "width", "heads", "prefix", "vocabulary", "max_length"):
+            if getattr(self, name) < 1:
+                raise MmfeatError(
+                    f"{name} of a decoder must be at least 1", got=getattr(self, name)
+                )
+        if self.width % self.heads:
+            raise MmfeatError(
+                f"the width of a decoder must be a multiple of its {self.heads} heads",
+                got=self.width,
+            )
+        for name in ("pad", "bos", "eos"):
+            if not 0 <= getattr(self, name) < self.vocabulary:
+                raise MmfeatError(
+                    f"{name} of a decoder must be a token of its {self.vocabulary}",
+                    got=getattr(self, name),
+                )
 
 
 @dataclass(frozen=True)
@@ -56,6 +101,8 @@ class Architecture:
     none of the other columns."""
     members: tuple["Architecture", ...] = ()
     """The models of an ensemble; each reads all or some of the columns."""
+    decoder: DecoderLayers | None = None
+    """The layers that generate text from the fused features; None = a classifier."""
 
     def __post_init__(self) -> None:
         if self.fusion == ENSEMBLE:
@@ -63,6 +110,12 @@ class Architecture:
         else:
             check_fusion(self.fusion)
             self._check_conditioning()
+        if self.decoder and self.fusion not in FUSIONS:
+            raise MmfeatError(
+                "a decoder of text reads fused features",
+                got=f"the model {self.fusion!r}, which fuses none",
+                cure="Name a fusion of vectors or tokens, such as gmu, with --fusion",
+            )
         if self.combination not in COMBINATIONS:
             cure = path_cure(self.combination)
             check_choice("combination", self.combination, COMBINATIONS, cure=cure)

@@ -5,6 +5,13 @@ from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
 
+BATCH_ROWS = 512
+"""Rows in every forward pass of inference; the last batch is padded.
+
+A matrix product may round a row differently in a batch of another size. With a fixed size, a
+record gets the same scores in any shard.
+"""
+
 
 class Model(nn.Module):
     """Base of all models.
@@ -16,7 +23,10 @@ class Model(nn.Module):
             after training, 1 before.
         thresholds: buffer, shape [outputs]; a multilabel model predicts a label if its probability
             reaches the threshold. Fitted like the temperature, 0.5 before.
+        batch_rows: rows in every forward pass of inference.
     """
+
+    batch_rows = BATCH_ROWS
 
     temperature: Tensor
     thresholds: Tensor

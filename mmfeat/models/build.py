@@ -11,6 +11,7 @@ from mmfeat.models.architecture import (
     Architecture,
 )
 from mmfeat.models.base import Model
+from mmfeat.models.decoder.description_model import DescriptionModel
 from mmfeat.models.ensemble import EnsembleModel
 from mmfeat.models.fusion_model import FusionModel
 from mmfeat.models.late import LateModel, LateStackedModel
@@ -30,4 +31,6 @@ def build_model(architecture: Architecture) -> Model:
     """Return a new model; its initial weights come from torch's random state."""
     if architecture.fusion == ENSEMBLE:
         return EnsembleModel(architecture, [build_model(a) for a in architecture.members])
+    if architecture.decoder:
+        return DescriptionModel(architecture)
     return MODELS.get(architecture.fusion, FusionModel)(architecture)

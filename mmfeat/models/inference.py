@@ -7,15 +7,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from mmfeat.models.base import Model
+from mmfeat.models.base import BATCH_ROWS, Model
 from mmfeat.models.tasks import Task
-
-BATCH_ROWS = 512
-"""Rows in every forward pass; the last batch is padded.
-
-A matrix product may round a row differently in a batch of another size. With a fixed size, a
-record gets the same scores in any shard.
-"""
 
 CHUNK_ROWS = 16 * BATCH_ROWS
 """Rows whose features are in memory at a time."""
@@ -102,18 +95,18 @@ def run_model(
         features: column → float16 or float32, shape (rows, dim), or (rows, tokens, dim).
         present: column → bool, shape (rows,), or (rows, tokens).
     """
-    rows = len(present[module.columns[0]])
+    rows, size = len(present[module.columns[0]]), module.batch_rows
     logits = np.empty((rows, module.architecture.outputs), np.float32)
     weights: np.ndarray | None = None
     was_training = module.training
     module.eval()
     with torch.inference_mode():
-        for start in range(0, rows, BATCH_ROWS):
-            batch = slice(start, min(start + BATCH_ROWS, rows))
+        for start in range(0, rows, size):
+            batch = slice(start, min(start + size, rows))
             count = batch.stop - batch.start
             batch_logits, batch_weights = module(
-                {c: _pad_batch(features[c][batch], torch.float32) for c in module.columns},
-                {c: _pad_batch(present[c][batch], torch.bool) for c in module.columns},
+                {c: _pad_batch(features[c][batch], torch.float32, size) for c in module.columns},
+                {c: _pad_batch(present[c][batch], torch.bool, size) for c in module.columns},
             )
             logits[batch] = batch_logits[:count].numpy()
             if batch_weights is not None:
@@ -162,8 +155,8 @@ def has_any_token(present: np.ndarray) -> np.ndarray:
     return present if present.ndim == 1 else np.logical_or.reduce(present, axis=1)
 
 
-def _pad_batch(values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """Return `BATCH_ROWS` rows: the values, then zeros."""
-    padded = torch.zeros((BATCH_ROWS, *values.shape[1:]), dtype=dtype)
+def _pad_batch(values: np.ndarray, dtype: torch.dtype, rows: int) -> torch.Tensor:
+    """Return a number of rows: the values, then zeros."""
+    padded = torch.zeros((rows, *values.shape[1:]), dtype=dtype)
     padded[: len(values)] = torch.from_numpy(np.array(values))
     return padded

@@ -8,6 +8,7 @@ from mmfeat.shards.shard_table import (
     find_standard_columns,
     metadata_columns,
     sha256_column,
+    status_column,
 )
 from mmfeat.shards.tar_index import PICKLES, IndexedSample, index_tar
 from mmfeat.shards.tar_reader import Content
@@ -28,5 +29,6 @@ __all__ = [
     "read_shard",
     "read_stored_shard",
     "sha256_column",
+    "status_column",
     "tar_header",
 ]

@@ -2,6 +2,7 @@
 
 from mmfeat.models.saved_model.layers import input_shapes, layers_to_config, model_config
 from mmfeat.models.saved_model.loaded_model import LoadedModel, load_model
+from mmfeat.models.saved_model.tokenizer import save_tokenizer
 from mmfeat.models.saved_model.weights import (
     WEIGHTS,
     parse_tensors,
@@ -20,5 +21,6 @@ __all__ = [
     "parse_tensors",
     "read_weights",
     "restore_model",
+    "save_tokenizer",
     "save_weights",
 ]

@@ -1,14 +1,31 @@
 """Layers in the documents of a model: config.json, or `chosen` in the manifest."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
 from mmfeat.features import Column
-from mmfeat.models.architecture import ENSEMBLE, MAX_MEMBERS, Architecture
+from mmfeat.models.architecture import ENSEMBLE, MAX_MEMBERS, Architecture, DecoderLayers
 
 _OWN_FIELDS = ("fusion", "combination", "hidden", "dropout", "modality_dropout")
+_DECODER_FIELDS = tuple(DecoderLayers.__dataclass_fields__)
+
+
+class DecoderConfig(TypedDict):
+    """Fields of `DecoderLayers`, bounded so that a hostile document builds nothing endless."""
+
+    layers: Annotated[int, Meta(ge=1, le=256)]
+    width: Annotated[int, Meta(ge=1, le=1 << 16)]
+    heads: Annotated[int, Meta(ge=1, le=1 << 10)]
+    prefix: Annotated[int, Meta(ge=1, le=1 << 10)]
+    vocabulary: Annotated[int, Meta(ge=1, le=1 << 20)]
+    max_length: Annotated[int, Meta(ge=1, le=1 << 12)]
+    pad: int
+    bos: int
+    eos: int
+    language_model: NotRequired[dict[str, Any] | None]
 
 
 class Layers(TypedDict):
@@ -33,6 +50,7 @@ class ModelLayers(Layers):
 
     columns: Annotated[list[Column], Meta(min_length=1, max_length=256)]
     members: NotRequired[Annotated[list[MemberLayers], Meta(max_length=MAX_MEMBERS)]]
+    decoder: NotRequired[DecoderConfig | None]
 
 
 def input_shapes(columns: Sequence[Column]) -> dict[str, Any]:
@@ -68,12 +86,16 @@ def architecture_from_config(
         for member in config.get("members", [])
     )
     layers = {name: config[name] for name in _OWN_FIELDS}
+    decoder = config.get("decoder")
     return Architecture(
         **input_shapes(columns),
         outputs=outputs,
         **layers,
         conditioning=dict(config.get("conditioning", {})),
         members=members if config["fusion"] == ENSEMBLE else (),
+        decoder=DecoderLayers(**{n: v for n, v in decoder.items() if n in _DECODER_FIELDS})
+        if decoder
+        else None,
     )
 
 
@@ -85,6 +107,8 @@ def layers_to_config(architecture: Architecture) -> dict[str, Any]:
     config = {name: getattr(architecture, name) for name in _OWN_FIELDS}
     if architecture.conditioning:
         config["conditioning"] = dict(architecture.conditioning)
+    if architecture.decoder:
+        config["decoder"] = asdict(architecture.decoder)
     if architecture.members:
         config["members"] = [
             {"columns": list(member.dims), **layers_to_config(member)}

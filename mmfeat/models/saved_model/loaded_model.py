@@ -2,6 +2,7 @@
 
 MODEL/config.json         all options that determine the layers and the weights
 MODEL/model.safetensors   the weights, the temperature and the thresholds
+MODEL/tokenizer.json      the tokens of a model that describes
 MODEL/metrics.json        metrics on validation and test
 MODEL/log.jsonl           one line per epoch
 MODEL/manifest.json       written last: a model without it is not finished
@@ -17,10 +18,12 @@ import numpy as np
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import Column, ColumnShard
 from mmfeat.models.base import Model
+from mmfeat.models.decoder.text_codec import TOKENIZER
 from mmfeat.models.inference import CHUNK_ROWS, Predictions, concatenate_predictions, predict
 from mmfeat.models.saved_model.layers import ModelLayers, architecture_from_config, model_config
+from mmfeat.models.saved_model.tokenizer import read_tokenizer
 from mmfeat.models.saved_model.weights import WEIGHTS, read_weights, restore_model
-from mmfeat.models.tasks import Task, task_from_config
+from mmfeat.models.tasks import Describe, Task, task_from_config
 from mmfeat.storage import check_value, files
 from mmfeat.store import MANIFEST_FILE, describe_differences, read_manifest
 
@@ -166,8 +169,12 @@ def load_model(path: str) -> LoadedModel:
     columns = [check_value(column, Column, document) for column in config["columns"]]
     task = task_from_config(config, document)
     architecture = architecture_from_config(config, columns, task.outputs)
-    if WEIGHTS not in manifest["files"]:
-        raise DamagedFileError(f"{document} must list {WEIGHTS} among its files")
+    needed = [WEIGHTS, TOKENIZER] if isinstance(task, Describe) else [WEIGHTS]
+    for name in needed:
+        if name not in manifest["files"]:
+            raise DamagedFileError(f"{document} must list {name} among its files")
+    if isinstance(task, Describe):
+        task = read_tokenizer(path, manifest["files"][TOKENIZER], task, architecture)
     weights = read_weights(path, manifest["files"][WEIGHTS])
     return LoadedModel(
         path=path,

@@ -2,6 +2,7 @@
 
 from mmfeat.models.tasks.align import Align
 from mmfeat.models.tasks.base import Task, top_classes
+from mmfeat.models.tasks.describe import Describe
 from mmfeat.models.tasks.multiclass import Multiclass
 from mmfeat.models.tasks.multilabel import Multilabel
 from mmfeat.models.tasks.registry import TASKS, task_from_config
@@ -10,6 +11,7 @@ from mmfeat.models.tasks.regression import Regression
 __all__ = [
     "TASKS",
     "Align",
+    "Describe",
     "Multiclass",
     "Multilabel",
     "Regression",

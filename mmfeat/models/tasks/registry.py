@@ -5,13 +5,14 @@ from typing import Any
 from mmfeat.errors import DamagedFileError
 from mmfeat.models.tasks.align import Align
 from mmfeat.models.tasks.base import Task
+from mmfeat.models.tasks.describe import Describe
 from mmfeat.models.tasks.multiclass import Multiclass
 from mmfeat.models.tasks.multilabel import Multilabel
 from mmfeat.models.tasks.regression import Regression
 from mmfeat.storage import check_value
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Multiclass, Multilabel, Regression, Align)
+    task.name: task for task in (Multiclass, Multilabel, Regression, Align, Describe)
 }
 
 

@@ -1,0 +1,98 @@
+"""A frozen causal language model of transformers as decoder, steered by its prefix.
+
+Prefix tuning with the language model frozen: Li and Liang 2021 (arXiv:2101.00190); a prefix from
+the features of a picture: Tsimpoukelli et al. 2021 (arXiv:2106.13884), Mokady et al. 2021 (ClipCap,
+arXiv:2111.09734).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmfeat.errors import DamagedFileError, MmfeatError
+from mmfeat.models.decoder.transformer import Context
+
+
+class LanguageModelState:
+    """The cache of transformers for a batch while its texts grow."""
+
+    def __init__(self, past: Any) -> None:
+        self.past = past
+
+    def select(self, rows: Tensor) -> None:
+        """Keep some rows, in a new order: int64, shape [batch]."""
+        self.past.reorder_cache(rows)
+
+
+class LanguageModel(nn.Module):
+    """The language model; its weights get no gradient, and no dropout. It attends to the prefix.
+
+    Token columns are pooled by the fusion: a frozen language model has no cross-attention.
+
+    Args:
+        config: its configuration, as `PretrainedConfig.to_dict`.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.language_model = build_language_model(config)
+        self.language_model.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "LanguageModel":
+        """Stay in eval mode: a frozen model has no dropout."""
+        return super().train(False)
+
+    def forward(self, tokens: Tensor, context: Context) -> Tensor:
+        """See `Transformer.forward`."""
+        embedded = self.language_model.get_input_embeddings()(tokens)
+        prefix = context.prefix.to(embedded.dtype)
+        inputs = torch.cat([prefix, embedded], dim=1)
+        logits: Tensor = self.language_model(inputs_embeds=inputs, use_cache=False).logits
+        return logits[:, prefix.shape[1] :]
+
+    def start(self, context: Context) -> LanguageModelState:
+        """See `Transformer.start`."""
+        output = self.language_model(inputs_embeds=context.prefix, use_cache=True)
+        return LanguageModelState(output.past_key_values)
+
+    def step(self, tokens: Tensor, state: LanguageModelState) -> Tensor:
+        """See `Transformer.step`."""
+        embedded = self.language_model.get_input_embeddings()(tokens[:, None])
+        output = self.language_model(
+            inputs_embeds=embedded, past_key_values=state.past, use_cache=True
+        )
+        state.past = output.past_key_values
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+
+def build_language_model(config: Mapping[str, Any]) -> Any:
+    """Return a language model with initial weights, in float32.
+
+    No code from outside of transformers is run.
+
+    Raises:
+        MmfeatError: transformers is not installed.
+        DamagedFileError: the configuration is none of a causal language model.
+    """
+    try:
+        from transformers import AutoConfig, AutoModelForCausalLM
+    except ImportError as error:
+        raise MmfeatError(
+            "a decoder hf:… needs the package transformers", cure="pip install 'mmfeat[hf]'"
+        ) from error
+    try:
+        values = dict(config)
+        kind = values.pop("model_type")
+        parsed = AutoConfig.for_model(kind, **values)
+        model = AutoModelForCausalLM.from_config(
+            parsed, dtype=torch.float32, trust_remote_code=False, attn_implementation="sdpa"
+        )
+    except (KeyError, ValueError, TypeError, AttributeError, ImportError) as error:
+        raise DamagedFileError(
+            "the language model of a decoder must be a causal one of transformers",
+            got=f"{type(error).__name__}: {str(error)[:200]}",
+        ) from error
+    return model
