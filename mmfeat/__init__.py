@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         align_report,
         compare,
         evaluate,
+        export,
         extract,
         info,
         score,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
         train,
         verify,
     )
-    from mmfeat.api import open_store as open  # type: ignore[no-redef]
+    from mmfeat.api import open_store as open
     from mmfeat.models.saved_model import load_model
 
 drop_working_directory()
@@ -42,6 +43,7 @@ __all__ = [
     "align_report",
     "compare",
     "evaluate",
+    "export",
     "extract",
     "info",
     "load_model",

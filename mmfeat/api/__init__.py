@@ -4,6 +4,7 @@ from mmfeat.api.commands import (
     align_report,
     compare,
     evaluate,
+    export,
     extract,
     info,
     score,
@@ -11,6 +12,7 @@ from mmfeat.api.commands import (
     train,
     verify,
 )
+from mmfeat.api.derived_stores import Export
 from mmfeat.api.open_store import open_store
 from mmfeat.api.record import Record
 from mmfeat.api.store import Store
@@ -19,6 +21,7 @@ from mmfeat.api.trained_model import TrainedModel
 
 __all__ = [
     "Comparison",
+    "Export",
     "Features",
     "Predictions",
     "Ranking",
@@ -29,6 +32,7 @@ __all__ = [
     "align_report",
     "compare",
     "evaluate",
+    "export",
     "extract",
     "info",
     "open_store",

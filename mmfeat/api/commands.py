@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mmfeat.api.derived_stores import Export
 from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
 from mmfeat.cli.info import describe_store
 from mmfeat.cli.verify import VerifyConfig
@@ -152,6 +153,22 @@ def score(
     config = make_config(ScoreConfig, given, source="score")
     _run_stage(Scoring(config), beam_flags)
     return Predictions(config.output)
+
+
+def export(store: Path, output: Path, **options: Any) -> Export:
+    """Write features or predictions as files that other tools read, as `mmfeat export`.
+
+    Args:
+        store: directory of features or predictions.
+        output: directory of the files.
+        options: the fields of `mmfeat.exporting.ExportConfig`.
+    """
+    from mmfeat.exporting import ExportConfig, export_store
+
+    given = {"store": store, "output": output, **options}
+    config = make_config(ExportConfig, given, source="export")
+    export_store(config)
+    return Export(config.output)
 
 
 def align_report(model: Path, features: Path, output: Path, **options: Any) -> Ranking:

@@ -12,6 +12,7 @@ COMMANDS = {
     "compare": "compare fusions by quality and cost, pick the best",
     "evaluate": "model + features → metrics of a split",
     "score": "model + features → predictions",
+    "export": "features or predictions → files for other tools",
     "align-report": "rank records by how much their modalities disagree",
     "report": "one HTML page about a model or a comparison",
     "verify": "whether a store is as it was written",
@@ -27,6 +28,7 @@ _CONFIGS = {
     "compare": ("training.compare.config", "CompareConfig"),
     "evaluate": ("training.evaluation.config", "EvaluateConfig"),
     "score": ("mmfeat.scoring", "ScoreConfig"),
+    "export": ("mmfeat.exporting", "ExportConfig"),
     "align-report": ("training.alignment.config", "AlignReportConfig"),
     "report": ("training.report.report_command", "ReportConfig"),
     "verify": ("mmfeat.cli.verify", "VerifyConfig"),
@@ -35,6 +37,9 @@ _CONFIGS = {
 }
 """Command → module and name of the dataclass of its options."""
 
+_MMFEAT_ALONE = ("export", "verify", "info")
+"""Commands that import neither `pipelines` nor `training`."""
+
 
 def load_main(command: str) -> Main:
     """Import the main function of a command. `mmfeat --help` imports none of them.
@@ -42,7 +47,7 @@ def load_main(command: str) -> Main:
     Raises:
         MmfeatError: a user's package on PYTHONPATH hides the one of mmfeat.
     """
-    if command not in ("verify", "info"):
+    if command not in _MMFEAT_ALONE:
         in_pipelines = command in ("shard", "extract", "score", "doctor")
         check_package("pipelines" if in_pipelines else "training")
     match command:
@@ -58,6 +63,8 @@ def load_main(command: str) -> Main:
             from training.evaluate import main
         case "score":
             from pipelines.score import main
+        case "export":
+            from mmfeat.exporting.command import main
         case "align-report":
             from training.alignment.align_report import main
         case "report":

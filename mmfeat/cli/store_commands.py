@@ -8,6 +8,7 @@ _MAKERS = {
     "model": "mmfeat train FEATURES",
     "comparison": "mmfeat compare FEATURES",
     "predictions": "mmfeat score MODEL FEATURES",
+    "export": "mmfeat export STORE",
     "ranking": "mmfeat align-report MODEL FEATURES",
 }
 """Kind of store → the command that makes it, without its output."""

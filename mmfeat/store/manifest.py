@@ -28,7 +28,7 @@ _CURES = {
 }
 
 
-_SINGULAR = ("model", "ranking", "comparison")
+_SINGULAR = ("model", "ranking", "comparison", "export")
 """Kinds whose name is not in the plural."""
 
 
@@ -109,7 +109,8 @@ def _check_kind(folder: str, kind: str, found: str) -> None:
 
 
 def _with_article(kind: str) -> str:
-    return f"a {kind}" if kind in _SINGULAR else kind
+    article = "an" if kind[0] in "aei" else "a"
+    return f"{article} {kind}" if kind in _SINGULAR else kind
 
 
 def check_manifest(folder: str, manifest: dict[str, Any]) -> dict[str, Any]:

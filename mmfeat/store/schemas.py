@@ -150,6 +150,14 @@ class RankingManifest(Manifest):
     totals: RankingTotals
 
 
+class ExportManifest(Manifest):
+    """Manifest of `mmfeat export`."""
+
+    shards: list[ShardEntry]
+    files: dict[FileName, RecordedFile]
+    totals: Totals
+
+
 MANIFESTS: dict[str, Any] = {
     "shards": ShardsManifest,
     "features": FeaturesManifest,
@@ -157,5 +165,6 @@ MANIFESTS: dict[str, Any] = {
     "model": ModelManifest,
     "comparison": ComparisonManifest,
     "ranking": RankingManifest,
+    "export": ExportManifest,
 }
 """Kind of store → type of its manifest; other kinds have the type `Manifest`."""
