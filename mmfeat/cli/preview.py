@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from mmfeat.config import parse_args
-from mmfeat.preview.config import PreviewConfig
+from mmfeat.inspection.config import PreviewConfig
 from mmfeat.system import print_out
 
 
 def main(arguments: Sequence[str]) -> None:
     """Write the page and print its path."""
     config = parse_args(PreviewConfig, arguments, prog="mmfeat preview")
-    from mmfeat.preview.write_preview import write_preview
+    from mmfeat.inspection.write_preview import write_preview
 
     print_out(write_preview(config))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmfeat.pages import REPORT, clean_text, render_page, write_page
-from mmfeat.preview import check_source_shards, load_previews
+from mmfeat.inspection import check_source_shards, load_previews
 from mmfeat.storage import files, read_document
 from mmfeat.store import MANIFEST_FILE, check_file
 from training.report.charts.confusion import summarize_confusion

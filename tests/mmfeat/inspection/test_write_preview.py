@@ -8,9 +8,9 @@ import pytest
 
 import mmfeat as api
 from mmfeat.errors import MmfeatError
-from mmfeat.preview import record_previews, write_preview
-from mmfeat.preview.config import PreviewConfig
-from tests.mmfeat.preview.conftest import write_sound, write_table
+from mmfeat.inspection import record_previews, write_preview
+from mmfeat.inspection.config import PreviewConfig
+from tests.mmfeat.inspection.conftest import write_sound, write_table
 
 
 def preview(path, **options):

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import mmfeat as api
-from mmfeat.preview.config import PreviewConfig
-from mmfeat.preview.write_preview import write_preview
-from tests.mmfeat.preview.conftest import FORMULA, IMAGE, SCRIPT, write_sound, write_table
+from mmfeat.inspection.config import PreviewConfig
+from mmfeat.inspection.write_preview import write_preview
+from tests.mmfeat.inspection.conftest import FORMULA, IMAGE, SCRIPT, write_sound, write_table
 
 SHOWN = "return [...document.querySelectorAll('.card:not([hidden])')].map((c) => c.dataset.{})"
 CSV = """

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmfeat.preview.store_rows import REASON_OF
+from mmfeat.inspection.store_rows import REASON_OF
 from mmfeat.records import is_missing
 
 SHOWN_CLASSES = 5

@@ -11,19 +11,22 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import SAMPLES as SAMPLES_TABLE
 from mmfeat.features import FeatureStore, TableFiles
-from mmfeat.preview.source_shards import (
+from mmfeat.inspection.source_shards import (
     find_shards_of_features,
     find_source_shards,
+    is_followed,
     read_any_receipt,
 )
 from mmfeat.storage import files, read_document
 from mmfeat.store import (
     CONFIG_FILE,
     RetriedRows,
+    check_folder,
     iter_parquet,
     open_checked,
     open_parquet,
@@ -89,6 +92,10 @@ class StoreRows(ABC):
         """Return the directory of the shards of the records, or None and the reason."""
         return self.path, ""
 
+    def find_features(self) -> str | None:
+        """Return the directory of the features that the store was made from, if it names one."""
+        return None
+
     @property
     def features_hash(self) -> str:
         """Hash of the configuration of the features; empty if it is not known."""
@@ -118,16 +125,26 @@ class StoreRows(ABC):
     def find_row(self, key: str) -> tuple[str, int] | None:
         """Return the shard and the number of the row of a key; the last one if it was retried."""
         for shard in self.shards:
-            found, start = None, 0
-            with self.open_rows(shard) as (path, file):
-                for batch in iter_parquet(path, ["__key__"], file=file):
-                    row = pa.compute.index(batch.column(0).cast(pa.string()), key).as_py()
-                    if row >= 0:
-                        found = shard, start + row
-                        break
-                    start += batch.num_rows
-            if found and len(self.read_rows(shard, [found[1]])):  # else a retry has replaced it
-                return found
+            number = self.find_in_shard(shard, key)
+            if number is not None and len(self.read_rows(shard, [number])):
+                return shard, number  # else a retry has replaced it
+        return None
+
+    def find_in_shard(self, shard: str, key: str) -> int | None:
+        """Return the number of the row of a key in a shard.
+
+        Raises:
+            KeyError: the store has no such shard.
+        """
+        if shard not in self.shards:  # a shard name from a file must not be used as a path
+            raise KeyError(shard)
+        start = 0
+        with self.open_rows(shard) as (path, file):
+            for batch in iter_parquet(path, ["__key__"], file=file):
+                row = pc.index(batch["__key__"].cast(pa.string()), key).as_py()
+                if row >= 0:
+                    return int(start + row)
+                start += batch.num_rows
         return None
 
     def _add_facts(self, table: pa.Table, shard: str, rows: np.ndarray) -> pa.Table:
@@ -222,11 +239,16 @@ class PredictionRows(StoreRows):
 
     def find_shards(self) -> tuple[str | None, str]:
         """Find the shards through a receipt, which names the features."""
-        receipt = read_any_receipt(self.path)
-        features = receipt.source.get("features") if receipt else None
-        if not isinstance(features, str) or not features:
+        features = self.find_features()
+        if features is None:
             return None, "the predictions do not name the directory of their features"
         return find_shards_of_features(features, self.owner)
+
+    def find_features(self) -> str | None:
+        """Return the directory of the features that a receipt names."""
+        receipt = read_any_receipt(self.path)
+        features = receipt.source.get("features") if receipt else None
+        return features if isinstance(features, str) and is_followed(features) else None
 
     @property
     def features_hash(self) -> str:
@@ -260,6 +282,11 @@ class ModelRows(StoreRows):
         """Find the shards through the features that the manifest names."""
         return find_source_shards(self.config, self.manifest)
 
+    def find_features(self) -> str | None:
+        """Return the directory of the features that the manifest names."""
+        path = self.manifest.get("features")
+        return path if isinstance(path, str) and is_followed(path) else None
+
     @property
     def features_hash(self) -> str:
         """Hash of the configuration of the features."""
@@ -285,6 +312,10 @@ class RankingRows(ModelRows):
         """Return the reason: a ranking has no path of its features."""
         return None, "the ranking does not name the directory of its features"
 
+    def find_features(self) -> str | None:
+        """Return None: a ranking has no path of its features."""
+        return None
+
     @property
     def features_hash(self) -> str:
         """Hash of the configuration of the features."""
@@ -297,12 +328,19 @@ _KINDS: dict[str, type[StoreRows]] = {
 }
 
 
-def open_rows(path: str, kind: str) -> StoreRows:
+def open_rows(path: str) -> StoreRows:
     """Open the rows of a store; those of its winner if it is a comparison.
 
     Raises:
-        MmfeatError: the store is not finished, or is of another kind.
+        MmfeatError: the path is no store, or one without rows, or it is not finished.
     """
+    saved = files.read_json(files.join(path, CONFIG_FILE))
+    kind = saved.get("kind") if isinstance(saved, dict) else None
+    if not isinstance(kind, str):
+        check_folder(path)
+        raise MmfeatError(
+            f"a store of mmfeat has a {CONFIG_FILE}, and {path} has none", cure="Check the path"
+        )
     if kind == "comparison":
         read_manifest(path, "comparison")
         return ModelRows(files.join(path, "winner"))

@@ -1,7 +1,7 @@
 """Look into stores: previews of single records, and the page of `mmfeat preview`."""
 
-from mmfeat.preview.record_previews import Preview, load_previews, make_thumbnail, read_previews
-from mmfeat.preview.source_shards import check_source_shards, find_source_shards
+from mmfeat.inspection.record_previews import Preview, load_previews, make_thumbnail, read_previews
+from mmfeat.inspection.source_shards import check_source_shards, find_source_shards
 
 __all__ = [
     "Preview",

@@ -13,6 +13,11 @@ _STORAGES = (("abfs",), ("az",), ("file",), ("gs",), ("hdfs",), ("memory",), ("s
 """Protocols of the paths that are followed. Other paths might be URLs that a stranger chose."""
 
 
+def is_followed(path: str) -> bool:
+    """Return whether a path that a file of a store names is read: no URL of a web server is."""
+    return protocols(path) in _STORAGES
+
+
 def find_source_shards(
     config: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> tuple[str | None, str]:
@@ -41,7 +46,7 @@ def find_shards_of_features(features: str, owner: str) -> tuple[str | None, str]
     Returns:
         The directory and an empty text, or None and the reason why it is unknown.
     """
-    if protocols(features) not in _STORAGES:
+    if not is_followed(features):
         return None, f"the features of {owner} are not read from {features}; name the shards"
     try:
         folder = TableFiles(features, SAMPLES, read_format(features, "features")).receipts
@@ -51,7 +56,7 @@ def find_shards_of_features(features: str, owner: str) -> tuple[str | None, str]
     if receipt is None or not receipt.source.get("shards"):
         return None, f"the features of {owner} are no longer in {features}"
     shards = str(receipt.source["shards"])
-    if protocols(shards) not in _STORAGES:
+    if not is_followed(shards):
         return None, f"the shards of {owner} are not read from {shards}; name the shards"
     return shards, ""
 

@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmfeat.errors import MmfeatError
+from mmfeat.inspection.chosen_rows import choose_rows
+from mmfeat.inspection.config import PreviewConfig
+from mmfeat.inspection.preview_row import PreviewRow, find_target, make_row
+from mmfeat.inspection.record_previews import Preview
+from mmfeat.inspection.source_records import SourceRecords, drop_standard_columns
+from mmfeat.inspection.store_rows import StoreRows, open_rows
 from mmfeat.pages import clean_text, render_page, write_page
-from mmfeat.preview.chosen_rows import choose_rows
-from mmfeat.preview.config import PreviewConfig
-from mmfeat.preview.preview_row import PreviewRow, find_target, make_row
-from mmfeat.preview.record_previews import Preview
-from mmfeat.preview.source_records import SourceRecords, drop_standard_columns
-from mmfeat.preview.store_rows import StoreRows, open_rows
 from mmfeat.storage import files
-from mmfeat.store import CONFIG_FILE, check_folder
 from mmfeat.system import waiting_for
 
 PREVIEW = "preview.html"
@@ -55,11 +54,11 @@ def write_preview(config: PreviewConfig) -> str:
             `--shards` has other shards.
         DamagedFileError: a file of the store is damaged.
     """
-    store = open_rows(config.path, read_kind(config.path))
+    store = open_rows(config.path)
     source = SourceRecords(store, config.shards)
     records = read_records(store, source, config)
     page = render_page(
-        "mmfeat.preview",
+        "mmfeat.inspection",
         "preview.html",
         script="records.js",
         name=clean_text(config.path.rstrip("/").rpartition("/")[2] or config.path, 80),
@@ -73,22 +72,6 @@ def write_preview(config: PreviewConfig) -> str:
         columns=list(dict.fromkeys(name for record in records for name in record.row.weights)),
     )
     return write_page(config.output or files.join(config.path, PREVIEW), page)
-
-
-def read_kind(path: str) -> str:
-    """Return the kind of a store.
-
-    Raises:
-        MmfeatError: the path is no store.
-    """
-    saved = files.read_json(files.join(path, CONFIG_FILE))
-    kind = saved.get("kind") if isinstance(saved, dict) else None
-    if not isinstance(kind, str):
-        check_folder(path)
-        raise MmfeatError(
-            f"a store of mmfeat has a {CONFIG_FILE}, and {path} has none", cure="Check the path"
-        )
-    return kind
 
 
 def read_records(

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.preview.record_previews import Preview, read_previews
-from mmfeat.preview.source_shards import check_shards_of_features
-from mmfeat.preview.store_rows import ShardRows, StoreRows
+from mmfeat.inspection.record_previews import Preview, read_previews
+from mmfeat.inspection.source_shards import check_shards_of_features
+from mmfeat.inspection.store_rows import ShardRows, StoreRows
 from mmfeat.shards import find_standard_columns
 from mmfeat.store import iter_parquet
 
