@@ -92,7 +92,7 @@ def _make_trainer(options: Options, store: str) -> Any:
 
     from mmfeat.models.build import build_model
     from training.fit.device import CPU, ComputeConfig
-    from training.fit.loop import Trainer
+    from training.fit.steps.trainer import Trainer
 
     torch.manual_seed(0)
     return Trainer(

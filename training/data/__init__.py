@@ -10,7 +10,7 @@ from training.data.dataset_warnings import (
 )
 from training.data.exclusions import MISALIGNED_FILE, read_dropped
 from training.data.feature_reader import ShardColumns
-from training.data.resident import Batch
+from training.data.resident import Batch, ResidentFeatures
 from training.data.sample_rows import (
     NO_PAIR,
     SUPERSEDED,
@@ -44,6 +44,7 @@ __all__ = [
     "Batch",
     "Batches",
     "Dataset",
+    "ResidentFeatures",
     "ShardColumns",
     "SplitRule",
     "count_reasons",

@@ -1,8 +1,9 @@
 """Batches of training rows, selected from memory or from blocks that a thread reads ahead."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from training.data.dataset import Dataset
 from training.data.resident import Batch, ResidentFeatures
 from training.data.shuffle import ShuffleBlock, block_size, sequential_blocks, shuffled_blocks
 from training.data.split_rule import TRAIN
+
+_Source = TypeVar("_Source")
+_Part = TypeVar("_Part")
 
 _CPU = torch.device("cpu")
 
@@ -32,7 +36,13 @@ class Batches:
         balanced: whether to sample rows with replacement, every class equally often.
         device: device of the batches.
         block: rows in a block. None = chosen by the size of a row.
+
+    Attributes:
+        resident: all rows of the dataset in the memory of the device, or of the CPU if they do not
+            fit there; None if the features are on disk.
     """
+
+    resident: ResidentFeatures | None
 
     def __init__(
         self,
@@ -54,29 +64,68 @@ class Batches:
         # All batches have nearly the same size: a last batch of a few rows is a noisy step.
         self._count = max(1, round(len(self._rows) / size))
         self._max_tokens = {c.name: c.max_tokens for c in dataset.features.columns}
-        self._all_rows = self._load_all() if dataset.features.in_memory else None
+        self.resident = self._load_all() if dataset.features.in_memory else None
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Batch]:
+        for inputs in self.inputs():
+            yield self.to_batch(*inputs)
+
+    def inputs(self) -> Iterator[tuple[Tensor, ...]]:
+        """Yield for each batch the tensors that `to_batch` makes it of, on the device.
+
+        They are the row numbers alone if all features are resident on the device, so that a CUDA
+        graph can select the features itself. Batches of equally many rows have tensors of equal
+        shapes.
+        """
+        if self._selects_on_device:
+            # One copy per block: a copy from the CPU waits for all earlier work of a GPU.
+            orders = (torch.from_numpy(b.rows[b.order]).to(self._device) for b in self._blocks())
+            for rows in self._cut(((None, order) for order in orders), lambda _, part: part):
+                yield (rows[0] if len(rows) == 1 else torch.cat(rows),)
+            return
+        source = self._in_memory() if self.resident else self._read_ahead()
+        for parts in self._cut(source, ResidentFeatures.select):
+            yield Batch.concatenate(parts).to(self._device).to_tensors()
+
+    def to_batch(self, *inputs: Tensor) -> Batch:
+        """Return the batch of the tensors that `inputs` yields."""
+        if self._selects_on_device:
+            assert self.resident
+            return self.resident.select(*inputs)
+        return Batch.from_tensors([*self._max_tokens], inputs)
+
+    @property
+    def _selects_on_device(self) -> bool:
+        # A CUDA graph cannot select tokens: their number is a result of the GPU.
+        has_tokens = any(self._max_tokens.values())
+        return not has_tokens and self.resident is not None and self.resident.device == self._device
+
+    def _cut(
+        self,
+        blocks: Iterable[tuple[_Source, Tensor]],
+        select: Callable[[_Source, Tensor], _Part],
+    ) -> Iterator[list[_Part]]:
+        """Cut blocks of rows into batches; yield the selected parts of each."""
         sizes = iter(_batch_sizes(len(self._rows), self._count))
-        parts: list[Batch] = []
+        parts: list[_Part] = []
         missing = next(sizes)
-        for features, order in self._in_memory() if self._all_rows else self._read_ahead():
+        for source, order in blocks:
             while len(order):
                 selected, order = order[:missing], order[missing:]
                 # The last rows of a block wait here for the first rows of the next one.
-                parts.append(features.select(selected))
+                parts.append(select(source, selected))
                 missing -= len(selected)
                 if not missing:
-                    yield Batch.concatenate(parts).to(self._device)
+                    yield parts
                     parts, missing = [], next(sizes, 0)
 
     def _in_memory(self) -> Iterator[tuple[ResidentFeatures, Tensor]]:
-        assert self._all_rows
+        assert self.resident
         for rows, order in self._blocks():
-            yield self._all_rows, torch.from_numpy(rows[order])
+            yield self.resident, torch.from_numpy(rows[order])
 
     def _read_ahead(self) -> Iterator[tuple[ResidentFeatures, Tensor]]:
         blocks = self._blocks()
@@ -96,7 +145,7 @@ class Batches:
             torch.from_numpy(self._targets[block.rows]),
             self._device,
         )
-        return features, torch.from_numpy(block.order)
+        return features, torch.from_numpy(block.order).to(self._device)
 
     def _blocks(self) -> Iterator[ShuffleBlock]:
         if not self._shuffled:

@@ -1,6 +1,6 @@
 """Features in the memory of a CPU or GPU, from which batches are selected."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +22,24 @@ class Batch(NamedTuple):
             {name: values.to(device, non_blocking=True) for name, values in self.features.items()},
             {name: mask.to(device, non_blocking=True) for name, mask in self.present.items()},
             self.targets.to(device, non_blocking=True),
+        )
+
+    def to_tensors(self) -> tuple[Tensor, ...]:
+        """Return the features, the masks and the targets."""
+        return (*self.features.values(), *self.present.values(), self.targets)
+
+    @classmethod
+    def from_tensors(cls, names: Sequence[str], tensors: Sequence[Tensor]) -> "Batch":
+        """Return the batch of the tensors that `to_tensors` returned.
+
+        Args:
+            names: the columns, in the order of the tensors.
+            tensors: the tensors.
+        """
+        *values, targets = tensors
+        features, present = values[: len(names)], values[len(names) :]
+        return cls(
+            dict(zip(names, features, strict=True)), dict(zip(names, present, strict=True)), targets
         )
 
     @classmethod
@@ -54,7 +72,7 @@ class ResidentFeatures:
         targets: Tensor,
         device: torch.device,
     ) -> None:
-        self._device = device
+        self.device = device
         self._max_tokens = max_tokens
         self._targets = targets.to(device)
         self._features: dict[str, Tensor] = {}
@@ -72,7 +90,7 @@ class ResidentFeatures:
         Args:
             rows: int64, shape [n]: positions among the resident rows.
         """
-        rows = rows.to(self._device)
+        rows = rows.to(self.device)
         features, present = {}, {}
         for name, values in self._features.items():
             if name in self._offsets:
@@ -88,7 +106,7 @@ class ResidentFeatures:
         values, offsets = self._features[name], self._offsets[name]
         starts = offsets.index_select(0, rows)
         counts = offsets.index_select(0, rows + 1) - starts
-        positions = torch.arange(self._max_tokens[name], device=self._device)
+        positions = torch.arange(self._max_tokens[name], device=self.device)
         mask = positions < counts[:, None]
         padded = values.new_zeros(*mask.shape, values.shape[1])
         padded[mask] = values.index_select(0, (starts[:, None] + positions)[mask])

@@ -24,17 +24,24 @@ _STEPS = 4
 
 @dataclass(frozen=True)
 class ComputeConfig:
-    """Device and precision of training. Validation always runs in float32 on the CPU.
+    """Device and precision of training. Validation always runs in float32.
 
     Attributes:
-        device: device of the training steps.
+        device: device of the training steps, and of the validation after each epoch.
         precision: precision of the forward pass in training, float32 or bfloat16.
         speedup: measured speed of bfloat16 divided by that of float32. None = not measured.
+        graphs: whether steps run as CUDA graphs where they can. None = on a GPU.
     """
 
     device: torch.device = CPU
     precision: str = FLOAT32
     speedup: float | None = None
+    graphs: bool | None = None
+
+    @property
+    def uses_graphs(self) -> bool:
+        """Whether steps run as CUDA graphs where they can."""
+        return self.device.type == "cuda" if self.graphs is None else self.graphs
 
     @property
     def metrics(self) -> dict[str, Any]:

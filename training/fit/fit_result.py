@@ -10,6 +10,7 @@ import numpy as np
 from mmfeat.models.base import Model
 from mmfeat.models.inference import InferenceOutput, run_model
 from training.data import VAL, Dataset
+from training.objectives.describe import DescribeObjective
 from training.recipe import Recipe
 
 
@@ -78,14 +79,23 @@ def best_result(results: Sequence[FitResult]) -> FitResult:
 
 def validate(module: Model, dataset: Dataset) -> dict[str, float | None]:
     """Return metrics and loss on validation, named as in an epoch's log."""
-    rows = dataset.split_rows[VAL]
-    logits = compute_logits(module, dataset, rows)
-    values = dataset.objective.validate(dataset.targets[rows], logits)
+    return validation_metrics(dataset, compute_logits(module, dataset, dataset.split_rows[VAL]))
+
+
+def validation_metrics(dataset: Dataset, logits: np.ndarray) -> dict[str, float | None]:
+    """Return metrics and loss of the logits of all validation rows, named as in an epoch's log."""
+    values = dataset.objective.validate(dataset.targets[dataset.split_rows[VAL]], logits)
     return {f"val_{name}": value for name, value in values.items()}
 
 
 def compute_logits(module: Model, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Return the logits of some rows, float32, shape (rows, outputs)."""
+    """Return the logits of some rows, float32, shape (rows, outputs).
+
+    Of a model that describes: the losses of the references, as no text needs to be generated.
+    """
+    if isinstance(dataset.objective, DescribeObjective):
+        parts = dataset.features.iterate_parts(rows)
+        return dataset.objective.validation_outputs(module, dataset.targets[rows], parts)
     return run_rows(module, dataset, rows).logits
 
 
@@ -97,7 +107,13 @@ def run_rows(module: Model, dataset: Dataset, rows: np.ndarray) -> InferenceOutp
         dataset: the dataset with the model's columns.
         rows: int64 row numbers.
     """
-    parts = [run_model(module, *part) for part in dataset.features.iterate_parts(rows)]
+    parts: list[InferenceOutput] = []
+    first = 0
+    for part in dataset.features.iterate_parts(rows):
+        output = run_model(module, *part)
+        targets = dataset.targets[rows[first : (first := first + len(output.logits))]]
+        logits = dataset.objective.complete_outputs(module, *part, targets, output.logits)
+        parts.append(output._replace(logits=logits))
     weights = [part.weights for part in parts if part.weights is not None]
     return InferenceOutput(
         np.concatenate([part.logits for part in parts]),

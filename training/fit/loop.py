@@ -6,20 +6,26 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmfeat.errors import DamagedFileError
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
-from training.data import Batch, Batches, Dataset
-from training.fit.auxiliary import ModelWithAuxiliaryLosses
-from training.fit.checkpoint import FOLDER, CheckpointSlot, SavedState, TrainState
+from training.data import VAL, Batches, Dataset
+from training.fit.checkpoint import FOLDER, CheckpointSlot, SavedState
 from training.fit.device import BFLOAT16, CPU_FLOAT32, FLOAT32, ComputeConfig, measure_speedup
-from training.fit.fit_result import FitResult, best_result, stalled_epochs, validate
-from training.objectives.base import Objective
+from training.fit.fit_result import (
+    FitResult,
+    best_result,
+    stalled_epochs,
+    validate,
+    validation_metrics,
+)
+from training.fit.steps.device_validation import DeviceValidation
+from training.fit.steps.trainer import Trainer
 from training.objectives.imbalance import BALANCED_SAMPLING
-from training.recipe import MAX_GRADIENT_NORM, AdamWRecipe
+from training.recipe import AdamWRecipe
 
 
 def fit_adamw(
@@ -45,63 +51,6 @@ def fit_adamw(
     """
     training = Training(architecture, dataset, recipe, on_epoch, compute=compute, slot=slot)
     return training.run()
-
-
-class Trainer:
-    """A model and its optimizer.
-
-    Args:
-        model: the model. It moves to the device.
-        objective: the objective.
-        recipe: the settings.
-        steps: number of steps of the whole training.
-        compute: device and precision.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        objective: Objective,
-        recipe: AdamWRecipe,
-        steps: int,
-        compute: ComputeConfig = CPU_FLOAT32,
-    ) -> None:
-        self.module = ModelWithAuxiliaryLosses(model, recipe.auxiliary).to(compute.device)
-        self.recipe = recipe
-        self.compute = compute
-        self.finished_steps = 0
-        self._steps = steps
-        self._weights = list(self.module.parameters())
-        with compute.device:  # the tensors of the loss belong there
-            self._loss = objective.build_loss(recipe)
-        self.optimizer = torch.optim.AdamW(
-            self._weights, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-        )
-
-    @property
-    def model(self) -> Model:
-        """The model in training."""
-        return self.module.model
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next step."""
-        return self.recipe.lr * self.recipe.lr_factor(self.finished_steps, self._steps)
-
-    def step(self, batch: Batch) -> Tensor:
-        """Train on a batch and return its loss, shape []."""
-        loss = self.module.loss(batch, self._loss, self.compute)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._weights, MAX_GRADIENT_NORM)
-        self.optimizer.param_groups[0]["lr"] = self.lr
-        self.optimizer.step()
-        self.finished_steps += 1
-        return loss.detach()
-
-    def state(self, best: Model) -> TrainState:
-        """Return the state of the training, with the best model so far."""
-        return TrainState(self.module, best, self.optimizer, self.compute.device)
 
 
 class Training:
@@ -142,6 +91,10 @@ class Training:
                 self._log = saved.facts["log"]
                 self._best = _resume(self._trainer, saved, self._minimized)
                 self._trainer.finished_steps = len(self._log) * len(self._batches)
+            self._step = self._trainer.make_step(self._batches.to_batch)
+            self._validation = DeviceValidation(
+                dataset, dataset.split_rows[VAL], compute.device, self._batches.resident
+            )
             self._random_states = self._read_random_states()
         for metrics in self._log:
             on_epoch(metrics)
@@ -173,7 +126,16 @@ class Training:
 
     def _train_epoch(self) -> None:
         log, trainer = self._log, self._trainer
-        log.append(_train_epoch(trainer, self._batches, self._dataset, len(log) + 1))
+        start, lr = time.perf_counter(), trainer.lr
+        trainer.module.train()
+        total = torch.zeros((), device=trainer.compute.device)
+        for inputs in self._batches.inputs():
+            total += self._step(*inputs)
+        loss = float(total) / len(self._batches)
+        train_seconds = time.perf_counter() - start
+        metrics = {"epoch": len(log) + 1, "lr": lr, "loss": loss} | self._validate()
+        seconds = {"seconds": time.perf_counter() - start, "train_seconds": train_seconds}
+        log.append(metrics | seconds)
         self._on_epoch(log[-1])
         latest = FitResult(trainer.model, self._recipe, len(log), log, self._minimized)
         if self._best is None or latest.sort_key > self._best.sort_key:
@@ -181,6 +143,12 @@ class Training:
         if self._slot and self._slot.due:
             state = trainer.state(self._best.module)
             self._slot.save(state.to_tensors(), {"log": log, "best": self._best.epoch})
+
+    def _validate(self) -> dict[str, float | None]:
+        model, dataset = self._trainer.model, self._dataset
+        if self._trainer.compute.device.type == "cpu":
+            return validate(model, dataset)
+        return validation_metrics(dataset, self._validation.compute_logits(model))
 
     def _read_random_states(self) -> list[Tensor]:
         return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
@@ -213,43 +181,24 @@ def _resume(trainer: Trainer, saved: SavedState, minimized: bool) -> FitResult:
         ) from error
 
 
-def _train_epoch(
-    trainer: Trainer, batches: Batches, dataset: Dataset, number: int
-) -> dict[str, Any]:
-    """Train on all training rows once and return the metrics of the epoch."""
-    start = time.perf_counter()
-    lr = trainer.lr
-    trainer.module.train()
-    is_cpu = trainer.compute.device.type == "cpu"
-    total = torch.zeros((), device=trainer.compute.device)
-    for batch in batches:
-        total += trainer.step(batch)
-    loss = float(total) / len(batches)
-    train_seconds = time.perf_counter() - start
-    return (
-        {"epoch": number, "lr": lr, "loss": loss}
-        | validate(trainer.model if is_cpu else trainer.module.copy_model(), dataset)
-        | {"seconds": time.perf_counter() - start, "train_seconds": train_seconds}
-    )
-
-
 def measure_bfloat16(
     architecture: Architecture, dataset: Dataset, recipe: AdamWRecipe, device: torch.device
 ) -> float:
     """Return the speed of a training step in bfloat16 divided by its speed in float32."""
     with torch.random.fork_rng(devices=_cuda_devices(device)):
-        batch = next(iter(Batches(dataset, recipe.batch_size, shuffled=False))).to(device)
-        trainers = {
+        batches = Batches(dataset, recipe.batch_size, shuffled=False, device=device)
+        inputs = next(iter(batches.inputs()))
+        steps = {
             precision: Trainer(
                 build_model(architecture),
                 dataset.objective,
                 recipe,
                 1000,
                 ComputeConfig(device, precision),
-            )
+            ).make_step(batches.to_batch)
             for precision in (FLOAT32, BFLOAT16)
         }
-        return measure_speedup(lambda precision: float(trainers[precision].step(batch)))
+        return measure_speedup(lambda precision: float(steps[precision](*inputs)))
 
 
 def _cuda_devices(device: torch.device) -> list[torch.device]:

@@ -19,7 +19,8 @@ from training.data.resident import Batch
 from training.data.split_rule import TEST
 from training.fit.device import CPU, ComputeConfig, faster_precision
 from training.fit.fit_result import FitResult, stalled_epochs
-from training.fit.loop import Trainer, fit_adamw, measure_bfloat16
+from training.fit.loop import fit_adamw, measure_bfloat16
+from training.fit.steps.trainer import Trainer
 from training.recipe import AdamWRecipe, default_batch_size
 
 RECIPE = AdamWRecipe(

@@ -24,7 +24,8 @@ from training.data import TRAIN, VAL, Batches, Dataset
 from training.fit.checkpoint import CheckpointSlot
 from training.fit.device import ComputeConfig
 from training.fit.fit_result import compute_logits
-from training.fit.loop import Trainer, fit_adamw
+from training.fit.loop import fit_adamw
+from training.fit.steps.trainer import Trainer
 from training.objectives.imbalance import BALANCED_SAMPLING
 from training.recipe import AdamWRecipe
 from training.search.candidate import Candidate, Judge
