@@ -24,6 +24,7 @@ from training.fit.fit_result import (
 )
 from training.fit.steps.device_validation import DeviceValidation
 from training.fit.steps.trainer import Trainer
+from training.objectives.describe import DescribeObjective
 from training.objectives.imbalance import BALANCED_SAMPLING
 from training.recipe import AdamWRecipe
 
@@ -146,8 +147,9 @@ class Training:
 
     def _validate(self) -> dict[str, float | None]:
         model, dataset = self._trainer.model, self._dataset
-        if self._trainer.compute.device.type == "cpu":
-            return validate(model, dataset)
+        is_cpu = self._trainer.compute.device.type == "cpu"
+        if is_cpu or isinstance(dataset.objective, DescribeObjective):
+            return validate(model, dataset)  # an objective that describes knows the device
         return validation_metrics(dataset, self._validation.compute_logits(model))
 
     def _read_random_states(self) -> list[Tensor]:
