@@ -27,8 +27,10 @@ if TYPE_CHECKING:
         export,
         extract,
         info,
+        preview,
         score,
         shard,
+        show,
         train,
         verify,
     )
@@ -48,8 +50,10 @@ __all__ = [
     "info",
     "load_model",
     "open",
+    "preview",
     "score",
     "shard",
+    "show",
     "train",
     "verify",
 ]

@@ -7,8 +7,10 @@ from mmfeat.api.commands import (
     export,
     extract,
     info,
+    preview,
     score,
     shard,
+    show,
     train,
     verify,
 )
@@ -36,8 +38,10 @@ __all__ = [
     "extract",
     "info",
     "open_store",
+    "preview",
     "score",
     "shard",
+    "show",
     "train",
     "verify",
 ]

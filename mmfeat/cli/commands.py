@@ -17,6 +17,8 @@ COMMANDS = {
     "report": "one HTML page about a model or a comparison",
     "verify": "whether a store is as it was written",
     "info": "what a store contains",
+    "preview": "one page with records of a store: pictures, texts, sounds, predictions",
+    "show": "everything about one record",
     "doctor": "whether an engine (Flink, Spark, Dataflow, …) can run the stages",
 }
 """Command → its line in `mmfeat --help`, except `quickstart` and `completion`."""
@@ -33,11 +35,13 @@ _CONFIGS = {
     "report": ("training.report.report_command", "ReportConfig"),
     "verify": ("mmfeat.cli.verify", "VerifyConfig"),
     "info": ("mmfeat.cli.info", "InfoConfig"),
+    "preview": ("mmfeat.inspection.config", "PreviewConfig"),
+    "show": ("mmfeat.inspection.config", "ShowConfig"),
     "doctor": ("pipelines.doctor", "DoctorConfig"),
 }
 """Command → module and name of the dataclass of its options."""
 
-_MMFEAT_ALONE = ("export", "verify", "info")
+_MMFEAT_ALONE = ("export", "verify", "info", "preview", "show")
 """Commands that import neither `pipelines` nor `training`."""
 
 
@@ -73,6 +77,10 @@ def load_main(command: str) -> Main:
             from mmfeat.cli.verify import main
         case "info":
             from mmfeat.cli.info import main
+        case "preview":
+            from mmfeat.cli.preview import main
+        case "show":
+            from mmfeat.cli.show import main
         case "doctor":
             from pipelines.doctor import main
         case _:

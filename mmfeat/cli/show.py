@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmfeat.config import parse_args
-from mmfeat.pages import clean_text, format_bytes
 from mmfeat.inspection.config import ShowConfig
+from mmfeat.pages import clean_text, format_bytes
 from mmfeat.records import REASONS
 from mmfeat.system import console
 
