@@ -12,7 +12,7 @@ from mmfeat.system import show_table
 _TITLES = {
     "nvjpeg": "JPEG decoding alone on the device",
     "nvjpeg_resized": "JPEG decoding and resizing there, one after the other",
-    "cpu": "decoding on the CPU, one thread per core",
+    "cpu": "decoding on the CPU, one process per core",
 }
 
 

@@ -114,5 +114,7 @@ class GpuWorkspace:
                 text_config=small_text,
                 projection_dim=vision["projection_dim"],
             )
-            CLIPModel(config).save_pretrained(self.model(name))
+            with torch.device(self.device):  # a GPU draws the weights of L/14 at once
+                model = CLIPModel(config)
+            model.save_pretrained(self.model(name))
             CLIPImageProcessor().save_pretrained(self.model(name))

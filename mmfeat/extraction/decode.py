@@ -24,7 +24,7 @@ WINDOW_RECORDS = 512
 WINDOW_BYTES = 128 << 20
 """A window with more media bytes than this ends early."""
 
-_CHUNK_RECORDS = 8
+CHUNK_RECORDS = 8
 """Records per call of a thread."""
 
 
@@ -110,7 +110,7 @@ def _decode_column(
     if type(encoder).keep is not Encoder.keep:
         pairs = [_decode_record(encoder, encoder.keep, slot, record) for record in records]
         left = [row for row, (item, _) in enumerate(pairs) if item is None]  # type: ignore[assignment]
-    chunks = [left[start : start + _CHUNK_RECORDS] for start in range(0, len(left), _CHUNK_RECORDS)]
+    chunks = [left[start : start + CHUNK_RECORDS] for start in range(0, len(left), CHUNK_RECORDS)]
     decode = partial(_decode_chunk, encoder, slot)
     results = pool.map(decode, ([records[row] for row in chunk] for chunk in chunks))
     for row, pair in zip(left, chain.from_iterable(results), strict=True):

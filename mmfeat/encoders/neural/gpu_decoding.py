@@ -7,7 +7,7 @@ filters, which is faster than a resampling kernel and differs less from Pillow.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,11 @@ from mmfeat.media import read_plain_jpeg
 MAX_PIXELS = 1 << 25
 """Larger images are decoded on the CPU."""
 
-_CHUNK_PIXELS = MAX_PIXELS
-"""Pixels that are decoded at a time. They take three bytes each, and more while resizing."""
+_CHUNK_PIXELS = 1 << 27
+"""Pixels that are decoded at a time, at most."""
+
+_BYTES_PER_PIXEL = 640
+"""Memory of a GPU per pixel of a chunk. Decoding takes 15 bytes, in up to four threads."""
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
@@ -70,6 +73,10 @@ class GpuDecoder:
 
     def __init__(self, transform: ImageTransform, device: torch.device) -> None:
         self._transform, self._device = transform, device
+        self._chunk_pixels = _CHUNK_PIXELS
+        if device.type == "cuda":
+            memory = torch.cuda.get_device_properties(device).total_memory
+            self._chunk_pixels = min(_CHUNK_PIXELS, max(MAX_PIXELS, memory // _BYTES_PER_PIXEL))
 
     def accept(self, data: bytes | memoryview) -> PlainJpeg | None:
         """Return a file as `decode` takes it, or None if the CPU must decode it."""
@@ -91,7 +98,7 @@ class GpuDecoder:
 
         side = self._transform.size
         result = torch.empty((len(files), 3, side, side), dtype=torch.uint8, device=self._device)
-        for chunk in _split_by_pixels(files):
+        for chunk in _split_by_pixels(files, self._chunk_pixels):
             data = [_to_tensor(files[i].data) for i in chunk]
             images = decode_jpeg(data, device=self._device)
             shapes: dict[tuple[int, ...], list[int]] = {}
@@ -107,17 +114,15 @@ class GpuDecoder:
         count, _, height, width = images.shape
         box = self._transform.place(width, height)
         dtype = torch.float16 if self._device.type == "cuda" else torch.float32
-        rows, columns = (
-            _resampling(source, target, start, visible, self._transform.interpolation)
+        down, across = (
+            self._resampling(source, target, start, visible, dtype)
             for source, target, start, visible in (
                 (height, box.height, box.top, box.rows),
                 (width, box.width, box.left, box.columns),
             )
         )
-        across = torch.from_numpy(columns.T).to(self._device, dtype)
-        down = torch.from_numpy(rows).to(self._device, dtype)
         # As Pillow does, the width first, in 8 bits between.
-        pixels = _round(images.reshape(-1, width).to(dtype) @ across).view(count * 3, height, -1)
+        pixels = _round(images.reshape(-1, width).to(dtype) @ across.T).view(count * 3, height, -1)
         pixels = _round(down @ pixels).to(torch.uint8)
         pixels = pixels.view(count, 3, box.rows, box.columns)
         side = self._transform.size
@@ -128,6 +133,17 @@ class GpuDecoder:
         x, y = max(0, -box.left), max(0, -box.top)
         square[:, :, y : y + box.rows, x : x + box.columns] = pixels
         return square
+
+    def _resampling(
+        self, source: int, target: int, start: int, visible: int, dtype: torch.dtype
+    ) -> Tensor:
+        """Return `_resampling` on the device, shape (visible, source)."""
+        name = self._transform.interpolation
+        matrix = _resampling_on(self._device, dtype, source, target, start, visible, name)
+        if self._device.type == "cuda":
+            # It is kept for other threads, and may be dropped while this one's stream reads it.
+            matrix.record_stream(torch.cuda.current_stream(self._device))
+        return matrix
 
 
 def _round(pixels: Tensor) -> Tensor:
@@ -142,11 +158,11 @@ def _to_tensor(data: bytes | memoryview) -> Tensor:
     )
 
 
-def _split_by_pixels(files: Sequence[PlainJpeg]) -> Iterator[range]:
-    """Yield ranges of files, each with a bounded number of pixels."""
+def _split_by_pixels(files: Sequence[PlainJpeg], max_pixels: int) -> Iterator[range]:
+    """Yield ranges of files, each with a bounded number of pixels, or one file."""
     start = pixels = 0
     for index, file in enumerate(files):
-        if pixels and pixels + file.pixels > _CHUNK_PIXELS:
+        if pixels and pixels + file.pixels > max_pixels:
             yield range(start, index)
             start, pixels = index, 0
         pixels += file.pixels
@@ -154,7 +170,11 @@ def _split_by_pixels(files: Sequence[PlainJpeg]) -> Iterator[range]:
         yield range(start, len(files))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
+def _resampling_on(device: torch.device, dtype: torch.dtype, *numbers: Any) -> Tensor:
+    return torch.from_numpy(_resampling(*numbers)).to(device, dtype)
+
+
 def _resampling(source: int, target: int, start: int, visible: int, name: str) -> np.ndarray:
     """Return the matrix that resizes a row of pixels as Pillow does.
 

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,8 @@ class ImageEncoder(NeuralEncoder):
         with self._runtime.stream(), torch.inference_mode():
             pixels = self._to_pixels(batch)
             if self.on_gpu:  # sent as bytes, a quarter of their size
-                features = self._runtime.run({"pixels": pixels}, self._normalize).numpy()
+                run = partial(self._runtime.run, prepare=self._normalize, one_shape=True)
+                features = run({"pixels": pixels}).numpy()
             else:
                 features = self._runtime.run({"pixels": self.transform.normalize(pixels)}).numpy()
         return list(features) if self.max_tokens else features

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -95,10 +96,7 @@ class ImageTransform:
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Normalize uint8 of shape [batch, 3, size, size] to float32, on its device."""
-        mean, std = (
-            torch.tensor(values, device=pixels.device).reshape(3, 1, 1)
-            for values in (self.mean, self.std)
-        )
+        mean, std = (_on_device(values, pixels.device) for values in (self.mean, self.std))
         return pixels.float().div_(255).sub_(mean).div_(std)
 
     @property
@@ -148,6 +146,12 @@ class ImageTransform:
         square = Image.new("RGB", (self.size, self.size), self.fill_color)
         square.paste(image, (-left, -top))
         return square
+
+
+@lru_cache(maxsize=64)
+def _on_device(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """Return a value per channel, shape (3, 1, 1). Each copy to a GPU would wait for it."""
+    return torch.tensor(values, device=device).reshape(3, 1, 1)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

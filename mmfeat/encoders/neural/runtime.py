@@ -7,6 +7,7 @@ features = runtime.run(inputs)      # dict of tensors → float32 on the CPU
 import copy
 import os
 import platform
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfeat.encoders.neural.compilation import CompiledForward, Forward
+from mmfeat.encoders.neural.cuda_graphs import GraphedForward
 from mmfeat.encoders.neural.packing import pack_weights
 from mmfeat.encoders.settings import Precision, Settings
 from mmfeat.errors import MmfeatError
@@ -34,6 +36,10 @@ _DTYPES = {
 
 _STREAMS = 2
 """Batches on a GPU at the same time: while one is copied or decoded, another is computed."""
+
+_SWITCH_SECONDS = 2e-4
+"""How long a thread may keep the lock of the interpreter. A thread that launches work on a GPU asks
+for it hundreds of times per batch, and the threads that read would keep it for 5 ms each time."""
 
 
 def resolve_devices(device: str) -> list[torch.device]:
@@ -117,7 +123,7 @@ class Runtime:
         runtime.devices = resolve_devices(settings.device)
         runtime.device = runtime.devices[0]
         runtime.module = module.to(runtime.device)
-        runtime._local = threading.local()
+        runtime._reset()
         return runtime
 
     def at_precision(self, precision: Precision) -> Self:
@@ -134,6 +140,7 @@ class Runtime:
             runtime._forward = self._forward.with_rows(rows)
         else:
             runtime._forward = CompiledForward(self._forward, rows)
+        runtime._reset()
         return runtime
 
     @property
@@ -144,11 +151,17 @@ class Runtime:
     def _start(self, module: nn.Module) -> None:
         """Use a module that is on its device."""
         self.module = module
-        self._local = threading.local()
+        self._reset()
         if self.on_gpu:
             torch.cuda.synchronize(self.device)  # other streams use the weights
+            sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         else:
             pack_weights(module)
+
+    def _reset(self) -> None:
+        """Forget the streams and graphs of another forward pass."""
+        self._local = threading.local()
+        self._graphed = GraphedForward(self.device)
 
     @property
     def on_gpu(self) -> bool:
@@ -181,22 +194,35 @@ class Runtime:
         context: AbstractContextManager[object] = torch.cuda.stream(self._local.stream)
         return context
 
-    def run(self, inputs: Mapping[str, Tensor], prepare: Prepare | None = None) -> Tensor:
+    def run(
+        self,
+        inputs: Mapping[str, Tensor],
+        prepare: Prepare | None = None,
+        *,
+        one_shape: bool = False,
+    ) -> Tensor:
         """Compute the features of a batch: float32, on the CPU.
 
         Args:
             inputs: tensors whose first dimension is the batch, on the CPU or the device.
                 Floating-point tensors are cast to the precision.
             prepare: what to do with them on the device first.
+            one_shape: whether most batches have the same shape, which a GPU computes as a graph.
 
         Raises:
             OutOfMemoryError: of torch; the memory of the GPU does not hold the batch.
         """
+
+        def compute(moved: Mapping[str, Tensor]) -> Tensor:
+            prepared = prepare(dict(moved)) if prepare else moved
+            cast = {name: self._cast(value) for name, value in prepared.items()}
+            return self._forward(self.module, cast).float()
+
         with torch.inference_mode(), self.stream():
             moved = {name: _move(value, self.device) for name, value in inputs.items()}
-            moved = prepare(moved) if prepare else moved
-            cast = {name: self._cast(value) for name, value in moved.items()}
-            return self._forward(self.module, cast).float().cpu()
+            if one_shape and self.on_gpu:
+                return self._graphed(compute, moved)
+            return compute(moved).cpu()
 
     def _cast(self, value: Tensor) -> Tensor:
         return value.to(self.dtype) if value.is_floating_point() else value

@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +17,7 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.extraction.tuning.settings import TunedSettings
 from mmfeat.storage import check_value, files, read_intact_document
 from mmfeat.store import json_digest
+from mmfeat.version import __version__
 
 FOLDER_VARIABLE = "MMFEAT_CACHE"
 """Environment variable with the cache folder of mmfeat. Empty = remember nothing."""
@@ -97,7 +97,7 @@ def tuning_key(encoder: Encoder, settings: Settings, batch_size: int, records: i
     if not encoder.hardware:
         return ""
     facts: Mapping[str, Any] = {
-        "mmfeat": version("mmfeat"),
+        "mmfeat": __version__,
         "encoder": encoder.identity(),
         "hardware": encoder.hardware,
         "settings": asdict(settings),

@@ -1,10 +1,12 @@
 """Choose where JPEGs are decoded: where it is faster with the same features."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from mmfeat.encoders import Encoder
+from mmfeat.extraction.decode import CHUNK_RECORDS
 from mmfeat.extraction.tuning.quality import Losses
 from mmfeat.extraction.tuning.sample import (
     TuningSample,
@@ -45,6 +47,12 @@ def compare_decoders(
 def _cpu_speed(encoder: Encoder, sample: TuningSample, size: int, threads: int) -> float:
     """Return records/s of decoding and encoding, which overlap: the slower one counts."""
     members, batch = repeat_to(size, sample.members), repeat_to(size, sample.inputs)
+    chunks = [members[start : start + CHUNK_RECORDS] for start in range(0, size, CHUNK_RECORDS)]
+
+    def decode(chunk: Sequence[bytes]) -> None:
+        for member in chunk:
+            encoder.decode(member)
+
     with ThreadPoolExecutor(threads or None) as pool:
-        decoding = measure_speed(lambda: list(pool.map(encoder.decode, members)), size, 0.0)
+        decoding = measure_speed(lambda: list(pool.map(decode, chunks)), size, 0.0)
     return min(decoding, measure_speed(partial(encoder.encode, batch), size, _MIN_SECONDS))
