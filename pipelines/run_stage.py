@@ -5,7 +5,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import apache_beam as beam
@@ -53,7 +53,10 @@ def run_stage(stage: Stage, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
     check_engine(options)
     pipeline = make_pipeline(options)
     try:
-        with lock_directory(stage.output), plain_labels():
+        with ExitStack() as stack:
+            for folder in stage.outputs:
+                stack.enter_context(lock_directory(folder))
+            stack.enter_context(plain_labels())
             return _run_locked(stage, pipeline)
     finally:
         shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # Beam's, if nothing was to do

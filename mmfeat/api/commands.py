@@ -132,25 +132,28 @@ def evaluate(model: Path, features: Path, *, split: str = "test") -> dict[str, A
 
 
 def score(
-    model: Path,
-    features: Path,
+    model: Path | Sequence[Path],
+    input: Path,
     output: Path,
     *,
     beam_flags: Sequence[str] = (),
     **options: Any,
 ) -> Predictions:
-    """Score every record of a feature store, as `mmfeat score`.
+    """Score every record of a feature store, or of shards, as `mmfeat score`.
 
     Args:
-        model: directory of the model.
-        features: directory of the features.
+        model: directory of the model, or a list of several.
+        input: directory of the features, or of shards, which are encoded on the way.
         output: directory of the predictions.
         beam_flags: flags of Apache Beam.
         options: the fields of `mmfeat.scoring.ScoreConfig`.
     """
     from mmfeat.scoring import ScoreConfig, Scoring
 
-    given = {"model": model, "features": features, "output": output, **options}
+    models = [*model] if isinstance(model, list | tuple) else [model]
+    given = {"model": models[0], "input": input, "output": output, **options}
+    if len(models) > 1:
+        given["more_models"] = [*models[1:], *options.get("more_models", ())]
     config = make_config(ScoreConfig, given, source="score")
     _run_stage(Scoring(config), beam_flags)
     return Predictions(config.output)

@@ -1,7 +1,6 @@
 """The stores of each kind as objects."""
 
 import os
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from mmfeat.api.store import Store, TableStore, to_pandas, to_polars
 from mmfeat.errors import DamagedFileError
 from mmfeat.features import Column, FeatureStore
 from mmfeat.records import modality_of_slot, slot_of_extension
-from mmfeat.scoring import predictions_folder
+from mmfeat.scoring import read_rows
 from mmfeat.shards import read_stored_shard
 from mmfeat.storage import files
 from mmfeat.store import (
@@ -178,24 +177,18 @@ class Predictions(TableStore):
     @cached_property
     def column_names(self) -> list[str]:
         """Names of the columns of the predictions."""
-        return read_parquet_schema(self._file(self.shards[0])).names
+        names: list[str] = self.read_shard(self.shards[0]).column_names
+        return names
 
     def read_shard(self, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the predictions of a shard."""
-        path, recorded = self._file(shard), require_receipt(self.path, shard).files
-        name = posixpath.relpath(path, self.path)
-        if name not in recorded:
-            raise DamagedFileError(f"the receipt of shard {shard} must have {name}", got=recorded)
-        with open_checked(path, recorded[name]) as file:
-            return read_parquet(path, columns, file=file)
+        receipt = require_receipt(self.path, shard)
+        return read_rows(self.path, receipt, None if columns is None else list(columns))
 
     def read_records(self, shard: str) -> Iterator[Record]:
         """Yield the records of a shard with their predictions."""
         for values in self.read_shard(shard).to_pylist():
             yield Record(values["__key__"], values)
-
-    def _file(self, shard: str) -> str:
-        return files.join(predictions_folder(self.path), f"{shard}.parquet")
 
 
 class Comparison(Store):

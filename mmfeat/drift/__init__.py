@@ -7,7 +7,7 @@ from mmfeat.drift.column_statistics import (
     StatisticsBuilder,
 )
 from mmfeat.drift.files import STATISTICS, read_statistics, save_statistics
-from mmfeat.drift.measure import DriftCounts, DriftReport, sample_rows
+from mmfeat.drift.measure import DriftCounts, DriftDocument, DriftReport, sample_rows
 
 __all__ = [
     "BINS",
@@ -15,6 +15,7 @@ __all__ = [
     "STATISTICS",
     "ColumnStatistics",
     "DriftCounts",
+    "DriftDocument",
     "DriftReport",
     "StatisticsBuilder",
     "read_statistics",

@@ -6,6 +6,7 @@ point of the group `mmfeat.encoders`, or the user names it: `COLUMN=MODULE:FUNCT
 """
 
 import importlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -150,6 +151,23 @@ class EncoderSpec:
             cure=f"Write {' or '.join(forms)}",
         )
 
+    def with_absolute_paths(self) -> Self:
+        """Return the spec with its files named so that other folders find them, too.
+
+        A name may be a path, `ARCHITECTURE/PATH` or `local-dir:PATH`, and so may an option.
+        """
+        if not self.is_own or self.scheme == "builtin":
+            return self
+        options = tuple((name, _absolute(value)) for name, value in self.options)
+        return replace(self, name=_absolute_name(self.scheme, self.name), options=options)
+
+    def at_revision(self, revision: str) -> Self:
+        """Return the spec of a checkpoint on the hub at a revision; others stay as they are."""
+        of_hub = self.scheme in ("hf", "st") and not os.path.isabs(self.name)
+        if not of_hub or not revision or "@" in self.name:
+            return self
+        return replace(self, name=f"{self.name}@{revision}")
+
     def load(self, settings: Settings | None = None) -> Encoder:
         """Load the encoder.
 
@@ -158,7 +176,7 @@ class EncoderSpec:
         """
         options = EncoderOptions(f"{self.scheme}:{self.name}", dict(self.options))
         load = self._find_function()
-        if not self._is_own:
+        if not self.is_own:
             load = _one_line_errors(load, f"--encoder {self.column}={self.scheme}:{self.name}")
         encoder = load(self.name, self.modality, options, settings or Settings())
         options.reject_unknown()
@@ -173,7 +191,7 @@ class EncoderSpec:
         return found if isinstance(found, str) else str(found.__module__)
 
     @property
-    def _is_own(self) -> bool:
+    def is_own(self) -> bool:
         """Whether mmfeat itself has the scheme. A notebook or a plug-in registers a function."""
         return isinstance(SCHEMES.own.get(self.scheme), str)
 
@@ -183,6 +201,23 @@ class EncoderSpec:
         found = SCHEMES[self.scheme]
         function = importlib.import_module(found).load if isinstance(found, str) else found
         return cast(Callable[..., Encoder], function)
+
+
+_LOCAL_DIR = "local-dir:"
+
+
+def _absolute_name(scheme: str, name: str) -> str:
+    if name.startswith(_LOCAL_DIR):
+        return _LOCAL_DIR + _absolute(name.removeprefix(_LOCAL_DIR))
+    if scheme in ("open_clip", "timm"):
+        architecture, slash, path = name.partition("/")
+        return f"{architecture}{slash}{_absolute(path)}"
+    return _absolute(name)
+
+
+def _absolute(text: str) -> str:
+    """Return the absolute path of a file or a folder; other texts stay as they are."""
+    return os.path.abspath(text) if text and os.path.exists(text) else text
 
 
 def _parse_slot(column: str, given: str | None, scheme: str, name: str) -> tuple[str, str]:

@@ -128,7 +128,8 @@ def claim_column(folder: str, spec: EncoderSpec, encoder: Encoder, tuned: TunedS
     column = describe_column(spec, encoder, compiled=tuned.compile)
     existing = read_document(files.join(folder, COLUMN_FILE), Column, SMALL_BYTES)
     if existing is None:
-        description = {**vars(column), ENCODER_FLAG: spec.flag, _SETTLED: asdict(tuned)}
+        flag = spec.with_absolute_paths().flag
+        description = {**vars(column), ENCODER_FLAG: flag, _SETTLED: asdict(tuned)}
         files.write_json(files.join(folder, COLUMN_FILE), description)
     elif existing.fingerprint != column.fingerprint:
         raise MmfeatError(

@@ -5,14 +5,21 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mmfeat.encoders import Encoder, EncoderSpec, Settings
 from mmfeat.errors import DamagedFileError, RecordError
-from mmfeat.extraction.column_start import claim_column, continue_column, tune_column
+from mmfeat.extraction.column_start import (
+    claim_column,
+    continue_column,
+    describe_column,
+    tune_column,
+)
 from mmfeat.extraction.config import ExtractConfig
 from mmfeat.extraction.decode import find_member
 from mmfeat.extraction.loaded_encoders import forget_encoders, keep_encoder, load_encoder
+from mmfeat.extraction.required_columns import check_column, settings_of_column
 from mmfeat.extraction.samples_table import read_input_receipt
 from mmfeat.extraction.shard_columns import (
     ColumnTask,
@@ -52,10 +59,19 @@ class ShardEncoding:
         config: the encoders and their settings.
         store: the store with the descriptions of the columns.
         kind: its kind.
+        required: columns of a model. Their encoders run as they did for its training, and it is an
+            error if they are others.
     """
 
-    def __init__(self, config: ExtractConfig, store: str, kind: str = "features") -> None:
+    def __init__(
+        self,
+        config: ExtractConfig,
+        store: str,
+        kind: str = "features",
+        required: Mapping[str, Column] = MappingProxyType({}),
+    ) -> None:
         self.config, self.store = config, store
+        self._required = dict(required)
         self.specs: dict[str, EncoderSpec] = {}
         self.columns: dict[str, Column] = {}
         self.tuned: dict[str, TunedSettings] = {}
@@ -84,24 +100,46 @@ class ShardEncoding:
         started = continue_column(
             self.table(column),
             self.specs[column],
-            self.config.settings,
+            self._requested(column),
             self.config.batch_size,
         )
         if started:
+            self._check(column, *started)
             self.claim(column, *started)
         return bool(started)
 
+    def _requested(self, column: str) -> Settings:
+        """Return the settings to start a column with."""
+        settings, required = self.config.settings, self._required.get(column)
+        return settings_of_column(required, settings) if required else settings
+
+    def _check(self, column: str, encoder: Encoder, tuned: TunedSettings) -> None:
+        """Check that an encoder is the one of a model.
+
+        Raises:
+            MmfeatError: it is another one, such as a checkpoint with other weights.
+        """
+        if required := self._required.get(column):
+            spec = self.specs[column]
+            check_column(required, describe_column(spec, encoder, compiled=tuned.compile))
+
     def tune(self, column: str) -> tuple[Encoder, TunedSettings]:
-        """Load the encoder of a new column with the fastest settings."""
-        return tune_column(
+        """Load the encoder of a new column with the fastest settings.
+
+        Raises:
+            MmfeatError: it cannot be loaded, or is not the one of the model.
+        """
+        encoder, tuned = tune_column(
             self.table(column),
             self.specs[column],
-            self.config.settings,
+            self._requested(column),
             self.config.batch_size,
             islice(self._read_members(self.specs[column].slot), TUNING_RECORDS),
             sum(entry["records"] for entry in self.shards.values()),
             TuningCache.of_user(reads=not self.config.remeasure),
         )
+        self._check(column, encoder, tuned)
+        return encoder, tuned
 
     def claim(self, column: str, encoder: Encoder, tuned: TunedSettings) -> None:
         """Start a column in the store, or continue the column of the same encoder."""
@@ -136,7 +174,7 @@ class ShardEncoding:
             processes: processes on this machine that encode.
         """
         return replace(
-            self.tuned[column].apply(self.config.settings),
+            self.tuned[column].apply(self._requested(column)),
             threads=self.threads(processes),
             device=self.device or self.config.device,
         )

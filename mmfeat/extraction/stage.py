@@ -6,6 +6,7 @@ OUTPUT/columns/image/column.json    the encoder of the column
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from mmfeat.encoders import Encoder, EncoderSpec
@@ -34,14 +35,21 @@ from mmfeat.system import progress
 
 
 class Extraction(Stage):
-    """The stage behind `mmfeat extract`."""
+    """The stage behind `mmfeat extract`.
+
+    Args:
+        config: options.
+        required: columns of a model, if it must be possible to score with it; see `ShardEncoding`.
+    """
 
     name = "extract"
 
-    def __init__(self, config: ExtractConfig) -> None:
+    def __init__(
+        self, config: ExtractConfig, required: Mapping[str, Column] = MappingProxyType({})
+    ) -> None:
         self.config = config
         self.output = config.output
-        self.encoding = ShardEncoding(config, config.output)
+        self.encoding = ShardEncoding(config, config.output, required=required)
         self._retry_shards: set[str] = set()
 
     @property

@@ -1,7 +1,14 @@
-"""The stage behind `mmfeat score`: run a model over features."""
+"""The stage behind `mmfeat score`: run models over features, or over shards that are encoded."""
 
 from mmfeat.scoring.config import ScoreConfig
-from mmfeat.scoring.prediction_rows import make_table
-from mmfeat.scoring.stage import Scoring, predictions_folder
+from mmfeat.scoring.rows import make_table, partition_column, predictions_folder, read_rows
+from mmfeat.scoring.stage import Scoring
 
-__all__ = ["ScoreConfig", "Scoring", "make_table", "predictions_folder"]
+__all__ = [
+    "ScoreConfig",
+    "Scoring",
+    "make_table",
+    "partition_column",
+    "predictions_folder",
+    "read_rows",
+]

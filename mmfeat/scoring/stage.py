@@ -1,34 +1,40 @@
-"""The scoring stage: model + features → predictions, one row per input record.
+"""The scoring stage: models + features or shards → predictions, one row per input record.
 
 OUTPUT/data/00000.parquet    __key__, status, reason, prediction, w_<column> with the weight of
                              each modality; probability and p_<class>, or lists of the most
                              likely ones, if the model has classes; then the
                              columns of --columns
+OUTPUT/report.html           histograms of classes and confidence, missing features, drift
 
 A retried record has only the row of its last try.
 """
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.features import FeatureStore
+from mmfeat.errors import DamagedFileError
 from mmfeat.scoring.config import ScoreConfig
-from mmfeat.scoring.prediction_rows import (
-    choose_columns,
+from mmfeat.scoring.finishing import FinishedPredictions, check_drift, summarize
+from mmfeat.scoring.inputs import RowReader, ScoringInput, ShardRows, open_input
+from mmfeat.scoring.loaded_scoring import LoadedScoring
+from mmfeat.scoring.monitoring import Monitoring
+from mmfeat.scoring.predicting import ScoredModels, find_prefixes
+from mmfeat.scoring.rows import (
     copy_columns,
-    find_reasons,
-    list_length,
-    make_table,
+    data_folder,
+    describe_selection,
+    make_rows,
+    remove_partitions,
+    write_rows,
 )
+from mmfeat.scoring.settings import check_models, describe_models, find_columns
+from mmfeat.scoring.shard_receipt import make_receipt
 from mmfeat.storage import FileSizes, files
 from mmfeat.store import (
     Receipt,
@@ -37,87 +43,90 @@ from mmfeat.store import (
     Stage,
     check_finished,
     check_output,
-    format_counts,
     is_fresh,
-    keys_digest,
-    list_receipts,
+    match_run,
     open_run,
-    read_format,
-    read_manifest,
     read_receipt,
     read_receipts,
-    require_receipts,
-    write_manifest,
 )
 from mmfeat.system import progress
-
-if TYPE_CHECKING:
-    from mmfeat.models.saved_model import LoadedModel
-
-
-class ScoringInputs(NamedTuple):
-    """The model and the features, loaded once per process."""
-
-    model: "LoadedModel"
-    features: FeatureStore
 
 
 class Scoring(Stage):
     """The stage behind `mmfeat score`."""
 
     name = "score"
-    counts_partial = False
 
     def __init__(self, config: ScoreConfig) -> None:
         self.config = config
         self.output = config.output
+        self._input: ScoringInput | None = None
         self._labels: list[str] = []
-        self._sample_columns: list[str] = []
-        self._retry_digest = ""
+        self._copied: list[str] = []
+        self._scored_before = Monitoring()
+        self.counts_partial = len(config.models) > 1
 
     @property
     def worker_modules(self) -> list[str]:
         """Modules that worker processes need."""
-        return [*super().worker_modules, "mmfeat.models.saved_model"]
+        modules = self._input.modules if self._input else []
+        return [*super().worker_modules, "mmfeat.models.saved_model", *modules]
+
+    @property
+    def outputs(self) -> list[str]:
+        """The predictions, and the features if they are kept."""
+        return [self.output, *filter(None, [self.config.keep_features])]
+
+    @property
+    def _source(self) -> ScoringInput:
+        if self._input is None:
+            self._input = open_input(self.config)
+        return self._input
 
     def check_inputs(self) -> None:
-        """Check the model, the features, the output and --columns."""
+        """Check the models, the input, the output and the names of columns."""
         check_output(self.output, "predictions")
-        check_finished(self.config.model, "model")
-        check_finished(self.config.features, "features")
-        if self.config.columns:
-            choose_columns(self.config.columns, FeatureStore(self.config.features))
+        for model in self.config.models:
+            check_finished(model, "model")
+        find_prefixes(self.config.models)
+        self._source.check()
+        if self.config.columns or self.config.partition_by or self.config.where:
+            find_columns(self.config, self._source.read_schema())
+        if self.config.keys:
+            describe_selection(replace(self.config, where=""), pa.schema([]))
 
     def plan(self) -> list[ShardTask]:
-        """Return one task per shard of the features.
+        """Return one task per shard of the input.
 
         Raises:
-            MmfeatError: the model was not trained on these feature columns, or the samples table
-                lacks a column of --columns.
+            MmfeatError: the models were not trained on the columns of the input, its encoders are
+                others, the samples table lacks a column, or the output has other predictions.
         """
         check_output(self.output, "predictions")
-        model, features = self.load()
-        model.check_columns(features.columns)
-        self._labels = [column.label for column in model.columns]
-        model_files = read_manifest(self.config.model, "model")["files"]
-        settings = {
-            "model": model_files["model.safetensors"]["sha256"],
-            **model.task.config,
-            "columns": {column.name: column.fingerprint for column in model.columns},
-            "features": features.manifest["config_hash"],
-        }
-        self._sample_columns = choose_columns(self.config.columns, features)
-        if self._sample_columns:
-            settings["sample_columns"] = self._sample_columns
-        if lists := list_length(model.task, self.config.top_classes):
-            settings["top_classes"] = lists
-        details = {"columns": {column.name: column.facts for column in model.columns}}
+        models, source = ScoredModels.load(self.config.models), self._source
+        check_models(models, self.config)
+        source.open(models)
+        self._labels = [column.label for column in models.columns.values()]
+        settings = describe_models(models, self.config)
+        settings |= {source.kind: source.config_hash}
+        columns = find_columns(self.config, source.samples_schema)
+        self._copied, settings = columns.names, settings | columns.settings
+        details = {"columns": {name: column.facts for name, column in models.columns.items()}}
+        match_run(self.output, "predictions", settings, details)
+        source.prepare()
         self.config_hash = open_run(self.output, "predictions", settings, details)
-        self._retry_digest = features.retried_rows.digest
+        source.start()
+        self.worker_devices, self.max_processes, self.min_parallel_records = source.limits
         tasks = [
-            ShardTask(shard["name"], shard["records"], source=shard)
-            for shard in features.manifest["shards"]
+            ShardTask(shard["name"], shard["records"], source=shard) for shard in source.shards
         ]
+        self._scored_before = Monitoring()
+        tasks = self._find_done(tasks)
+        check_drift(self._scored_before, models.statistics, self.config.max_drift)
+        return tasks
+
+    def _find_done(self, tasks: Sequence[ShardTask]) -> list[ShardTask]:
+        """Return the tasks with what an earlier run has done, and count its records."""
         sizes = FileSizes()
         receipts = read_receipts(
             self.output,
@@ -126,129 +135,159 @@ class Scoring(Stage):
             expected_files=self._files,
             sizes=sizes,
         )
-        return [
-            replace(task, done=True)
-            if receipt and self._is_final(receipt, task, features)
-            else replace(task, fresh=is_fresh(self.output, task.shard, sizes))
-            for task, receipt in zip(tasks, receipts, strict=True)
-        ]
+        reader: RowReader | None = None
+        found = []
+        for task, receipt in zip(tasks, receipts, strict=True):
+            if receipt and reader is None and self._source.retry_digest:
+                reader = self._source.load(None)
+            if receipt is None or not self._is_final(receipt, task, reader):
+                found.append(replace(task, fresh=is_fresh(self.output, task.shard, sizes)))
+                continue
+            found.append(replace(task, done=True))
+            if self.config.max_drift:
+                self._scored_before.add(Monitoring.of_receipt(receipt))
+        return found
 
-    def _is_final(self, receipt: Receipt, task: ShardTask, features: FeatureStore) -> bool:
-        """Return whether the rows of a shard are those of the features as they are now."""
-        shard = task.shard
-        if receipt.source.get("keys_sha256") != task.source["keys_sha256"]:
+    def _is_final(self, receipt: Receipt, task: ShardTask, reader: RowReader | None) -> bool:
+        """Return whether the rows of a shard are those of the input as it is now."""
+        if not self._source.is_final(receipt.source, task):
             return False
-        if receipt.source.get("superseded") == self._retry_digest:
+        if receipt.source.get("superseded") == self._source.retry_digest:
             return True
         # A retry since then may have replaced rows of this shard: they must be dropped.
+        reader = reader or self._source.load(None)
         try:
-            samples = features.read_samples(shard, ["__key__", "status"])
+            samples = reader.read_samples(task, ["__key__", "status"])
         except DamagedFileError:
             return False
-        replaced = int(features.retried_rows.mask(samples, shard).sum())
-        return receipt.records == len(samples) - replaced
+        replaced = int(reader.replaced_rows(samples, task.shard).sum())
+        left_out = receipt.source.get("left_out", 0)
+        return receipt.records + left_out == len(samples) - replaced
 
     def is_made(self, task: ShardTask) -> bool:
         """Return whether a shard has been made since it was planned."""
-        return self._read_made(task, FeatureStore(self.config.features)) is not None
+        return self._read_made(task, None) is not None
 
-    def _read_made(self, task: ShardTask, features: FeatureStore) -> Receipt | None:
+    def _read_made(self, task: ShardTask, reader: RowReader | None) -> Receipt | None:
         receipt = read_receipt(
             self.output, task.shard, self.config_hash, expected_files=self._files
         )
-        return receipt if receipt and self._is_final(receipt, task, features) else None
+        return receipt if receipt and self._is_final(receipt, task, reader) else None
 
     @property
     def _files(self) -> list[str]:
-        """The file of a shard, with `{}` for its name."""
-        return [files.join(self._data_folder, "{}.parquet")]
-
-    def load(self) -> ScoringInputs:
-        """Load the model and open the feature store."""
-        from mmfeat.models.saved_model import load_model  # imports torch
-
-        return ScoringInputs(load_model(self.config.model), FeatureStore(self.config.features))
-
-    def process(self, task: ShardTask, loaded: ScoringInputs) -> Receipt:
-        """Score one shard."""
-        started = time.monotonic()
-        model, features = loaded
-        if not task.fresh and (made := self._read_made(task, features)):
-            progress.RECORDS_DONE.add(task.records)
-            return made
-        names = dict.fromkeys(["__key__", "status", *self._sample_columns])
-        with progress.METRICS.timed("read"):
-            columns = {c.name: features.read_column(c.name, task.shard) for c in model.columns}
-            samples = features.read_samples(task.shard, [*names])
-        rows = np.array([row for row in range(len(samples)) if row not in task.deadly], np.int64)
-        with progress.METRICS.timed("predict"):
-            predictions = model.predict_shard(columns, rows).spread(rows, len(samples))
-        reasons = find_reasons(predictions.scorable, columns, task.deadly)
-        table = make_table(model, predictions, samples["__key__"], reasons, self.config.top_classes)
-        table = copy_columns(samples, self._sample_columns, table)
-        table = table.filter(pa.array(~features.retried_rows.mask(samples, task.shard)))
-        attempt = ShardAttempt(self.output, task.shard, fresh=task.fresh)
-        path = files.join(self._data_folder, f"{task.shard}.parquet")
-        with progress.METRICS.timed("write"), attempt.create(path) as output:
-            pq.write_table(table, output, compression="zstd")
-        rejected = [reason for reason in table["reason"].to_pylist() if reason]
-        receipt = Receipt(
-            shard=task.shard,
-            config_hash=self.config_hash,
-            records=len(table),
-            out=len(table) - len(rejected),
-            rejected=dict(Counter(rejected)),
-            status={"ok": len(table) - len(rejected), "failed": len(rejected)},
-            keys_sha256=keys_digest(table["__key__"].to_pylist()),
-            source={
-                "features": self.config.features,
-                "keys_sha256": task.source["keys_sha256"],
-                "superseded": self._retry_digest,
-            },
-            bytes_read=sum(column.features.nbytes for column in columns.values()),
-            seconds=round(time.monotonic() - started, 3),
-        )
-        attempt.commit(receipt)
-        progress.RECORDS_DONE.add(task.records)
-        return receipt
-
-    def try_records(self, task: ShardTask, rows: range, loaded: ScoringInputs) -> None:
-        """Score some records, and write nothing."""
-        model, features = loaded
-        columns = {c.name: features.read_column(c.name, task.shard) for c in model.columns}
-        model.predict_shard(columns, np.array(rows, np.int64))
+        """The file of a shard, with `{}` for its name; a partition may have any files."""
+        return [] if self.config.partition_by else [files.join(self._data_folder, "{}.parquet")]
 
     @cached_property
     def _data_folder(self) -> str:
         """Folder of the rows, relative to the output."""
-        return _data_folder(self.output)
+        return data_folder(self.output)
+
+    def load(self) -> LoadedScoring:
+        """Load the models, and open the input."""
+        return LoadedScoring.load(self.config, self._source, self.processes, self._scored_before)
+
+    def use_device(self, device: str) -> None:
+        """Load the encoders onto one GPU."""
+        self._source.use_device(device)
+
+    def parallel_shards(self, loaded: LoadedScoring) -> int:
+        """Return how many shards a process makes at the same time."""
+        return loaded.reader.parallel_shards
+
+    def process(self, task: ShardTask, loaded: LoadedScoring) -> Receipt:
+        """Score one shard."""
+        started = time.monotonic()
+        if not task.fresh and (made := self._read_made(task, loaded.reader)):
+            progress.RECORDS_DONE.add(task.records)
+            return made
+        names = ["__key__", "status", *self._copied, *loaded.selection.columns]
+        rows_of_shard = loaded.reader.read(
+            task,
+            [*dict.fromkeys(names)],
+            lambda samples: self._select(samples, task.shard, loaded),
+        )
+        kept = np.flatnonzero(rows_of_shard.selected)
+        table, monitoring = self._score(task, rows_of_shard, kept, loaded)
+        attempt = ShardAttempt(self.output, task.shard, fresh=task.fresh)
+        if self.config.partition_by and not task.fresh:
+            remove_partitions(self.output, self._data_folder, task.shard)
+        partition_by = ""
+        if self.config.partition_by:  # a name that predictions have gets a prefix
+            copied = table.column_names[-len(self._copied) :]
+            partition_by = copied[self._copied.index(self.config.partition_by)]
+        with progress.METRICS.timed("write"):
+            table = write_rows(attempt, self._data_folder, task.shard, table, partition_by)
+        receipt = make_receipt(
+            task,
+            table,
+            rows_of_shard,
+            monitoring,
+            config_hash=self.config_hash,
+            source={
+                self._source.kind: self.config.input,
+                "keys_sha256": task.source["keys_sha256"],
+                "superseded": self._source.retry_digest,
+            },
+            states=("ok", "partial", "failed") if self.counts_partial else ("ok", "failed"),
+        )
+        receipt.seconds = round(time.monotonic() - started, 3)
+        attempt.commit(receipt)
+        if not loaded.reader.counts_records:
+            progress.RECORDS_DONE.add(task.records)
+        loaded.check_drift(monitoring, self.config.max_drift)
+        return receipt
+
+    def _select(
+        self, samples: pa.Table, shard: str, loaded: LoadedScoring
+    ) -> tuple[np.ndarray, np.ndarray]:
+        replaced = loaded.reader.replaced_rows(samples, shard)
+        return loaded.selection(samples) & ~replaced, replaced
+
+    def _score(
+        self, task: ShardTask, shard: ShardRows, kept: np.ndarray, loaded: LoadedScoring
+    ) -> tuple[pa.Table, Monitoring]:
+        """Return the rows of a shard that are kept, and numbers about them."""
+        samples, monitoring = shard.samples, Monitoring()
+        alive = kept[~np.isin(kept, [*task.deadly])] if task.deadly else kept
+        outputs = []
+        with progress.METRICS.timed("predict"):
+            for model in loaded.models.models:
+                output = loaded.runner.run(model.loaded, shard.columns, alive)
+                monitoring.add_output(model, output)
+                outputs.append((model, output.spread(alive, len(samples))))
+        monitoring.add_rows(shard.columns, kept, loaded.models.statistics)
+        table = make_rows(
+            outputs, shard.columns, samples["__key__"], task.deadly, self.config.top_k
+        )
+        table = copy_columns(samples, self._copied, table)
+        return (table if len(kept) == len(table) else table.take(pa.array(kept))), monitoring
+
+    def try_records(self, task: ShardTask, rows: range, loaded: LoadedScoring) -> None:
+        """Score some records, and write nothing."""
+        columns = loaded.reader.try_records(task, rows)
+        if columns is None:
+            return
+        for model in loaded.models.models:
+            loaded.runner.run(model.loaded, columns, np.array(rows, np.int64))
+
+    def release(self) -> None:
+        """Free the memory of the encoders."""
+        self._source.release()
 
     def finish(self, shards: Sequence[str]) -> dict[str, Any]:
-        """Check the counts of all shards, then write the manifest."""
-        receipts = require_receipts(self.output, shards, expected_files=self._files)
-        totals, entries = list_receipts(
-            receipts,
-            lambda r: {"name": r.shard, "records": r.records, "keys_sha256": r.keys_sha256},
-        )
-        if not totals["out"]:
-            raise MmfeatError(
-                f"none of the {totals['records']} records of {self.config.features} can be scored "
-                f"({format_counts(totals['rejected'])})",
-            )
-        return write_manifest(
-            self.output, "predictions", self.config_hash, shards=entries, totals=totals
-        )
+        """Check the counts of all shards, then write the report and the manifest."""
+        if kept := self._source.kept_features:
+            kept.finish(shards)
+        finished = FinishedPredictions(self.config, self._source, self._files)
+        return finished.write_manifest(self.config_hash, shards)
+
+    def clean_up(self, shards: Sequence[str]) -> None:
+        """Free the memory of the encoders."""
+        self._source.release()
 
     def summary(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Return the feature columns, and the folder to open in other tools."""
-        columns = ", ".join(self._labels)
-        return {"columns": columns, "predictions (Parquet)": predictions_folder(self.output)}
-
-
-def predictions_folder(store: str) -> str:
-    """Return the folder of a store's Parquet files: all rows, and nothing else since format 2."""
-    return files.join(store, folder) if (folder := _data_folder(store)) else store
-
-
-def _data_folder(store: str) -> str:
-    return "" if read_format(store, "predictions") == 1 else "data"
+        """Return the feature columns, drift, and the folder to open in other tools."""
+        facts: dict[str, Any] = {"columns": ", ".join(self._labels)}
+        return facts | summarize(manifest, self.output)

@@ -2,6 +2,7 @@
 
 from mmfeat.sharding.config import ShardConfig
 from mmfeat.sharding.planning import dry_run
+from mmfeat.sharding.selection import Condition, key_file_sha256, read_keys
 from mmfeat.sharding.stage import Sharding
 
-__all__ = ["ShardConfig", "Sharding", "dry_run"]
+__all__ = ["Condition", "ShardConfig", "Sharding", "dry_run", "key_file_sha256", "read_keys"]

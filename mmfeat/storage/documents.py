@@ -23,7 +23,7 @@ from mmfeat.storage.json_text import is_damaged, is_shallow, parse_json
 T = TypeVar("T")
 
 _NAME = r"\A[\w-][\w.-]{0,199}\Z"
-_FILE_NAME = r"\A[\w-][\w.-]{0,199}(/[\w-][\w.-]{0,199})?\Z"
+_FILE_NAME = r"\A[\w-][\w.-]{0,199}(/[\w-]{1,100}=[\w.%-]{1,199})?(/[\w-][\w.-]{0,199})?\Z"
 
 Name = Annotated[str, Meta(pattern=_NAME)]
 """A name that becomes part of a path: a shard, a column, a file in a folder. Letters, digits, `_`,
@@ -31,7 +31,8 @@ Name = Annotated[str, Meta(pattern=_NAME)]
 system gives another meaning to it."""
 
 FileName = Annotated[str, Meta(pattern=_FILE_NAME)]
-"""Path of a file in a store: `NAME`, or `NAME/NAME` in a folder."""
+"""Path of a file in a store: `NAME`, or `NAME/NAME` in a folder, or `NAME/COLUMN=VALUE/NAME` in a
+partition. No component begins with a dot."""
 
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
 """Number of records, files or bytes."""

@@ -14,7 +14,7 @@ _NAMES_OF_FLAGS = """samples_per_shard max_shard_bytes shard_name shuffle duplic
     validate dedup max_file_bytes target task fusion combination hidden dropout modality_dropout
     layers metric seed epochs imbalance lr weight_decay batch_size patience auxiliary precision
     inverse_penalty standardised seeds pick emap_rows most cross_fit records allow_private
-    ignore_robots_tag""".split()
+    ignore_robots_tag embedding explain where partition_by""".split()
 
 _FLAGS = {
     **{name: "--" + name.replace("_", "-") for name in _NAMES_OF_FLAGS},
@@ -32,6 +32,7 @@ _FLAGS = {
     "split.column": "--split-column",
     "split.group": "--group-column",
     "sample_columns": "--columns",
+    "top_classes": "--top-k",
 }
 """Setting → the flag that sets it. Other settings follow from the data."""
 

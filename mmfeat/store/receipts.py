@@ -55,6 +55,8 @@ class Receipt:
     keys_sha256: str = ""
     source: dict[str, Any] = field(default_factory=dict)
     """What the shard was made from."""
+    monitoring: dict[str, Any] = field(default_factory=dict)
+    """Numbers about the content of the shard that add up over shards; left out if empty."""
     bytes_read: Count = 0
     seconds: float = 0.0
 
@@ -70,7 +72,10 @@ class Receipt:
                 f"shard {self.shard}: {self.records} records in, {self.out} out and "
                 f"{sum(self.rejected.values())} rejected do not add up"
             )
-        files.write_json(files.join(folder, f"{self.shard}_stats.json"), asdict(self), upload)
+        document = asdict(self)
+        if not self.monitoring:
+            del document["monitoring"]
+        files.write_json(files.join(folder, f"{self.shard}_stats.json"), document, upload)
 
 
 def read_receipt(

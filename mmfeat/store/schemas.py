@@ -107,10 +107,14 @@ class FeaturesManifest(Manifest):
 
 
 class PredictionsManifest(Manifest):
-    """Manifest of `mmfeat score`."""
+    """Manifest of `mmfeat score`. Older ones lack what may be missing."""
 
     shards: list[ShardEntry]
     totals: Totals
+    models: NotRequired[list[dict[str, Any]]]
+    input: NotRequired[dict[str, Any]]
+    monitoring: NotRequired[dict[str, Any]]
+    selection: NotRequired[Counts]
 
 
 class ModelManifest(Manifest):

@@ -79,6 +79,11 @@ class Stage(ABC):
         """Folder in which a receipt appears when a shard is made."""
         return self.output
 
+    @property
+    def outputs(self) -> list[str]:
+        """All directories that the stage writes. A run locks them."""
+        return [self.output]
+
     def check_inputs(self) -> None:  # noqa: B027 - `plan` checks all of them again
         """Find mistyped paths and names. Called before Beam is imported, so it imports nothing
         heavy and reads little.

@@ -73,7 +73,7 @@ def test_other_columns_are_another_configuration(score):
 
 
 def test_most_likely_classes_as_lists(scored, score, tmp_path):
-    result = score("--top-classes", "1")
+    result = score("--top-k", "1")
     assert result.returncode == 0, result.stderr
     before, table = read(scored / "predictions"), read(tmp_path / "out")
     assert table.column_names[4:7] == ["probability", "top_classes", "top_probabilities"]
@@ -81,5 +81,5 @@ def test_most_likely_classes_as_lists(scored, score, tmp_path):
         before["prediction"].to_pylist(), table["top_classes"].to_pylist(), strict=True
     ):
         assert classes == (None if prediction is None else [prediction])
-    assert "top_classes" in score("--top-classes", "2").stderr  # another configuration
-    assert "--top-classes must not be negative" in score("--top-classes", "-1").stderr
+    assert "--top-k was 1, is 2 now" in score("--top-k", "2").stderr
+    assert "--top-k must not be negative" in score("--top-k", "-1").stderr
