@@ -7,7 +7,7 @@ from mmfeat.config import split_commas
 from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.features import Column, FeatureStore
 from mmfeat.records import STATUS_COLUMNS
-from mmfeat.shards import find_standard_columns
+from mmfeat.shards import find_standard_columns, status_column
 from mmfeat.store import check_output
 from training.config import SplitOptions
 from training.objectives.targets import check_target
@@ -45,9 +45,18 @@ def check_columns(options: _Options, kind: str) -> None:
     choose_columns(store, options.modalities)
     names = split_commas(options.target) if options.task == "multilabel" else []
     targets = names if len(names) > 1 else [options.target]
+    if options.task == "describe" and is_text_slot(options.target, store):
+        targets = []
     split = options.split
     flags = {"--split-column": split.split_column, "--group-column": split.group_column}
     check_sample_columns(store, list(filter(None, targets)), flags)
+
+
+def is_text_slot(target: str, store: FeatureStore) -> bool:
+    """Return whether a target is a text slot of the records, and no metadata column."""
+    names = store.samples_schema.names
+    is_text = target == "text" or target.startswith("text.")
+    return is_text and target not in names and status_column(target) in names
 
 
 def choose_columns(store: FeatureStore, modalities: str) -> list[Column]:

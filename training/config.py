@@ -8,9 +8,10 @@ import tyro
 from mmfeat.config import FeaturesPath, OutputPath
 from mmfeat.errors import MmfeatError
 from training.config_checks import check_at_least_one
+from training.describe_options import DESCRIBE, DescribeOptions, check_describe
 from training.objectives.imbalance import Imbalance
 
-TaskName = Literal["multiclass", "multilabel", "regression", "align"]
+TaskName = Literal["multiclass", "multilabel", "regression", "align", "describe"]
 
 ALIGN = "align"
 
@@ -98,7 +99,7 @@ class RecipeOptions:
     """Validation metric for early stopping and all choices. multiclass: accuracy,
     balanced_accuracy, macro_f1. multilabel: map, macro_f1, micro_f1, auroc, subset_accuracy.
     regression: mae, rmse, pearson, r2. align: recall_at_1, recall_at_5, recall_at_10, median_rank.
-    Empty = the first metric of the task."""
+    describe: loss, perplexity. Empty = the first metric of the task."""
     align_loss: Literal["infonce", "siglip"] = "infonce"
     """Loss of the task align: infonce, a softmax over the batch, or siglip, a sigmoid per pair."""
     imbalance: Annotated[Imbalance, tyro.conf.arg(metavar="NAME")] = "auto"
@@ -223,7 +224,7 @@ class TrainConfig:
     task: TaskName = "multiclass"
     """multiclass: one of several classes. multilabel: any number of labels, from a column of lists
     or of text with commas. regression: a number. align: no target; the model learns which features
-    belong to the same record."""
+    belong to the same record. describe: a text, generated from the features."""
     label_separator: str = ","
     """Separator between the labels in a text column. --task multilabel only."""
     null_labels: str = ""
@@ -238,6 +239,7 @@ class TrainConfig:
     model: Annotated[ModelOptions, FLAT] = field(default_factory=ModelOptions)
     recipe: Annotated[RecipeOptions, FLAT] = field(default_factory=RecipeOptions)
     search: Annotated[SearchOptions, FLAT] = field(default_factory=SearchOptions)
+    describe: Annotated[DescribeOptions, FLAT] = field(default_factory=DescribeOptions)
     run: Annotated[RunOptions, FLAT] = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
@@ -246,13 +248,15 @@ class TrainConfig:
         if not self.is_search and self.search != SearchOptions():
             raise MmfeatError(
                 "--quality, --folds, --ensemble and --time-limit are options of the search",
-                got=f"--task {ALIGN}" if self.task == ALIGN else f"--fusion {self.model.fusion}",
+                got=f"--fusion {self.model.fusion}" if self.model.fusion else f"--task {self.task}",
                 cure="Leave them out, or leave out --fusion",
             )
-        if self.task == "regression" and self.split.stratify:
+        unused = {"--auxiliary": self.recipe.auxiliary}
+        check_describe(self.task, self.describe, unused, self.model.fusion)
+        if self.task in ("regression", DESCRIBE) and self.split.stratify:
             raise MmfeatError(
                 "--stratify needs classes or labels",
-                got="--task regression",
+                got=f"--task {self.task}",
                 cure="Leave it out: a hash of the key splits 80/10/10",
             )
         if self.task == ALIGN:
@@ -268,7 +272,7 @@ class TrainConfig:
     @property
     def is_search(self) -> bool:
         """Whether validation chooses the fusion."""
-        return not self.model.fusion and self.task != ALIGN
+        return not self.model.fusion and self.task not in (ALIGN, DESCRIBE)
 
     def _check_align(self) -> None:
         """Check that the options fit the task align."""

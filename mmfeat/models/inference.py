@@ -105,8 +105,8 @@ def run_model(
             batch = slice(start, min(start + size, rows))
             count = batch.stop - batch.start
             batch_logits, batch_weights = module(
-                {c: _pad_batch(features[c][batch], torch.float32, size) for c in module.columns},
-                {c: _pad_batch(present[c][batch], torch.bool, size) for c in module.columns},
+                {c: pad_batch(features[c][batch], torch.float32, size) for c in module.columns},
+                {c: pad_batch(present[c][batch], torch.bool, size) for c in module.columns},
             )
             logits[batch] = batch_logits[:count].numpy()
             if batch_weights is not None:
@@ -155,7 +155,7 @@ def has_any_token(present: np.ndarray) -> np.ndarray:
     return present if present.ndim == 1 else np.logical_or.reduce(present, axis=1)
 
 
-def _pad_batch(values: np.ndarray, dtype: torch.dtype, rows: int) -> torch.Tensor:
+def pad_batch(values: np.ndarray, dtype: torch.dtype, rows: int) -> torch.Tensor:
     """Return a number of rows: the values, then zeros."""
     padded = torch.zeros((rows, *values.shape[1:]), dtype=dtype)
     padded[: len(values)] = torch.from_numpy(np.array(values))

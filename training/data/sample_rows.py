@@ -112,7 +112,7 @@ def read_sample_rows(
     columns = ["__key__", "status", *objective.target_columns, *rule.columns]
     table = store.read_samples(shard, list(dict.fromkeys(columns)))
     keys = table["__key__"].to_pylist()
-    targets = objective.read_targets(table)
+    targets = objective.read_shard_targets(table, shard)
     splits = rule.assign(
         read_hash_inputs(table, rule),
         read_cells(table, rule.column) if rule.column else (),

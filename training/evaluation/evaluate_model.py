@@ -19,7 +19,10 @@ from training.data import (
     count_reasons,
     read_sample_rows,
 )
+from training.data.text_target import bind_text_target
 from training.evaluation.config import EvaluateConfig
+from training.evaluation.evaluate_texts import TextRowNumbers, complete_scores, show_texts
+from training.objectives.describe import DescribeObjective
 from training.objectives.registry import objective_for
 from training.objectives.unseen_labels import UnseenLabels
 
@@ -58,6 +61,8 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
     """
     model.check_columns(store.columns)
     objective = objective_for(model.task, model.target)
+    if isinstance(objective, DescribeObjective):
+        bind_text_target(objective, store)
     rule = SplitRule() if split == ALL else SplitRule.from_config(model.split)
     splits = SPLITS if split == ALL else (split,)
     check_sample_columns(store, objective.target_columns, rule.flags)
@@ -65,6 +70,7 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
     # The memory of rows that are left out is never touched, so it takes none.
     scores = np.empty((store.records, model.task.outputs), np.float32)
     present = np.empty((store.records, len(model.column_names)), bool)
+    text_rows = TextRowNumbers()
     total = 0
     left_out: Counter[str] = Counter()
     with ProgressBar("evaluate", store.records, "records") as bar:
@@ -78,6 +84,9 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
             targets.append(rows.targets[used])
             present[part] = rows.present[used]
             scores[part] = _finite_scores(model, columns, used)
+            if isinstance(objective, DescribeObjective):
+                complete_scores(model, objective, columns, used, rows.targets[used], scores[part])
+                text_rows.append(rows, used)
             done += len(rows.keys)
             bar.update(done)
     if not total:
@@ -89,12 +98,16 @@ def evaluate_split(model: LoadedModel, store: FeatureStore, split: str) -> dict[
         )
     all_targets = objective.concatenate_targets(targets)
     targets.clear()  # the metrics need memory of their own
-    return objective.evaluate(
+    metrics = objective.evaluate(
         all_targets,
         scores[:total],
         model.module.thresholds.numpy(),
         {name: present[:total, m] for m, name in enumerate(model.column_names)},
-    ) | {
+    )
+    if isinstance(objective, DescribeObjective) and split != ALL:
+        texts = objective.describe.to_texts(scores[:total])
+        metrics |= text_rows.compare_with_baselines(model, store, objective, texts)
+    return metrics | {
         "split": split,
         "task": model.task.name,
         "target": model.target,
@@ -129,6 +142,8 @@ def show_result(result: dict[str, Any]) -> None:
         _show_nested("by present modalities", "modalities", result["per_subset"])
     if "per_direction" in result:
         _show_nested("retrieval by direction", "direction", result["per_direction"])
+    if "baselines" in result:
+        show_texts(result)
     if "per_class" in result:
         _show_classes(result["per_class"])
     if "confusion_matrix" in result:

@@ -6,16 +6,19 @@ from torch import Tensor, nn
 
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
+from mmfeat.models.decoder.description_model import DescriptionModel
 from mmfeat.models.fusion import FUSIONS
 from mmfeat.models.fusion_model import FusionModel
 from training.data import Batch
 from training.fit.device import ComputeConfig
 from training.objectives.base import LossFunction
+from training.objectives.describe import TeacherForcing
 
 
 def supports_auxiliary_losses(architecture: Architecture) -> bool:
     """Whether the model fuses two or more modalities."""
-    return architecture.fusion in FUSIONS and len(architecture.dims) > 1
+    is_classifier = architecture.decoder is None
+    return is_classifier and architecture.fusion in FUSIONS and len(architecture.dims) > 1
 
 
 class ModelWithAuxiliaryLosses(nn.Module):
@@ -43,6 +46,9 @@ class ModelWithAuxiliaryLosses(nn.Module):
 
     def loss(self, batch: Batch, loss: LossFunction, compute: ComputeConfig) -> Tensor:
         """Return the training loss, shape []: the fused loss plus the auxiliary losses."""
+        if isinstance(self.model, DescriptionModel):
+            assert isinstance(loss, TeacherForcing)
+            return loss.of_batch(self.model, *batch, compute.autocast())
         if not self.heads:
             with compute.autocast():
                 logits = self.model(batch.features, batch.present)[0]

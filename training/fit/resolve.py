@@ -25,15 +25,16 @@ from training.data import (
     warn_of_odd_labels,
     warn_of_unseen_labels,
 )
+from training.data.text_target import bind_text_target, check_input_texts
 from training.fit.auxiliary import supports_auxiliary_losses
 from training.fit.linear import dense_columns
 from training.objectives import imbalance
 from training.objectives.base import Objective
+from training.objectives.describe import DescribeObjective
 from training.objectives.multilabel import MultilabelObjective
 from training.objectives.registry import OBJECTIVES
 from training.recipe import (
     INVERSE_PENALTIES,
-    LEARNING_RATES,
     RIDGE_PENALTIES,
     AdamWRecipe,
     LinearRecipe,
@@ -82,6 +83,8 @@ def build_objective(config: TrainConfig, columns: Sequence[Column]) -> Objective
     objective.null_labels = split_commas(config.null_labels)
     if isinstance(objective, MultilabelObjective):
         objective.separator = config.label_separator
+    if isinstance(objective, DescribeObjective):
+        objective.options = config.describe
     if config.task == ALIGN:
         names = [column.name for column in columns]
         if len(names) < Align.min_modalities:
@@ -108,10 +111,15 @@ def open_dataset(
     config: TrainConfig, store: FeatureStore, columns: Sequence[Column], *, quiet: bool = False
 ) -> Dataset:
     """Load the dataset of the options, and warn of what is odd in it, unless `quiet`."""
+    objective = build_objective(config, columns)
+    if isinstance(objective, DescribeObjective):
+        bind_text_target(objective, store)
+        if not quiet:
+            check_input_texts(objective, store, columns)
     dataset = load_dataset(
         store,
         columns,
-        build_objective(config, columns),
+        objective,
         resolve_split_rule(store, config),
         stratify=config.split.stratify,
         access=config.run.access,
@@ -150,6 +158,7 @@ def resolve_run(
             **_without(asdict(recipes[0]), "prior", "conditioning"),
             **choices,
             "imbalance_why": method.why,
+            **dataset.objective.settings,
             "precision": config.run.precision,
             **({"drop_misaligned": dataset.dropped.settings} if dataset.dropped else {}),
         },
@@ -186,6 +195,7 @@ def _resolve_architecture(
         hidden=options.hidden,
         dropout=options.dropout,
         modality_dropout=_resolve_modality_dropout(options, fusion, dataset),
+        decoder=dataset.objective.decoder_layers,
     )
 
 
@@ -245,7 +255,7 @@ def _resolve_recipes(
             conditioning=conditioning,
         )
         for conditioning in _CONDITIONINGS.get(config.model.condition, (config.model.condition,))
-        for lr in ([options.lr] if options.lr else LEARNING_RATES)
+        for lr in ([options.lr] if options.lr else objective.learning_rates)
     ], method
 
 

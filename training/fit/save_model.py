@@ -12,15 +12,24 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.alignment import AlignmentModel
 from mmfeat.models.base import Model
+from mmfeat.models.decoder.text_codec import TOKENIZER
 from mmfeat.models.inference import InferenceOutput, to_predictions
-from mmfeat.models.saved_model import WEIGHTS, layers_to_config, save_weights
+from mmfeat.models.saved_model import (
+    WEIGHTS,
+    layers_to_config,
+    save_tokenizer,
+    save_weights,
+)
+from mmfeat.models.tasks import Describe
 from mmfeat.storage import files
 from mmfeat.store import make_manifest, record_file, write_manifest
 from mmfeat.system import peak_memory_mb, show_summary
 from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
 from training.evaluation.prediction_table import PREDICTIONS, write_predictions
+from training.evaluation.text_baselines import compare_with_baselines
 from training.fit.fit_result import FitResult, best_result, run_rows
 from training.fit.metrics_log import LOG, format_line
+from training.objectives.describe import DescribeObjective
 from training.objectives.unseen_labels import UnseenLabels
 from training.report import REPORT, write_model_report
 
@@ -103,7 +112,10 @@ def write_model(
     """
     module, metrics = model.module, model.metrics
     write_predictions(folder, store, module, dataset, model.outputs)
-    weights = save_weights(folder, module)
+    recorded = {WEIGHTS: save_weights(folder, module)}
+    task = dataset.objective.task
+    if isinstance(task, Describe):
+        recorded[TOKENIZER] = save_tokenizer(folder, task.codec)
     files.write_json(files.join(folder, METRICS), metrics)
     with files.create(files.join(folder, LOG)) as output:
         for line in model.log_lines:
@@ -111,7 +123,7 @@ def write_model(
     flags = {c: f for c, f in store.encoder_flags.items() if c in module.columns}
     entries: dict[str, Any] = {
         "files": {
-            WEIGHTS: weights,
+            **recorded,
             **{name: record_file(files.join(folder, name)) for name in _RECORDED},
         },
         "features": store.path,
@@ -214,12 +226,23 @@ def _evaluate_split(
     best: FitResult, dataset: Dataset, split: str, output: InferenceOutput
 ) -> dict[str, Any]:
     rows, objective = dataset.split_rows[split], dataset.objective
-    return objective.evaluate(
+    scores = to_predictions(best.module, objective.task, output).scores
+    metrics = objective.evaluate(
         dataset.targets[rows],
-        to_predictions(best.module, objective.task, output).scores,
+        scores,
         best.module.thresholds.numpy(),
         {name: mask[rows] for name, mask in dataset.present.items()},
     )
+    if isinstance(objective, DescribeObjective):
+        metrics |= compare_with_baselines(
+            dataset.features,
+            objective,
+            dataset.targets,
+            dataset.split_rows[TRAIN],
+            rows,
+            objective.describe.to_texts(scores),
+        )
+    return metrics
 
 
 def print_summary(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ def evaluate_multiclass(
         "confusion_matrix": confusion_matrix(*pairs[:2], labels=numbers, sample_weight=pairs[2])[
             : len(classes), : len(classes)
         ].tolist(),
-        "per_subset": _per_subset(
+        "per_subset": per_subset(
             present, lambda rows: multiclass_metrics(truth[rows], predicted[rows])
         ),
     }
@@ -165,7 +165,7 @@ def evaluate_multilabel(
         "rows": len(truth),
         "classes": list(classes),
         "per_class": per_label,
-        "per_subset": _per_subset(
+        "per_subset": per_subset(
             present,
             lambda rows: multilabel_metrics(truth[rows], probabilities[rows], thresholds),
         ),
@@ -192,7 +192,7 @@ def evaluate_regression(
         **regression_metrics(truth, predicted),
         **sentiment_metrics(truth, predicted),
         "rows": len(truth),
-        "per_subset": _per_subset(
+        "per_subset": per_subset(
             present, lambda rows: regression_metrics(truth[rows], predicted[rows])
         ),
     }
@@ -216,7 +216,7 @@ def sentiment_metrics(truth: np.ndarray, predicted: np.ndarray) -> Metrics:
     }
 
 
-def _per_subset(
+def per_subset(
     present: Mapping[str, np.ndarray], metrics: Callable[[np.ndarray], Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Return the metrics for each set of present modalities, the most frequent first."""

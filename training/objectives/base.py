@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
+from mmfeat.models.architecture import DecoderLayers
 from mmfeat.models.base import Model
 from mmfeat.models.tasks import Task
 from training.metrics import METRICS, Metric
 from training.objectives.unseen_labels import UnseenLabels
-from training.recipe import Recipe
+from training.recipe import LEARNING_RATES, Recipe
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """(logits of shape [batch, outputs], targets from `fit_targets`) → scalar loss."""
@@ -39,6 +40,9 @@ class Objective(ABC):
     minimized: ClassVar[frozenset[str]] = frozenset()
     """The metrics for which lower is better."""
 
+    learning_rates: ClassVar[tuple[float, ...]] = LEARNING_RATES
+    """Learning rates to try if --lr is not given."""
+
     def __init__(self, target: str) -> None:
         self.target = target
         self.null_labels: list[str] = []
@@ -54,6 +58,16 @@ class Objective(ABC):
         return 1
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Entries of config.json that neither the task nor the recipe has."""
+        return {}
+
+    @property
+    def decoder_layers(self) -> DecoderLayers | None:
+        """The layers that generate text; None if the task has none."""
+        return None
+
+    @property
     def target_columns(self) -> list[str]:
         """The columns of the samples table that hold the target."""
         return [self.target]
@@ -65,6 +79,10 @@ class Objective(ABC):
         Raises:
             MmfeatError: the task cannot learn the values of the column.
         """
+
+    def read_shard_targets(self, table: pa.Table, shard: str) -> np.ndarray:
+        """Read the raw targets of one shard, from its table or from elsewhere."""
+        return self.read_targets(table)
 
     def concatenate_targets(self, parts: Sequence[np.ndarray]) -> np.ndarray:
         """Concatenate the raw targets of several shards."""
@@ -138,6 +156,23 @@ class Objective(ABC):
     @abstractmethod
     def least_squares_targets(self, targets: Tensor) -> Tensor:
         """Return the targets of least squares, float32, shape [batch, outputs]."""
+
+    def complete_outputs(
+        self,
+        module: Model,
+        features: Mapping[str, np.ndarray],
+        present: Mapping[str, np.ndarray],
+        targets: np.ndarray,
+        outputs: np.ndarray,
+    ) -> np.ndarray:
+        """Return a model's outputs, shape (rows, outputs), with what depends on the targets.
+
+        Args:
+            module, features, present: see `mmfeat.models.inference.run_model`.
+            targets: encoded targets of the same rows.
+            outputs: the outputs; they may be changed in place.
+        """
+        return outputs
 
     def has_known_label(self, targets: np.ndarray) -> np.ndarray:
         """Return which encoded targets a loss can be computed of, shape (rows,)."""

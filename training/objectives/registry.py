@@ -3,6 +3,7 @@
 from mmfeat.models.tasks import Task
 from training.objectives.align import AlignObjective
 from training.objectives.base import Objective
+from training.objectives.describe import DescribeObjective
 from training.objectives.multiclass import MulticlassObjective
 from training.objectives.multilabel import MultilabelObjective
 from training.objectives.regression import RegressionObjective
@@ -12,6 +13,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "multilabel": MultilabelObjective,
     "regression": RegressionObjective,
     "align": AlignObjective,
+    "describe": DescribeObjective,
 }
 
 

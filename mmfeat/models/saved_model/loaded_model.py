@@ -18,6 +18,8 @@ import numpy as np
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import Column, ColumnShard
 from mmfeat.models.base import Model
+from mmfeat.models.decoder.decoding_options import DecodingOptions
+from mmfeat.models.decoder.description_model import DescriptionModel
 from mmfeat.models.decoder.text_codec import TOKENIZER
 from mmfeat.models.inference import CHUNK_ROWS, Predictions, concatenate_predictions, predict
 from mmfeat.models.saved_model.layers import ModelLayers, architecture_from_config, model_config
@@ -63,6 +65,21 @@ class LoadedModel:
     def column_names(self) -> list[str]:
         """Names of the feature columns, in the model's order."""
         return [column.name for column in self.columns]
+
+    def decode_with(self, options: DecodingOptions) -> None:
+        """Set how texts are generated.
+
+        Raises:
+            MmfeatError: the model generates no texts, but the options are not the default.
+        """
+        if isinstance(self.module, DescriptionModel):
+            self.module.decoding = options
+        elif options != DecodingOptions():
+            raise MmfeatError(
+                "--decoding and its options are for models that describe",
+                got=f"a model of the task {self.task.name!r}",
+                cure="Leave them out",
+            )
 
     def check_columns(self, columns: Mapping[str, Column]) -> None:
         """Check that the columns of a feature store are those of training.

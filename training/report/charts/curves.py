@@ -66,7 +66,7 @@ def read_curves(path: str, metric: str, chosen_settings: Mapping[str, Any]) -> l
             curves.append(Curve(", ".join(words) or "training", chosen))
             previous = settings
         curves[-1].epochs.append(epoch)
-        for name in ("loss", "val_loss", f"val_{metric}"):
+        for name in dict.fromkeys(("loss", "val_loss", f"val_{metric}")):
             value = entry.get(name)
             number = float(value) if isinstance(value, int | float) else float("nan")
             curves[-1].values.setdefault(name, []).append(number)
@@ -92,8 +92,8 @@ def _read_log(path: str) -> Sequence[Mapping[str, Any]]:
 
 def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) -> Markup:
     """Draw training loss, validation loss and validation metric, one line per candidate."""
-    panels = {"loss": "Training loss", "val_loss": "Validation loss"}
-    panels[f"val_{metric}"] = f"Validation {display_name(metric)}"
+    panels = {"loss": "Training loss", f"val_{metric}": f"Validation {display_name(metric)}"}
+    panels = {"loss": panels["loss"], "val_loss": "Validation loss"} | panels
     shown = [
         name for name in panels if any(np.isfinite(curve.values[name]).any() for curve in curves)
     ]

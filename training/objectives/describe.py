@@ -1,0 +1,332 @@
+"""The description objective: a text, learned token by token."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from mmfeat.models.architecture import DecoderLayers
+from mmfeat.models.base import Model
+from mmfeat.models.decoder.description_model import DescriptionModel
+from mmfeat.models.decoder.packing import REFERENCE_LOSS
+from mmfeat.models.decoder.text_codec import TextCodec, train_bpe
+from mmfeat.models.inference import pad_batch
+from mmfeat.models.tasks import Describe
+from training.describe_options import DescribeOptions
+from training.metrics import Metric
+from training.metrics.text_report import LOSS_METRICS, evaluate_texts
+from training.objectives.base import LossFunction, Objective
+from training.objectives.targets import read_target_cells
+from training.objectives.text_rows import TextRows, clean_texts
+from training.recipe import Recipe
+
+_PART_TEXTS = 4096
+_IGNORED = -100
+
+Features = Mapping[str, np.ndarray]
+
+
+class DescribeObjective(Objective):
+    """Targets are int64 numbers of texts (see `TextRows`); -1 if there is no target.
+
+    A record may have several texts. The first one is learned, and all are references.
+
+    Attributes:
+        options: of the decoder.
+        texts: the texts.
+        codec: the tokens; None = a byte-level BPE is trained on the training rows.
+        read_slot: shard → key → text, if the target is a text slot of the shards; None = the
+            target is a column of the samples table.
+    """
+
+    metrics: ClassVar = ("loss", "perplexity")
+    minimized: ClassVar = frozenset({"loss", "perplexity"})
+    learning_rates: ClassVar = (1e-3,)
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.options = DescribeOptions()
+        self.texts = TextRows()
+        self.codec: TextCodec | None = None
+        self.read_slot: Callable[[str], Mapping[str, str]] | None = None
+        self._tokens: Tensor | None = None
+
+    @property
+    def describe(self) -> Describe:
+        """The task."""
+        assert isinstance(self.task, Describe)
+        return self.task
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `Objective.settings`."""
+        return {"label_smoothing": self.options.label_smoothing}
+
+    @property
+    def decoder_layers(self) -> DecoderLayers:
+        """See `Objective.decoder_layers`."""
+        options, codec = self.options, self.describe.codec
+        return DecoderLayers(
+            layers=options.decoder_layers,
+            width=options.decoder_width,
+            heads=options.heads,
+            prefix=options.decoder_prefix,
+            vocabulary=codec.size,
+            max_length=self.describe.max_length,
+            pad=codec.pad,
+            bos=codec.bos,
+            eos=codec.eos,
+        )
+
+    @property
+    def target_columns(self) -> list[str]:
+        """See `Objective.target_columns`: none if the target is a text slot of the shards."""
+        return [] if self.read_slot else [self.target]
+
+    def read_targets(self, table: pa.Table) -> np.ndarray:
+        """See `Objective.read_targets`."""
+        cells = read_target_cells(table, self.target, self.null_labels)
+        return self.texts.append([clean_texts(cell, self.target) for cell in cells])
+
+    def read_shard_targets(self, table: pa.Table, shard: str) -> np.ndarray:
+        """See `Objective.read_shard_targets`."""
+        if self.read_slot is None:
+            return self.read_targets(table)
+        texts = self.read_slot(shard)
+        cells = [texts.get(key) for key in table["__key__"].to_pylist()]
+        cells = [None if cell in self.null_labels else cell for cell in cells]
+        return self.texts.append([clean_texts(cell, self.target) for cell in cells])
+
+    def has_target(self, targets: np.ndarray) -> np.ndarray:
+        """See `Objective.has_target`."""
+        return targets >= 0
+
+    def fit_targets(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
+        """See `Objective.fit_targets`: trains the tokens on the texts of the training rows."""
+        if self.codec is None:
+            parts = (self._first_texts(part) for part in _parts(targets[training]))
+            self.codec = train_bpe((t for part in parts for t in part), self.options.vocabulary)
+        codec = self.codec
+        rows: list[np.ndarray] = []
+        for numbers in _parts(np.arange(len(self.texts))):
+            for tokens in codec.encode(self._first_texts(numbers)):
+                rows.append(np.array(tokens[: self.options.text_tokens], np.int32))
+        length = max(1, max((len(row) for row in rows), default=1))
+        padded = np.full((len(rows), length + 1), codec.pad, np.int32)
+        for padded_row, row in zip(padded, rows, strict=True):
+            padded_row[: len(row)] = row
+            padded_row[len(row)] = codec.eos
+        self._tokens = torch.from_numpy(padded)
+        # The end token takes a position, too.
+        task = Describe(length + 1, codec.sha256, null_labels=self.null_labels)
+        self.task = task.with_codec(codec)
+        return targets
+
+    def _first_texts(self, numbers: np.ndarray) -> list[str]:
+        return [texts[0] for texts in self.texts.take(numbers)]
+
+    def build_loss(self, recipe: Recipe) -> LossFunction:
+        """See `Objective.build_loss`: a `TeacherForcing`."""
+        assert self._tokens is not None
+        device = torch.empty(0).device  # the device of the training
+        tokens = self._tokens.to(device)
+        return TeacherForcing(tokens, self.describe.codec, self.options.label_smoothing)
+
+    def validate(self, targets: np.ndarray, logits: np.ndarray) -> dict[str, float | None]:
+        """See `Objective.validate`; `logits` have the losses of the references."""
+        return reference_metrics(logits)
+
+    def validation_outputs(
+        self, module: Model, targets: np.ndarray, parts: Iterable[tuple[Features, Features]]
+    ) -> np.ndarray:
+        """Return outputs for `validate`, without generating texts.
+
+        Args:
+            module: the model, on any device.
+            targets: targets of the rows.
+            parts: features and masks of the rows, in order.
+        """
+        outputs = np.zeros((len(targets), 2), np.float32)
+        start = 0
+        for features, present in parts:
+            end = start + len(next(iter(present.values())))
+            outputs[start:end] = self._losses(module, features, present, targets[start:end])
+            start = end
+        return outputs
+
+    def complete_outputs(
+        self,
+        module: Model,
+        features: Features,
+        present: Features,
+        targets: np.ndarray,
+        outputs: np.ndarray,
+    ) -> np.ndarray:
+        """See `Objective.complete_outputs`: the losses of the references."""
+        outputs[:, REFERENCE_LOSS:] = self._losses(module, features, present, targets)
+        return outputs
+
+    def _losses(
+        self, module: Model, features: Features, present: Features, targets: np.ndarray
+    ) -> np.ndarray:
+        """Return the sum of -log p of the tokens of each reference, and their number."""
+        assert isinstance(module, DescriptionModel)
+        device = next(module.parameters()).device
+        losses = np.zeros((len(targets), 2), np.float32)
+        was_training = module.training
+        module.eval()
+        with torch.inference_mode():
+            size = module.batch_rows
+            for start in range(0, len(targets), size):
+                rows = slice(start, min(start + size, len(targets)))
+                # Batches of one size give a row the same loss in any of them.
+                tokens = torch.full((size, self.describe.max_length), self.describe.codec.pad)
+                tokens[: rows.stop - rows.start] = self._reference_tokens(targets[rows])
+                tokens = tokens.to(device)
+                logits = module.next_token_logits(
+                    {c: pad_batch(v[rows], torch.float32, size).to(device)
+                     for c, v in features.items()},
+                    {c: pad_batch(v[rows], torch.bool, size).to(device)
+                     for c, v in present.items()},
+                    tokens,
+                )  # fmt: skip
+                counted = _token_targets(tokens, self.describe.codec)
+                total = nn.functional.cross_entropy(
+                    logits.float().transpose(1, 2), counted, reduction="none", ignore_index=_IGNORED
+                ).sum(dim=1)
+                pairs = torch.stack([total, (counted != _IGNORED).sum(dim=1).float()], dim=1)
+                losses[rows] = pairs[: rows.stop - rows.start].cpu().numpy()
+        module.train(was_training)
+        return losses
+
+    def _reference_tokens(self, numbers: np.ndarray) -> Tensor:
+        """Return the tokens of the first text of each record, cut to the model's length."""
+        codec, length = self.describe.codec, self.describe.max_length
+        if self._tokens is not None:
+            return self._tokens[torch.from_numpy(numbers)].long()
+        tokens = torch.full((len(numbers), length), codec.pad)
+        for row, text in enumerate(codec.encode(self._first_texts(numbers))):
+            cut = text[: length - 1]
+            tokens[row, : len(cut) + 1] = torch.tensor([*cut, codec.eos])
+        return tokens
+
+    def predict(self, logits: np.ndarray) -> np.ndarray:
+        """See `Objective.predict`: the loss of each reference and its tokens, shape (rows, 2)."""
+        return logits[:, REFERENCE_LOSS:]
+
+    def comparison_metric(self, name: str) -> Metric:
+        """See `Objective.comparison_metric`."""
+        return LOSS_METRICS[name]
+
+    def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+        """See `Objective.calibrate`: texts are not calibrated."""
+        return {}
+
+    def evaluate(
+        self,
+        targets: np.ndarray,
+        scores: np.ndarray,
+        thresholds: np.ndarray,
+        present: Mapping[str, np.ndarray],
+    ) -> dict[str, Any]:
+        """See `Objective.evaluate`."""
+        texts = self.describe.to_texts(scores)
+        return evaluate_texts(texts, self.texts.take(targets), predict_losses(scores), present)
+
+    def row_losses(self, targets: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """See `Objective.row_losses`: the mean of -log p of the tokens of the reference."""
+        losses = predict_losses(scores).astype(np.float64)
+        return losses[:, 0] / losses[:, 1].clip(1)
+
+    def to_arrow(self, targets: np.ndarray) -> pa.Array:
+        """See `Objective.to_arrow`: texts, or lists of texts."""
+        known = targets[targets >= 0]
+        rows: list[list[str] | None] = [None] * len(targets)
+        for row, texts in zip(np.flatnonzero(targets >= 0), self.texts.take(known), strict=True):
+            rows[row] = texts
+        if self.texts.has_lists:
+            return pa.array(rows, pa.list_(pa.string()))
+        return pa.array([None if row is None else row[0] for row in rows], pa.string())
+
+    def least_squares_targets(self, targets: Tensor) -> Tensor:
+        """See `Objective.least_squares_targets`: not defined."""
+        raise NotImplementedError
+
+
+class TeacherForcing:
+    """The training loss: each token of a text is predicted from the right tokens before it.
+
+    Args:
+        tokens: int32, shape [texts, length], each with its end token, padded.
+        codec: the tokens' codec.
+        label_smoothing: probability of all tokens in the target distribution.
+    """
+
+    def __init__(self, tokens: Tensor, codec: TextCodec, label_smoothing: float) -> None:
+        self._tokens, self._codec, self._smoothing = tokens, codec, label_smoothing
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of the tokens, shape [].
+
+        Args:
+            logits: shape [batch, length, vocabulary].
+            targets: int64 numbers of texts, shape [batch].
+        """
+        counted = _token_targets(self.tokens(targets), self._codec)
+        return nn.functional.cross_entropy(
+            logits.flatten(0, 1),
+            counted.flatten(),
+            ignore_index=_IGNORED,
+            label_smoothing=self._smoothing,
+        )
+
+    def tokens(self, targets: Tensor) -> Tensor:
+        """Return the tokens of a batch, int64; on a CPU, no longer than its longest text."""
+        tokens = self._tokens.index_select(0, targets)
+        if tokens.device.type == "cpu":
+            # On a GPU, the length of a batch would be a result to wait for.
+            tokens = tokens[:, : int((tokens != self._codec.pad).sum(dim=1).max())]
+        return tokens.long()
+
+    def of_batch(
+        self,
+        model: DescriptionModel,
+        features: dict[str, Tensor],
+        present: dict[str, Tensor],
+        targets: Tensor,
+        autocast: AbstractContextManager[Any],
+    ) -> Tensor:
+        """Return the loss of a batch, shape []."""
+        with autocast:
+            logits = model.next_token_logits(features, present, self.tokens(targets))
+        return self(logits.float(), targets)
+
+
+def _token_targets(tokens: Tensor, codec: TextCodec) -> Tensor:
+    """Return the tokens, -100 for the padding behind the end token."""
+    is_end = tokens == codec.eos
+    is_behind = is_end.cumsum(dim=1) - is_end.long() > 0
+    return torch.where(is_behind, _IGNORED, tokens)
+
+
+def predict_losses(outputs: np.ndarray) -> np.ndarray:
+    """Return the loss of each reference and its tokens, shape (rows, 2)."""
+    return outputs[:, REFERENCE_LOSS:]
+
+
+def reference_metrics(losses: np.ndarray) -> dict[str, float | None]:
+    """Return the mean loss of a token, and the perplexity.
+
+    Args:
+        losses: shape (rows, …); the last two columns are the loss of each reference and its tokens.
+    """
+    pairs = losses[:, -2:]
+    return {name: metric(pairs[:, 0], pairs) for name, metric in LOSS_METRICS.items()}
+
+
+def _parts(numbers: np.ndarray) -> Sequence[np.ndarray]:
+    return [numbers[i : i + _PART_TEXTS] for i in range(0, len(numbers), _PART_TEXTS)]
