@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from mmfeat.encoders.base import Encoder
 from mmfeat.encoders.builtin.load import BUILTIN
+from mmfeat.encoders.plugin_checks import one_line_errors
 from mmfeat.encoders.settings import EncoderOptions, Settings
 from mmfeat.errors import MmfeatError, suggest
 from mmfeat.features import COLUMNS, SAMPLES
@@ -177,7 +178,7 @@ class EncoderSpec:
         options = EncoderOptions(f"{self.scheme}:{self.name}", dict(self.options))
         load = self._find_function()
         if not self.is_own:
-            load = _one_line_errors(load, f"--encoder {self.column}={self.scheme}:{self.name}")
+            load = one_line_errors(load, f"--encoder {self.column}={self.scheme}:{self.name}")
         encoder = load(self.name, self.modality, options, settings or Settings())
         options.reject_unknown()
         return encoder
@@ -249,57 +250,6 @@ def _list_schemes(module: str = "", name: str = "") -> str:
     if not is_path(f"{module}:{name}"):
         return listed
     return f"{listed}. If {module} is a module of yours, add its folder to PYTHONPATH"
-
-
-def _one_line_errors(load: Callable[..., Encoder], title: str) -> Callable[..., Encoder]:
-    """Return a plug-in's `load` whose errors are `MmfeatError`."""
-
-    def checked(*arguments: Any) -> Encoder:
-        try:
-            encoder = load(*arguments)
-        except MmfeatError:
-            raise
-        except Exception as error:
-            raise MmfeatError(
-                f"{title}: {type(error).__name__}: {error}",
-                cure="Repair it; MMFEAT_LOG=debug shows the traceback",
-            ) from error
-        if not isinstance(encoder, Encoder):
-            raise MmfeatError(
-                f"{title} must return an mmfeat.encoders.Encoder", got=type(encoder).__name__
-            )
-        _check_attributes(encoder, title)
-        return encoder
-
-    return checked
-
-
-def _check_attributes(encoder: Encoder, title: str) -> None:
-    """Check what a plug-in's encoder says of itself.
-
-    Raises:
-        MmfeatError: an attribute is missing or has another type.
-    """
-    rules: dict[str, Callable[[Any], bool]] = {
-        "modality": lambda value: value in MODALITIES,
-        "dim": lambda value: isinstance(value, int) and value > 0,
-        "max_tokens": lambda value: isinstance(value, int) and value >= 0,
-    }
-    for name, is_right in rules.items():
-        value = getattr(encoder, name, None)
-        if not is_right(value):
-            raise MmfeatError(
-                f"{title}: {type(encoder).__name__}.{name} must be as mmfeat.encoders.Encoder says",
-                got=value,
-            )
-    identity = encoder.identity()
-    try:
-        fingerprint(identity)
-    except (TypeError, ValueError) as error:
-        raise MmfeatError(
-            f"{title}: {type(encoder).__name__}.identity must return values that JSON has",
-            got=str(error),
-        ) from error
 
 
 def _slot_flag(column: str, slot: str) -> str:

@@ -13,13 +13,7 @@ from typing import Any, TypeAlias
 from mmfeat.errors import MmfeatError
 from mmfeat.storage import files
 from mmfeat.storage.conditional import Upload
-from mmfeat.storage.documents import (
-    SMALL_BYTES,
-    Count,
-    FileName,
-    Name,
-    read_intact_document,
-)
+from mmfeat.storage.documents import SMALL_BYTES, Count, FileName, Name, read_intact_document
 from mmfeat.storage.many_files import FileSizes
 from mmfeat.store.schemas import Counts, RecordedFile
 from mmfeat.store.unfinished import read_failures
