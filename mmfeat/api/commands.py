@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmfeat.api.derived_stores import Export
 from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
-from mmfeat.cli.info import describe_store
+from mmfeat.cli.info import describe_contents
 from mmfeat.cli.verify import VerifyConfig
 from mmfeat.config import make_config
 from mmfeat.errors import MmfeatError
@@ -224,7 +224,7 @@ def info(path: Path) -> dict[str, Any]:
     Args:
         path: the store, finished or not.
     """
-    return describe_store(os.fspath(path))
+    return describe_contents(os.fspath(path))
 
 
 def _run_stage(stage: "Stage", beam_flags: Sequence[str]) -> None:

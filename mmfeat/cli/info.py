@@ -7,10 +7,8 @@ from typing import Annotated, Any
 import tyro
 
 from mmfeat.cli.progress import measure_progress
-from mmfeat.cli.store_commands import command_of
 from mmfeat.config import metavar, parse_args
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.features import parse_columns
 from mmfeat.storage import check_value, files
 from mmfeat.store import (
     CONFIG_FILE,
@@ -25,8 +23,7 @@ from mmfeat.store import (
 )
 from mmfeat.system import console
 
-_LEADERS = 5
-"""Models of a comparison that are shown."""
+_KINDS_WITH_ROWS = ("shards", "features", "model", "predictions", "ranking")
 
 
 @dataclass
@@ -42,11 +39,30 @@ class InfoConfig:
 def main(arguments: Sequence[str]) -> None:
     """Print what the directory contains."""
     config = parse_args(InfoConfig, arguments, prog="mmfeat info")
-    facts = describe_store(config.path)
+    facts = describe_contents(config.path)
     if config.json:
         console.print_json(facts, indent=2)
         return
-    console.show_summary(f"{facts['kind']} in {facts['path']}", _summary_lines(facts))
+    from mmfeat.cli.info_lines import sample_table, summary_lines
+
+    console.show_summary(f"{facts['kind']} in {facts['path']}", summary_lines(facts))
+    names, rows = sample_table(facts.get("contents", {}))
+    if rows:
+        title = "first rows" if facts["kind"] == "ranking" else "some rows"
+        console.show_table(f"{title} of {facts['path']}", names, rows)
+
+
+def describe_contents(path: str) -> dict[str, Any]:
+    """Return `describe_store`, and for a finished store what its rows contain: `contents`.
+
+    Errors as in `describe_store`. If a file of rows is damaged, `contents` has a `problem`.
+    """
+    facts = describe_store(path)
+    if facts["finished"] and facts["kind"] in _KINDS_WITH_ROWS:
+        from mmfeat.inspection.store_contents import read_contents
+
+        facts["contents"] = read_contents(path)
+    return facts
 
 
 def describe_store(path: str) -> dict[str, Any]:
@@ -104,64 +120,3 @@ def _more_facts(path: str, run: dict[str, Any], manifest: dict[str, Any]) -> dic
 
 def _is_finished(path: str) -> bool:
     return files.exists(files.join(path, MANIFEST_FILE))
-
-
-def _summary_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
-    lines: list[tuple[str, Any]] = [
-        ("finished", "yes" if facts["finished"] else _unfinished_cure(facts)),
-        *(
-            (name, " of ".join(f"{number:,}" for number in numbers))
-            for name, numbers in facts.get("progress", {}).items()
-        ),
-        ("configuration", facts["config_hash"][:12]),
-    ]
-    config = facts["config"]
-    if facts["kind"] == "comparison":
-        lines += _leaderboard_lines(facts)
-        config = {name: value for name, value in config.items() if name != "systems"}  # digests
-    lines += _nested_lines(config, "  ")
-    if "shards" in facts:
-        lines.append(("shards", len(facts["shards"])))
-    if "slots" in facts:
-        lines.append(("slots", ", ".join(facts["slots"])))
-    descriptions = facts.get("columns", {}) if facts["kind"] == "features" else {}
-    for name, column in parse_columns(descriptions, facts["path"]).items():
-        shape = f"{column.slot}, {column.summary}"
-        lines.append((f"column {name}", f"{shape}, fingerprint {column.fingerprint[:12]}"))
-    if "winner" in facts:
-        lines.append(("winner", f"{facts['winner']['name']}, in {facts['winner']['model']}"))
-    if "missing" in facts:
-        names = (f"{name} (seeds {', '.join(map(str, s))})" for name, s in facts["missing"].items())
-        lines.append(("not trained within the time limit", ", ".join(names)))
-    lines += _nested_lines(facts.get("totals", {}), "")
-    lines += [(f"failed shard {shard}", error) for shard, error in facts["failed_shards"].items()]
-    return lines
-
-
-def _unfinished_cure(facts: dict[str, Any]) -> str:
-    return f"no: run again {command_of(facts['kind'], facts['path'])}"
-
-
-def _leaderboard_lines(facts: dict[str, Any]) -> list[tuple[str, Any]]:
-    """Return the first models of a finished comparison with their metric on the test split."""
-    rows = facts.get("leaderboard", ())
-    if not rows:
-        return []
-    number = f"{len(rows):,} models, best first" if len(rows) > 1 else "1 model"
-    lines = [("leaderboard", f"{facts['config'].get('metric', 'metric')} of {number}")]
-    lines += [(f"  {row['name']}", f"{row['mean']:.3f}") for row in rows[:_LEADERS]]
-    return lines
-
-
-def _nested_lines(facts: dict[str, Any], indent: str) -> list[tuple[str, Any]]:
-    lines: list[tuple[str, Any]] = []
-    for name, value in facts.items():
-        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-            value = {str(item.get("name", number)): item for number, item in enumerate(value)}
-        if isinstance(value, dict):
-            lines += (
-                [(f"{indent}{name}", ""), *_nested_lines(value, indent + "  ")] if value else []
-            )
-        else:
-            lines.append((f"{indent}{name}", value))
-    return lines

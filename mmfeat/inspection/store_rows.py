@@ -34,6 +34,7 @@ from mmfeat.store import (
     read_format,
     read_manifest,
     read_parquet,
+    read_parquet_schema,
     read_receipt,
 )
 
@@ -121,6 +122,24 @@ class StoreRows(ABC):
                 start += batch.num_rows
         table = pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
         return table.filter(pa.array(~self._replaced(table, shard))) if parts else table
+
+    def iter_rows(self, shard: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield columns of a shard in batches, without rows that a retry has replaced.
+
+        Raises:
+            DamagedFileError: a file of the shard is damaged.
+        """
+        own = ["__key__", "status"] if self.has_metadata else []
+        with self.open_rows(shard) as (path, file):
+            for batch in iter_parquet(path, [*dict.fromkeys((*own, *columns))], file=file):
+                table = pa.Table.from_batches([batch])
+                kept = table.filter(pa.array(~self._replaced(table, shard))) if own else table
+                yield kept.select(list(columns))
+
+    def read_schema(self) -> pa.Schema:
+        """Return the schema of the rows of the first shard."""
+        with self.open_rows(next(iter(self.shards))) as (path, file):
+            return read_parquet_schema(path, file)
 
     def find_row(self, key: str) -> tuple[str, int] | None:
         """Return the shard and the number of the row of a key; the last one if it was retried."""

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pyarrow as pa
@@ -51,6 +52,52 @@ def test_info_shows_every_column_of_a_model(mmfeat, shards, tmp_path):
     assert "builtin:image" in shown
     assert "builtin:text" in shown
     assert "{" not in shown
+
+
+def test_what_a_store_is_comes_first_and_digests_last(mmfeat, shards, tmp_path):
+    mmfeat("extract", shards, tmp_path / "features")
+    for path in (shards, tmp_path / "features"):
+        shown = mmfeat("info", path).stdout
+        assert shown.index("records") < shown.index("values") < shown.index("digests")
+        assert "string, 2 values: cat (30), dog (30)" in shown
+        assert not re.search("[0-9a-f]{13}", shown[: shown.index("digests")])
+        assert len(re.findall(r"(?m)^│ p\d{3} ", shown)) == 3  # keys of sample rows
+    assert "60 features of image, 1185 x float16, builtin:image" in shown
+
+
+def test_info_counts_values_and_reasons(mmfeat, make_table, tmp_path):
+    rows = [{"file_name": f"{n}.png", "label": "cat" if n % 3 else "", "price": n, "note": "x" * n}
+            for n in range(10)]  # fmt: skip
+    table = make_table(rows)
+    (table.parent / "4.png").unlink()
+    mmfeat("shard", table, tmp_path / "out")
+    facts = json.loads(mmfeat("info", tmp_path / "out", "--json").stdout)
+    columns = facts["contents"]["columns"]
+    assert columns["label"] == {
+        "type": "string", "filled": 6, "distinct": 1, "most_frequent": {"cat": 6},
+    }  # fmt: skip
+    assert columns["note"]["filled"] == 9
+    assert len(facts["contents"]["samples"]) == 3
+    shown = " ".join(mmfeat("info", tmp_path / "out").stdout.split())
+    assert "6 filled (60%)" in shown
+    assert "image:not_found │ 1 (the file or URL does not exist)" in shown
+
+
+def test_a_damaged_table_is_named(mmfeat, shards):
+    table = shards / "00000.parquet"
+    table.write_bytes(table.read_bytes()[:-1] + b"x")
+    result = mmfeat("info", shards)
+    assert result.returncode == 0
+    assert "00000.parquet" in result.stdout
+
+
+def test_a_model_and_predictions_show_their_classes_and_metrics(mmfeat, interrupted):
+    shown = " ".join(mmfeat("info", "model").stdout.split())
+    assert re.search("test │ accuracy 0|test │ accuracy 1", shown)
+    assert "classes │ cat, dog" in shown
+    shown = " ".join(mmfeat("info", "predictions").stdout.split())
+    assert re.search(r"prediction │ string, 2 values: (cat|dog) \(\d+\)", shown)
+    assert "float, 0." in shown  # the probability
 
 
 @pytest.fixture
