@@ -19,6 +19,11 @@ LATE_STACKED = "late_stacked"
 """A linear layer on the modalities' logits."""
 ALIGN = "align"
 """Vectors of one shared space (see `alignment.py`). The task `align` takes this model only."""
+KERNEL = "kernel"
+"""Kernel ridge regression on the features (see `linear/kernel_model.py`). The search chooses it; it
+is no value of `--fusion`."""
+MAX_SUPPORT = 1 << 16
+"""Maximum number of support rows of a kernel model."""
 ENSEMBLE = "ensemble"
 """Several models scored as one (see `ensemble.py`). Training chooses its members; it is no value of
 `--fusion`."""
@@ -99,6 +104,8 @@ class Architecture:
     conditioning: dict[str, str] = field(default_factory=dict)
     """Feature column → conditioning of its features before the first layer (see `conditioning.py`);
     none of the other columns."""
+    support: int = 0
+    """Number of support rows of a kernel model."""
     members: tuple["Architecture", ...] = ()
     """The models of an ensemble; each reads all or some of the columns."""
     decoder: DecoderLayers | None = None
@@ -107,6 +114,10 @@ class Architecture:
     def __post_init__(self) -> None:
         if self.fusion == ENSEMBLE:
             self._check_members()
+        elif self.fusion == KERNEL:
+            if not 0 < self.support <= MAX_SUPPORT:
+                rule = f"a kernel model has from 1 to {MAX_SUPPORT:,} support rows"
+                raise MmfeatError(rule, got=self.support)
         else:
             check_fusion(self.fusion)
             self._check_conditioning()

@@ -4,6 +4,7 @@ from mmfeat.models.alignment import AlignmentModel
 from mmfeat.models.architecture import (
     ALIGN,
     ENSEMBLE,
+    KERNEL,
     LATE,
     LATE_STACKED,
     LOGISTIC,
@@ -15,10 +16,11 @@ from mmfeat.models.decoder.description_model import DescriptionModel
 from mmfeat.models.ensemble import EnsembleModel
 from mmfeat.models.fusion_model import FusionModel
 from mmfeat.models.late import LateModel, LateStackedModel
-from mmfeat.models.linear import LinearModel
+from mmfeat.models.linear import KernelModel, LinearModel
 
 MODELS: dict[str, type[Model]] = {
     ALIGN: AlignmentModel,
+    KERNEL: KernelModel,
     LATE: LateModel,
     LATE_STACKED: LateStackedModel,
     LOGISTIC: LinearModel,

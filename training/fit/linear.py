@@ -13,6 +13,7 @@ from mmfeat.models.base import Model
 from mmfeat.models.linear import (
     LinearModel,
     NormalizedFeatures,
+    NormalizedModel,
     Scaling,
     normalize_features,
     pool_tokens,
@@ -287,7 +288,7 @@ def _scaling(sums: Tensor, divided: bool) -> Scaling:
     return Scaling(mean.float(), scale.float())
 
 
-def set_scaling(model: LinearModel, scaling: dict[str, Scaling]) -> None:
+def set_scaling(model: NormalizedModel, scaling: dict[str, Scaling]) -> None:
     """Copy a scaling into a model."""
     for name, buffers in model.scaling.items():
         buffers.mean.copy_(scaling[name].mean)

@@ -25,6 +25,8 @@ _BINS = 15
 _MIN_PROBABILITY = 1e-7
 """Below this, float32 rounds 1 - p to 1."""
 _BISECTIONS = 60
+_PRECISION = 1e-9
+"""Relative precision of a temperature; float32 has 6e-8."""
 
 _PART_ROWS = 8192
 """Rows whose values are in memory as float64."""
@@ -92,6 +94,8 @@ def _bisect(slope: Callable[[float], float]) -> float:
     for _ in range(_BISECTIONS):
         middle = float(np.sqrt(low * high))
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+        if high <= low * (1 + _PRECISION):
+            break
     return float(1 / np.sqrt(low * high))
 
 

@@ -17,11 +17,19 @@ from training.fit.resolve import ResolvedRun
 from training.recipe import INVERSE_PENALTIES, RIDGE_PENALTIES, AdamWRecipe, LogisticRecipe
 from training.search.candidate import Candidate, Judge, Judgement
 from training.search.folds import Folds, make_folds
-from training.search.linear.stage import PLAIN, WEIGHTED, LinearStage
+from training.search.linear.inputs import PLAIN, WEIGHTED
+from training.search.linear.kernel import PENALTIES as KERNEL_PENALTIES
+from training.search.linear.stage import LinearStage
 from training.search.networks.budget import Budget
-from training.search.networks.specs import LEARNING_RATES, list_specs, spec_work, with_steps
+from training.search.networks.specs import (
+    FOLD_STEPS,
+    LEARNING_RATES,
+    MIN_FOLD_STEPS,
+    list_specs,
+    spec_work,
+    with_steps,
+)
 from training.search.networks.stage import NetworkSpec, NetworkStage
-from training.search.selection import margin
 
 _MAX_EPOCHS = 15
 """Most epochs of a network on many rows if the budget allows them."""
@@ -30,9 +38,9 @@ _FINALISTS = {"fast": 1, "default": 1, "best": 3}
 
 _DIVERGED = "its predictions are not finite"
 
-_HOPELESS = 3.0
-"""Standard errors by which a network must be worse than the best linear model to be dropped; less
-may still help in an ensemble."""
+_HOPELESS = 1.25
+"""Factor by which the loss of a network in its trial must exceed that of the best linear or kernel
+model to be dropped; less may still help in an ensemble, and a trial is short."""
 
 
 class Search:
@@ -127,6 +135,7 @@ class Search:
             if self.config.task == "regression"
             else given or INVERSE_PENALTIES[::2],
             ridge_penalties=given or RIDGE_PENALTIES,
+            kernel_penalties=[1 / c for c in given] if given else KERNEL_PENALTIES,
             scalings=scalings,
         )
 
@@ -134,7 +143,9 @@ class Search:
         """Train each network on the first fold, and the best ones on all folds."""
         options = self.config.recipe
         stage = NetworkStage(self.folds, self.judge)
-        rates = [options.lr] if options.lr is not None else LEARNING_RATES
+        rates = LEARNING_RATES[:1] if self.folds.is_crossed else LEARNING_RATES
+        if options.lr is not None:
+            rates = (options.lr,)
         specs = list_specs(
             self.network.architecture,
             self.recipe,
@@ -158,46 +169,57 @@ class Search:
                 continue
             tried.append((self.judge.judge(logits, part), spec))
         tried.sort(key=lambda trial: trial[0].loss)
-        finalists = _FINALISTS[self.config.search.quality]
+        finalists = tried[: _FINALISTS[self.config.search.quality]]
         rivals = max(linear, key=lambda candidate: candidate.judgement.key)
+        candidates = []
         for number, (judgement, spec) in enumerate(tried):
-            part, logits = stage.try_out(spec)
-            # A trial on some of the rows only does not tell what all of them would give.
-            is_hopeless = self.folds.is_crossed and self._is_hopeless(logits, rivals.logits, part)
-            if number < finalists and not is_hopeless:
-                continue
             found = self._trial_text(judgement)
-            if number < finalists:
-                rival = "the best linear model"
-            else:
+            if number >= len(finalists):
                 best, best_spec = tried[0]
                 rival = f"{best_spec.name} ({self._trial_text(best)})"
-            self.dropped[spec.name] = f"worse in its trial ({found}) than {rival}"
-        tried = [trial for trial in tried if trial[1].name not in self.dropped]
-        return [self._finish(stage, spec, number) for number, (_, spec) in enumerate(tried)]
+                self.dropped[spec.name] = f"worse in its trial ({found}) than {rival}"
+            elif self._is_hopeless(judgement, rivals.logits):
+                rival = "the best linear or kernel model"
+                self.dropped[spec.name] = f"worse in its trial ({found}) than {rival}"
+            elif candidate := self._finish(stage, spec, number):
+                candidates.append(candidate)
+            else:
+                self.dropped[spec.name] = "no budget left"
+        return candidates
 
     def _trial_text(self, judgement: Judgement) -> str:
         value = "-" if judgement.metric is None else f"{judgement.metric:.3f}"
         return f"{self.judge.metric} {value}, loss {judgement.loss:.3f}"
 
-    def _finish(self, stage: NetworkStage, spec: NetworkSpec, number: int) -> Candidate:
-        """Train a network on all folds, or on all training rows."""
-        if self.folds.is_crossed:
-            return stage.cross_fit(spec)
+    def _finish(self, stage: NetworkStage, spec: NetworkSpec, number: int) -> Candidate | None:
+        """Train a network on all folds, or on all training rows; None without a budget for it."""
         options = self.config.recipe
-        rows = len(self.dataset.split_rows[TRAIN])
-        spec = with_steps(spec, rows, options.epochs, options.batch_size)
-        once = spec_work(replace(spec, recipe=replace(spec.recipe, epochs=1)), rows)
-        epochs = max(spec.recipe.epochs, min(_MAX_EPOCHS, int(self.budget.left / once)))
+        rows = stage.trial_rows if self.folds.is_crossed else len(self.dataset.split_rows[TRAIN])
+        spec = with_steps(spec, rows, options.epochs, options.batch_size, FOLD_STEPS)
+        epoch = spec_work(replace(spec, recipe=replace(spec.recipe, epochs=1)), rows)
+        if self.folds.is_crossed:
+            trainings = len(self.folds.parts)
+            fewest = with_steps(spec, rows, options.epochs, options.batch_size, MIN_FOLD_STEPS)
+            epochs = min(spec.recipe.epochs, int(self.budget.left / (epoch * trainings)))
+            if epochs < fewest.recipe.epochs:
+                return None
+            self.budget.take(epoch * epochs * trainings)
+            return stage.cross_fit(replace(spec, recipe=replace(spec.recipe, epochs=epochs)))
+        epochs = max(spec.recipe.epochs, min(_MAX_EPOCHS, int(self.budget.left / epoch)))
         epochs = min(epochs, options.epochs)
-        self.budget.take(once * epochs)
+        self.budget.take(epoch * epochs)
         spec = replace(spec, recipe=replace(spec.recipe, epochs=epochs, patience=options.patience))
         return stage.fit_whole(spec, self.compute, self.checkpoint.slot(number))
 
-    def _is_hopeless(self, logits: np.ndarray, rival: np.ndarray, rows: np.ndarray) -> bool:
-        """Whether a network is clearly worse in its trial than the best linear model there."""
-        found = margin(self.judge.select(rows), logits, rival[rows])
-        return found is not None and found.difference < -_HOPELESS * found.error
+    def _is_hopeless(self, judgement: Judgement, rival: np.ndarray) -> bool:
+        """Whether a network is clearly worse in its trial than the best other model there.
+
+        A trial on some of the rows only does not tell what all of them would give.
+        """
+        if not self.folds.is_crossed:
+            return False
+        part = self.folds.parts[0]
+        return judgement.loss > _HOPELESS * self.judge.judge(rival[part], part).loss
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline

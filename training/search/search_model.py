@@ -144,7 +144,7 @@ def _settings(config: TrainConfig, network: ResolvedRun) -> dict[str, Any]:
         "standardised": config.recipe.standardised,
         "condition": config.model.condition,
         "search": {
-            "version": 1,
+            "version": 2,
             "quality": options.quality,
             "folds": options.folds,
             "ensemble": options.ensemble,

@@ -7,7 +7,13 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from msgspec import Meta
 
 from mmfeat.features import Column
-from mmfeat.models.architecture import ENSEMBLE, MAX_MEMBERS, Architecture, DecoderLayers
+from mmfeat.models.architecture import (
+    ENSEMBLE,
+    MAX_MEMBERS,
+    MAX_SUPPORT,
+    Architecture,
+    DecoderLayers,
+)
 
 _OWN_FIELDS = ("fusion", "combination", "hidden", "dropout", "modality_dropout")
 _DECODER_FIELDS = tuple(DecoderLayers.__dataclass_fields__)
@@ -37,6 +43,7 @@ class Layers(TypedDict):
     dropout: float
     modality_dropout: float
     conditioning: NotRequired[dict[str, str]]
+    support: NotRequired[Annotated[int, Meta(ge=0, le=MAX_SUPPORT)]]
 
 
 class MemberLayers(Layers):
@@ -92,6 +99,7 @@ def architecture_from_config(
         outputs=outputs,
         **layers,
         conditioning=dict(config.get("conditioning", {})),
+        support=config.get("support", 0),
         members=members if config["fusion"] == ENSEMBLE else (),
         decoder=DecoderLayers(**{n: v for n, v in decoder.items() if n in _DECODER_FIELDS})
         if decoder
@@ -109,6 +117,8 @@ def layers_to_config(architecture: Architecture) -> dict[str, Any]:
         config["conditioning"] = dict(architecture.conditioning)
     if architecture.decoder:
         config["decoder"] = asdict(architecture.decoder)
+    if architecture.support:
+        config["support"] = architecture.support
     if architecture.members:
         config["members"] = [
             {"columns": list(member.dims), **layers_to_config(member)}

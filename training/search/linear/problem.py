@@ -1,9 +1,8 @@
 """Linear models for many penalties at once, on inputs that are prepared once.
 
-The inputs are those of `LinearModel`, side by side and centred. If they are longer than the number
-of rows, they are rotated into the space of the rows, which changes no prediction of a model with
-an L2 penalty (Hastie and Tibshirani 2004, Efficient quadratic regularization for expression
-arrays).
+The inputs are those of `LinearModel`, side by side, centred, and rotated to their principal axes.
+That changes no prediction of a model with an L2 penalty (Hastie and Tibshirani 2004, Efficient
+quadratic regularization for expression arrays), and the columns of the inputs are then orthogonal.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,12 @@ from mmfeat.models.linear import LinearModel, NormalizedFeatures
 
 _MIN_EIGENVALUE = 1e-7
 """Directions with a smaller fraction of the largest eigenvalue are rounding."""
+
+_PART_ROWS = 1024
+"""Rows of a product in float32."""
+
+_CURVATURE = 0.05
+"""Assumed second derivative of the loss of a row, which only scales the steps of L-BFGS."""
 
 _ITERATIONS = 40
 """L-BFGS iterations per penalty, from the solution of the penalty before."""
@@ -34,17 +39,15 @@ class LinearProblem:
 
     Attributes:
         x: float32, shape [rows, k].
-        back: float32, shape [values, k]: weights of the features = back · weights of x; None if
-            they are the same.
+        back: float32, shape [values, k]: weights of the features = back · weights of x.
         mean: shape [values]: the mean that was subtracted.
-        eigenvalues: shape [k], float64: squared lengths of the columns of x, which are then
-            orthogonal; None if x is not rotated.
+        eigenvalues: shape [k], float64: squared lengths of the columns of x.
     """
 
     x: Tensor
-    back: Tensor | None
+    back: Tensor
     mean: Tensor
-    eigenvalues: Tensor | None = None
+    eigenvalues: Tensor
 
     @classmethod
     def prepare(cls, inputs: NormalizedFeatures) -> Self:
@@ -53,7 +56,10 @@ class LinearProblem:
         mean = x.mean(dim=0)
         x = x - mean
         if x.shape[1] <= len(x):
-            return cls(x, None, mean)
+            values, vectors = torch.linalg.eigh(_gram(x))
+            kept = values > _MIN_EIGENVALUE * values[-1]
+            back = vectors[:, kept].float()
+            return cls(x @ back, back, mean, values[kept])
         values, vectors = torch.linalg.eigh((x @ x.T).double())
         kept = values > _MIN_EIGENVALUE * values[-1]
         lengths = values[kept].sqrt()
@@ -63,12 +69,11 @@ class LinearProblem:
 
     def transform(self, inputs: NormalizedFeatures) -> Tensor:
         """Return the inputs of other rows, shape [rows, k]."""
-        x = join_inputs(inputs) - self.mean
-        return x if self.back is None else x @ self.back
+        return (join_inputs(inputs) - self.mean) @ self.back
 
     def fill(self, model: LinearModel, weights: Tensor, bias: Tensor) -> None:
         """Copy a solution, shapes [k, outputs] and [outputs], into a model with its scaling."""
-        original = weights if self.back is None else self.back @ weights
+        original = self.back @ weights
         bias = bias - self.mean @ original
         start = 0
         with torch.no_grad():
@@ -77,6 +82,14 @@ class LinearProblem:
                 start += target.shape[1]
             model.absent.copy_(original[start:])
             model.bias.copy_(bias)
+
+
+def _gram(x: Tensor) -> Tensor:
+    """Return xᵀx, float64: sums of float32 products of parts of the rows."""
+    total = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64)
+    for part in x.split(_PART_ROWS):
+        total += (part.T @ part).double()
+    return total
 
 
 def join_inputs(inputs: NormalizedFeatures) -> Tensor:
@@ -92,6 +105,7 @@ def fit_logistic_path(
     loss: Callable[[Tensor, Tensor], Tensor],
     inverse_penalties: Sequence[float],
     fitted: Sequence[Tensor],
+    eigenvalues: Tensor,
     iterations: int = _ITERATIONS,
 ) -> Iterator[Solution]:
     """Minimize mean loss + |W|² / (2 · C · rows) by L-BFGS for each C and several sets of rows.
@@ -106,18 +120,24 @@ def fit_logistic_path(
         inverse_penalties: values of C, ascending: each starts from the solution before (Friedman,
             Hastie and Tibshirani 2010, Regularization Paths for Generalized Linear Models).
         fitted: for each set the int64 positions of its rows.
+        eigenvalues: squared lengths of the columns of x, which are orthogonal. Weights of long
+            columns are curved more; L-BFGS minimizes over weights that are scaled for that.
         iterations: iterations for each C.
 
     Yields:
         Weights, shape [k, sets, outputs], and biases, shape [sets, outputs], for each C.
     """
-    weights = torch.zeros(x.shape[1], len(fitted) * outputs, requires_grad=True)
+    weights = torch.zeros(x.shape[1], len(fitted) * outputs)
     bias = torch.zeros(len(fitted) * outputs, requires_grad=True)
     own_targets = [targets[rows] for rows in fitted]
     shape = (len(fitted), outputs)
     for inverse_penalty in inverse_penalties:
+        curvature = _CURVATURE * eigenvalues / len(x) + 1 / (inverse_penalty * len(x))
+        scale = curvature.rsqrt().float()[:, None]
+        scaled_x = x * scale.T
+        scaled = (weights / scale).requires_grad_()
         optimizer = torch.optim.LBFGS(
-            [weights, bias],
+            [scaled, bias],
             max_iter=iterations,
             tolerance_grad=_GRADIENT_TOLERANCE,
             tolerance_change=_LOSS_TOLERANCE,
@@ -125,11 +145,15 @@ def fit_logistic_path(
         )
 
         def closure(
-            inverse_penalty: float = inverse_penalty, optimizer: torch.optim.LBFGS = optimizer
+            inverse_penalty: float = inverse_penalty,
+            optimizer: torch.optim.LBFGS = optimizer,
+            scale: Tensor = scale,
+            scaled: Tensor = scaled,
+            scaled_x: Tensor = scaled_x,
         ) -> Tensor:
             optimizer.zero_grad()
-            logits = (x @ weights + bias).unflatten(1, shape)
-            squares = weights.square().sum(dim=0).unflatten(0, shape).sum(dim=1)
+            logits = (scaled_x @ scaled + bias).unflatten(1, shape)
+            squares = (scale * scaled).square().sum(dim=0).unflatten(0, shape).sum(dim=1)
             total = torch.zeros(())
             for number, rows in enumerate(fitted):
                 mean = loss(logits[rows, number], own_targets[number])
@@ -138,10 +162,8 @@ def fit_logistic_path(
             return total
 
         optimizer.step(closure)
-        yield (
-            weights.detach().clone().unflatten(1, shape),
-            bias.detach().clone().unflatten(0, shape),
-        )
+        weights = scale * scaled.detach()
+        yield weights.unflatten(1, shape), bias.detach().clone().unflatten(0, shape)
 
 
 @dataclass(frozen=True)

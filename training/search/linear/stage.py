@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeAlias
 
 import numpy as np
@@ -12,31 +12,29 @@ from torch import Tensor
 
 from mmfeat.models.architecture import LOGISTIC, RIDGE, Architecture
 from mmfeat.models.base import Model
-from mmfeat.models.linear import LinearModel, NormalizedFeatures, Scaling, normalize_features
+from mmfeat.models.linear import LinearModel, Scaling
 from mmfeat.models.saved_model import input_shapes
-from training.conditioning import collect_moments, inverse_document_frequency, is_sparse
 from training.data import TRAIN, Dataset
-from training.fit.linear import find_scaling, fit_logistic, set_scaling
-from training.recipe import RIDGE_PENALTIES, LogisticRecipe
+from training.fit.linear import fit_logistic, set_scaling
+from training.recipe import LogisticRecipe
 from training.search.candidate import Candidate, Judge
 from training.search.folds import Folds
+from training.search.linear.choice import sample_choice_rows
+from training.search.linear.inputs import (
+    PART_ROWS,
+    PLAIN,
+    WEIGHTED,
+    find_scalings,
+    read_inputs,
+    sample_rows,
+)
+from training.search.linear.kernel_candidate import fit_kernel_candidate
 from training.search.linear.problem import (
     LinearProblem,
     RidgePath,
     Solution,
     fit_logistic_path,
 )
-
-PLAIN, WEIGHTED = "plain", "weighted"
-"""Scalings of the features: none; or each value of a dense column divided by its standard
-deviation, and each value of a sparse column multiplied by its inverse document frequency."""
-
-_MAX_BYTES = 1 << 27
-"""Maximum size of the inputs of the training rows in memory; evenly spaced rows fit candidates if
-all are larger."""
-
-_PART_ROWS = 1024
-"""Rows whose features are read at a time."""
 
 _REFINING_EPOCHS = 2
 """Epochs of the final fit on all rows, from the solution of some."""
@@ -54,7 +52,8 @@ class LinearStage:
         judge: judges predictions.
         recipe: settings of logistic regression; its C is not used.
         logistic_penalties: values of C, ascending; empty = no logistic regression.
-        ridge_penalties: values of C; empty = no ridge regression.
+        ridge_penalties: values of C.
+        kernel_penalties: penalties of kernel ridge regression, on few rows; empty = none.
         scalings: the scalings to try.
     """
 
@@ -63,33 +62,56 @@ class LinearStage:
     recipe: LogisticRecipe
     logistic_penalties: Sequence[float]
     ridge_penalties: Sequence[float]
+    kernel_penalties: Sequence[float]
     scalings: Sequence[str]
 
     def fit(self, columns: Sequence[str]) -> list[Candidate]:
-        """Return a candidate of each kind of model, at its best scaling and C.
-
-        Ridge regression, which is solved in closed form, chooses the scaling of both.
-        """
+        """Return a candidate of each kind of model, at its best scaling and C."""
         dataset = self.folds.whole.select_columns(columns)
-        scalings = find_scalings(dataset)
+        choice = sample_choice_rows(self.folds, dataset)
+        scalings = self._select_scalings(columns)
+        name = next(iter(scalings))
+        if choice:
+            name = choice.choose_scaling(scalings, self.ridge_penalties)
         start = time.perf_counter()
-        fits = [
-            _ScaledFit(self, dataset, name, scalings[name])
-            for name in self.scalings
-            if name in scalings
-        ] or [_ScaledFit(self, dataset, PLAIN, scalings[PLAIN])]
-        best: list[Candidate] = []
-        chosen = fits[0]
-        for fit in fits if len(fits) > 1 or self.ridge_penalties else []:
-            for candidate in fit.ridge():
-                if not best or candidate.judgement.key > best[0].judgement.key:
-                    best, chosen = [candidate], fit
-        best = [replace(c, seconds=time.perf_counter() - start) for c in best]
+        fit = _ScaledFit(self, dataset, name, scalings[name])
+        found = [replace(self._best_ridge(fit), seconds=time.perf_counter() - start)]
         if self.logistic_penalties:
             start = time.perf_counter()
-            winner = max(chosen.logistic(), key=lambda candidate: candidate.judgement.key)
-            best.append(replace(winner, seconds=time.perf_counter() - start))
-        return best if self.ridge_penalties else best[-1:]
+            winner = max(fit.logistic(), key=lambda candidate: candidate.judgement.key)
+            found.append(replace(winner, seconds=time.perf_counter() - start))
+        if choice and self.kernel_penalties:
+            found += fit_kernel_candidate(
+                self.folds, self.judge, choice, name, scalings[name], self.kernel_penalties
+            )
+        return found
+
+    @cached_property
+    def _scalings(self) -> dict[str, dict[str, Scaling]]:
+        return find_scalings(self.folds.whole)
+
+    def _select_scalings(self, columns: Sequence[str]) -> dict[str, dict[str, Scaling]]:
+        """Return the scalings to try of some columns; equal ones once."""
+        every = {
+            name: {column: values[column] for column in columns}
+            for name, values in self._scalings.items()
+        }
+        plain, weighted = every[PLAIN], every[WEIGHTED]
+        if all(
+            torch.equal(a, b) for n in plain for a, b in zip(plain[n], weighted[n], strict=True)
+        ):
+            return {PLAIN: plain}
+        return {name: every[name] for name in self.scalings}
+
+    def _best_ridge(self, fit: "_ScaledFit") -> Candidate:
+        """Return ridge regression at the best C: of every second one, then of its neighbours."""
+        penalties = list(self.ridge_penalties)
+        tried = dict(zip(penalties[::2], fit.ridge(penalties[::2]), strict=True))
+        best = max(tried, key=lambda penalty: tried[penalty].judgement.key)
+        position = penalties.index(best)
+        others = [penalties[n] for n in (position - 1, position + 1) if 0 <= n < len(penalties)]
+        tried |= dict(zip(others, fit.ridge(others), strict=True))
+        return max(tried.values(), key=lambda candidate: candidate.judgement.key)
 
 
 class _ScaledFit:
@@ -101,8 +123,8 @@ class _ScaledFit:
         self.stage, self.dataset, self.name, self.scaling = stage, dataset, name, scaling
         objective = dataset.objective
         self.outputs = objective.task.outputs
-        self.training = _sample_rows(dataset) if not stage.folds.is_crossed else stage.folds.rows
-        self.problem = LinearProblem.prepare(_read_inputs(dataset, self.training, scaling))
+        self.training = sample_rows(dataset) if not stage.folds.is_crossed else stage.folds.rows
+        self.problem = LinearProblem.prepare(read_inputs(dataset, self.training, scaling))
         targets = dataset.targets[self.training]
         self.is_known = torch.from_numpy(objective.has_known_label(targets))
         self.targets = torch.from_numpy(targets)
@@ -138,8 +160,8 @@ class _ScaledFit:
         """Return the logits of the rows that choose for each solution. Inputs are read in parts."""
         rows = self.stage.folds.rows
         parts = []
-        for start in range(0, len(rows), _PART_ROWS):
-            part = _read_inputs(self.dataset, rows[start : start + _PART_ROWS], self.scaling)
+        for start in range(0, len(rows), PART_ROWS):
+            part = read_inputs(self.dataset, rows[start : start + PART_ROWS], self.scaling)
             inputs = self.problem.transform(part)
             parts.append([(inputs @ weights + bias).numpy() for weights, bias in solutions])
         return [np.concatenate(logits) for logits in zip(*parts, strict=True)]
@@ -150,14 +172,20 @@ class _ScaledFit:
 
     def _path(self, fitted: Sequence[Tensor], penalties: Sequence[float]) -> Iterator[Solution]:
         return fit_logistic_path(
-            self.problem.x, self.targets, self.outputs, self.loss, penalties, fitted
+            self.problem.x,
+            self.targets,
+            self.outputs,
+            self.loss,
+            penalties,
+            fitted,
+            self.problem.eigenvalues,
         )
 
     def _solve_logistic(self, penalties: Sequence[float]) -> Solution:
         weights, bias = list(self._path([self._known_rows], penalties))[-1]
         return weights[:, 0], bias[0]
 
-    def ridge(self) -> Iterator[Candidate]:
+    def ridge(self, penalties: Sequence[float]) -> Iterator[Candidate]:
         """Yield a candidate for each C."""
         folds, problem = self.stage.folds, self.problem
         all_known = bool(self.is_known.all())
@@ -170,14 +198,13 @@ class _ScaledFit:
             positions = (torch.cumsum(self.is_known, 0) - 1).numpy()
             is_known = self.is_known.numpy()
             parts = [torch.from_numpy(positions[p[is_known[p]]]) for p in folds.parts]
-            for penalty in self.stage.ridge_penalties or RIDGE_PENALTIES:
+            for penalty in penalties:
                 weights, bias = path.weights(penalty)
                 values = self.problem.x @ weights + bias
                 values[self.is_known] = path.predict_left_out(penalty, parts)
                 solve = partial(path.weights, penalty)
                 yield self._candidate(RIDGE, penalty, values.numpy(), solve)
             return
-        penalties = self.stage.ridge_penalties or RIDGE_PENALTIES
         predictions = self._predict([path.weights(penalty) for penalty in penalties])
         for penalty, logits in zip(penalties, predictions, strict=True):
             yield self._candidate(RIDGE, penalty, logits, partial(path.weights, penalty))
@@ -218,47 +245,3 @@ class _ScaledFit:
 
 def _same(solution: Solution) -> Solution:
     return solution
-
-
-def find_scalings(dataset: Dataset) -> dict[str, dict[str, Scaling]]:
-    """Return the scaling of each column by name of the scaling; equal ones once."""
-    plain = find_scaling(dataset, standardised=False)
-    weighted = find_scaling(dataset, standardised=True)
-    pooled = {c.name: "" for c in dataset.features.columns if not c.max_tokens}
-    for name, moments in collect_moments(dataset, pooled).items():
-        if is_sparse(moments):
-            scale = inverse_document_frequency(moments).float()
-            weighted[name] = Scaling(torch.zeros_like(scale), scale)
-    same = all(torch.equal(a, b) for n in plain for a, b in zip(plain[n], weighted[n], strict=True))
-    return {PLAIN: plain} if same else {PLAIN: plain, WEIGHTED: weighted}
-
-
-def _sample_rows(dataset: Dataset) -> np.ndarray:
-    """Return the training rows, or as many as fit, evenly spaced."""
-    rows = dataset.split_rows[TRAIN]
-    row_bytes = 4 * sum(column.dim for column in dataset.features.columns)
-    most = max(1, _MAX_BYTES // row_bytes)
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
-
-
-def _read_inputs(
-    dataset: Dataset, rows: np.ndarray, scaling: Mapping[str, Scaling]
-) -> NormalizedFeatures:
-    """Return x̂ and presence of each column for some rows."""
-    parts: list[NormalizedFeatures] = []
-    for start in range(0, len(rows), _PART_ROWS):
-        features, present = dataset.features.take(rows[start : start + _PART_ROWS])
-        parts.append(
-            [
-                normalize_features(
-                    torch.from_numpy(np.array(values, np.float32)),
-                    torch.from_numpy(np.array(present[name])),
-                    scaling[name],
-                )
-                for name, values in features.items()
-            ]
-        )
-    return [
-        (torch.cat([x for x, _ in column]), torch.cat([mask for _, mask in column]))
-        for column in zip(*parts, strict=True)
-    ]

@@ -7,8 +7,8 @@ from mmfeat.models.architecture import Architecture
 
 Quality = Literal["fast", "default", "best"]
 
-_UNIT_ROWS, _UNIT_SECONDS, _GROWTH = 2000, 6.0, 0.6
-"""A search of 2,000 rows may take 6 units of networks, one of n rows (n / 2,000)^0.6 times as many.
+_UNIT_ROWS, _UNIT_SECONDS, _GROWTH = 2000, 4.0, 0.6
+"""A search of 2,000 rows may take 4 units of networks, one of n rows (n / 2,000)^0.6 times as many.
 A unit is about a second of one core."""
 
 _FLOPS, _STEP_SECONDS = 2.5e10, 1.2e-3

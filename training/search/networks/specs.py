@@ -10,11 +10,14 @@ from training.recipe import AdamWRecipe
 from training.search.networks.budget import Quality, training_work
 from training.search.networks.stage import NetworkSpec
 
-LEARNING_RATES = (1e-3, 3e-3)
-"""Learning rates of the networks of a search."""
+LEARNING_RATES = (3e-3, 1e-3)
+"""Learning rates of the networks of a search; with folds, the first one only."""
 
-_SMALL_STEPS = 240
-"""Steps of a training on a small dataset."""
+TRIAL_STEPS, FOLD_STEPS = 80, 160
+"""Steps of a trial, and of a training on a fold."""
+
+MIN_FOLD_STEPS = 80
+"""Fewest steps of a training on a fold, if the budget allows no more."""
 
 _MIN_BATCH, _MAX_BATCH = 64, 1024
 
@@ -64,7 +67,9 @@ def list_specs(
     return specs
 
 
-def with_steps(spec: NetworkSpec, rows: int, epochs: int, batch_size: int | None) -> NetworkSpec:
+def with_steps(
+    spec: NetworkSpec, rows: int, epochs: int, batch_size: int | None, total: float = TRIAL_STEPS
+) -> NetworkSpec:
     """Return a network with the batch size and the epochs for so many training rows.
 
     Args:
@@ -72,10 +77,11 @@ def with_steps(spec: NetworkSpec, rows: int, epochs: int, batch_size: int | None
         rows: training rows.
         epochs: most epochs.
         batch_size: rows of a batch; None = a 50th of the rows, from 64 to 1,024.
+        total: steps of a small dataset; a large one is seen four times.
     """
     batch = batch_size or min(_MAX_BATCH, max(_MIN_BATCH, rows // 50))
     steps = max(1, round(rows / batch))
-    count = max(1, min(epochs, max(4, round(_SMALL_STEPS / steps))))
+    count = max(1, min(epochs, max(4, round(total / steps))))
     return replace(spec, recipe=replace(spec.recipe, batch_size=batch, epochs=count))
 
 
