@@ -11,8 +11,10 @@ import torch
 
 from mmfeat.api.raw_encoders import RawEncoder
 from mmfeat.api.store import Store, to_pandas
+from mmfeat.config import make_config
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, stack_features
+from mmfeat.models.decoder.decoding_options import DecodingOptions
 from mmfeat.models.inference import Predictions
 from mmfeat.models.saved_model import LoadedModel, load_model
 from mmfeat.models.tasks import Task
@@ -124,6 +126,19 @@ class TrainedModel(Store):
             return self._make_prediction(predictions, [{}] * len(predictions.scores))
         arrays, present, problems = self._encode(inputs, encoders or {}, device)
         return self._make_prediction(self.loaded.predict(arrays, present), problems)
+
+    def decode_with(self, **options: Any) -> None:
+        """Set how `predict` generates texts, for a model of the task describe.
+
+        Args:
+            options: the fields of `mmfeat.models.decoder.decoding_options.DecodingOptions`, as the
+                flags of `mmfeat score`: `decoding="beam", beams=8`. Those not given have their
+                defaults.
+
+        Raises:
+            MmfeatError: an option is unknown or out of range, or the model generates no texts.
+        """
+        self.loaded.decode_with(make_config(DecodingOptions, options, source="decode_with"))
 
     @property
     def _task(self) -> Task:

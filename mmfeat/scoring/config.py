@@ -1,6 +1,9 @@
 """Options of `mmfeat score`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
 
 from mmfeat.config import (
     InputPath,
@@ -11,6 +14,7 @@ from mmfeat.config import (
 )
 from mmfeat.encoders import EncoderSpec
 from mmfeat.errors import MmfeatError
+from mmfeat.models.decoder.decoding_options import DecodingOptions
 
 
 @dataclass
@@ -70,6 +74,10 @@ class ScoreConfig:
     """Processes that encode shards in parallel on this machine; 0 = as `mmfeat extract` chooses."""
     threads: int = 0
     """Threads per process that decode and encode; 0 = one per core."""
+
+    texts: Annotated[DecodingOptions, tyro.conf.arg(name="")] = field(
+        default_factory=DecodingOptions
+    )
 
     def __post_init__(self) -> None:
         for name in ("top_k", "batch_size", "processes", "threads"):

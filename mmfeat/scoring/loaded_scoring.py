@@ -46,6 +46,9 @@ class LoadedScoring:
             scored: numbers about the records that earlier runs have scored.
         """
         models = ScoredModels.load(config.models)
+        for model in models.models:
+            if model.loaded.task.name == "describe":
+                model.loaded.decode_with(config.texts)
         threads = config.threads or max(1, usable_cores() // processes)
         runner = ModelRunner(
             [model.loaded for model in models.models],

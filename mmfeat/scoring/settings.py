@@ -1,10 +1,12 @@
 """What of the models and options determines the predictions."""
 
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from mmfeat.errors import MmfeatError
+from mmfeat.models.decoder.decoding_options import DecodingOptions
 from mmfeat.scoring.config import ScoreConfig
 from mmfeat.scoring.predicting import (
     FusedVectors,
@@ -25,13 +27,17 @@ def check_models(models: ScoredModels, config: ScoreConfig) -> None:
     """Check that the models can do what options ask for.
 
     Raises:
-        MmfeatError: a model has no fused vector, or no logit to explain, or no statistics.
+        MmfeatError: a model has no fused vector, or no logit to explain, or no statistics; or no
+            model generates the texts that options are for.
     """
     for model in models.models:
         if config.explain:
             check_explainable(model.loaded)
         if config.embedding:
             FusedVectors(model.loaded)
+    describing = [m for m in models.models if m.loaded.task.name == "describe"]
+    for model in describing or models.models:
+        model.loaded.decode_with(config.texts)
     if config.max_drift and not models.statistics:
         raise MmfeatError(
             f"--max-drift needs a model with statistics of its training rows: {config.model}",
@@ -50,6 +56,8 @@ def describe_models(models: ScoredModels, config: ScoreConfig) -> dict[str, Any]
         named = zip(models.models, described, strict=True)
         settings = {"models": {model.name: facts for model, facts in named}, "columns": columns}
     settings |= {name: True for name in ("embedding", "explain") if getattr(config, name)}
+    if config.texts != DecodingOptions():
+        settings["decoding"] = asdict(config.texts)
     return settings
 
 

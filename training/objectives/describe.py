@@ -1,7 +1,6 @@
 """The description objective: a text, learned token by token."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,11 +20,11 @@ from training.metrics import Metric
 from training.metrics.text_report import LOSS_METRICS, evaluate_texts
 from training.objectives.base import LossFunction, Objective
 from training.objectives.targets import read_target_cells
+from training.objectives.teacher_forcing import IGNORED, TeacherForcing, token_targets
 from training.objectives.text_rows import TextRows, clean_texts
 from training.recipe import Recipe
 
 _PART_TEXTS = 4096
-_IGNORED = -100
 
 Features = Mapping[str, np.ndarray]
 
@@ -194,11 +193,11 @@ class DescribeObjective(Objective):
                      for c, v in present.items()},
                     tokens,
                 )  # fmt: skip
-                counted = _token_targets(tokens, self.describe.codec)
+                counted = token_targets(tokens, self.describe.codec)
                 total = nn.functional.cross_entropy(
-                    logits.float().transpose(1, 2), counted, reduction="none", ignore_index=_IGNORED
+                    logits.float().transpose(1, 2), counted, reduction="none", ignore_index=IGNORED
                 ).sum(dim=1)
-                pairs = torch.stack([total, (counted != _IGNORED).sum(dim=1).float()], dim=1)
+                pairs = torch.stack([total, (counted != IGNORED).sum(dim=1).float()], dim=1)
                 losses[rows] = pairs[: rows.stop - rows.start].cpu().numpy()
         module.train(was_training)
         return losses
@@ -255,62 +254,6 @@ class DescribeObjective(Objective):
     def least_squares_targets(self, targets: Tensor) -> Tensor:
         """See `Objective.least_squares_targets`: not defined."""
         raise NotImplementedError
-
-
-class TeacherForcing:
-    """The training loss: each token of a text is predicted from the right tokens before it.
-
-    Args:
-        tokens: int32, shape [texts, length], each with its end token, padded.
-        codec: the tokens' codec.
-        label_smoothing: probability of all tokens in the target distribution.
-    """
-
-    def __init__(self, tokens: Tensor, codec: TextCodec, label_smoothing: float) -> None:
-        self._tokens, self._codec, self._smoothing = tokens, codec, label_smoothing
-
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss of the tokens, shape [].
-
-        Args:
-            logits: shape [batch, length, vocabulary].
-            targets: int64 numbers of texts, shape [batch].
-        """
-        counted = _token_targets(self.tokens(targets), self._codec)
-        return nn.functional.cross_entropy(
-            logits.flatten(0, 1),
-            counted.flatten(),
-            ignore_index=_IGNORED,
-            label_smoothing=self._smoothing,
-        )
-
-    def tokens(self, targets: Tensor) -> Tensor:
-        """Return the tokens of a batch, int64; on a CPU, no longer than its longest text."""
-        tokens = self._tokens.index_select(0, targets)
-        if tokens.device.type == "cpu":
-            # On a GPU, the length of a batch would be a result to wait for.
-            tokens = tokens[:, : int((tokens != self._codec.pad).sum(dim=1).max())]
-        return tokens.long()
-
-    def of_batch(
-        self,
-        model: DescriptionModel,
-        features: dict[str, Tensor],
-        present: dict[str, Tensor],
-        targets: Tensor,
-        autocast: AbstractContextManager[Any],
-    ) -> Tensor:
-        """Return the loss of a batch, shape []."""
-        with autocast:
-            logits = model.next_token_logits(features, present, self.tokens(targets))
-        return self(logits.float(), targets)
-
-
-def _token_targets(tokens: Tensor, codec: TextCodec) -> Tensor:
-    """Return the tokens, -100 for the padding behind the end token."""
-    is_end = tokens == codec.eos
-    is_behind = is_end.cumsum(dim=1) - is_end.long() > 0
-    return torch.where(is_behind, _IGNORED, tokens)
 
 
 def predict_losses(outputs: np.ndarray) -> np.ndarray:
