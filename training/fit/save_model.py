@@ -1,4 +1,4 @@
-"""Calibrate, evaluate and save the best candidate, and print the closing summary."""
+"""Calibrate, evaluate and save the best candidate."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmfeat.drift import STATISTICS
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.alignment import AlignmentModel
@@ -23,22 +24,20 @@ from mmfeat.models.saved_model import (
 from mmfeat.models.tasks import Describe
 from mmfeat.storage import files
 from mmfeat.store import make_manifest, record_file, write_manifest
-from mmfeat.system import peak_memory_mb, show_summary
-from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
+from mmfeat.system import peak_memory_mb
+from training.data import TEST, TRAIN, VAL, Dataset
 from training.evaluation.prediction_table import PREDICTIONS, write_predictions
 from training.evaluation.text_baselines import compare_with_baselines
+from training.fit.drift_statistics import write_statistics
 from training.fit.fit_result import FitResult, best_result, run_rows
 from training.fit.metrics_log import LOG, format_line
 from training.objectives.describe import DescribeObjective
-from training.objectives.unseen_labels import UnseenLabels
-from training.report import REPORT, write_model_report
+from training.report import write_model_report
 
 METRICS = "metrics.json"
 
 _RECORDED = (METRICS, LOG, PREDICTIONS)
 """Files in the manifest, besides the weights. `mmfeat report` may write the report again."""
-
-_CHOSEN = ("lr", "inverse_penalty", "standardised")
 
 
 def save_best(
@@ -113,6 +112,8 @@ def write_model(
     module, metrics = model.module, model.metrics
     write_predictions(folder, store, module, dataset, model.outputs)
     recorded = {WEIGHTS: save_weights(folder, module)}
+    train_rows = dataset.split_rows[TRAIN]
+    recorded[STATISTICS] = write_statistics(folder, store, module.columns, train_rows)
     task = dataset.objective.task
     if isinstance(task, Describe):
         recorded[TOKENIZER] = save_tokenizer(folder, task.codec)
@@ -243,59 +244,3 @@ def _evaluate_split(
             objective.describe.to_texts(scores),
         )
     return metrics
-
-
-def print_summary(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:
-    """Print the closing summary of a run."""
-    metric = metrics["metric"]
-    choice = {name: metrics[name] for name in _CHOSEN if name in metrics}
-    facts: dict[str, Any] = {f"rows: {split}": metrics["rows"][split] for split in SPLITS}
-    facts |= {f"left out: {reason}": rows for reason, rows in metrics["left_out"].items()}
-    facts |= {
-        "columns": ", ".join(column.label for column in dataset.features.columns),
-        "split by": str(dataset.rule),
-        "task": metrics["task"],
-    }
-    if "classes" in metrics["validation"]:
-        facts["classes"] = len(metrics["validation"]["classes"])
-    if dataset.leakage.summary:
-        facts["leakage"] = dataset.leakage.summary
-    for split in ("validation", "test"):
-        if unseen := str(UnseenLabels.of_result(metrics[split] or {})):
-            facts[f"{split}: labels"] = unseen
-    facts |= {
-        **{name.replace("_", " "): _choice_text(value) for name, value in choice.items()},
-        **({"chosen": metrics["model"]} if "model" in metrics else {}),
-        **({"best epoch": metrics["best_epoch"]} if metrics["best_epoch"] else {}),
-        f"validation: {metric}": metrics["validation"][metric],
-        f"test: {metric}": metrics["test"][metric] if metrics["test"] else "no test rows",
-        **_calibration_facts(metrics["temperature"]),
-        "parameters": metrics["parameters"],
-        "training rows per second": round(metrics["speed"]["train_rows_per_second"]),
-        "training seconds": metrics["speed"]["train_seconds"],
-        "peak memory": f"{metrics['speed']['peak_memory_mb']:,.0f} MB",
-        "model": folder,
-        "report": files.join(folder, REPORT),
-    }
-    show_summary("train", facts)
-
-
-def _choice_text(value: float | bool) -> str:
-    return str(value) if isinstance(value, bool) else f"{value:g}"
-
-
-def _calibration_facts(calibration: dict[str, Any] | None) -> dict[str, Any]:
-    if not calibration:
-        return {}
-
-    def describe(when: str) -> str:
-        values = {name: calibration[f"{name}_{when}"] for name in ("nll", "ece")}
-        return ", ".join(
-            f"{name.upper()} {'-' if value is None else f'{value:.3f}'}"
-            for name, value in values.items()
-        )
-
-    return {
-        "temperature": calibration["value"],
-        "calibration of validation rows": f"{describe('before')} → {describe('after')}",
-    }
