@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mmfeat.api import (
         align_report,
         compare,
+        dedup,
         evaluate,
         export,
         extract,
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "align_report",
     "compare",
+    "dedup",
     "evaluate",
     "export",
     "extract",

@@ -8,7 +8,8 @@ from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.features import Column, FeatureStore
 from mmfeat.records import STATUS_COLUMNS
 from mmfeat.shards import find_standard_columns, status_column
-from mmfeat.store import check_output
+from mmfeat.storage import files
+from mmfeat.store import check_finished, check_output
 from training.config import SplitOptions
 from training.objectives.targets import check_target
 
@@ -48,8 +49,23 @@ def check_columns(options: _Options, kind: str) -> None:
     if options.task == "describe" and is_text_slot(options.target, store):
         targets = []
     split = options.split
-    flags = {"--split-column": split.split_column, "--group-column": split.group_column}
+    group = "" if names_duplicates(store, split.group_column) else split.group_column
+    flags = {"--split-column": split.split_column, "--group-column": group}
     check_sample_columns(store, list(filter(None, targets)), flags)
+
+
+def names_duplicates(store: FeatureStore, group_column: str) -> bool:
+    """Return whether --group-column names the output of `mmfeat dedup`, and no column.
+
+    Raises:
+        MmfeatError: the folder has no finished groups of near-duplicates.
+    """
+    if not group_column or group_column in store.samples_schema.names:
+        return False
+    if not files.is_folder(group_column):
+        return False
+    check_finished(group_column, "duplicates")
+    return True
 
 
 def is_text_slot(target: str, store: FeatureStore) -> bool:

@@ -28,7 +28,8 @@ class SplitOptions:
     80/10/10 by a hash of the key."""
     group_column: str = ""
     """Column to hash instead of the key, for example the product, author or day. Records with the
-    same value are in the same split."""
+    same value are in the same split. Or the output of `mmfeat dedup`: near-duplicates are in the
+    same split."""
     stratify: bool = False
     """Split each class 80/10/10, by a hash of the key."""
     drop_misaligned: str = ""

@@ -3,6 +3,7 @@
 from mmfeat.api.commands import (
     align_report,
     compare,
+    dedup,
     evaluate,
     export,
     extract,
@@ -14,7 +15,7 @@ from mmfeat.api.commands import (
     train,
     verify,
 )
-from mmfeat.api.derived_stores import Export
+from mmfeat.api.derived_stores import Duplicates, Export
 from mmfeat.api.open_store import open_store
 from mmfeat.api.record import Record
 from mmfeat.api.store import Store
@@ -23,6 +24,7 @@ from mmfeat.api.trained_model import TrainedModel
 
 __all__ = [
     "Comparison",
+    "Duplicates",
     "Export",
     "Features",
     "Predictions",
@@ -33,6 +35,7 @@ __all__ = [
     "TrainedModel",
     "align_report",
     "compare",
+    "dedup",
     "evaluate",
     "export",
     "extract",

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmfeat.api.derived_stores import Export
+from mmfeat.api.derived_stores import Duplicates, Export
 from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
 from mmfeat.cli.info import describe_contents
 from mmfeat.cli.verify import VerifyConfig
@@ -159,6 +159,22 @@ def score(
     return Predictions(config.output)
 
 
+def dedup(features: Path, output: Path, **options: Any) -> Duplicates:
+    """Find groups of near-duplicates on cached features, as `mmfeat dedup`.
+
+    Args:
+        features: directory of the features.
+        output: directory of the groups.
+        options: the fields of `mmfeat.deduplication.DedupConfig`.
+    """
+    from mmfeat.deduplication import DedupConfig, dedup_store
+
+    given = {"features": features, "output": output, **options}
+    config = make_config(DedupConfig, given, source="dedup")
+    dedup_store(config)
+    return Duplicates(config.output)
+
+
 def export(store: Path, output: Path, **options: Any) -> Export:
     """Write features or predictions as files that other tools read, as `mmfeat export`.
 
@@ -227,9 +243,6 @@ def info(path: Path) -> dict[str, Any]:
     return describe_contents(os.fspath(path))
 
 
-def _run_stage(stage: "Stage", beam_flags: Sequence[str]) -> None:
-    stage.check_inputs()
-    # Imported late: a mistyped path must not wait for Beam.
 def preview(path: Path, **options: Any) -> str:
     """Write one page with records of a store, as `mmfeat preview`.
 
@@ -264,6 +277,9 @@ def show(path: Path, key: str, *, shards: Path = "") -> dict[str, Any]:
     return describe_record(config)
 
 
+def _run_stage(stage: "Stage", beam_flags: Sequence[str]) -> None:
+    stage.check_inputs()
+    # Imported late: a mistyped path must not wait for Beam.
     with quiet_import():
         from pipelines.run_stage import run_stage
 

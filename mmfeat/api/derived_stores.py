@@ -1,8 +1,13 @@
 """The stores that are made from features, besides models and predictions."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from mmfeat.api.store import Store
+from mmfeat.storage import files
+from mmfeat.store import iter_parquet, open_recorded, read_parquet
 
 
 class Export(Store):
@@ -21,3 +26,26 @@ class Export(Store):
     def files(self) -> list[str]:
         """Names of the files in the directory, without the documents of mmfeat."""
         return list(self.manifest["files"])
+
+
+class Duplicates(Store):
+    """Groups of near-duplicates: the output of `mmfeat dedup`."""
+
+    kind = "duplicates"
+    _file = "duplicates.parquet"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was found."""
+        totals = self.manifest["totals"]
+        facts = {"threshold": self.manifest["config"].get("threshold")}
+        return facts | {name: totals[name] for name in ("records", "groups", "grouped", "kept")}
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the records of groups, group after group."""
+        return iter_parquet(files.join(self.path, self._file))
+
+    def to_arrow(self) -> pa.Table:
+        """Read the records of all groups into memory."""
+        with open_recorded(self.path, self._file, self.manifest) as file:
+            return read_parquet(files.join(self.path, self._file), file=file)

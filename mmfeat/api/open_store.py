@@ -2,25 +2,33 @@
 
 import os
 
-from mmfeat.api.derived_stores import Export
+from mmfeat.api.derived_stores import Duplicates, Export
 from mmfeat.api.store import Store
 from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
 from mmfeat.cli.info import describe_store
 from mmfeat.store import unfinished_error
 
-_KINDS: tuple[type[Store], ...] = (Shards, Features, Comparison, Predictions, Ranking, Export)
+_KINDS: tuple[type[Store], ...] = (
+    Shards,
+    Features,
+    Comparison,
+    Predictions,
+    Ranking,
+    Export,
+    Duplicates,
+)
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
     """Open a finished store of mmfeat.
 
     Args:
-        path: directory of shards, features, a model, a comparison, predictions, a ranking or an
-            export.
+        path: directory of shards, features, a model, a comparison, predictions, a ranking, an
+            export or groups of near-duplicates.
 
     Returns:
         An object of the kind: `Shards`, `Features`, `TrainedModel`, `Comparison`, `Predictions`,
-        `Ranking` or `Export`.
+        `Ranking`, `Export` or `Duplicates`.
 
     Raises:
         MmfeatError: the directory has no store, or one that is not finished.

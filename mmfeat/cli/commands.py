@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "model + features → metrics of a split",
     "score": "model + features → predictions",
     "export": "features or predictions → files for other tools",
+    "dedup": "groups of near-duplicates on cached features",
     "align-report": "rank records by how much their modalities disagree",
     "report": "one HTML page about a model or a comparison",
     "verify": "whether a store is as it was written",
@@ -31,6 +32,7 @@ _CONFIGS = {
     "evaluate": ("training.evaluation.config", "EvaluateConfig"),
     "score": ("mmfeat.scoring", "ScoreConfig"),
     "export": ("mmfeat.exporting", "ExportConfig"),
+    "dedup": ("mmfeat.deduplication", "DedupConfig"),
     "align-report": ("training.alignment.config", "AlignReportConfig"),
     "report": ("training.report.report_command", "ReportConfig"),
     "verify": ("mmfeat.cli.verify", "VerifyConfig"),
@@ -41,7 +43,7 @@ _CONFIGS = {
 }
 """Command → module and name of the dataclass of its options."""
 
-_MMFEAT_ALONE = ("export", "verify", "info", "preview", "show")
+_MMFEAT_ALONE = ("dedup", "export", "verify", "info", "preview", "show")
 """Commands that import neither `pipelines` nor `training`."""
 
 
@@ -69,6 +71,8 @@ def load_main(command: str) -> Main:
             from pipelines.score import main
         case "export":
             from mmfeat.exporting.command import main
+        case "dedup":
+            from mmfeat.deduplication.command import main
         case "align-report":
             from training.alignment.align_report import main
         case "report":

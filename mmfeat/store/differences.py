@@ -31,6 +31,7 @@ _FLAGS = {
     "encode.quality": "--encode-quality",
     "split.column": "--split-column",
     "split.group": "--group-column",
+    "split.duplicates": "--group-column",
     "sample_columns": "--columns",
     "top_classes": "--top-k",
 }

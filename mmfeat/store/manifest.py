@@ -24,6 +24,7 @@ _CURES = {
     "features": "Make them with: mmfeat extract SHARDS OUTPUT",
     "model": "Make it with: mmfeat train FEATURES OUTPUT --target COLUMN",
     "ranking": "Make it with: mmfeat align-report MODEL FEATURES OUTPUT",
+    "duplicates": "Make them with: mmfeat dedup FEATURES OUTPUT",
     "predictions": "Make them with: mmfeat score MODEL FEATURES OUTPUT",
 }
 

@@ -154,6 +154,23 @@ class RankingManifest(Manifest):
     totals: RankingTotals
 
 
+class DuplicatesTotals(TypedDict):
+    """Totals of groups of near-duplicates."""
+
+    records: Count
+    groups: Count
+    grouped: Count
+    kept: Count
+    left_out: Counts
+
+
+class DuplicatesManifest(Manifest):
+    """Manifest of `mmfeat dedup`."""
+
+    files: dict[FileName, RecordedFile]
+    totals: DuplicatesTotals
+
+
 class ExportManifest(Manifest):
     """Manifest of `mmfeat export`."""
 
@@ -169,6 +186,7 @@ MANIFESTS: dict[str, Any] = {
     "model": ModelManifest,
     "comparison": ComparisonManifest,
     "ranking": RankingManifest,
+    "duplicates": DuplicatesManifest,
     "export": ExportManifest,
 }
 """Kind of store → type of its manifest; other kinds have the type `Manifest`."""

@@ -8,6 +8,7 @@ from training.data.dataset_warnings import (
     warn_of_odd_labels,
     warn_of_unseen_labels,
 )
+from training.data.duplicate_groups import load_groups
 from training.data.exclusions import MISALIGNED_FILE, read_dropped
 from training.data.feature_reader import ShardColumns
 from training.data.resident import Batch, ResidentFeatures
@@ -52,6 +53,7 @@ __all__ = [
     "hash_fraction",
     "hint_at_regression",
     "load_dataset",
+    "load_groups",
     "read_dropped",
     "read_hash_inputs",
     "read_sample_rows",

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.records import read_cells
+from training.data.duplicate_groups import load_groups
 from training.data.split_rule import SPLITS, TRAIN, UNASSIGNED, SplitRule, encode_splits
 from training.objectives.base import Objective
 
@@ -86,8 +87,12 @@ def count_reasons(reasons: np.ndarray) -> dict[str, int]:
 
 def read_hash_inputs(table: pa.Table, rule: SplitRule) -> list[str]:
     """Return the text to hash for each row of a samples table: its group or its key."""
-    groups = read_cells(table, rule.group) if rule.group else ()
-    return rule.hash_inputs(table["__key__"].to_pylist(), groups)
+    keys = table["__key__"].to_pylist()
+    if rule.duplicates:
+        return rule.hash_inputs(
+            keys, load_groups(rule.duplicates, rule.duplicates_sha256).find(keys)
+        )
+    return rule.hash_inputs(keys, read_cells(table, rule.group) if rule.group else ())
 
 
 def read_sample_rows(

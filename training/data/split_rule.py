@@ -45,6 +45,10 @@ class SplitRule:
     group_by: str = BY_VALUE
     """What is hashed of a group: `value`, so that equal values share a split however they are
     written; or `text`, as in models of older versions, whose rows must stay in their splits."""
+    duplicates: str = ""
+    """Output of `mmfeat dedup`, whose groups are hashed instead of a column. Empty = none."""
+    duplicates_sha256: str = ""
+    """Digest of these groups."""
 
     def __post_init__(self) -> None:
         # JSON has no tuples; a rule read from config.json has lists.
@@ -77,13 +81,20 @@ class SplitRule:
         settings = asdict(self)
         if not self.group:
             del settings["group_by"]
+        if not self.duplicates:
+            del settings["duplicates"], settings["duplicates_sha256"]
         if self.carve_below == CARVED_FRACTION:
             del settings["carve_below"]
         return settings
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether rows of a group share a split."""
+        return bool(self.group or self.duplicates)
+
     def hash_inputs(self, keys: Sequence[str], groups: Sequence[object]) -> list[str]:
         """Return the text to hash for each row: its group, or its key if it has no group."""
-        if not self.group:
+        if not self.has_groups:
             return list(keys)
         if self.group_by == BY_TEXT:
             texts = [None if group is None else str(group) for group in groups]
@@ -126,7 +137,10 @@ class SplitRule:
         if self.column:
             text = f"column {self.column!r}"
         else:
-            text = f"80/10/10 by a hash of {f'column {self.group!r}' if self.group else 'the key'}"
+            hashed = f"column {self.group!r}" if self.group else "the key"
+            if self.duplicates:
+                hashed = f"the near-duplicates in {self.duplicates}"
+            text = f"80/10/10 by a hash of {hashed}"
         if self.cuts:
             text += ", stratified by label"
         return f"{text}, validation carved from train" if self.carve else text

@@ -11,6 +11,7 @@ from mmfeat.models.architecture import ALIGN, LOGISTIC, RIDGE, Architecture, che
 from mmfeat.models.conditioning import L2, PCA, STANDARDIZE
 from mmfeat.models.saved_model import input_shapes, layers_to_config
 from mmfeat.models.tasks import Align
+from training.columns import names_duplicates
 from training.conditioning import NONE
 from training.config import ModelOptions, TrainConfig
 from training.config_checks import check_metric
@@ -20,6 +21,7 @@ from training.data import (
     SplitRule,
     hint_at_regression,
     load_dataset,
+    load_groups,
     read_dropped,
     warn_of_leaks,
     warn_of_odd_labels,
@@ -104,6 +106,9 @@ def resolve_split_rule(store: FeatureStore, config: TrainConfig) -> SplitRule:
     has_option = options.split_column or options.group_column or options.stratify
     has_column = "split" in store.samples_schema.names and config.target != "split"
     default = "split" if has_column and not has_option else ""
+    if names_duplicates(store, options.group_column):
+        sha256 = load_groups(options.group_column, "").sha256
+        return SplitRule(duplicates=options.group_column, duplicates_sha256=sha256)
     return SplitRule(options.split_column or default, options.group_column)
 
 

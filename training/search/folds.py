@@ -92,7 +92,7 @@ def group_rows(dataset: Dataset, store: FeatureStore, rows: np.ndarray) -> np.nd
         rows: int64, ascending.
     """
     links = []
-    if dataset.rule.group:
+    if dataset.rule.has_groups:
         links.append(_group_hashes(dataset, store)[rows])
     for name in (column.name for column in dataset.features.columns if not column.max_tokens):
         hashes = _feature_hashes(dataset.select_columns([name]), name, rows)
@@ -108,7 +108,8 @@ def _group_hashes(dataset: Dataset, store: FeatureStore) -> np.ndarray:
     """Return a number for the group of each record of the store; equal ones for equal groups."""
     parts = []
     for shard in store.shards:
-        table = store.read_samples(shard, ["__key__", dataset.rule.group])
+        columns = ["__key__", *filter(None, [dataset.rule.group])]
+        table = store.read_samples(shard, columns)
         parts.append(np.fromiter(map(hash, read_hash_inputs(table, dataset.rule)), np.int64))
     return np.concatenate(parts)
 
