@@ -1,6 +1,6 @@
 """Check one part of a store: its receipt, its files, and that their rows are those it counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,7 @@ def _check_receipt(receipt: Receipt, part: Part) -> str:
         if tar is None or f"{part.shard}.parquet" not in receipt.files:
             return "does not list a tar and a table"
         facts["sha256"] = tar["sha256"]
-    elif len(receipt.files) != 1:
+    elif len(receipt.files) != 1 and not _is_partitioned(receipt, part):
         return "does not list one file"
     if receipt.shard != part.shard:
         return f"is of shard {receipt.shard}"
@@ -51,16 +51,24 @@ def _check_receipt(receipt: Receipt, part: Part) -> str:
     return f"contradicts the manifest: {', '.join(differing)}" if differing else ""
 
 
+def _is_partitioned(receipt: Receipt, part: Part) -> bool:
+    """Return whether predictions are in a file per value of a column, or have no row."""
+    return part.table == "predictions" and all("=" in name for name in receipt.files)
+
+
 def _check_files(receipt: Receipt, part: Part) -> Iterator[tuple[str, str]]:
     """Yield the damaged files, with the problem. The table of a tar comes before the tar."""
     damaged: set[str] = set()
+    if _is_partitioned(receipt, part):
+        yield from _check_partitions(receipt, part)
+        return
     for name in sorted(receipt.files, key=lambda name: name.endswith(".tar")):
         path, info = files.join(part.root, name), receipt.files[name]
         try:
             if part.column is not None:
                 problem = check_bytes(path, info) or _check_column(path, receipt, part)
             elif not name.endswith(".tar"):
-                problem = check_bytes(path, info) or _check_keys(path, receipt, part)
+                problem = check_bytes(path, info) or _check_keys([path], receipt, part)
             elif damaged:  # its keys are unknown
                 problem = check_bytes(path, info)
             else:
@@ -73,13 +81,29 @@ def _check_files(receipt: Receipt, part: Part) -> Iterator[tuple[str, str]]:
             yield path, problem
 
 
-def _check_keys(path: str, receipt: Receipt, part: Part) -> str:
+def _check_partitions(receipt: Receipt, part: Part) -> Iterator[tuple[str, str]]:
+    """Yield the damaged files of a shard in partitions; the first one if their keys are wrong."""
+    paths = [files.join(part.root, name) for name in sorted(receipt.files)]
+    infos = [receipt.files[name] for name in sorted(receipt.files)]
+    problems = [(path, check_bytes(path, info)) for path, info in zip(paths, infos, strict=True)]
+    if any(problem for _, problem in problems):
+        yield from ((path, problem) for path, problem in problems if problem)
+        return
+    try:
+        problem = _check_keys(paths, receipt, part)
+    except (DamagedFileError, RecordError) as error:
+        problem = _explain(error)
+    if problem:
+        yield paths[0] if paths else part.receipt_path, problem
+
+
+def _check_keys(paths: Sequence[str], receipt: Receipt, part: Part) -> str:
     """Check the keys of a table: receipts that align have the same digest of keys."""
     rows = 0
 
     def keys() -> Iterator[str]:
         nonlocal rows
-        for batch in iter_parquet(path):  # all columns, so that all can be read
+        for batch in (batch for path in paths for batch in iter_parquet(path)):  # all columns
             rows += len(batch)
             if rows > receipt.records:
                 raise DamagedFileError(f"has more rows than the {receipt.records:,} of its receipt")
