@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmfeat.cli.search_lines import search_lines
 from mmfeat.cli.store_commands import command_of
 from mmfeat.features import parse_columns
 from mmfeat.pages import clean_text, format_bytes, format_number
@@ -130,7 +131,7 @@ def _model_lines(config: Mapping[str, Any], contents: Mapping[str, Any]) -> Line
         lines.append((split, ", ".join(words)))
     if "parameters" in contents:
         lines.append(("parameters", contents["parameters"]))
-    return lines
+    return lines + search_lines(contents.get("search", {}))
 
 
 def _columns(config: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.inspection.chosen_rows import choose_rows
 from mmfeat.inspection.column_summary import ColumnSummary
+from mmfeat.inspection.search_summary import describe_search
 from mmfeat.inspection.store_rows import REASON_OF, StoreRows, open_rows
 from mmfeat.records import to_json_value
 from mmfeat.shards import find_standard_columns
@@ -30,7 +31,8 @@ def read_contents(path: str) -> dict[str, Any]:
 
     Returns:
         `rows_read`; `columns`: column → its summary (`ColumnSummary.to_json`); `samples`: three
-        rows, chosen at random; of a model also `metrics`. `problem` if a file is damaged.
+        rows, chosen at random; of a model also `metrics`, and `search` if a search chose it.
+        `problem` if a file is damaged.
     """
     try:
         store = open_rows(path)
@@ -121,5 +123,9 @@ def _read_metrics(path: str) -> dict[str, Any]:
         values = metrics.get(split)
         if isinstance(values, dict) and isinstance(values.get(name), int | float):
             found[split] = {name: values[name], "rows": values.get("rows")}
-    facts = {"metrics": found, "parameters": metrics.get("parameters")}
+    facts = {
+        "metrics": found,
+        "parameters": metrics.get("parameters"),
+        "search": describe_search(metrics),
+    }
     return {name: value for name, value in facts.items() if value}
