@@ -79,6 +79,9 @@ def format_bytes(value: float) -> str:
 
 _DISPLAY_NAMES = {
     "auroc": "AUROC",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "cider": "CIDEr",
     "ece": "ECE",
     "emap": "EMAP",
     "f1": "F1",

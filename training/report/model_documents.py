@@ -30,11 +30,31 @@ class _ConfigFile(TypedDict):
     config: NotRequired[_Config]
 
 
+class _TextMetrics(TypedDict):
+    model: dict[str, float | None]
+    most_frequent: dict[str, float | None]
+    nearest_neighbour: dict[str, float | None]
+
+
+class _Baselines(TypedDict):
+    rows: Count
+    most_frequent_text: str
+    metrics: _TextMetrics
+
+
+class _Copies(TypedDict):
+    rows: Count
+    fraction: float
+    most_frequent: dict[str, Count]
+
+
 class _SplitMetrics(TypedDict):
     confusion_matrix: NotRequired[list[list[Count]]]
     classes: NotRequired[list[str]]
     per_class: NotRequired[dict[str, dict[str, float | None]]]
     per_subset: NotRequired[dict[str, dict[str, float | None]]]
+    baselines: NotRequired[_Baselines]
+    copies: NotRequired[_Copies]
 
 
 class _MetricsFile(TypedDict):

@@ -3,12 +3,12 @@
 config.json, metrics.json, log.jsonl, predictions.parquet, shards → MODEL/report.html
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmfeat.pages import REPORT, clean_text, render_page, write_page
 from mmfeat.inspection import check_source_shards, load_previews
+from mmfeat.pages import REPORT, clean_text, render_page, write_page
 from mmfeat.storage import files, read_document
 from mmfeat.store import MANIFEST_FILE, check_file
 from training.report.charts.confusion import summarize_confusion
@@ -18,6 +18,7 @@ from training.report.charts.residuals import SCATTER_POINTS, Residuals, draw_res
 from training.report.charts.weights import WeightHistograms, draw_sparkline, draw_weights
 from training.report.model_documents import read_config, read_metrics
 from training.report.prediction_batches import PredictionSchema, find_reported_split, iter_batches
+from training.report.text_examples import EXAMPLES, MAX_CHARACTERS, TextExamples
 from training.report.top_losses import TopLosses, TopLossRow
 
 LOG, PREDICTIONS = "log.jsonl", "predictions.parquet"
@@ -27,7 +28,7 @@ TOP_LOSSES = 24
 
 _MAX_CLASSES = 400
 _MAX_WEIGHT_CLASSES = 24
-_FIRST_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "nll", "ece")
+_FIRST_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "nll", "ece", "cider")
 
 
 def write_model_report(
@@ -78,7 +79,8 @@ def write_model_report(
         classes=_largest_classes(split_metrics),
         all_classes=len(split_metrics.get("per_class") or {}),
         **_charts(statistics, config),
-        **_top_losses(statistics.top_losses, config, manifest, shards),
+        **_texts(statistics.examples, split_metrics),
+        **_top_losses(statistics, config, manifest, shards),
     )
     return write_page(files.join(model_dir, REPORT), page)
 
@@ -96,6 +98,7 @@ class _Statistics:
     weights: WeightHistograms | None = None
     reliability: Reliability | None = None
     residuals: Residuals | None = None
+    examples: TextExamples = field(default_factory=TextExamples)
 
 
 def _read_statistics(
@@ -111,11 +114,16 @@ def _read_statistics(
         columns=[column["name"] for column in config.get("columns", [])],
     )
     split = find_reported_split(path)
+    is_text = schema.task == "describe"
     losses, weights, residuals = TopLosses(top_losses), WeightHistograms(schema), Residuals()
+    examples = TextExamples(min(EXAMPLES, top_losses) if is_text else 0)
     reliability = Reliability((metrics.get("temperature") or {}).get("value"))
     for batch in iter_batches(path, split, schema):
-        losses.add(batch)
         weights.add(batch)
+        if is_text:
+            examples.add(batch)
+            continue
+        losses.add(batch)
         if schema.task == "regression":
             residuals.add(batch)
         else:
@@ -126,6 +134,7 @@ def _read_statistics(
         weights if weights.rows.any() else None,
         reliability if reliability.after.rows.any() else None,
         residuals if residuals.rows else None,
+        examples,
     )
 
 
@@ -208,14 +217,36 @@ def _class_weights(weights: WeightHistograms, classes: Any) -> list[dict[str, An
     ]
 
 
+def _texts(examples: TextExamples, split_metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of generated texts."""
+    best = "The rows whose references the model finds most likely."
+    worst = "The rows whose references the model finds least likely: wrong texts come first."
+    has_texts = bool(examples.best)
+    return {
+        "examples": [
+            ("Best texts", best, examples.best),
+            ("Worst texts", worst, examples.worst),
+        ]
+        if has_texts
+        else [],
+        "subsets": split_metrics.get("per_subset") or {},
+        "baselines": split_metrics.get("baselines"),
+        "copies": split_metrics.get("copies"),
+        "limit": MAX_CHARACTERS,
+    }
+
+
 def _top_losses(
-    rows: Sequence[TopLossRow],
+    statistics: _Statistics,
     config: Mapping[str, Any],
     manifest: Mapping[str, Any],
     shards: str | None,
 ) -> dict[str, Any]:
     """Return the rows with the largest loss and their previews."""
-    previews, note = load_previews([(r.shard, r.key) for r in rows], config, manifest, shards)
+    rows, examples = statistics.top_losses, statistics.examples
+    shown = [(row.shard, row.key) for row in rows]
+    shown += [(row.shard, row.key) for row in (*examples.best, *examples.worst)]
+    previews, note = load_previews(shown, config, manifest, shards)
     modalities = {column.get("modality", column["name"]) for column in config.get("columns", [])}
     return {
         "top_losses": rows,
