@@ -25,7 +25,8 @@ class PreviewRow:
         reason: why it lacks a part; empty if it lacks none.
         labels: true labels; empty if they are not known.
         predictions: predicted labels; empty if there are none.
-        classes: most likely classes and their probabilities, best first.
+        classes: most likely classes and their probabilities, best first; and those of the true
+            and predicted labels.
         confidence: probability of the prediction; None if there is none.
         error: absolute error of a number that is predicted.
         loss: loss of the record, if the store has it.
@@ -84,7 +85,7 @@ def make_row(
         reason=str(values.get("reason") or (metadata or {}).get("reason") or ""),
         labels=_labels(true),
         predictions=_labels(prediction),
-        classes=probabilities[:SHOWN_CLASSES],
+        classes=_shown_classes(probabilities, {*_labels(true), *_labels(prediction)}),
         confidence=_confidence(values, probabilities, prediction),
         error=abs(prediction - number)
         if isinstance(prediction, float) and number is not None
@@ -149,6 +150,14 @@ def _probabilities(values: Mapping[str, Any]) -> list[tuple[str, float]]:
         if name.startswith("p_") and (number := _number(value)) is not None
     ]
     return sorted(found, key=lambda item: -item[1]) if "prediction" in values else []
+
+
+def _shown_classes(
+    probabilities: Sequence[tuple[str, float]], labels: set[str]
+) -> list[tuple[str, float]]:
+    """Return the most likely classes and those of the labels, of which there may be many."""
+    first, rest = probabilities[:SHOWN_CLASSES], probabilities[SHOWN_CLASSES:]
+    return [*first, *[item for item in rest if item[0] in labels][:SHOWN_CLASSES]]
 
 
 def _confidence(

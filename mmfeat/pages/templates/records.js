@@ -42,11 +42,10 @@
     if (none) none.hidden = shown > 0;
   }
 
-  function reset() {
+  function clear() {
     controls.forEach((control) => {
       if (control.name !== "sort" && control.tagName !== "BUTTON") control.value = "";
     });
-    update();
   }
 
   // A text that begins like a formula is not one: spreadsheets would run it.
@@ -72,11 +71,14 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button?.name === "reset") reset();
+    if (button?.name === "reset") {
+      clear();
+      update();
+    }
     if (button?.name === "csv") save();
     const filters = event.target.closest("[data-show]");
     if (filters) {
-      reset();
+      clear();
       const wanted = { label: filters.dataset.label, predicted: filters.dataset.predicted };
       for (const [name, value] of Object.entries(wanted)) {
         if (form.elements[name] && value !== undefined) form.elements[name].value = value;
@@ -95,7 +97,9 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button.open");
     if (button) {
-      viewer.querySelector("img").src = button.querySelector("img").src;
+      const image = new Image();
+      image.src = button.querySelector("img").src;
+      viewer.querySelector("div").replaceChildren(image);
       viewer.querySelector("p").textContent = button.dataset.caption;
       viewer.showModal();
     } else if (event.target === viewer) {

@@ -21,6 +21,12 @@ _SETTING_PREFIX = "tried_"
 _LINE_STYLES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 """Styles of lines of the same color, if there are more candidates than colors."""
 
+_MARKERS = "os^Dv<>pP*"
+"""Markers of lines: colors alone do not tell ten lines apart, least of all to everyone."""
+
+_MARKED = 4
+"""Most lines without markers."""
+
 _LEGEND_CHARACTERS = 110
 """Characters that fit in one row of the legend."""
 
@@ -101,7 +107,7 @@ def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) ->
         all_axes = figure.subplots(1, max(len(shown), 1), squeeze=False)[0]
         for axes, name in zip(all_axes, shown, strict=False):
             for curve in sorted(curves, key=lambda curve: curve.chosen):
-                _draw_curve(axes, curve, name, curves.index(curve), best_epoch)
+                _draw_curve(axes, curve, name, curves.index(curve), best_epoch, len(curves))
             axes.set_title(panels[name])
             axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -114,15 +120,19 @@ def draw_curves(curves: Sequence[Curve], metric: str, best_epoch: int | None) ->
         return to_svg(figure, "Training curves of each candidate; the table has the numbers")
 
 
-def _draw_curve(axes: "Axes", curve: Curve, name: str, number: int, best_epoch: int | None) -> None:
+def _draw_curve(
+    axes: "Axes", curve: Curve, name: str, number: int, best_epoch: int | None, lines: int
+) -> None:
     values = curve.values[name]
     cycle, position = divmod(number, len(SERIES))
     color, line_style = SERIES[position], _LINE_STYLES[cycle % len(_LINE_STYLES)]
+    is_marked = lines > _MARKED or len(values) == 1
     axes.plot(
-        curve.epochs, values, marker="o" if len(values) == 1 else None, color=color,
-        linestyle=line_style, linewidth=2.2 if curve.chosen else 1.1,
-        alpha=1 if curve.chosen else 0.65, label=curve.name,
+        curve.epochs, values, color=color, linestyle=line_style,
+        marker=_MARKERS[number % len(_MARKERS)] if is_marked else None, markersize=4,
+        markevery=(number % 3, max(1, len(values) // 5)) if len(values) > 3 else None,
+        linewidth=2.4 if curve.chosen else 1.2, alpha=1 if curve.chosen else 0.8, label=curve.name,
     )  # fmt: skip
     if curve.chosen and best_epoch in curve.epochs:
         best = values[curve.epochs.index(best_epoch)]
-        axes.plot([best_epoch], [best], "o", color=color, markersize=6)
+        axes.plot([best_epoch], [best], "o", color=color, markersize=8)

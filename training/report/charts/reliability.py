@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from training.report.charts.svg import MUTED, SERIES, new_chart, to_svg
+from training.report.charts.svg import ACCENT, MUTED, new_chart, to_svg
 from training.report.prediction_batches import PredictionBatch
 
 if TYPE_CHECKING:
@@ -105,14 +105,14 @@ def draw_reliability(reliability: Reliability) -> Markup:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
         top.plot([0, 1], [0, 1], linestyle=(0, (3, 3)), color=MUTED, linewidth=1, label="ideal")
         if reliability.before is not None:
-            _draw_bins(top, reliability.before, SERIES[1], "before")
-        _draw_bins(top, reliability.after, SERIES[0], "after")
+            _draw_bins(top, reliability.before, MUTED, "before")
+        _draw_bins(top, reliability.after, ACCENT, "after")
         top.set_ylabel("accuracy")
         top.set_ylim(-0.02, 1.02)
         top.set_xlim(-0.02, 1.02)
         top.legend(loc="upper left")
         rows = reliability.after.rows
-        bottom.bar((np.arange(BINS) + 0.5) / BINS, rows, 0.85 / BINS, color=SERIES[0], alpha=0.6)
+        bottom.bar((np.arange(BINS) + 0.5) / BINS, rows, 0.85 / BINS, color=ACCENT, alpha=0.6)
         bottom.set_ylabel("answers")
         bottom.set_xlabel("confidence")
         return to_svg(figure, "Reliability diagram; the table has the calibration errors")

@@ -4,7 +4,7 @@ import numpy as np
 from markupsafe import Markup
 
 from mmfeat.pages import clean_text
-from training.report.charts.svg import GRID, MUTED, SERIES, new_chart, to_svg
+from training.report.charts.svg import ACCENT, GRID, INK, MUTED, new_chart, to_svg
 from training.report.prediction_batches import PredictionBatch
 
 SAMPLE_ROWS = 5000
@@ -56,16 +56,14 @@ def draw_residuals(residuals: Residuals, target: str) -> Markup:
         true, predicted = residuals.values[:SCATTER_POINTS].T
         limits = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
         left.plot(limits, limits, linestyle=(0, (3, 3)), color=MUTED, linewidth=1)
-        left.plot(
-            true, predicted, "o", color=SERIES[0], markersize=3, alpha=0.45, markeredgewidth=0
-        )
+        left.plot(true, predicted, "o", color=ACCENT, markersize=3, alpha=0.45, markeredgewidth=0)
         left.set_xlabel(f"true {clean_text(target, 30)}")
         left.set_ylabel("predicted")
         left.set_title("Predicted against true")
         differences = residuals.values[:, 1] - residuals.values[:, 0]
-        right.hist(differences, bins=30, color=SERIES[0], edgecolor=GRID, linewidth=0.4)
+        right.hist(differences, bins=30, color=ACCENT, edgecolor=GRID, linewidth=0.4)
         right.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-        right.axvline(residuals.bias, color=SERIES[1], linewidth=1.6)
+        right.axvline(residuals.bias, color=INK, linewidth=1.6)
         right.set_xlabel("predicted − true")
         right.set_ylabel("rows")
         right.set_title("Residuals")

@@ -13,14 +13,15 @@ from markupsafe import Markup
 if TYPE_CHECKING:  # Imported late: matplotlib loads slowly, and commands import this package.
     from matplotlib.figure import Figure
 
-INK, MUTED, GRID = "#010101", "#010102", "#010103"
-SERIES = tuple(f"#0102{index:02x}" for index in range(8))
+INK, MUTED, GRID, ACCENT = "#010101", "#010102", "#010103", "#010104"
+SERIES = tuple(f"#0102{index:02x}" for index in range(10))
 """Placeholders for the colors of the page, which differ in light mode, dark mode and print."""
 
 _CSS_COLORS = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     GRID: "var(--grid)",
+    ACCENT: "var(--accent)",
     **{color: f"var(--c{index + 1})" for index, color in enumerate(SERIES)},
 }
 _COLOR = re.compile("|".join(_CSS_COLORS))
