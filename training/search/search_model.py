@@ -37,7 +37,7 @@ from training.search.search import Search
 from training.search.selection import choose, describe_fusion
 from training.search.summary import candidate_rows, show_search
 
-_ENSEMBLES = {"fast": 1, "default": 3, "best": 8}
+_ENSEMBLES = {"fast": 1, "default": 5, "best": 8}
 
 
 def search_model(config: TrainConfig) -> None:

@@ -43,19 +43,24 @@ class Choice:
 
 
 def choose(candidates: Sequence[Candidate], judge: Judge, size: int) -> Choice:
-    """Return the best candidate, or an ensemble with a lower loss.
-
-    A further member must not lower the metric by more than one standard error.
+    """Return the best candidate, or an ensemble.
 
     Greedy selection with replacement (Caruana et al. 2004, Ensemble selection from libraries of
-    models), each candidate at its own temperature.
+    models), each candidate at its own temperature. It starts with the lowest loss among the
+    candidates that are tied with the best metric: on few rows, the loss tells more than the metric.
+    A further member must lower the loss, and must not lower the metric by more than one standard
+    error.
 
     Args:
         candidates: all candidates; at least one.
         judge: judges predictions.
-        size: most candidates to pick, counted with their repetitions.
+        size: most candidates to pick, counted with their repetitions; 1 = the best one.
     """
     best = max(candidates, key=lambda candidate: candidate.judgement.key)
+    if size > 1:
+        gaps = [(margin(judge, best.logits, c.logits), c) for c in candidates if c is not best]
+        tied = [best, *(candidate for gap, candidate in gaps if gap and gap.is_tied)]
+        best = min(tied, key=lambda candidate: candidate.judgement.loss)
     picked, total = [best], _calibrated(best)
     judgement = best.judgement
     while len(picked) < size:
@@ -115,25 +120,26 @@ def margin(judge: Judge, one: np.ndarray, other: np.ndarray) -> Margin | None:
     The error is that of the delete-a-group jackknife (Kott 2001), for which no rows are drawn. Rows
     of a group are left out together.
     """
-    rows = np.arange(len(one))
     _, numbers = np.unique(judge.groups, return_inverse=True)
     blocks = min(_BLOCKS, numbers.max(initial=-1) + 1)
     if blocks < 2:  # without the only block, no row is left
         return None
-    block_of = numbers % blocks
-
-    def difference(kept: np.ndarray) -> float:
-        values = []
-        for logits in (one, other):
-            metric = judge.objective.validate(judge.targets[kept], logits[kept])[judge.metric]
-            values.append(np.nan if metric is None else metric)
-        return values[1] - values[0] if judge.minimized else values[0] - values[1]
-
-    whole = difference(rows)
-    parts = np.array([difference(rows[block_of != block]) for block in range(blocks)])
+    # Counts of all rows, and of the rows without each block; metrics divide by the number of rows.
+    counts = np.ones((len(one), blocks + 1))
+    counts[np.arange(len(one)), 1 + numbers % blocks] = 0
+    counts *= len(one) / counts.sum(axis=0)
+    objective = judge.objective
+    metric, truth = (
+        objective.comparison_metric(judge.metric),
+        objective.comparison_targets(judge.targets),
+    )
+    first, second = (
+        metric.prepare(truth, objective.predict(logits)).measure(counts) for logits in (one, other)
+    )
+    whole, *parts = second - first if judge.minimized else first - second
     if not np.isfinite([whole, *parts]).all():
         return None
-    error = np.sqrt((blocks - 1) / blocks * np.square(parts - parts.mean()).sum())
+    error = np.sqrt((blocks - 1) / blocks * np.square(parts - np.mean(parts)).sum())
     return Margin(float(whole), float(error))
 
 

@@ -90,3 +90,40 @@ def test_the_headline_names_the_winner() -> None:
     assert "tied" not in sentence
     sentence = describe_fusion([alone], choose([alone], judge(), 1), judge())
     assert sentence.startswith("One modality: the best model is image: ridge")
+
+
+def test_a_margin_is_that_of_metrics_without_each_block() -> None:
+    one, other = candidate("one", 1, 0, ("a",)), candidate("other", 2, 9, ("b",))
+    groups = np.arange(ROWS) // 3
+    for name in ("accuracy", "macro_f1", "balanced_accuracy"):
+        judged = Judge(judge().objective, TARGETS, name, groups)
+        found = margin(judged, one.logits, other.logits)
+        assert found
+
+        def difference(kept: np.ndarray, name: str = name) -> float:
+            first, second = (
+                judge().objective.validate(TARGETS[kept], c.logits[kept])[name]
+                for c in (one, other)
+            )
+            assert first is not None
+            assert second is not None
+            return first - second
+
+        parts = np.array([difference(groups % 20 != block) for block in range(20)])
+        error = np.sqrt(19 / 20 * np.square(parts - parts.mean()).sum())
+        np.testing.assert_allclose(found.difference, difference(groups >= 0), atol=1e-12)
+        np.testing.assert_allclose(found.error, error, rtol=1e-9)
+
+
+def test_an_ensemble_starts_with_the_lowest_loss_of_the_tied_candidates() -> None:
+    sure = candidate("sure", 1, 0, ("a",))
+    wrong = np.flatnonzero(sure.logits.argmax(1) != TARGETS)
+    # The rival is right in two more rows, and far too sure in ten that are wrong.
+    logits = sure.logits.copy()
+    logits[wrong[:2]] *= -1
+    logits[wrong[2:12]] *= 50
+    rival = Candidate("rival", ("b",), {}, logits, judge().judge(logits), build=list)
+    assert rival.judgement.key > sure.judgement.key
+    assert rival.judgement.loss > sure.judgement.loss
+    assert choose([rival, sure], judge(), 2).candidates[0].name == "sure"
+    assert choose([rival, sure], judge(), 1).name == "rival"
