@@ -24,6 +24,7 @@ MAX_NEIGHBOURS = 50_000
 """Maximum number of training rows among which the neighbours are; more are sampled evenly."""
 
 _PART_ROWS = 1024
+_MEAN_ROWS = 2048
 _MAX_EXAMPLES = 5
 
 
@@ -106,7 +107,7 @@ def find_nearest(reader: FeatureReader, queries: np.ndarray, rows: np.ndarray) -
 
 def _means(reader: FeatureReader, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Return the mean feature of each column over the first rows."""
-    raw = _pooled(reader, rows[_evenly(len(rows), 2 * _PART_ROWS)])
+    raw = _pooled(reader, rows[_evenly(len(rows), _MEAN_ROWS)])
     return {
         name: vectors[present].mean(axis=0) if present.any() else np.zeros(vectors.shape[1])
         for name, (vectors, present) in raw.items()
