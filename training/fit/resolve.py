@@ -28,6 +28,7 @@ from training.data import (
     warn_of_unseen_labels,
 )
 from training.data.text_target import bind_text_target, check_input_texts
+from training.describe_options import DESCRIBE
 from training.fit.auxiliary import supports_auxiliary_losses
 from training.fit.linear import dense_columns
 from training.objectives import imbalance
@@ -178,7 +179,8 @@ def _resolve_architecture(
     is_unimodal = len(columns) == 1
     shapes = {**input_shapes(columns), "outputs": dataset.objective.task.outputs}
     linear_model = RIDGE if config.task == "regression" else LOGISTIC
-    fusion = options.fusion or (linear_model if is_unimodal else "gmu")
+    is_linear = is_unimodal and config.task != DESCRIBE
+    fusion = options.fusion or (linear_model if is_linear else "gmu")
     check_fusion(fusion)
     if config.task == ALIGN:
         fusion = ALIGN
