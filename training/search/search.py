@@ -143,7 +143,8 @@ class Search:
         """Train each network on the first fold, and the best ones on all folds."""
         options = self.config.recipe
         stage = NetworkStage(self.folds, self.judge)
-        rates = LEARNING_RATES[:1] if self.folds.is_crossed else LEARNING_RATES
+        few = self.folds.is_crossed and self.config.search.quality != "best"
+        rates = LEARNING_RATES[:1] if few else LEARNING_RATES
         if options.lr is not None:
             rates = (options.lr,)
         specs = list_specs(

@@ -11,7 +11,8 @@ from training.search.networks.budget import Quality, training_work
 from training.search.networks.stage import NetworkSpec
 
 LEARNING_RATES = (3e-3, 1e-3)
-"""Learning rates of the networks of a search; with folds, the first one only."""
+"""Learning rates of the networks of a search; with folds, the first one only, except for the best
+quality."""
 
 TRIAL_STEPS, FOLD_STEPS = 80, 160
 """Steps of a trial, and of a training on a fold."""
