@@ -14,6 +14,7 @@ from training.config import (
     TaskName,
     check_at_least_one,
 )
+from training.describe_options import DescribeOptions, check_describe
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,12 @@ class CompareConfig:
     split: Annotated[SplitOptions, FLAT] = field(default_factory=SplitOptions)
     layers: Annotated[LayerOptions, FLAT] = field(default_factory=LayerOptions)
     recipe: Annotated[RecipeOptions, FLAT] = field(default_factory=RecipeOptions)
+    describe: Annotated[DescribeOptions, FLAT] = field(default_factory=DescribeOptions)
     data: Annotated[AccessOptions, FLAT] = field(default_factory=AccessOptions)
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "seeds", "workers", "emap_rows")
+        check_describe(self.task, self.describe, {"--auxiliary": self.recipe.auxiliary})
         if self.time_limit is not None and not self.time_limit > 0:
             raise MmfeatError("--time-limit must be above 0 seconds", got=self.time_limit)
         if self.task == "align":

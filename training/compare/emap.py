@@ -33,6 +33,7 @@ from mmfeat.storage import files, read_intact_document
 from training.compare.statistics import compare_with_best
 from training.compare.trials import INTERACTION
 from training.data import TEST, Dataset
+from training.objectives.describe import DescribeObjective
 
 Columns: TypeAlias = Mapping[str, np.ndarray]
 Forward: TypeAlias = Callable[[Columns, Columns], np.ndarray]
@@ -143,7 +144,7 @@ class EmapScore:
     """The scores of a model and of its additive projection on the same test rows.
 
     Attributes:
-        rows: number of rows.
+        rows: number of rows; 0 if the outputs of a model cannot be added.
         full: metric of the model; None if undefined on these rows.
         emap: metric of the projection; None if undefined on these rows.
         used: whether the model is significantly better than its projection.
@@ -165,6 +166,8 @@ def score_projection(model: Model, dataset: Dataset, metric: str, max_rows: int)
         max_rows: number of test rows to sample.
     """
     objective, test = dataset.objective, dataset.split_rows[TEST]
+    if isinstance(objective, DescribeObjective):  # a sum of texts is no text
+        return EmapScore(rows=0, full=None, emap=None, used=False)
     rows = np.sort(np.random.default_rng(0).permutation(test)[:max_rows])
     features, present = dataset.features.take(rows)
     projection = project_model(model, features, present)

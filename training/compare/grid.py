@@ -17,6 +17,7 @@ from mmfeat.models.architecture import (
 from mmfeat.models.combination import COMBINATIONS
 from mmfeat.models.fusion import FUSIONS
 from mmfeat.models.saved_model import input_shapes
+from training.describe_options import DESCRIBE
 
 LINEAR = (LOGISTIC, RIDGE)
 """Models with a single solution, whatever the seed."""
@@ -65,7 +66,8 @@ def build_grid(
         columns: the feature columns.
         fusions: comma-separated names, or `all`.
         combinations: comma-separated names, or `all`.
-        task: name of the task. Logistic regression is left out of `regression`.
+        task: name of the task. Logistic regression is left out of `regression`, and models
+            without a fusion out of `describe`.
 
     Returns:
         The models, and the fusions that do not fit the columns: name → reason. Only `all` leaves
@@ -80,16 +82,19 @@ def build_grid(
     for combination in combos:
         check_choice("combination", combination, COMBINATIONS)
     linear = [name for name in LINEAR if not (name == LOGISTIC and task == "regression")]
+    late = [LATE, LATE_STACKED]
+    if task == DESCRIBE:  # a decoder needs fused vectors
+        linear, late = [], []
     specs = [_linear_spec(kind, (name,), len(names) > 1) for name in names for kind in linear]
     specs += [_layered_spec(SINGLE, c, (name,), combos) for name in names for c in combos]
     if len(names) == 1:
         return specs, {}
     specs += [_linear_spec(kind, names, False) for kind in linear]
-    available = [name for name in (*sorted(FUSIONS), LATE, LATE_STACKED) if name != SINGLE]
-    chosen = available if fusions == ALL else [f for f in split_commas(fusions) if f not in LINEAR]
+    available = [name for name in (*sorted(FUSIONS), *late) if name != SINGLE]
+    chosen = available if fusions == ALL else [f for f in split_commas(fusions) if f not in linear]
     left_out: dict[str, str] = {}
     for fusion in chosen:
-        check_choice("fusion", fusion, [*available, *LINEAR])
+        check_choice("fusion", fusion, [*available, *linear])
         try:
             Architecture(**input_shapes(columns), outputs=1, fusion=fusion)
         except MmfeatError as error:

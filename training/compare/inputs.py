@@ -34,6 +34,8 @@ _BUFFERS = "projections.0.conditioning."
 def fit_inputs(dataset: Dataset) -> list[Inputs]:
     """Return the inputs to try for a network of one column, raw features first.
 
+_RESAMPLES = 400
+
     Args:
         dataset: the rows, with one column.
     """
@@ -61,9 +63,9 @@ def read_inputs(column: str, dim: int, conditioning: Mapping[str, str], folder: 
     weights = read_weights(folder)
     module.load_state_dict(
         {
-            name.removeprefix(_BUFFERS): values
+            name.partition(_BUFFERS)[2]: values
             for name, values in weights.items()
-            if name.startswith(_BUFFERS)
+            if _BUFFERS in name
         }
     )
     return {column: module}

@@ -130,7 +130,9 @@ def build_leaderboard(
 def _row(result: ModelResults, test: ModelComparison, val: ModelComparison) -> LeaderboardRow:
     trials, spec = result.trials, result.spec
     fuses = len(spec.modalities) > 1 and not spec.is_linear
-    emap_score = result.emap_score if fuses else None
+    emap_score = result.emap_score if fuses and result.emap_score else None
+    if emap_score and not emap_score.rows:
+        emap_score = None
     return LeaderboardRow(
         name=spec.name,
         fusion=spec.fusion,

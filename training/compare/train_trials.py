@@ -65,6 +65,7 @@ def train_config(
             **asdict(config.layers), fusion=spec.fusion, combination=spec.combination
         ),
         recipe=replace(config.recipe, **recipe_changes),
+        describe=config.describe,
         run=RunOptions(access=config.data.access, precision="float32"),
     )
 

@@ -41,8 +41,8 @@ INTERACTION = "interaction.json"
 
 _FIGURES = "cell.json"
 
-_TIMED_ROWS = 8192
-"""Rows used to measure the scoring speed."""
+_TIMED_BATCHES = 16
+"""Batches used to measure the scoring speed."""
 
 
 class _Recorded(TypedDict):
@@ -221,7 +221,7 @@ def best_seed(trials: Sequence[Trial], *, minimized: bool) -> int:
 
 def _scoring_speed(model: Model, dataset: Dataset) -> float:
     """Measure rows per second of a forward pass on features in memory."""
-    rows = dataset.split_rows[TRAIN][:_TIMED_ROWS]
+    rows = dataset.split_rows[TRAIN][: _TIMED_BATCHES * model.batch_rows]
     features, present = dataset.features.take(rows)
     start = time.perf_counter()
     run_model(model, features, present)
