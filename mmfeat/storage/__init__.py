@@ -8,6 +8,7 @@ from mmfeat.storage.documents import (
     Name,
     Size,
     check_value,
+    json_decoder,
     read_document,
     read_intact_document,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "check_value",
     "claim_planning",
     "did_you_mean_path",
+    "json_decoder",
     "lock_directory",
     "read_document",
     "read_intact_document",

@@ -11,6 +11,8 @@ constraints of the annotated types below.
 import re
 from contextlib import suppress
 from dataclasses import is_dataclass
+from functools import lru_cache
+from threading import Lock
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
@@ -71,7 +73,7 @@ def read_document(path: str, schema: type[T], max_bytes: int = files.MAX_JSON_BY
         return None
     if is_dataclass(schema) and is_shallow(text) and not is_damaged(text):
         with suppress(msgspec.MsgspecError, UnicodeError):  # they are explained below
-            return msgspec.json.decode(text, type=schema)
+            return json_decoder(schema).decode(text)
     return check_value(parse_json(text, path, max_bytes), schema, path)
 
 
@@ -83,6 +85,24 @@ def read_intact_document(
         return read_document(path, schema, max_bytes)
     except DamagedFileError:
         return None
+
+
+_FIRST_USE = Lock()
+
+
+def json_decoder(schema: type[T]) -> msgspec.json.Decoder[T]:
+    """Return a decoder of a type.
+
+    Any use of a type comes after this. msgspec describes a type when it is first used, and
+    version 0.22 crashes if another thread uses the unfinished description.
+    """
+    return cast(msgspec.json.Decoder[T], _describe_once(schema))
+
+
+@lru_cache(maxsize=1024)
+def _describe_once(schema: Any) -> Any:
+    with _FIRST_USE:
+        return msgspec.json.Decoder(schema)
 
 
 def check_value(value: Any, schema: type[T], path: str) -> T:
@@ -97,6 +117,7 @@ def check_value(value: Any, schema: type[T], path: str) -> T:
         DamagedFileError: the value does not have the type. The error has the file, the place and
             the value found there.
     """
+    json_decoder(schema)
     try:
         converted = msgspec.convert(value, schema)
     except msgspec.ValidationError as error:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from mmfeat.errors import DamagedFileError, MmfeatError
+from mmfeat.storage import json_decoder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -128,7 +129,7 @@ def read_bpe(data: bytes, path: str) -> TextCodec:
     tokenizers = _import_tokenizers()
     rule = f"{path} must be a byte-level BPE"
     try:
-        bpe = msgspec.json.decode(data, type=_Document)["model"]
+        bpe = json_decoder(_Document).decode(data)["model"]
         vocabulary, alphabet = bpe["vocab"], tokenizers.pre_tokenizers.ByteLevel.alphabet()
         if sorted(vocabulary.values()) != list(range(len(vocabulary))):
             raise ValueError("tokens that are not numbered from 0 on")

@@ -1,5 +1,7 @@
 """Documents are checked before any of their values is used."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -113,3 +115,37 @@ def test_the_size_and_the_number_of_values_are_bounded(folder, monkeypatch):
     with pytest.raises(DamagedFileError, match="at most 100 bytes"):
         read_document(path, dict[str, Any], 100)
     assert read_document(files.join(folder, "y.json"), dict[str, Any]) is None
+
+
+_THREADS = """
+import sys, threading
+from dataclasses import make_dataclass
+from typing import Annotated, Literal, Optional, Union
+from msgspec import Meta
+from mmfeat.storage import check_value
+
+sys.setswitchinterval(1e-6)
+kinds = [
+    Optional[dict[str, Union[int, str, None]]],
+    Optional[Literal["a", "b"]],
+    Optional[Annotated[int, Meta(ge=0)]],
+]
+for number in range(100):
+    schema = make_dataclass(f"T{number}", [(f"f{i}", kinds[i % 3], None) for i in range(30)])
+    barrier = threading.Barrier(4)
+    def check():
+        barrier.wait()
+        assert check_value({"f1": "a"}, schema, "x").f1 == "a"
+    threads = [threading.Thread(target=check) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_threads_may_use_a_new_type_at_the_same_time():
+    """msgspec 0.22 crashes the process here if nothing waits for its description of a type."""
+    program = [sys.executable, "-c", _THREADS]
+    result = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")
