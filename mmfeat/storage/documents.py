@@ -96,7 +96,8 @@ def json_decoder(schema: type[T]) -> msgspec.json.Decoder[T]:
     Any use of a type comes after this. msgspec describes a type when it is first used, and
     version 0.22 crashes if another thread uses the unfinished description.
     """
-    return cast(msgspec.json.Decoder[T], _describe_once(schema))
+    decoder: msgspec.json.Decoder[T] = _describe_once(cast(Any, schema))
+    return decoder
 
 
 @lru_cache(maxsize=1024)

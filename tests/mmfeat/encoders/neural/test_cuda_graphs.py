@@ -131,7 +131,7 @@ def test_a_graph_on_a_gpu_has_the_same_bytes():
     def compute(inputs):
         return model(inputs["x"].half()).float()
 
-    batches = [{"x": torch.rand(128, 64, device=device)} for _ in range(5)]
+    batches = [{"x": torch.rand(128, 64).to(device)} for _ in range(5)]
     with torch.inference_mode(), torch.cuda.stream(torch.cuda.Stream(device)):
         graph = Graph(compute, batches[0], device)
         for inputs in batches:
