@@ -5,6 +5,7 @@ by one takes longer than running them. A CUDA graph is captured once and launche
 runs the same kernels on the same memory, so it computes the same values.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,15 +37,25 @@ def capture_cuda_graph(function: Callable[[], Tensor], stream: torch.cuda.Stream
         RuntimeError: the function waits for a result of the GPU.
     """
     graph = torch.cuda.CUDAGraph()
-    # Another thread may copy the next block of rows meanwhile.
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-        result = function()
+    try:
+        # Another thread may copy the next block of rows meanwhile.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            result = function()
+    except BaseException:
+        _end_capture_of_random_numbers()
+        raise
 
     def replay() -> Tensor:
         graph.replay()
         return result
 
     return replay
+
+
+def _end_capture_of_random_numbers() -> None:
+    """Let torch draw random numbers again: its generator waits for the end of a failed capture."""
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    generator.graphsafe_set_state(generator.clone_state())
 
 
 CAPTURE: Callable[[Callable[[], Tensor], torch.cuda.Stream | None], Replay] = capture_cuda_graph
@@ -77,23 +88,17 @@ class GraphedStep:
         self._step = step
         self._prepare = prepare
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._warm_ups: dict[tuple[torch.Size, ...], int] = {}
+        self._warm_ups: Counter[tuple[torch.Size, ...]] = Counter()
         self._captured: dict[tuple[torch.Size, ...], _CapturedStep] = {}
         self._failed = False
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Take a step and return its loss, shape []. The next step may overwrite the loss."""
         shapes = tuple(tensor.shape for tensor in inputs)
-        if shapes not in self._captured:
-            finished = self._warm_ups.get(shapes, 0)
-            if self._failed or finished < WARM_UP:
-                self._warm_ups[shapes] = finished + 1
-                return self._run(*inputs)
-            captured = self._capture(inputs)
-            if captured is None:
-                return self._run(*inputs)
-            self._captured[shapes] = captured
-        static, replay = self._captured[shapes]
+        captured = self._captured.get(shapes) or self._capture_if_due(shapes, inputs)
+        if captured is None:
+            return self._run(*inputs)
+        static, replay = captured
         for target, source in zip(static, inputs, strict=True):
             target.copy_(source)
         return replay()
@@ -109,16 +114,25 @@ class GraphedStep:
         current.wait_stream(self._stream)
         return loss
 
-    def _capture(self, inputs: tuple[Tensor, ...]) -> _CapturedStep | None:
+    def _capture_if_due(
+        self, shapes: tuple[torch.Size, ...], inputs: tuple[Tensor, ...]
+    ) -> _CapturedStep | None:
+        """Capture the step once there were enough of these shapes; None = not yet, or it failed."""
+        self._warm_ups[shapes] += 1
+        if self._failed or self._warm_ups[shapes] <= WARM_UP:
+            return None
         static = tuple(tensor.clone() for tensor in inputs)
         self._prepare()
         try:
-            return _CapturedStep(static, CAPTURE(lambda: self._step(*static), self._stream))
+            replay = CAPTURE(lambda: self._step(*static), self._stream)
         except RuntimeError as error:
             self._failed = True
+            self._captured.clear()
             reason = str(error).strip().split("\n")[0]
             print_err(f"train: steps are launched kernel by kernel, no CUDA graph: {reason}")
             return None
+        self._captured[shapes] = _CapturedStep(static, replay)
+        return self._captured[shapes]
 
 
 def can_be_captured(module: nn.Module) -> bool:

@@ -197,7 +197,18 @@ def test_the_gpu_repeats_and_graphs_change_nothing(gap_store: str, access: str) 
 
 @needs_gpu
 def test_a_step_that_waits_falls_back_on_the_gpu(capsys: pytest.CaptureFixture[str]) -> None:
-    step = GraphedStep(lambda x: x.sum() * float(x[0]), CUDA)
+    def wait(x: Tensor) -> Tensor:
+        dropped = nn.functional.dropout(x, 0.5)
+        return dropped.sum() * 0 + x.sum() * float(x[0])
+
+    step = GraphedStep(wait, CUDA)
     for number in range(WARM_UP + 3):
         assert float(step(torch.full((3,), float(number), device=CUDA))) == 3 * number**2
     assert "no CUDA graph" in capsys.readouterr().err
+    other = GraphedStep(lambda x: (x * torch.rand(3, device=CUDA)).sum(), CUDA)
+    torch.cuda.manual_seed(0)
+    first = [float(other(torch.ones(3, device=CUDA))) for _ in range(WARM_UP + 3)]
+    assert len(set(first)) == len(first)
+    torch.cuda.manual_seed(0)
+    eager = [float(torch.rand(3, device=CUDA).sum()) for _ in range(WARM_UP + 3)]
+    assert first == pytest.approx(eager)
