@@ -1,4 +1,4 @@
-"""The GPU benchmark: what it prints, and what it says without a GPU."""
+"""The GPU benchmarks: what they print, and what they say without a GPU."""
 
 import json
 import subprocess
@@ -19,11 +19,12 @@ KEYS = {
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_without_a_gpu_the_benchmark_refuses_in_one_line():
-    command = [sys.executable, "-m", "benchmarks.extract_gpu"]
+@pytest.mark.parametrize("name", ["extract_gpu", "train_gpu"])
+def test_without_a_gpu_the_benchmark_refuses_in_one_line(name):
+    command = [sys.executable, "-m", f"benchmarks.{name}"]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert result.returncode != 0
-    assert result.stderr == "extract_gpu: this machine has no GPU that torch can use\n"
+    assert result.stderr == f"{name}: this machine has no GPU that torch can use\n"
     assert result.stdout == ""
 
 
@@ -56,3 +57,16 @@ def test_the_benchmark_runs_end_to_end_without_a_gpu():
     assert values["cpu_decode_vs_limit"] > 0
     assert values["cosine_min"] > 0.99
     assert "L/14: the whole command" in result.stdout
+
+
+@pytest.mark.slow
+def test_the_training_benchmark_runs_end_to_end_without_a_gpu():
+    flags = ["--device=cpu", "--tiny", "--profile", "--no-compile", "--epochs=2"]
+    command = [sys.executable, "-m", "benchmarks.train_gpu", *flags]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    values = json.loads(result.stdout.splitlines()[-1])
+    keys = ("rows_per_s", "rows_per_s_1024_eager", "metric", "metric_1024", "vs_bare")
+    assert min(values[key] for key in keys) > 0
+    assert values["same_bytes_again"]
+    assert "bare eager, one" in result.stdout
+    assert "Self CPU" in result.stdout
