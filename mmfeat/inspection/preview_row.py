@@ -34,6 +34,8 @@ class PreviewRow:
         misalignment: probability that its modalities belong to different records.
         absent: feature column → why the record has no feature.
         metadata: other columns.
+        is_wrong: whether the prediction differs from the true labels; None if one is not known or
+            they are no classes.
     """
 
     key: str
@@ -50,15 +52,7 @@ class PreviewRow:
     misalignment: float | None = None
     absent: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_wrong(self) -> bool | None:
-        """Whether the prediction differs from the true labels; None if one is not known."""
-        if not self.labels or not self.predictions:
-            return None
-        if self.error is not None or self.misalignment is not None:
-            return None  # no classes
-        return set(self.labels) != set(self.predictions)
+    is_wrong: bool | None = None
 
 
 def make_row(
@@ -73,7 +67,7 @@ def make_row(
         metadata: its row in the shards, for other stores.
     """
     known = {**(metadata or {}), **{k: v for k, v in values.items() if v is not None}}
-    true = values.get("target") if "target" in values and "split" in values else None
+    true = values.get("target") if "target" in values and "loss" in values else None
     true = true if true is not None else known.get(target) if target else None
     prediction, number = values.get("prediction"), _number(true)
     probabilities = _probabilities(values)
@@ -102,7 +96,15 @@ def make_row(
             **{n[8:]: "missing" for n, v in values.items() if n[:8] == "present_" and v is False},
         },
         metadata={k: v for k, v in known.items() if k not in own and not is_missing(v)},
+        is_wrong=None if "misalignment" in values else _is_wrong(true, prediction),
     )
+
+
+def _is_wrong(true: Any, prediction: Any) -> bool | None:
+    """Return whether predicted labels differ from the true ones; an empty list is an answer."""
+    if is_missing(true) or is_missing(prediction) or isinstance(prediction, float):
+        return None
+    return set(_labels(true)) != set(_labels(prediction))
 
 
 def find_target(

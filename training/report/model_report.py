@@ -11,15 +11,16 @@ from mmfeat.inspection import check_source_shards, load_previews
 from mmfeat.pages import REPORT, clean_text, render_page, write_page
 from mmfeat.storage import files, read_document
 from mmfeat.store import MANIFEST_FILE, check_file
-from training.report.charts.confusion import summarize_confusion
+from training.report.charts.confusion import ConfusionSummary, summarize_confusion
 from training.report.charts.curves import draw_curves, read_curves
 from training.report.charts.reliability import Reliability, draw_reliability
 from training.report.charts.residuals import SCATTER_POINTS, Residuals, draw_residuals
 from training.report.charts.weights import WeightHistograms, draw_sparkline, draw_weights
 from training.report.model_documents import read_config, read_metrics
 from training.report.prediction_batches import PredictionSchema, find_reported_split, iter_batches
+from training.report.reported_records import describe_records, merge_rows
 from training.report.text_examples import EXAMPLES, MAX_CHARACTERS, TextExamples
-from training.report.top_losses import TopLosses, TopLossRow
+from training.report.top_losses import CellRows, ReportedRow, TopLosses, choose_cells
 
 LOG, PREDICTIONS = "log.jsonl", "predictions.parquet"
 
@@ -60,12 +61,14 @@ def write_model_report(
         check_source_shards(shards, config)
     if recorded := manifest.get("files", {}).get(PREDICTIONS):
         check_file(files.join(model_dir, PREDICTIONS), recorded)
-    statistics = _read_statistics(model_dir, config, metrics, worst)
-    split = statistics.split
+    split = _reported_split(model_dir, metrics)
     split_metrics = metrics.get("test" if split == "test" else "validation") or {}
+    confusion = _confusion(split_metrics, config)
+    statistics = _read_statistics(model_dir, split, config, metrics, worst, confusion)
     page = render_page(
         "training.report",
         "model.html",
+        script="records.js",
         name=clean_text(files.join(model_dir).rstrip("/").rpartition("/")[2], 80),
         config=config,
         manifest=manifest,
@@ -75,12 +78,12 @@ def write_model_report(
         scores=_scores(metrics),
         scatter_points=SCATTER_POINTS,
         curves=_curves(model_dir, metrics),
-        confusion=_confusion(split_metrics, config),
+        confusion=confusion,
         classes=_largest_classes(split_metrics),
         all_classes=len(split_metrics.get("per_class") or {}),
         **_charts(statistics, config),
         **_texts(statistics.examples, split_metrics),
-        **_top_losses(statistics, config, manifest, shards),
+        **_records(statistics, config, manifest, shards),
     )
     return write_page(files.join(model_dir, REPORT), page)
 
@@ -90,32 +93,46 @@ class _Statistics:
     """Statistics over the rows of the reported split; None if they do not apply.
 
     Attributes:
-        split: `test` or `val`.
+        top_losses: rows with the largest losses.
+        cell_rows: rows of cells of the confusion matrix.
     """
 
-    split: str
-    top_losses: list[TopLossRow] = field(default_factory=list)
+    top_losses: list[ReportedRow] = field(default_factory=list)
+    cell_rows: list[ReportedRow] = field(default_factory=list)
     weights: WeightHistograms | None = None
     reliability: Reliability | None = None
     residuals: Residuals | None = None
     examples: TextExamples = field(default_factory=TextExamples)
 
 
+def _reported_split(folder: str, metrics: Mapping[str, Any]) -> str:
+    """Return `test` or `val`."""
+    path = files.join(folder, PREDICTIONS)
+    if not files.exists(path):
+        return "test" if metrics.get("test") else "val"
+    return find_reported_split(path)
+
+
 def _read_statistics(
-    folder: str, config: Mapping[str, Any], metrics: Mapping[str, Any], top_losses: int
+    folder: str,
+    split: str,
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    top_losses: int,
+    confusion: ConfusionSummary | None,
 ) -> _Statistics:
     """Collect the statistics in one pass over the predictions."""
     path = files.join(folder, PREDICTIONS)
     if not files.exists(path):
-        return _Statistics("test" if metrics.get("test") else "val")
+        return _Statistics()
     schema = PredictionSchema(
         task=config.get("task", "multiclass"),
         classes=config.get("classes") or [],
         columns=[column["name"] for column in config.get("columns", [])],
     )
-    split = find_reported_split(path)
     is_text = schema.task == "describe"
     losses, weights, residuals = TopLosses(top_losses), WeightHistograms(schema), Residuals()
+    cells = CellRows(choose_cells(confusion) if top_losses else {})
     examples = TextExamples(min(EXAMPLES, top_losses) if is_text else 0)
     reliability = Reliability((metrics.get("temperature") or {}).get("value"))
     for batch in iter_batches(path, split, schema):
@@ -124,13 +141,14 @@ def _read_statistics(
             examples.add(batch)
             continue
         losses.add(batch)
+        cells.add(batch)
         if schema.task == "regression":
             residuals.add(batch)
         else:
             reliability.add(batch)
     return _Statistics(
-        split,
         losses.rows,
+        cells.rows,
         weights if weights.rows.any() else None,
         reliability if reliability.after.rows.any() else None,
         residuals if residuals.rows else None,
@@ -157,7 +175,9 @@ def _curves(folder: str, metrics: Mapping[str, Any]) -> Any:
     return draw_curves(curves, metric, metrics.get("best_epoch"))
 
 
-def _confusion(split_metrics: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+def _confusion(
+    split_metrics: Mapping[str, Any], config: Mapping[str, Any]
+) -> ConfusionSummary | None:
     matrix = split_metrics.get("confusion_matrix")
     classes = split_metrics.get("classes") or config.get("classes")
     return summarize_confusion(matrix, classes) if matrix and classes else None
@@ -236,20 +256,20 @@ def _texts(examples: TextExamples, split_metrics: Mapping[str, Any]) -> dict[str
     }
 
 
-def _top_losses(
+def _records(
     statistics: _Statistics,
     config: Mapping[str, Any],
     manifest: Mapping[str, Any],
     shards: str | None,
 ) -> dict[str, Any]:
-    """Return the rows with the largest loss and their previews."""
-    rows, examples = statistics.top_losses, statistics.examples
-    shown = [(row.shard, row.key) for row in rows]
+    """Return the records of the page and their previews."""
+    rows, examples = merge_rows(statistics.top_losses, statistics.cell_rows), statistics.examples
+    shown = [(item.row.shard, item.row.key) for _, item in rows]
     shown += [(row.shard, row.key) for row in (*examples.best, *examples.worst)]
     previews, note = load_previews(shown, config, manifest, shards)
     modalities = {column.get("modality", column["name"]) for column in config.get("columns", [])}
     return {
-        "top_losses": rows,
+        **describe_records(rows, previews),
         "previews": previews,
         "shards_note": note,
         "has_images": "image" in modalities

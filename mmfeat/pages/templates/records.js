@@ -7,7 +7,7 @@
   const cards = [...list.children];
   cards.forEach((card, number) => { card.dataset.position = number; });
   const controls = [...form.elements].filter((control) => control.name);
-  const none = document.querySelector(".none");
+  const none = document.querySelector(".nothing");
 
   function matches(card) {
     return controls.every((control) => {

@@ -60,7 +60,7 @@ def test_filters_and_order(browser, stores, tmp_path):
     assert shown(driver) == ["k023"]
     choose(driver, "search", "no such text")
     assert shown(driver) == []
-    driver.find_element("css selector", ".none button").click()
+    driver.find_element("css selector", ".nothing button").click()
     assert len(shown(driver)) == 60
     assert browser.console_messages() == []
     assert browser.requests() == [Path(path).as_uri()]

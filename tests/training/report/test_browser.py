@@ -45,14 +45,14 @@ def test_hostile_data_is_never_executed(browser, make_model, make_shards) -> Non
     path.write_text(source, "utf-8")
     driver = browser.open(str(path))
     assert driver.execute_script("return window.hacked ?? null") is None
-    assert driver.execute_script("return document.scripts.length") == 0
+    assert driver.execute_script("return document.scripts.length") == 1
     assert driver.find_elements("css selector", "img, [onerror], [onload]") == []
     rows = driver.find_elements("css selector", "#classes tbody th")
     assert {row.text for row in rows} <= {
         name if len(name) <= 60 else name[:59] + "…" for name in HOSTILE
     }
-    assert driver.find_element("css selector", ".record .key").text.startswith(KEY)
-    assert driver.find_element("css selector", ".record q").text == HOSTILE[0]
+    assert driver.find_element("css selector", ".card .key").text.startswith(KEY)
+    assert driver.find_element("css selector", ".card q").get_attribute("textContent") == HOSTILE[0]
     assert browser.console_messages() == []
     assert browser.requests() == [path.as_uri()]
 
@@ -117,3 +117,39 @@ def test_comparison_fits_a_laptop_and_a_phone(browser, tmp_path: Path) -> None:
         assert shown["x"] + shown["width"] <= 400
     finally:
         driver.set_window_size(before["width"], before["height"])
+
+
+def test_a_cell_of_the_confusion_shows_its_records(browser, make_model) -> None:
+    model = make_model(rows=300)
+    path = write_model_report(model, worst=4)
+    driver = browser.open(path)
+    shown = "return [...document.querySelectorAll('.card:not([hidden])')].map((c) => c.dataset.{})"
+    assert len(driver.execute_script(shown.format("key"))) == 4
+    button = driver.find_element("css selector", "#confusion td:not(.right) button")
+    driver.execute_script("arguments[0].click()", button)
+    true, predicted = (button.get_attribute(f"data-{name}") for name in ("label", "predicted"))
+    found = driver.execute_script(shown.format("label"))
+    assert found
+    assert {*found} == {true}
+    assert {*driver.execute_script(shown.format("predicted"))} == {predicted}
+    cells = driver.find_elements("css selector", "#confusion table.matrix tbody td")
+    assert all(cell.is_displayed() for cell in cells)
+    driver.execute_script(
+        "const tools = document.querySelector('form.tools'); tools.elements.label.value = '';"
+        "tools.elements.predicted.value = ''; tools.elements.subset.value = 'text';"
+        "tools.elements.subset.dispatchEvent(new Event('input', {bubbles: true}));"
+    )
+    assert {*driver.execute_script(shown.format("subset"))} == {"text"}
+    assert browser.console_messages() == []
+    assert browser.requests() == [Path(path).as_uri()]
+
+
+def test_a_report_fits_a_laptop_and_a_phone(browser, make_model) -> None:
+    driver = browser.open(write_model_report(make_model(rows=300)))
+    for width in (1400, 390):
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+        )
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

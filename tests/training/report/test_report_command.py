@@ -13,7 +13,7 @@ def test_command_prints_the_page_path(make_model, capsys: pytest.CaptureFixture[
     model = make_model()
     main([model, "--worst", "3"])
     assert capsys.readouterr().out.strip() == f"{model}/report.html"
-    assert Path(model, "report.html").read_text("utf-8").count("<article") == 3
+    assert Path(model, "report.html").read_text("utf-8").count('data-group="top"') == 3
 
 
 def test_other_directories_are_an_error(tmp_path: Path) -> None:
