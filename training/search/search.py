@@ -37,6 +37,8 @@ _FINALISTS = {"fast": 1, "default": 1, "best": 3}
 """Networks that are trained on all folds."""
 
 _DIVERGED = "its predictions are not finite"
+_LATE = "the time limit was reached"
+_NO_BUDGET = "no budget left"
 
 _HOPELESS = 1.25
 """Factor by which the loss of a network in its trial must exceed that of the best linear or kernel
@@ -159,10 +161,10 @@ class Search:
         tried: list[tuple[Judgement, NetworkSpec]] = []
         for spec in specs:
             if self._is_late():
-                self.dropped[spec.name] = "the time limit was reached"
+                self.dropped[spec.name] = _LATE
                 continue
             if not self.budget.take(spec_work(spec, rows)):
-                self.dropped[spec.name] = "no budget left"
+                self.dropped[spec.name] = _NO_BUDGET
                 continue
             part, logits = stage.try_out(spec)
             if not np.isfinite(logits).all():
@@ -182,10 +184,12 @@ class Search:
             elif self._is_hopeless(judgement, rivals.logits):
                 rival = "the best linear or kernel model"
                 self.dropped[spec.name] = f"worse in its trial ({found}) than {rival}"
+            elif self._is_late():
+                self.dropped[spec.name] = _LATE
             elif candidate := self._finish(stage, spec, number):
                 candidates.append(candidate)
             else:
-                self.dropped[spec.name] = "no budget left"
+                self.dropped[spec.name] = _NO_BUDGET
         return candidates
 
     def _trial_text(self, judgement: Judgement) -> str:
