@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mmfeat.cli.commands import COMMANDS as STAGE_COMMANDS
 from mmfeat.cli.commands import load_main
 from mmfeat.errors import UsageError, suggest
+from mmfeat.startup import set_exit_code
 from mmfeat.system import Main, print_out, run_main
 from mmfeat.version import __version__
 
@@ -34,7 +35,9 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    return run_main(_run, arguments)
+    code = run_main(_run, arguments)
+    set_exit_code(code)
+    return code
 
 
 def _run(arguments: Sequence[str]) -> None:

@@ -9,8 +9,15 @@ from mmfeat.startup.interrupts import (
     raise_interrupts,
     was_interrupted,
 )
+from mmfeat.startup.process_end import end_early, set_exit_code
 
-__all__ = ["describe_interrupt", "prepare_command", "raise_interrupts", "was_interrupted"]
+__all__ = [
+    "describe_interrupt",
+    "prepare_command",
+    "raise_interrupts",
+    "set_exit_code",
+    "was_interrupted",
+]
 
 
 def prepare_command() -> None:
@@ -21,6 +28,7 @@ def prepare_command() -> None:
     argument = next(iter(getattr(sys, "argv", [])), "")
     if argument == "-m" or os.path.basename(argument) == "mmfeat":
         exit_on_interrupts()
+        end_early()
         # Loads more modules, for which Ctrl-C need not wait.
         from mmfeat.startup.streams import open_standard_streams, tolerate_lost_output
 
