@@ -86,7 +86,7 @@ class Training:
                 device=compute.device,
             )
             steps = recipe.epochs * len(self._batches)
-            model = build_model(architecture)
+            model = dataset.objective.initialize_model(build_model(architecture))
             self._trainer = Trainer(model, dataset.objective, recipe, steps, compute)
             if saved := slot.load() if slot else None:
                 self._log = saved.facts["log"]

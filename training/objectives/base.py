@@ -67,6 +67,10 @@ class Objective(ABC):
         """The layers that generate text; None if the task has none."""
         return None
 
+    def initialize_model(self, model: Model) -> Model:
+        """Return a new model with the weights that it does not learn, if it has any."""
+        return model
+
     @property
     def target_columns(self) -> list[str]:
         """The columns of the samples table that hold the target."""

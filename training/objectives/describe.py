@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmfeat.models.architecture import DecoderLayers
 from mmfeat.models.base import Model
 from mmfeat.models.decoder.description_model import DescriptionModel
+from mmfeat.models.decoder.language_model import LanguageModel
 from mmfeat.models.decoder.packing import REFERENCE_LOSS
 from mmfeat.models.decoder.text_codec import TextCodec, train_bpe
 from mmfeat.models.inference import pad_batch
@@ -19,6 +20,7 @@ from training.describe_options import DescribeOptions
 from training.metrics import Metric
 from training.metrics.text_report import LOSS_METRICS, evaluate_texts
 from training.objectives.base import LossFunction, Objective
+from training.objectives.pretrained_decoder import PretrainedDecoder, load_pretrained
 from training.objectives.targets import read_target_cells
 from training.objectives.teacher_forcing import IGNORED, TeacherForcing, token_targets
 from training.objectives.text_rows import TextRows, clean_texts
@@ -53,6 +55,7 @@ class DescribeObjective(Objective):
         self.codec: TextCodec | None = None
         self.read_slot: Callable[[str], Mapping[str, str]] | None = None
         self._tokens: Tensor | None = None
+        self._pretrained: PretrainedDecoder | None = None
 
     @property
     def describe(self) -> Describe:
@@ -63,12 +66,17 @@ class DescribeObjective(Objective):
     @property
     def settings(self) -> dict[str, Any]:
         """See `Objective.settings`."""
-        return {"label_smoothing": self.options.label_smoothing}
+        settings: dict[str, Any] = {"label_smoothing": self.options.label_smoothing}
+        if self._pretrained:
+            settings["language_model_weights"] = self._pretrained.sha256
+        return settings
 
     @property
     def decoder_layers(self) -> DecoderLayers:
         """See `Objective.decoder_layers`."""
         options, codec = self.options, self.describe.codec
+        if self._pretrained:
+            return self._pretrained.layers(options.decoder_prefix, self.describe.max_length)
         return DecoderLayers(
             layers=options.decoder_layers,
             width=options.decoder_width,
@@ -80,6 +88,14 @@ class DescribeObjective(Objective):
             bos=codec.bos,
             eos=codec.eos,
         )
+
+    def initialize_model(self, model: Model) -> Model:
+        """See `Objective.initialize_model`: the weights of the language model, if it is one."""
+        if self._pretrained:
+            assert isinstance(model, DescriptionModel)
+            assert isinstance(model.decoder, LanguageModel)
+            model.decoder.language_model.load_state_dict(self._pretrained.weights)
+        return model
 
     @property
     def target_columns(self) -> list[str]:
@@ -106,6 +122,9 @@ class DescribeObjective(Objective):
 
     def fit_targets(self, targets: np.ndarray, training: np.ndarray) -> np.ndarray:
         """See `Objective.fit_targets`: trains the tokens on the texts of the training rows."""
+        if self.options.decoder:
+            self._pretrained = load_pretrained(self.options.decoder)
+            self.codec = self._pretrained.codec
         if self.codec is None:
             parts = (self._first_texts(part) for part in _parts(targets[training]))
             self.codec = train_bpe((t for part in parts for t in part), self.options.vocabulary)

@@ -45,7 +45,7 @@ class TeacherForcing:
         tokens = self._tokens.index_select(0, targets)
         if tokens.device.type == "cpu":
             # On a GPU, the length of a batch would be a result to wait for.
-            tokens = tokens[:, : int((tokens != self._codec.pad).sum(dim=1).max())]
+            tokens = tokens[:, : int((tokens == self._codec.eos).int().argmax(dim=1).max()) + 1]
         return tokens.long()
 
     def of_batch(

@@ -6,6 +6,7 @@ arXiv:2111.09734).
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.models.decoder.transformer import Context
+
+_FORBIDDEN = ("auto_map", "quantization_config")
+_MAX_LAYERS, _MAX_SIZE = 1024, 1 << 24
 
 
 class LanguageModelState:
@@ -39,6 +43,8 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.language_model = build_language_model(config)
         self.language_model.requires_grad_(False)
+        # Tied weights are one tensor under two names, which safetensors does not allow.
+        self._register_state_dict_hook(_copy_shared)
 
     def train(self, mode: bool = True) -> "LanguageModel":
         """Stay in eval mode: a frozen model has no dropout."""
@@ -60,12 +66,41 @@ class LanguageModel(nn.Module):
     def step(self, tokens: Tensor, state: LanguageModelState) -> Tensor:
         """See `Transformer.step`."""
         embedded = self.language_model.get_input_embeddings()(tokens[:, None])
-        output = self.language_model(
-            inputs_embeds=embedded, past_key_values=state.past, use_cache=True
-        )
+        past = {_cache_name(): state.past}
+        output = self.language_model(inputs_embeds=embedded, use_cache=True, **past)
         state.past = output.past_key_values
         logits: Tensor = output.logits[:, -1]
         return logits
+
+
+@cache
+def _cache_name() -> str:
+    """Return the argument that takes the cache; transformers has renamed it."""
+    from transformers.utils import generic
+
+    return "cache" if hasattr(generic, "_rename_kwargs_for_bc") else "past_key_values"
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    """Refuse a configuration that names code or that builds endless layers."""
+    for name, value in config.items():
+        if name in _FORBIDDEN:
+            raise ValueError(f"{name} is not allowed")
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        if is_count and not -_MAX_SIZE <= value <= (_MAX_LAYERS if "layer" in name else _MAX_SIZE):
+            raise ValueError(f"{name} is {value}")
+        if isinstance(value, Mapping):
+            _check_config(value)
+
+
+def _copy_shared(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Replace tensors that share memory with an earlier one by copies."""
+    seen: set[int] = set()
+    for name, value in state.items():
+        if name.startswith(prefix) and isinstance(value, Tensor) and value.numel():
+            if value.data_ptr() in seen:
+                state[name] = value.clone()
+            seen.add(value.data_ptr())
 
 
 def build_language_model(config: Mapping[str, Any]) -> Any:
@@ -85,11 +120,12 @@ def build_language_model(config: Mapping[str, Any]) -> Any:
         ) from error
     try:
         values = dict(config)
+        _check_config(values)
         kind = values.pop("model_type")
         parsed = AutoConfig.for_model(kind, **values)
         model = AutoModelForCausalLM.from_config(
-            parsed, dtype=torch.float32, trust_remote_code=False, attn_implementation="sdpa"
-        )
+            parsed, trust_remote_code=False, attn_implementation="sdpa"
+        ).float()
     except (KeyError, ValueError, TypeError, AttributeError, ImportError) as error:
         raise DamagedFileError(
             "the language model of a decoder must be a causal one of transformers",

@@ -29,12 +29,7 @@ _CURE = "Copy the model again, or remove its directory and train again"
 
 def save_weights(folder: str, module: Model) -> RecordedFile:
     """Write model.safetensors and return its size and digests."""
-    # A language model may have one tensor under two names, which the format does not allow.
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
-    if len({value.data_ptr() for value in state.values() if value.numel()}) < sum(
-        value.numel() > 0 for value in state.values()
-    ):
-        state = {name: value.clone() for name, value in state.items()}
     with files.create(files.join(folder, WEIGHTS)) as output:
         output.write(safetensors.torch.save(state))
     return output.info()
