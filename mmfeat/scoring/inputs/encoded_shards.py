@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.encoders import Encoder, EncoderSpec
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.extraction import ExtractConfig, Extraction, ShardEncoding, read_input_receipt
 from mmfeat.features import Column, ColumnShard, read_column_file
 from mmfeat.plugins import is_trusted
@@ -86,11 +86,15 @@ class EncodedShards(ScoringInput):
         return self._schema_of(read_manifest(self.path, "shards"))
 
     def _schema_of(self, manifest: Mapping[str, Any]) -> pa.Schema:
-        """Return the schema of the table of the first shard."""
-        entry = manifest["shards"][0]
-        receipt, name = read_input_receipt(self.path, entry), f"{entry['name']}.parquet"
-        table = read_checked(files.join(self.path, name), receipt.files[name])
-        return read_parquet_schema(name, io.BytesIO(table))
+        """Return the schema of the table of the first intact shard."""
+        damage: DamagedFileError | None = None
+        for entry in manifest["shards"]:
+            try:
+                _, table = _read_table(self.path, entry)
+                return read_parquet_schema(f"{entry['name']}.parquet", io.BytesIO(table))
+            except DamagedFileError as error:
+                damage = damage or error
+        raise damage or MmfeatError(f"{self.path} has no shard to score")
 
     @property
     def kept_features(self) -> Extraction | None:
