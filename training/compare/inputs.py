@@ -1,16 +1,20 @@
 """Choose the input conditioning of each column, once for all networks of a comparison.
 
-The network of one column alone tries its features as they are, and their principal components; the
-better one on validation is the input of every fusion. So all fusions read the same inputs, and
-training projects each row once.
+The network of one column alone tries its features as they are, and their principal components.
+These are many times cheaper, so they are the input of every fusion unless the features are clearly
+better on validation: the one-standard-error rule of Breiman et al. 1984, Classification and
+Regression Trees. So all fusions read the same inputs, and training projects each row once.
 """
 
 from collections.abc import Mapping
 from typing import TypeAlias
 
+import numpy as np
+
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.conditioning import IDF_PCA, PCA, InputConditioning
 from mmfeat.models.saved_model import read_weights
+from training.compare.statistics.bootstrap import resample_metric
 from training.conditioning import (
     DEFAULT_SIZE,
     collect_moments,
@@ -20,7 +24,7 @@ from training.conditioning import (
     with_conditioning,
     without_conditioning,
 )
-from training.data import TRAIN, Dataset
+from training.data import TRAIN, VAL, Dataset
 
 Inputs: TypeAlias = Mapping[str, InputConditioning]
 """Column → its fitted conditioning. Other columns stay as they are."""
@@ -30,11 +34,11 @@ MIN_RATIO = 2
 
 _BUFFERS = "projections.0.conditioning."
 
+_RESAMPLES = 400
+
 
 def fit_inputs(dataset: Dataset) -> list[Inputs]:
     """Return the inputs to try for a network of one column, raw features first.
-
-_RESAMPLES = 400
 
     Args:
         dataset: the rows, with one column.
@@ -46,6 +50,28 @@ _RESAMPLES = 400
     moments = collect_moments(dataset, {column.name: PCA})[column.name]
     kind = IDF_PCA if is_sparse(moments) else PCA
     return [{}, fit_conditioning(dataset, {column.name: f"{kind}:{size}"})]
+
+
+def is_clearly_better(dataset: Dataset, metric: str, logits: np.ndarray, other: np.ndarray) -> bool:
+    """Whether a model is better than another one by more than a standard error on validation.
+
+    The standard error of the difference is estimated on resamples of the rows, the same for both.
+
+    Args:
+        dataset: the rows.
+        metric: name of the metric.
+        logits, other: logits of both models on the validation rows, shape (rows, outputs).
+    """
+    objective = dataset.objective
+    truth = objective.comparison_targets(dataset.targets[dataset.split_rows[VAL]])
+    predictions = {"one": objective.predict(logits)[None], "other": objective.predict(other)[None]}
+    measure = objective.comparison_metric(metric)
+    one, two = (objective.maximized(metric, measure(truth, p[0])) for p in predictions.values())
+    if not one - two > 0:
+        return False
+    values = resample_metric(truth, predictions, measure, resamples=_RESAMPLES)
+    difference = values["one"] - values["other"]
+    return bool(one - two > np.nanstd(difference))
 
 
 def read_inputs(column: str, dim: int, conditioning: Mapping[str, str], folder: str) -> Inputs:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mmfeat.errors import DamagedFileError
+from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.inference import run_model
 from mmfeat.models.saved_model import WEIGHTS, read_weights, restore_model, save_weights
@@ -23,7 +24,7 @@ from mmfeat.storage import Name, check_value, files, read_intact_document
 from mmfeat.store import RecordedFile, check_file
 from mmfeat.system import peak_memory_mb
 from training.compare.flops import count_parameters, flops_per_record
-from training.compare.inputs import Inputs, condition
+from training.compare.inputs import Inputs, condition, is_clearly_better
 from training.conditioning import attach_conditioning, with_conditioning
 from training.data import TEST, TRAIN, VAL, Dataset
 from training.fit.candidates import fit_recipes
@@ -97,13 +98,9 @@ def run_trial(
         inputs: the inputs to try, each with every recipe.
         on_epoch: called after each epoch.
     """
-    candidates, used_inputs = _fit(resolved, dataset, inputs, on_epoch)
-    best = best_result(candidates)
-    used = used_inputs[[candidate is best for candidate in candidates].index(True)]
-    layers = with_conditioning(resolved.architecture, used)
-    if used:
-        best = replace(best, module=attach_conditioning(best.module, layers, used))
-    log = [entry for candidate in candidates for entry in candidate.log]
+    tried = [_fit(resolved, dataset, used, on_epoch) for used in inputs]
+    best, layers = _choose(resolved, dataset, inputs, tried)
+    log = [entry for results in tried for result in results for entry in result.log]
     train_seconds = sum(entry["train_seconds"] for entry in log)
     trial = Trial(
         choice=best.recipe.choice,
@@ -117,12 +114,13 @@ def run_trial(
         flops=_flops(best.module, dataset),
         candidates=[
             {
-                **candidate.recipe.choice,
-                "conditioning": with_conditioning(resolved.architecture, tried).conditioning,
-                "epoch": candidate.epoch,
-                "val": candidate.score,
+                **result.recipe.choice,
+                "conditioning": with_conditioning(resolved.architecture, used).conditioning,
+                "epoch": result.epoch,
+                "val": result.score,
             }
-            for candidate, tried in zip(candidates, used_inputs, strict=True)
+            for used, results in zip(inputs, tried, strict=True)
+            for result in results
         ],
         log=best.log,
         conditioning=layers.conditioning,
@@ -138,27 +136,48 @@ def run_trial(
 
 
 def _fit(
-    resolved: ResolvedRun,
-    dataset: Dataset,
-    inputs: Sequence[Inputs],
-    on_epoch: Callable[[], None],
-) -> tuple[Sequence[FitResult], list[Inputs]]:
-    """Fit linear models to the end; of networks, the best ones after some epochs.
-
-    Returns:
-        The results, and the inputs of each.
-    """
+    resolved: ResolvedRun, dataset: Dataset, inputs: Inputs, on_epoch: Callable[[], None]
+) -> list[FitResult]:
+    """Fit linear models to the end; of networks, the best ones after some epochs."""
     layers, recipes = resolved.architecture, resolved.recipes
     adamw = [recipe for recipe in recipes if isinstance(recipe, AdamWRecipe)]
     if not adamw:
-        results = fit_recipes(layers, dataset, recipes, lambda number, metrics: on_epoch())
-        return results, [{}] * len(results)
-    trainings = [
-        Training(*conditioned, recipe, lambda metrics: on_epoch())
-        for conditioned in [condition(layers, dataset, used) for used in inputs]
-        for recipe in adamw
-    ]
-    return fit_by_halving(trainings), [used for used in inputs for _ in adamw]
+        return fit_recipes(layers, dataset, recipes, lambda number, metrics: on_epoch())
+    layers, dataset = condition(layers, dataset, inputs)
+    return fit_by_halving(
+        [Training(layers, dataset, recipe, lambda metrics: on_epoch()) for recipe in adamw]
+    )
+
+
+def _choose(
+    resolved: ResolvedRun,
+    dataset: Dataset,
+    inputs: Sequence[Inputs],
+    tried: Sequence[Sequence[FitResult]],
+) -> tuple[FitResult, Architecture]:
+    """Return the best result and its layers. A later input wins unless an earlier one is better.
+
+    Args:
+        resolved: the layers, of raw features.
+        dataset: the rows.
+        inputs: the inputs, the cheapest last.
+        tried: the results of each input.
+    """
+    chosen: tuple[FitResult, Architecture] | None = None
+    chosen_logits: np.ndarray | None = None
+    for used, results in zip(inputs, tried, strict=True):
+        best, layers = best_result(results), with_conditioning(resolved.architecture, used)
+        if used:
+            best = replace(best, module=attach_conditioning(best.module, layers, used))
+        if len(inputs) == 1:
+            return best, layers
+        logits = compute_logits(best.module, dataset, dataset.split_rows[VAL])
+        if chosen_logits is None or not is_clearly_better(
+            dataset, best.recipe.metric, chosen_logits, logits
+        ):
+            chosen, chosen_logits = (best, layers), logits
+    assert chosen
+    return chosen
 
 
 def list_documents(comparison: str) -> list[str]:

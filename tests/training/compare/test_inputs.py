@@ -13,7 +13,7 @@ from mmfeat.models.architecture import Architecture
 from mmfeat.models.saved_model import save_weights
 from tests.training.stores import Records, load, make_splits, write_store
 from training.compare.compare_command import main
-from training.compare.inputs import MIN_RATIO, condition, fit_inputs, read_inputs
+from training.compare.inputs import MIN_RATIO, condition, fit_inputs, is_clearly_better, read_inputs
 from training.conditioning import attach_conditioning, with_conditioning
 from training.evaluation.evaluate_model import evaluate_split
 from training.fit.fit_result import compute_logits
@@ -53,6 +53,23 @@ def test_a_narrow_column_stays_as_it_is(tmp_path: Path) -> None:
     records = wide_records()
     records.features = {"image": records.features["image"][:, : MIN_RATIO * 90]}
     assert fit_inputs(load(write_store(str(tmp_path), records))) == [{}]
+
+
+def test_features_must_be_better_than_components_by_a_standard_error(features: str) -> None:
+    dataset = load(features)
+    truth = dataset.targets[dataset.split_rows["val"]]
+
+    def logits(*errors: int) -> np.ndarray:
+        predicted = truth.copy()
+        predicted[[*errors]] = 1 - predicted[[*errors]]
+        return np.eye(2, dtype=np.float32)[predicted]
+
+    # Of the difference of d disagreements in n rows, the standard error is about sqrt(d) / n.
+    for metric in ("accuracy", "macro_f1"):
+        assert is_clearly_better(dataset, metric, logits(), logits(*range(12)))
+        assert not is_clearly_better(dataset, metric, logits(*range(12)), logits())
+        assert not is_clearly_better(dataset, metric, logits(1, 2), logits(1, 2))
+        assert not is_clearly_better(dataset, metric, logits(*range(9)), logits(*range(9, 19)))
 
 
 def test_a_network_of_conditioned_rows_predicts_raw_rows(features: str, tmp_path: Path) -> None:
