@@ -54,7 +54,7 @@ def describe_models(models: ScoredModels, config: ScoreConfig) -> dict[str, Any]
         settings: dict[str, Any] = {**described[0], "columns": columns}
     else:
         named = zip(models.models, described, strict=True)
-        settings = {"models": {model.name: facts for model, facts in named}, "columns": columns}
+        settings = {"models": [{"name": m.name, **facts} for m, facts in named], "columns": columns}
     settings |= {name: True for name in ("embedding", "explain") if getattr(config, name)}
     if config.texts != DecodingOptions():
         settings["decoding"] = asdict(config.texts)

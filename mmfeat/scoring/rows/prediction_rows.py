@@ -124,12 +124,18 @@ def output_columns(
             mask = ~scorable | np.isnan(values)
             columns[f"without_{name}"] = pa.array(values, pa.float32(), mask=mask)
     if output.embedding is not None:
-        flat = pa.array(output.embedding.reshape(-1))
-        dim = output.embedding.shape[1]
-        columns["embedding"] = pa.FixedSizeListArray.from_arrays(
-            flat, dim, mask=pa.array(~scorable)
-        )
+        columns["embedding"] = _vector_lists(output.embedding, scorable)
     return {f"{model.prefix}{name}": values for name, values in columns.items()}
+
+
+def _vector_lists(vectors: np.ndarray, valid: np.ndarray) -> pa.Array:
+    """Return vectors as lists, null if not valid.
+
+    Arrow does not read null lists of a fixed size from Parquet files.
+    """
+    offsets = np.r_[0, np.cumsum(valid) * vectors.shape[1]]
+    masked = pa.array(offsets, pa.int32(), mask=np.r_[~valid, False])
+    return pa.ListArray.from_arrays(masked, pa.array(vectors[valid].reshape(-1)))
 
 
 def status_columns(

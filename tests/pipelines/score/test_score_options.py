@@ -1,0 +1,277 @@
+"""Several models, explanations, fused vectors, selections, partitions, drift."""
+
+import json
+
+import duckdb
+import numpy as np
+import polars
+import pyarrow.dataset as ds
+import pytest
+
+from mmfeat.api import open_store
+from mmfeat.api import score as score_in_python
+from mmfeat.models.inference import run_model
+from mmfeat.models.saved_model import load_model
+from mmfeat.verification import verify_store
+from pipelines.score import name_more_models
+from tests.faults import assert_one_error
+from tests.pipelines.score.conftest import ROWS
+from tests.training.stores import write_store, xor_records
+
+
+@pytest.fixture
+def score(scored, mmfeat, tmp_path):
+    """Runs `mmfeat score` on the features, into a folder of the test."""
+
+    def run(*flags):
+        return mmfeat("score", scored / "model", scored / "features", tmp_path / "out", *flags)
+
+    return run
+
+
+def read(folder):
+    return ds.dataset(folder / "data", partitioning="hive").to_table().sort_by("__key__")
+
+
+@pytest.fixture(scope="session")
+def second_model(scored):
+    """A model of the text alone."""
+    from mmfeat.cli import main
+
+    train = ("--target", "label", "--modalities", "text", "--fusion", "concat", "--epochs", "1")
+    flags = ("--hidden", "8", "--lr", "0.003")
+    model = scored / "by-text"
+    arguments = ["train", str(scored / "features"), str(model), *train, *flags]
+    assert main.main(arguments) == 0
+    return model
+
+
+def test_several_models_score_in_one_pass(scored, second_model, mmfeat, tmp_path):
+    paths = (scored / "model", second_model, scored / "features")
+    result = mmfeat("score", *paths, tmp_path / "out", "--columns", "label")
+    assert result.returncode == 0, result.stderr
+    both, first = read(tmp_path / "out"), read(scored / "predictions")
+    assert mmfeat("score", second_model, scored / "features", tmp_path / "b").returncode == 0
+    second = read(tmp_path / "b")
+    assert both.column_names[:3] == ["__key__", "status", "reason"]
+    for prefix, alone in (("model_", first), ("by-text_", second)):
+        for name in alone.column_names[3:]:
+            assert both[f"{prefix}{name}"].equals(alone[name]), name
+    states = both["status"].to_pylist()
+    expected = zip(first["status"].to_pylist(), second["status"].to_pylist(), strict=True)
+    words = {("ok", "ok"): "ok", ("failed", "failed"): "failed"}
+    assert states == [words.get(pair, "partial") for pair in expected]
+    failed = both.filter(ds.field("status") != "ok").to_pylist()
+    assert {row["__key__"] for row in failed} == {"K-7", "K-20"}
+    reasons = {row["reason"] for row in failed}
+    assert reasons == {"model: image:not_found, text:missing; by-text: text:missing"}
+    manifest = open_store(str(tmp_path / "out")).manifest
+    assert [model["name"] for model in manifest["models"]] == ["model", "by-text"]
+    assert {*manifest["monitoring"]["models"]} == {"model", "by-text"}
+    refused = mmfeat("score", second_model, *paths[::2], tmp_path / "out", "--columns", "label")
+    assert assert_one_error(refused)
+
+
+def test_models_of_the_same_name_are_refused(scored, mmfeat, tmp_path):
+    model = scored / "model"
+    result = mmfeat("score", model, model, scored / "features", tmp_path / "out")
+    assert "different names" in assert_one_error(result)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("m i o", "m i o"),
+        ("a b i o", "a i o --more-models=b"),
+        ("a b c i o --explain", "a i o --explain --more-models=b --more-models=c"),
+        ("a --top-k 2 b i o", "a --top-k 2 i o --more-models=b"),
+        ("a --explain b i o", "a --explain i o --more-models=b"),
+        ("a i o --runner PrismRunner", "a i o --runner PrismRunner"),
+        ("a b i o --runner PrismRunner", "a i o --runner PrismRunner --more-models=b"),
+        ("--runner=x a b i o", "--runner=x a i o --more-models=b"),
+        ("--help", "--help"),
+    ],
+)
+def test_more_models_may_be_written_before_the_input(words, named):
+    assert name_more_models(words.split()) == named.split()
+
+
+def test_an_explanation_is_the_change_without_a_modality(scored, score, tmp_path):
+    assert score("--explain").returncode == 0
+    table, model = read(tmp_path / "out"), load_model(str(scored / "model"))
+    features = open_store(str(scored / "features")).store
+    rows = {row["__key__"]: row for row in table.to_pylist()}
+    seen = 0
+    for shard in features.shards:
+        keys = features.read_keys(shard).to_pylist()
+        columns = {name: features.read_column(name, shard) for name in model.column_names}
+        values = {name: column.features for name, column in columns.items()}
+        present = {name: column.present for name, column in columns.items()}
+        whole = run_model(model.module, values, present).logits
+        for name in model.column_names:
+            without = present | {name: np.zeros(len(keys), bool)}
+            logits = run_model(model.module, values, without).logits
+            for row, key in enumerate(keys):
+                found = rows[key][f"without_{name}"]
+                if not all(mask[row] for mask in present.values()):
+                    assert found is None
+                    continue
+                best = whole[row].argmax()
+                change = (logits[row, best] - whole[row, best]) / model.temperature
+                assert found == pytest.approx(change, abs=1e-5)
+                seen += 1
+    assert seen > 60
+
+
+def test_an_embedding_is_what_the_classifier_reads(scored, score, tmp_path):
+    assert score("--embedding").returncode == 0
+    rows = {row["__key__"]: row for row in read(tmp_path / "out").to_pylist()}
+    module = load_model(str(scored / "model")).module
+    weight, bias = (p.detach().numpy() for p in module.classifier.parameters())
+    for row in rows.values():
+        if row["status"] == "failed":
+            assert row["embedding"] is None
+            continue
+        logits = weight @ np.array(row["embedding"], np.float32) + bias
+        logits /= float(module.temperature)
+        p = np.exp(logits - logits.max())
+        assert row["probability"] == pytest.approx((p / p.sum()).max(), abs=1e-5)
+
+
+def test_a_model_without_fusion_has_no_embedding(scored, mmfeat, tmp_path):
+    train = ("--target", "label", "--fusion", "logistic")
+    assert mmfeat("train", scored / "features", tmp_path / "linear", *train).returncode == 0
+    paths = (tmp_path / "linear", scored / "features", tmp_path / "out")
+    line = assert_one_error(mmfeat("score", *paths, "--embedding"))
+    assert "--embedding needs a model with a fusion" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_keys_of_a_file_select_rows(score, tmp_path, scored):
+    (tmp_path / "keys.txt").write_text("K-3\nK-7\nK-12\nunknown\n")
+    assert score("--keys", tmp_path / "keys.txt").returncode == 0
+    table = read(tmp_path / "out")
+    assert table["__key__"].to_pylist() == ["K-12", "K-3", "K-7"]
+    (tmp_path / "keys.txt").write_text("K-3\n")
+    assert "the file of --keys has other content" in assert_one_error(
+        score("--keys", tmp_path / "keys.txt")
+    )
+
+
+def test_conditions_name_columns_of_the_samples_table(score, tmp_path):
+    line = assert_one_error(score("--where", 'lable == "red"'))
+    assert "--where must use columns of the samples table" in line
+    assert "Did you mean 'label'?" in line
+    line = assert_one_error(score("--where", 'label == "green"'))
+    assert "40 are not selected" in line
+
+
+def test_partitions_open_in_other_tools(scored, score, tmp_path):
+    assert score("--partition-by", "label", "--columns", "sku").returncode == 0
+    out = tmp_path / "out"
+    folders = sorted(path.name for path in (out / "data").iterdir())
+    assert folders == ["label=blue", "label=red"]
+    given = {row["sku"]: row["label"] for row in ROWS}
+    table = read(out)
+    found = dict(zip(table["__key__"].to_pylist(), table["label"].to_pylist(), strict=True))
+    assert found == given
+    files = f"read_parquet('{out}/data/*/*.parquet', hive_partitioning=1)"
+    assert dict(duckdb.sql(f"SELECT __key__, label FROM {files}").fetchall()) == given
+    frame = polars.scan_parquet(f"{out}/data", hive_partitioning=True).collect()
+    assert dict(zip(frame["__key__"], frame["label"], strict=True)) == given
+    store = open_store(str(out))
+    rows = [row for shard in store.shards for row in store.read_shard(shard).to_pylist()]
+    plain = {row["__key__"]: row for row in read(scored / "predictions").to_pylist()}
+    assert len(rows) == len(ROWS)
+    for row in rows:
+        assert row["label"] == given[row["__key__"]]
+        assert all(row[name] == value for name, value in plain[row["__key__"]].items())
+    assert not verify_store(str(out)).all_damages
+    path = next((out / "data" / "label=red").iterdir())
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    assert len(verify_store(str(out)).all_damages) == 1
+
+
+def test_partition_values_become_safe_names(make_table, mmfeat, tmp_path, scored):
+    values = ["a/../b", "é ~", "", "x" * 10, "Ünïcode=1"]
+    rows = [{"text": f"text {n}", "city": values[n % 5], "label": n % 2} for n in range(20)]
+    table = make_table(rows)
+    shards, features = tmp_path / "shards", tmp_path / "features"
+    assert mmfeat("shard", table, shards).returncode == 0
+    assert mmfeat("extract", shards, features).returncode == 0
+    train = ("--target", "label", "--fusion", "concat", "--epochs", 1, "--lr", 0.003)
+    assert mmfeat("train", features, tmp_path / "m", *train).returncode == 0
+    result = mmfeat("score", tmp_path / "m", features, tmp_path / "out", "--partition-by", "city")
+    assert result.returncode == 0, result.stderr
+    folders = [path.name for path in (tmp_path / "out" / "data").iterdir()]
+    assert len(folders) == 5
+    assert "city=__HIVE_DEFAULT_PARTITION__" in folders
+    assert "city=a%2F..%2Fb" in folders
+    store = open_store(str(tmp_path / "out"))
+    found = {row["city"] for s in store.shards for row in store.read_shard(s).to_pylist()}
+    assert found == {*values, None} - {""}
+
+
+def test_a_column_of_many_values_is_no_partition(score):
+    line = assert_one_error(score("--partition-by", "size in cm"))
+    assert "ASCII letters" in line
+    line = assert_one_error(score("--partition-by", "labels"))
+    assert "no column 'labels' (--partition-by)" in line
+
+
+def test_monitoring_counts_what_is_predicted(scored):
+    monitoring = open_store(str(scored / "predictions")).manifest["monitoring"]
+    rows = read(scored / "predictions").to_pylist()
+    predicted = [row["prediction"] for row in rows if row["prediction"]]
+    counts = monitoring["models"]["model"]
+    assert counts["scored"] == len(predicted) == 38
+    assert counts["classes"] == {label: predicted.count(label) for label in {*predicted}}
+    expected = np.histogram([r["probability"] for r in rows if r["prediction"]], 20, (0, 1))[0]
+    assert counts["confidence"] == expected.tolist()
+    assert monitoring["missing"] == {"image": 0.05, "text": 0.05}
+    assert monitoring["drift"]["image"]["missing"] == pytest.approx(0.05, abs=1e-6)
+    page = (scored / "predictions" / "report.html").read_text()
+    for word in ("Drift of the features", "stability index", "Predicted classes", "Confidence"):
+        assert word in page
+    versions = open_store(str(scored / "predictions")).manifest["versions"]
+    assert {*versions} == {"numpy", "pyarrow", "torch"}
+
+
+@pytest.fixture
+def drifting(mmfeat, tmp_path):
+    """A model, and features of four shards, of which the last three are shifted."""
+    records = xor_records(4000)
+    write_store(str(tmp_path / "features"), records)
+    train = ("--target", "label", "--fusion", "gmu", "--epochs", 1, "--hidden", 8, "--lr", 0.003)
+    assert mmfeat("train", tmp_path / "features", tmp_path / "model", *train).returncode == 0
+    records.features["image"][1000:] += np.float16(3)
+    write_store(str(tmp_path / "shifted"), records)
+    return tmp_path
+
+
+def test_drift_stops_a_run_and_keeps_what_is_committed(drifting, mmfeat):
+    paths = [drifting / name for name in ("model", "shifted", "out")]
+    line = assert_one_error(mmfeat("score", *paths, "--max-drift", 0.25))
+    assert "the population stability index of the column image must be at most 0.25" in line
+    assert not (drifting / "out" / "manifest.json").exists()
+    kept = sorted(path.name for path in (drifting / "out" / "data").iterdir())
+    again = assert_one_error(mmfeat("score", *paths, "--max-drift", 0.25))
+    assert "population stability index" in again
+    assert sorted(path.name for path in (drifting / "out" / "data").iterdir()) == kept
+    result = mmfeat("score", *paths, "--max-drift", 1000)  # the limit is no part of the result
+    assert result.returncode == 0, result.stderr
+    assert "drift of image" in result.stdout
+    drift = json.loads((drifting / "out" / "manifest.json").read_bytes())["monitoring"]["drift"]
+    assert drift["image"]["psi"] > 0.25 > 0.1 > drift["text"]["psi"]
+
+
+def test_no_drift_is_no_error(drifting, mmfeat):
+    paths = [drifting / name for name in ("model", "features", "out")]
+    assert mmfeat("score", *paths, "--max-drift", 0.1).returncode == 0
+
+
+def test_scores_in_python_are_those_of_the_command(scored, second_model, tmp_path):
+    models = [scored / "model", second_model]
+    store = score_in_python(models, scored / "shards", tmp_path / "out", explain=True)
+    names = store.column_names
+    assert {"model_prediction", "by-text_prediction", "by-text_without_text"} <= {*names}
