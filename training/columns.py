@@ -6,6 +6,7 @@ from typing import Protocol
 from mmfeat.config import split_commas
 from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.features import Column, FeatureStore
+from mmfeat.models.names import check_model_names
 from mmfeat.records import STATUS_COLUMNS
 from mmfeat.shards import find_standard_columns, status_column
 from mmfeat.storage import files
@@ -31,16 +32,21 @@ class _Options(Protocol):
     def split(self) -> SplitOptions: ...
 
 
-def check_columns(options: _Options, kind: str) -> None:
-    """Find mistyped paths and columns in the options of a command, before slow imports.
+def check_columns(
+    options: _Options, kind: str, fusions: Sequence[str] = (), combinations: Sequence[str] = ()
+) -> None:
+    """Find mistyped paths, columns and fusions in the options of a command, before slow imports.
 
     Args:
         options: the options.
         kind: kind of the output.
+        fusions, combinations: the named ones.
 
     Raises:
-        MmfeatError: the output is something else, there are no features, or they lack a column.
+        MmfeatError: the output is something else, there are no features, they lack a column, or
+            there is no such fusion or combination.
     """
+    check_model_names(fusions, combinations)
     check_output(options.output, kind)
     store = FeatureStore(options.features)
     choose_columns(store, options.modalities)

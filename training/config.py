@@ -271,6 +271,11 @@ class TrainConfig:
             )
 
     @property
+    def named_fusions(self) -> list[str]:
+        """The fusion, in a list that is empty without one."""
+        return [self.model.fusion] if self.model.fusion else []
+
+    @property
     def is_search(self) -> bool:
         """Whether validation chooses the fusion."""
         return not self.model.fusion and self.task not in (ALIGN, DESCRIBE)

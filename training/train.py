@@ -12,7 +12,7 @@ from training.config import TrainConfig
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     config = parse_args(TrainConfig, arguments, prog="mmfeat train")
-    check_columns(config, "model")
+    check_columns(config, "model", config.named_fusions, [config.model.combination])
     # Imported late: --help and mistyped names must not wait for torch and scikit-learn.
     with waiting_for("loading torch"):
         from training.search.run import train

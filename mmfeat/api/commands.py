@@ -80,7 +80,7 @@ def train(features: Path, output: Path, **options: Any) -> "TrainedModel":
 
     given = {"features": features, "output": output, **options}
     config = make_config(TrainConfig, given, source="train")
-    check_columns(config, "model")
+    check_columns(config, "model", config.named_fusions, [config.model.combination])
     from mmfeat.api.trained_model import TrainedModel
     from training.search.run import train as run_training
 
@@ -102,7 +102,7 @@ def compare(features: Path, output: Path, **options: Any) -> Comparison:
 
     given = {"features": features, "output": output, **options}
     config = make_config(CompareConfig, given, source="compare")
-    check_columns(config, "comparison")
+    check_columns(config, "comparison", config.named_fusions, config.named_combinations)
     from training.compare.run import compare as run_comparison
 
     with safe_child_processes():

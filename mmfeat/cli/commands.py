@@ -8,7 +8,7 @@ from mmfeat.system import Main
 COMMANDS = {
     "shard": "raw records → shards (WebDataset tars)",
     "extract": "shards → features, by frozen encoders, once",
-    "train": "features → model: a fusion and a head",
+    "train": "features → model: a fusion and a classifier",
     "compare": "compare fusions by quality and cost, pick the best",
     "evaluate": "model + features → metrics of a split",
     "score": "model + features → predictions",

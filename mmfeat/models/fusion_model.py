@@ -1,10 +1,11 @@
 """The fusion model: projections → fusion → combination → classifier."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from mmfeat.errors import MmfeatError
 from mmfeat.models.architecture import Architecture
 from mmfeat.models.base import Model
 from mmfeat.models.combination import COMBINATIONS
@@ -82,7 +83,38 @@ class FusionModel(Model):
         h = torch.stack([masked_mean(*sequence) for sequence in sequences], dim=1)
         if self.fusion.takes_tokens:
             tokens, token_masks = zip(*sequences, strict=True)
-            x, weights = self.fusion(list(tokens), list(token_masks))
+            output = self.fusion(list(tokens), list(token_masks))
         else:
-            x, weights = self.fusion(h, mask)
+            output = self.fusion(h, mask)
+        x, weights = self._check_output(output, mask)
         return FusionModelOutput(self.classifier(self.combination(x, h)), weights, h, mask)
+
+    def _check_output(self, output: Any, mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the output of the fusion, which may be a plug-in, and check its shapes.
+
+        Raises:
+            MmfeatError: it is no `FusionOutput`, or its shapes are others.
+        """
+        x, weights = output if isinstance(output, tuple) and len(output) == 2 else (output, None)
+        rows, modalities = mask.shape
+        is_pair = isinstance(output, tuple) and isinstance(x, Tensor)
+        if not is_pair or x.shape != (rows, self.fusion.out_dim):
+            rule = f"x of the shape [{rows}, {self.fusion.out_dim}] (batch, out_dim)"
+            self._refuse(rule, x if is_pair else output)
+        if weights is not None and (
+            not isinstance(weights, Tensor) or weights.shape != (rows, modalities)
+        ):
+            self._refuse(
+                f"weights of the shape [{rows}, {modalities}] (batch, modalities)", weights
+            )
+        return x, weights
+
+    def _refuse(self, rule: str, value: Any) -> NoReturn:
+        got = type(value).__name__
+        got += f" of the shape {list(value.shape)}" if isinstance(value, Tensor) else ""
+        raise MmfeatError(
+            f"the fusion {self.architecture.fusion} must return FusionOutput(x, weights) with "
+            f"{rule}",
+            got=got,
+            cure=f"Repair {type(self.fusion).__module__}.{type(self.fusion).__qualname__}",
+        )

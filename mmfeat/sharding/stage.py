@@ -28,7 +28,7 @@ from mmfeat.sharding.planning import (
 )
 from mmfeat.sharding.retry import Retry, count_passing
 from mmfeat.sharding.sample_reader import leave_out_deadly, read_samples
-from mmfeat.sharding.selection import key_file_sha256, require_key_file
+from mmfeat.sharding.selection import Condition, key_file_sha256, require_key_file
 from mmfeat.sharding.shard_plan import remove_plan
 from mmfeat.sharding.shard_tasks import expected_hash, make_tasks, read_task_records
 from mmfeat.sharding.shard_writer import RejectLimit, ShardWriter
@@ -80,8 +80,10 @@ class Sharding(Stage):
         self._committed: Counter[str] = Counter()
 
     def check_inputs(self) -> None:
-        """Open the input, and keep it open for `plan`."""
+        """Check --where and --keys, open the input, and keep it open for `plan`."""
         check_output(self.output, "shards")
+        if self.config.where:
+            Condition(self.config.where)
         if self.config.keys:
             require_key_file(self.config.keys)
         self._source = open_input(self.config)

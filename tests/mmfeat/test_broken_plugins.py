@@ -133,6 +133,10 @@ def test_broken_plugins_are_named(run, tmp_path):
     assert run("extract", "shards", "features", *encoders).returncode == 0
     trained = run(*TRAIN, "--fusion", "maximum", broken="forward")
     check(trained, "the plug-in broken-plugin failed", "ValueError: broken forward", "uninstall")
+    for broken, got in [("output", "got 'Tensor of"), ("width", ", 3]'")]:
+        trained = run(*TRAIN, "--fusion", "maximum", broken=broken)
+        check(trained, "the fusion maximum must return FusionOutput(x, weights) with x of", got)
+        assert trained.stderr.count("mmfeat: error") == 1
 
 
 def test_exceptions_of_other_code_are_not_those_of_a_plugin():

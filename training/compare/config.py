@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from mmfeat.config import FeaturesPath, OutputPath
+from mmfeat.config import FeaturesPath, OutputPath, split_commas
 from mmfeat.errors import MmfeatError
 from training.config import (
     FLAT,
@@ -64,6 +64,16 @@ class CompareConfig:
     recipe: Annotated[RecipeOptions, FLAT] = field(default_factory=RecipeOptions)
     describe: Annotated[DescribeOptions, FLAT] = field(default_factory=DescribeOptions)
     data: Annotated[AccessOptions, FLAT] = field(default_factory=AccessOptions)
+
+    @property
+    def named_fusions(self) -> list[str]:
+        """Fusions that are named; empty for all."""
+        return [] if self.fusions == "all" else split_commas(self.fusions)
+
+    @property
+    def named_combinations(self) -> list[str]:
+        """Combinations that are named; empty for all."""
+        return [] if self.combinations == "all" else split_commas(self.combinations)
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "seeds", "workers", "emap_rows")
