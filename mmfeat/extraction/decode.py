@@ -1,14 +1,14 @@
 """Decode the records of a shard in threads, one bounded window of encoder inputs at a time.
 
-On a GPU the next window is decoded while the current one is encoded. On a CPU the caller asks for
-the next window while its batches wait for a core, so no core is idle without a thread for it.
+Records are decoded as soon as they are read. On a GPU the next window is read and decoded while the
+current one is encoded. On a CPU the caller asks for the next window while its batches wait for a
+core, so no core is idle without a thread for it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import chain
+from functools import lru_cache
 from typing import Any
 
 from mmfeat.encoders import Encoder
@@ -24,8 +24,8 @@ WINDOW_RECORDS = 512
 WINDOW_BYTES = 128 << 20
 """A window with more media bytes than this ends early."""
 
-CHUNK_RECORDS = 8
-"""Records per call of a thread."""
+CHUNK_RECORDS, _CHUNK_BYTES = 8, 8 << 20
+"""Records per call of a thread, at most, and bytes after which no more are added."""
 
 
 @dataclass
@@ -60,62 +60,99 @@ def decode_windows(
         threads: number of decoding threads.
         prefetch: whether to decode the next window while the caller uses the current one.
     """
-    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as prefetcher:
-        blocks = _split_records(records)
-        windows = (_decode_window(block, encoders, slots, pool) for block in blocks)
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as reader:
+        windows = _start_windows(records, encoders, slots, pool)
         if not prefetch:
-            yield from windows
+            yield from (window.finish() for window in windows)
             return
-        next_window = prefetcher.submit(next, windows, None)
+        next_window = reader.submit(next, windows, None)
         while (window := next_window.result()) is not None:
-            next_window = prefetcher.submit(next, windows, None)
-            yield window
+            next_window = reader.submit(next, windows, None)
+            yield window.finish()
 
 
-def _split_records(records: Iterable[ShardRecord]) -> Iterator[list[ShardRecord]]:
-    """Yield blocks of records, bounded in number and bytes."""
-    block: list[ShardRecord] = []
-    block_bytes = 0
-    for record in records:
-        block.append(record)
-        block_bytes += sum(map(len, record.sample.members.values())) if record.sample else 0
-        if len(block) == WINDOW_RECORDS or block_bytes >= WINDOW_BYTES:
-            yield block
-            block, block_bytes = [], 0
-    if block:
-        yield block
+@dataclass
+class _StartedWindow:
+    """Records that are being decoded.
+
+    Attributes:
+        keys: key of each record.
+        parts: column → the rows of some of its records, and a function that returns the results of
+            `_decode_record` for them.
+    """
+
+    keys: list[str]
+    parts: dict[str, list[tuple[Sequence[int], Callable[[], list[tuple[Any, int]]]]]]
+
+    def finish(self) -> DecodedWindow:
+        """Wait for the records."""
+        items: dict[str, list[Any]] = {}
+        bytes_read = dict.fromkeys(self.parts, 0)
+        for column, parts in self.parts.items():
+            items[column] = [None] * len(self.keys)
+            for rows, get_pairs in parts:
+                for row, (item, size) in zip(rows, get_pairs(), strict=True):
+                    items[column][row] = item
+                    bytes_read[column] += size
+        return DecodedWindow(self.keys, items, bytes_read)
 
 
-def _decode_window(
-    records: Sequence[ShardRecord],
+def _start_windows(
+    records: Iterable[ShardRecord],
     encoders: Mapping[str, Encoder],
     slots: Mapping[str, str],
     pool: ThreadPoolExecutor,
-) -> DecodedWindow:
-    items: dict[str, list[Any]] = {}
-    bytes_read: dict[str, int] = {}
-    for column, encoder in encoders.items():
-        pairs = _decode_column(records, encoder, slots[column], pool)
-        items[column] = [item for item, _ in pairs]
-        bytes_read[column] = sum(size for _, size in pairs)
-    return DecodedWindow([record.key for record in records], items, bytes_read)
+) -> Iterator[_StartedWindow]:
+    """Yield windows, bounded in records and bytes. They are decoded while more is read."""
+    window, window_bytes = _StartedWindow([], {column: [] for column in encoders}), 0
+    for chunk, chunk_bytes in _split_records(records):
+        first = len(window.keys)
+        window.keys += [record.key for record in chunk]
+        for column, encoder in encoders.items():
+            window.parts[column] += _start_chunk(encoder, slots[column], chunk, first, pool)
+        window_bytes += chunk_bytes
+        if len(window.keys) >= WINDOW_RECORDS or window_bytes >= WINDOW_BYTES:
+            yield window
+            window, window_bytes = _StartedWindow([], {column: [] for column in encoders}), 0
+    if window.keys:
+        yield window
 
 
-def _decode_column(
-    records: Sequence[ShardRecord], encoder: Encoder, slot: str, pool: ThreadPoolExecutor
-) -> list[tuple[Any, int]]:
-    """Return the result of `_decode_record` for each record, those without decoding at once."""
-    pairs: list[tuple[Any, int]] = [(None, 0)] * len(records)
-    left = range(len(records))
+def _split_records(records: Iterable[ShardRecord]) -> Iterator[tuple[list[ShardRecord], int]]:
+    """Yield chunks of records, bounded in number and bytes, and the bytes of their members."""
+    chunk: list[ShardRecord] = []
+    chunk_bytes = 0
+    for record in records:
+        chunk.append(record)
+        chunk_bytes += sum(map(len, record.sample.members.values())) if record.sample else 0
+        if len(chunk) == CHUNK_RECORDS or chunk_bytes >= _CHUNK_BYTES:
+            yield chunk, chunk_bytes
+            chunk, chunk_bytes = [], 0
+    if chunk:
+        yield chunk, chunk_bytes
+
+
+def _start_chunk(
+    encoder: Encoder,
+    slot: str,
+    records: Sequence[ShardRecord],
+    first: int,
+    pool: ThreadPoolExecutor,
+) -> Iterator[tuple[Sequence[int], Callable[[], list[tuple[Any, int]]]]]:
+    """Yield rows and a function that returns their results; those without decoding first."""
+    rows: Sequence[int] = range(first, first + len(records))
     if type(encoder).keep is not Encoder.keep:
         pairs = [_decode_record(encoder, encoder.keep, slot, record) for record in records]
-        left = [row for row, (item, _) in enumerate(pairs) if item is None]  # type: ignore[assignment]
-    chunks = [left[start : start + CHUNK_RECORDS] for start in range(0, len(left), CHUNK_RECORDS)]
-    decode = partial(_decode_chunk, encoder, slot)
-    results = pool.map(decode, ([records[row] for row in chunk] for chunk in chunks))
-    for row, pair in zip(left, chain.from_iterable(results), strict=True):
-        pairs[row] = pair
-    return pairs
+        left = [index for index, (item, _) in enumerate(pairs) if item is None]
+        if not left:
+            yield rows, lambda: pairs
+            return
+        kept = [index for index, (item, _) in enumerate(pairs) if item is not None]
+        if kept:
+            done = [pairs[index] for index in kept]
+            yield [rows[index] for index in kept], lambda: done
+        rows, records = [rows[index] for index in left], [records[index] for index in left]
+    yield rows, pool.submit(_decode_chunk, encoder, slot, records).result
 
 
 def _decode_chunk(
