@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from mmfeat.config import parse_known_args
 from mmfeat.extraction import ExtractConfig, Extraction
 from mmfeat.system import run_main, waiting_for
+from pipelines.finished_stage import find_finished
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -13,6 +14,8 @@ def main(arguments: Sequence[str]) -> None:
     config, beam_flags = parse_known_args(ExtractConfig, arguments, prog="mmfeat extract")
     stage = Extraction(config)
     stage.check_inputs()
+    if not beam_flags and find_finished(stage):
+        return
     # Beam loads slowly. --help, a mistyped flag or a mistyped path do not wait for it.
     with waiting_for("loading Apache Beam"):
         from pipelines.run_stage import run_stage

@@ -3,7 +3,6 @@
 import logging
 import shutil
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -24,6 +23,7 @@ from pipelines.engines import (
     is_local,
     make_pipeline,
 )
+from pipelines.finished_stage import print_nothing_to_do, print_summary
 from pipelines.monitoring import progress_bar
 from pipelines.notebook import plain_labels
 from pipelines.shard_workers import choose_processes
@@ -67,8 +67,7 @@ def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
         tasks = stage.plan()
     todo = [task for task in tasks if not task.done]
     if not todo and (manifest := stage.finished_manifest()):
-        console.print_out(f"{stage.name}: nothing to do, {stage.output} is finished")
-        _print_summary(stage, manifest, {})
+        print_nothing_to_do(stage, manifest)
         return manifest
     done = len(tasks) - len(todo)
     if done:
@@ -91,7 +90,7 @@ def _run_locked(stage: Stage, pipeline: beam.Pipeline) -> dict[str, Any]:
         "speed": f"{records / seconds:,.0f} samples/s, {megabytes / seconds:,.1f} MB/s read",
         "peak memory": _format_peak_memory(),
     }
-    _print_summary(stage, manifest, speed)
+    print_summary(stage, manifest, speed)
     return manifest
 
 
@@ -140,25 +139,3 @@ def _format_peak_memory() -> str:
     peak = progress.WORKER_PEAK_MB.value
     workers = f", {peak:,.0f} MB (largest worker)" if peak else ""
     return f"{peak_memory_mb():,.0f} MB (this process){workers}"
-
-
-def _print_summary(stage: Stage, manifest: dict[str, Any], speed: dict[str, Any]) -> None:
-    totals = manifest["totals"]
-    facts: dict[str, Any] = {"in": totals["records"], "out": totals["out"]}
-    usable = Counter(totals["problems"]) - Counter(totals["rejected"])
-    partial = {reason: n for reason, n in usable.items() if stage.is_partial(reason)}
-    extras = {reason: n for reason, n in usable.items() if reason not in partial}
-    if stage.counts_partial:
-        facts["partial (out, but lack a part)"] = sum(partial.values())
-    facts |= {f"  {reason}": number for reason, number in partial.items()}
-    if extras:
-        facts["complete, but an extra member is left out"] = sum(extras.values())
-        facts |= {f"  {reason}": number for reason, number in extras.items()}
-    facts["rejected"] = totals["records"] - totals["out"]
-    # The space keeps these names apart from equal reasons of partial records.
-    facts |= {f"  {reason} ": number for reason, number in totals["rejected"].items()}
-    facts["shards"] = len(manifest["shards"])
-    facts |= stage.summary(manifest)
-    console.show_summary(f"{stage.name} → {stage.output}", {**facts, **speed})
-    for line in stage.advice(manifest):
-        console.print_out(line)

@@ -7,6 +7,7 @@ from dataclasses import fields
 from mmfeat.config import parse_known_args
 from mmfeat.scoring import ScoreConfig, Scoring
 from mmfeat.system import run_main, waiting_for
+from pipelines.finished_stage import find_finished
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -15,6 +16,8 @@ def main(arguments: Sequence[str]) -> None:
     config, beam_flags = parse_known_args(ScoreConfig, words, prog="mmfeat score")
     stage = Scoring(config)
     stage.check_inputs()
+    if not beam_flags and find_finished(stage):
+        return
     # Beam loads slowly. --help, a mistyped flag or a mistyped path do not wait for it.
     with waiting_for("loading Apache Beam"):
         from pipelines.run_stage import run_stage

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mmfeat.config import flag_names, parse_known_args
 from mmfeat.sharding import ShardConfig, Sharding, dry_run
 from mmfeat.system import run_main, scratch_folder, show_summary, waiting_for
+from pipelines.finished_stage import find_finished
 from pipelines.worker import warm_up
 
 
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str]) -> None:
     retry_command = shlex.join(["mmfeat", "shard", *arguments, *retry_flags])
     stage = Sharding(config, retry_command)
     stage.check_inputs()
+    if not beam_flags and find_finished(stage):
+        return
     warm_up()
     # Beam loads slowly. --help, a mistyped flag or a mistyped path do not wait for it.
     with waiting_for("loading Apache Beam"):

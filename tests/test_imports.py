@@ -95,6 +95,22 @@ def source_files():
         yield from (REPOSITORY / root).rglob("*.py")
 
 
+def test_a_finished_store_needs_no_beam(tmp_path):
+    (tmp_path / "items.csv").write_text("text,label\none,a\ntwo,b\n")
+    command = ["shard", str(tmp_path / "items.csv"), str(tmp_path / "out")]
+    code = (
+        "import sys, mmfeat.cli.main as command; code = command.main(sys.argv[1:]); "
+        f"print(code, *sorted(m for m in {HEAVY!r} if m in sys.modules))"
+    )
+    for expected in ("0 apache_beam", "0"):
+        result = subprocess.run(
+            [sys.executable, "-c", code, *command], cwd=REPOSITORY, capture_output=True, text=True
+        )
+        assert result.stdout.splitlines()[-1] == expected, result.stderr
+    assert "nothing to do" in result.stdout
+    assert "rejected" in result.stdout
+
+
 FACADES = (
     *("mmfeat.config", "mmfeat.extraction", "mmfeat.features", "mmfeat.media", "mmfeat.records"),
     *("mmfeat.scoring", "mmfeat.sharding", "mmfeat.shards", "mmfeat.sources", "mmfeat.store"),

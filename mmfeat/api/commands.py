@@ -285,3 +285,7 @@ def _run_stage(stage: "Stage", beam_flags: Sequence[str]) -> None:
 
     with safe_child_processes():
         run_stage(stage, beam_flags)
+    from pipelines.finished_stage import find_finished
+
+    if not beam_flags and find_finished(stage):
+        return

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mmfeat.cli.commands import COMMANDS, load_config
+from mmfeat.cli.commands import COMMANDS, COMPLETION, QUICKSTART, load_config
 from mmfeat.config import flag_names, metavar, parse_args
+from mmfeat.system import print_out
 
 _BASH = """\
 _mmfeat() {{
@@ -28,6 +29,14 @@ complete -o default -F _mmfeat mmfeat
 _ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
 
 
+_LOAD = (
+    ("bash", 'eval "$(mmfeat completion bash)" in ~/.bashrc'),
+    ("zsh ", 'eval "$(mmfeat completion zsh)" in ~/.zshrc'),
+    ("fish", "mmfeat completion fish > ~/.config/fish/completions/mmfeat.fish"),
+)
+"""Shell and how to load its script."""
+
+
 @dataclass(frozen=True)
 class CompletionConfig:
     """Print a script that completes commands, flags and files. Load it when the shell starts.
@@ -41,7 +50,10 @@ class CompletionConfig:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the script."""
+    """Print the script; without a shell, the shells and how to load it in each."""
+    if not arguments:
+        print_out("\n".join(["Name the shell:", *(f"  {shell}  {how}" for shell, how in _LOAD)]))
+        raise SystemExit(2)
     config = parse_args(CompletionConfig, arguments, prog="mmfeat completion")
     configs = {name: load_config(name) for name in COMMANDS} | {"completion": CompletionConfig}
     flags = {name: ["--help", *flag_names(fields)] for name, fields in configs.items()}
@@ -57,8 +69,9 @@ def completion_script(shell: str, flags: Mapping[str, Sequence[str]]) -> str:
     """
     if shell == "fish":
         lines = ["complete -c mmfeat -n __fish_use_subcommand -f"]
+        summaries = {**COMMANDS, "quickstart": QUICKSTART, "completion": COMPLETION}
         for name, words in flags.items():
-            summary = shlex.quote(COMMANDS.get(name, ""))
+            summary = shlex.quote(summaries[name])
             lines.append(f"complete -c mmfeat -n __fish_use_subcommand -a {name} -d {summary}")
             seen = f"'__fish_seen_subcommand_from {name}'"
             lines += [f"complete -c mmfeat -n {seen} -l {word.lstrip('-')}" for word in words]

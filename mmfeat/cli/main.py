@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from mmfeat.cli.commands import COMMANDS as STAGE_COMMANDS
-from mmfeat.cli.commands import load_main
+from mmfeat.cli.commands import COMPLETION, QUICKSTART, load_main
 from mmfeat.errors import UsageError, suggest
 from mmfeat.startup import set_exit_code
 from mmfeat.system import Main, print_out, run_main
 from mmfeat.version import __version__
 
 COMMANDS = {
-    "quickstart": "run every stage on a small generated dataset",
+    "quickstart": QUICKSTART,
     **STAGE_COMMANDS,
     "completion": "completion of commands and flags in bash, zsh and fish",
 }

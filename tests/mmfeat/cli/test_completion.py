@@ -1,3 +1,4 @@
+import shlex
 import shutil
 import subprocess
 
@@ -54,3 +55,16 @@ def test_other_shells_read_their_script(mmfeat, shell):
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     subprocess.run([shell, "-n", "/dev/stdin"], input=script, text=True, check=True)
+
+
+def test_without_a_shell_the_shells_are_listed(mmfeat):
+    result = mmfeat("completion")
+    assert result.returncode == 2
+    for shell in ("bash", "zsh", "fish"):
+        assert f"mmfeat completion {shell}" in result.stdout
+
+
+def test_fish_describes_every_command(mmfeat):
+    script = mmfeat("completion", "fish").stdout
+    for name, summary in ALL_COMMANDS.items():
+        assert f"-a {name} -d {shlex.quote(summary)}" in script
