@@ -62,10 +62,16 @@ class FinishedPredictions:
 
         receipts = require_receipts(output, shards, expected_files=self.expected_files)
         totals, entries = list_receipts(receipts, describe)
+        if left_out and not totals["records"]:
+            raise MmfeatError(
+                f"--where and --keys must select a record of {self.config.input}",
+                got=f"none of {left_out:,}",
+                cure="Look at the values with: mmfeat info",
+            )
         if not totals["out"]:
             raise MmfeatError(
                 f"none of the {totals['records']} records of {self.config.input} can be scored "
-                f"({format_counts(totals['rejected']) or f'{left_out} are not selected'})",
+                f"({format_counts(totals['rejected'])})",
             )
         models = ScoredModels.load(self.config.models)
         check_drift(monitoring, models.statistics, self.config.max_drift)
