@@ -12,7 +12,7 @@ from mmfeat.version import __version__
 COMMANDS = {
     "quickstart": QUICKSTART,
     **STAGE_COMMANDS,
-    "completion": "completion of commands and flags in bash, zsh and fish",
+    "completion": COMPLETION,
 }
 
 
