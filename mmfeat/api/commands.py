@@ -279,13 +279,13 @@ def show(path: Path, key: str, *, shards: Path = "") -> dict[str, Any]:
 
 def _run_stage(stage: "Stage", beam_flags: Sequence[str]) -> None:
     stage.check_inputs()
+    from pipelines.finished_stage import find_finished
+
+    if not beam_flags and find_finished(stage):
+        return
     # Imported late: a mistyped path must not wait for Beam.
     with quiet_import():
         from pipelines.run_stage import run_stage
 
     with safe_child_processes():
         run_stage(stage, beam_flags)
-    from pipelines.finished_stage import find_finished
-
-    if not beam_flags and find_finished(stage):
-        return

@@ -24,11 +24,11 @@ COMMANDS = {
 }
 """Command → its line in `mmfeat --help`, except `quickstart` and `completion`."""
 
-_CONFIGS = {
 QUICKSTART = "run every stage on a small generated dataset"
 COMPLETION = "completion of commands and flags in bash, zsh and fish"
 """Lines of the other commands."""
 
+_CONFIGS = {
     "shard": ("mmfeat.sharding", "ShardConfig"),
     "extract": ("mmfeat.extraction", "ExtractConfig"),
     "train": ("training.config", "TrainConfig"),
