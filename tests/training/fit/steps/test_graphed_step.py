@@ -1,6 +1,7 @@
 """Steps as CUDA graphs. On the CPU a toy capture plays the real one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,38 @@ def test_a_step_that_cannot_be_captured_runs_as_it_is(
     assert printed == [
         "train: steps are launched kernel by kernel, no CUDA graph: operation not permitted"
     ]
+
+
+class ToyGenerator:
+    """A generator of torch as a failed capture leaves it."""
+
+    def __init__(self, is_capturing: bool = True) -> None:
+        self.is_capturing = is_capturing
+
+    def clone_state(self) -> "ToyGenerator":
+        return ToyGenerator(is_capturing=False)
+
+    def graphsafe_set_state(self, other: "ToyGenerator") -> None:
+        self.is_capturing = other.is_capturing
+
+
+def test_a_failed_capture_releases_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def fail_at_the_end(*arguments: Any, **options: Any) -> Iterator[None]:
+        yield
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    generators = [ToyGenerator(), ToyGenerator()]
+    for name, value in {
+        "CUDAGraph": object,
+        "graph": fail_at_the_end,
+        "current_device": lambda: 1,
+        "default_generators": generators,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    with pytest.raises(RuntimeError, match="during capture"):
+        graphed_step.capture_cuda_graph(lambda: torch.zeros(()), None)
+    assert [generator.is_capturing for generator in generators] == [True, False]
 
 
 class Outside(nn.Module):
