@@ -131,10 +131,14 @@ class GraphedForward:
                 raise RuntimeError("its features differ")
         except Exception as error:  # a model that cannot be captured, or not enough memory
             _log.debug("no CUDA graphs: %s: %s", type(error).__name__, error)
-            self._enabled = False
-            self._use(None)
+            self.disable()
         else:
             self._keep(key, graph)
+
+    def disable(self) -> None:
+        """Make no graphs any more, and free the memory of those that exist."""
+        self._enabled = False
+        self._use(None)
 
 
 class Graph:

@@ -4,7 +4,6 @@ import copy
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,14 +125,21 @@ class ImageEncoder(NeuralEncoder):
     def encode(self, batch: Sequence[np.ndarray | PlainJpeg]) -> np.ndarray | list[np.ndarray]:
         if not batch:
             return [] if self.max_tokens else np.zeros((0, self.dim), np.float32)
+        try:
+            features = self._run(batch)
+        except torch.OutOfMemoryError:
+            self._runtime.free_graphs()
+            raise
+        return list(features) if self.max_tokens else features
+
+    def _run(self, batch: Sequence[np.ndarray | PlainJpeg]) -> np.ndarray:
         with self._runtime.stream(), torch.inference_mode():
             pixels = self._to_pixels(batch)
-            if self.on_gpu:  # sent as bytes, a quarter of their size
-                run = partial(self._runtime.run, prepare=self._normalize, one_shape=True)
-                features = run({"pixels": pixels}).numpy()
-            else:
-                features = self._runtime.run({"pixels": self.transform.normalize(pixels)}).numpy()
-        return list(features) if self.max_tokens else features
+            if not self.on_gpu:
+                pixels = self.transform.normalize(pixels)
+                return self._runtime.run({"pixels": pixels}).numpy()
+            # Sent as bytes, a quarter of their size.
+            return self._runtime.run({"pixels": pixels}, self._normalize, one_shape=True).numpy()
 
     def _to_pixels(self, batch: Sequence[np.ndarray | PlainJpeg]) -> Tensor:
         """Return uint8, shape [batch, 3, size, size]; on the GPU if it has decoded some."""

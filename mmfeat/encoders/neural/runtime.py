@@ -224,6 +224,10 @@ class Runtime:
                 return self._graphed(compute, moved)
             return compute(moved).cpu()
 
+    def free_graphs(self) -> None:
+        """Give the memory of CUDA graphs back: a batch did not fit beside them."""
+        self._graphed.disable()
+
     def _cast(self, value: Tensor) -> Tensor:
         return value.to(self.dtype) if value.is_floating_point() else value
 

@@ -104,6 +104,17 @@ def test_batches_that_fail_do_not_use_up_the_graphs(graphs):
     assert graphs.made == 1
 
 
+def test_disabled_graphs_are_dropped(graphs):
+    forward = GraphedForward(CPU, graphs)
+    for _ in range(3):
+        forward(double, batch(8))
+    forward.disable()
+    for start in range(20):
+        assert forward(double, batch(8, start)).equal(double(batch(8, start)))
+    assert graphs.made == 1
+    assert not forward._free
+
+
 def test_threads_share_two_graphs(graphs):
     forward, started = GraphedForward(CPU, graphs), Barrier(4)
 
