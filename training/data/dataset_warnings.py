@@ -39,18 +39,30 @@ def _describe_grouping(store: FeatureStore, columns: Sequence[Column], dataset: 
         f"--group-column {digest} keeps equal {name} files" for name, digest in digests.items()
     ]
     if others := [column.name for column in leaking if column.name not in digests]:
-        advice.append(_describe_other_grouping(names, others, dataset))
+        advice.append(_describe_other_grouping(store, others, dataset))
     return f"To keep equal values in one split: {'; '.join(advice)}"
 
 
-def _describe_other_grouping(names: Sequence[str], leaking: Sequence[str], dataset: Dataset) -> str:
+def _describe_other_grouping(store: FeatureStore, leaking: Sequence[str], dataset: Dataset) -> str:
+    names = store.samples_schema.names
     own = {*find_standard_columns(names), *dataset.objective.target_columns, *dataset.rule.columns}
     others = [name for name in names if name not in own]
+    others = [name for name in others if not _is_key(store, name)]
     more = [f"and {len(others) - _SHOWN_COLUMNS} more"] if len(others) > _SHOWN_COLUMNS else []
     return (
         f"for {', '.join(leaking)}, --group-column with a column that identifies equal rows; "
         f"there are: {', '.join([*others[:_SHOWN_COLUMNS], *more]) or 'none'}"
     )
+
+
+def _is_key(store: FeatureStore, column: str) -> bool:
+    """Return whether a column is the one that the keys come from: no two rows share its value.
+
+    The first shard tells.
+    """
+    samples = store.read_samples(next(iter(store.shards)), ["__key__", column])
+    keys, values = samples["__key__"].to_pylist(), samples[column].to_pylist()
+    return keys == [None if value is None else str(value) for value in values]
 
 
 def warn_of_unseen_labels(dataset: Dataset) -> None:

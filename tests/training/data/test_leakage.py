@@ -82,6 +82,7 @@ def test_training_counts_and_warns(
             "split": splits.tolist(),
             "product": [f"p{number}" for number in range(200)],
             "image_size": [*range(200)],
+            "id": [f"key-{number:06d}" for number in range(200)],  # the keys: no cure
         },
         present=present,
     )
