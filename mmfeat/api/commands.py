@@ -25,6 +25,7 @@ from mmfeat.verification import Verification, uncommit, verify_store
 
 if TYPE_CHECKING:
     from mmfeat.api.trained_model import TrainedModel
+    from mmfeat.retrieval import SearchResult
     from mmfeat.store import Stage
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -157,6 +158,27 @@ def score(
     config = make_config(ScoreConfig, given, source="score")
     _run_stage(Scoring(config), beam_flags)
     return Predictions(config.output)
+
+
+def search(features: Path, **options: Any) -> "SearchResult":
+    """Find the records nearest to a record, a text or an image, as `mmfeat search`.
+
+    Args:
+        features: directory of the features.
+        options: the fields of `mmfeat.retrieval.SearchConfig`, such as `like` and `count`.
+
+    Returns:
+        The records, nearest first: `result.keys`, `result.to_pandas()`.
+    """
+    from mmfeat.retrieval import SearchConfig, write_result
+    from mmfeat.retrieval import search as find
+
+    config = make_config(SearchConfig, {"features": features, **options}, source="search")
+    check_finished(config.features, "features")
+    result = find(config)
+    if config.output:
+        write_result(config, result)
+    return result
 
 
 def dedup(features: Path, output: Path, **options: Any) -> Duplicates:

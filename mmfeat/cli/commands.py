@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "model + features → metrics of a split",
     "score": "model + features → predictions",
     "export": "features or predictions → files for other tools",
+    "search": "records nearest to a record, a text or an image",
     "dedup": "groups of near-duplicates on cached features",
     "align-report": "rank records by how much their modalities disagree",
     "report": "one HTML page about a model or a comparison",
@@ -36,6 +37,7 @@ _CONFIGS = {
     "evaluate": ("training.evaluation.config", "EvaluateConfig"),
     "score": ("mmfeat.scoring", "ScoreConfig"),
     "export": ("mmfeat.exporting", "ExportConfig"),
+    "search": ("mmfeat.retrieval", "SearchConfig"),
     "dedup": ("mmfeat.deduplication", "DedupConfig"),
     "align-report": ("training.alignment.config", "AlignReportConfig"),
     "report": ("training.report.report_command", "ReportConfig"),
@@ -47,7 +49,7 @@ _CONFIGS = {
 }
 """Command → module and name of the dataclass of its options."""
 
-_MMFEAT_ALONE = ("dedup", "export", "verify", "info", "preview", "show")
+_MMFEAT_ALONE = ("dedup", "export", "search", "verify", "info", "preview", "show")
 """Commands that import neither `pipelines` nor `training`."""
 
 
@@ -75,6 +77,8 @@ def load_main(command: str) -> Main:
             from pipelines.score import main
         case "export":
             from mmfeat.exporting.command import main
+        case "search":
+            from mmfeat.retrieval.command import main
         case "dedup":
             from mmfeat.deduplication.command import main
         case "align-report":

@@ -1,0 +1,150 @@
+"""Search a feature store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmfeat.config import split_commas
+from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.features import FeatureStore
+from mmfeat.records import free_columns
+from mmfeat.retrieval.column_index import ColumnIndex, has_faiss
+from mmfeat.retrieval.config import SearchConfig
+from mmfeat.retrieval.query import Query, make_query
+from mmfeat.retrieval.top_rows import TopRows, search_exactly
+from mmfeat.system import install_command, print_err
+
+if TYPE_CHECKING:
+    import pandas
+
+_CANDIDATES, _MIN_CANDIDATES = 10, 100
+"""Candidates of an index for each result, and at least; they are compared exactly."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The records that a search found, nearest first.
+
+    Attributes:
+        table: `rank` from 1, `score` (the cosine), `__key__`, `shard`, and the columns of
+            --columns.
+        title: what was searched for.
+        column: the column that was searched.
+        exact: whether all vectors were compared.
+    """
+
+    table: pa.Table
+    title: str
+    column: str
+    exact: bool
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys, nearest first."""
+        keys: list[str] = self.table["__key__"].to_pylist()
+        return keys
+
+    def to_arrow(self) -> pa.Table:
+        """Return the table."""
+        return self.table
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return the table as a pandas data frame; needs the package pandas."""
+        return self.table.to_pandas()
+
+
+def search(config: SearchConfig) -> SearchResult:
+    """Find the records that are nearest to the query.
+
+    Raises:
+        MmfeatError: as in `make_query`; or the samples table lacks a column of --columns.
+        DamagedFileError: a file of the features is damaged.
+    """
+    store = FeatureStore(config.features)
+    columns = _choose_columns(store, config.columns)
+    query = make_query(config, store)
+    count = config.count + bool(query.exclude)
+    use_index = _use_index(config, query)
+    if use_index:
+        rows = _search_index(query, count, config.index_memory)
+    else:
+        rows = search_exactly(query.searched, query.vector, count)
+    table = _make_table(store, rows, columns)
+    if query.exclude:
+        others = [key != query.exclude for key in table["__key__"].to_pylist()]
+        table = table.filter(pa.array(others, pa.bool_()))
+    table = table.slice(0, config.count)
+    ranks = pa.array(range(1, len(table) + 1), pa.int64())
+    table = table.add_column(0, "rank", ranks)
+    return SearchResult(table, query.title, query.searched.column.name, not use_index)
+
+
+def _use_index(config: SearchConfig, query: Query) -> bool:
+    """Return whether to use an index: the column is large and compared as it is stored."""
+    if query.searched.records < config.exact_below or query.searched.project:
+        return False
+    if not has_faiss():
+        print_err(
+            f"mmfeat: note: all {query.searched.records:,} vectors are compared; an index is "
+            f"faster, and needs FAISS: {install_command('faiss-cpu')}"
+        )
+        return False
+    return True
+
+
+def _search_index(query: Query, count: int, memory_mb: int) -> list[tuple[float, str, int]]:
+    """Return the candidates of the index, compared exactly."""
+    store = query.searched.store
+    wanted = max(_CANDIDATES * count, _MIN_CANDIDATES)
+    candidates = np.sort(ColumnIndex(query.searched, memory_mb).search(query.vector, wanted))
+    names = list(store.shards)
+    starts = np.array([0, *accumulate(store.shards.values())])
+    shards = np.searchsorted(starts, candidates, "right") - 1
+    top = TopRows(count)
+    for number in np.unique(shards).tolist():
+        rows = (candidates[shards == number] - starts[number]).astype(np.int64)
+        top.add(query.searched.read(names[number], rows), query.vector)
+    return top.rows
+
+
+def _choose_columns(store: FeatureStore, flags: Sequence[str]) -> list[str]:
+    known = store.samples_schema.names
+    names = [n for text in flags for n in ([text] if text in known else split_commas(text))]
+    for name in names:
+        if name not in known:
+            raise MmfeatError(
+                f"the samples table of {store.path} has no column of that name (--columns)",
+                got=name,
+                cure=f"{did_you_mean(name, known)} There are: {', '.join(known)}".strip(),
+            )
+    return [*dict.fromkeys(name for name in names if name != "__key__")]
+
+
+def _make_table(
+    store: FeatureStore, rows: Sequence[tuple[float, str, int]], columns: Sequence[str]
+) -> pa.Table:
+    """Return score, key, shard and columns of the rows, in their order."""
+    by_shard: dict[str, list[int]] = {}
+    for place, (_, shard, _) in enumerate(rows):
+        by_shard.setdefault(shard, []).append(place)
+    values: list[dict[str, Any]] = [{} for _ in rows]
+    for shard, places in by_shard.items():
+        samples = store.read_samples(shard, ["__key__", *columns])
+        found = samples.take(pa.array([rows[place][2] for place in places])).to_pylist()
+        for place, row in zip(places, found, strict=True):
+            values[place] = row
+    schema = store.samples_schema
+    own = ("rank", "score", "__key__", "shard")
+    names = free_columns(columns, own)
+    arrays: dict[str, Any] = {
+        "score": pa.array([score for score, _, _ in rows], pa.float32()),
+        "__key__": pa.array([row["__key__"] for row in values], pa.string()),
+        "shard": pa.array([shard for _, shard, _ in rows], pa.string()),
+    }
+    for name, shown in names.items():
+        arrays[shown] = pa.array([row[name] for row in values], schema.field(name).type)
+    return pa.table(arrays)
