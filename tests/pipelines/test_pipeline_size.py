@@ -7,6 +7,7 @@ import pytest
 
 from mmfeat.extraction import Extraction
 from mmfeat.extraction.config import ExtractConfig
+from mmfeat.scoring import ScoreConfig, Scoring
 from mmfeat.sharding import ShardConfig, Sharding
 from mmfeat.store import ShardTask, Stage
 from pipelines.transforms import ProcessShards, ReadTasks, read_tasks, write_tasks
@@ -69,7 +70,7 @@ def test_a_pipeline_of_many_shards_has_the_size_of_one_of_few(tmp_path, in_runne
 
 
 def test_planned_stages_carry_no_list_of_shards(mmfeat, toy_table, tmp_path):
-    sizes = {"shard": [], "extract": []}
+    sizes = {"shard": [], "extract": [], "score features": [], "score shards": []}
     for records in (30, 1):
         shards, features = f"{tmp_path}/shards{records:02d}", f"{tmp_path}/features{records:02d}"
         sharding = Sharding(ShardConfig(str(toy_table), shards, samples_per_shard=records))
@@ -80,5 +81,16 @@ def test_planned_stages_carry_no_list_of_shards(mmfeat, toy_table, tmp_path):
         extraction = Extraction(ExtractConfig(shards, features, **flags))
         assert len(extraction.plan()) == 60 / records
         sizes["extract"].append(len(pickle.dumps(extraction)))
+        encoder = ("--encoder", flags["encoder"][0])
+        assert mmfeat("extract", shards, features, *encoder).returncode == 0
+        if records == 30:
+            train = ("--target", "label", "--fusion", "concat", "--epochs", 1, "--lr", 0.003)
+            assert mmfeat("train", features, f"{tmp_path}/model", *train).returncode == 0
+        for source in (features, shards):
+            output = f"{tmp_path}/{len(sizes['score features'])}{records:02d}"
+            scoring = Scoring(ScoreConfig(f"{tmp_path}/model", source, output))
+            assert len(scoring.plan()) == 60 / records
+            kind = "features" if source == features else "shards"
+            sizes[f"score {kind}"].append(len(pickle.dumps(scoring)))
     for few, many in sizes.values():
         assert abs(few - many) < 100

@@ -68,7 +68,8 @@ def write_rows(
         _write(attempt, files.join(folder, f"{shard}.parquet"), table)
         return table
     parts = []
-    for name, rows in sorted(_find_partitions(table[partition_by], partition_by).items()):
+    partitions = _find_partitions(table[partition_by], partition_by)
+    for name, rows in sorted(partitions.items(), key=lambda pair: f"{pair[0]}/"):  # as paths sort
         part = table.take(pa.array(rows))
         path = files.join(folder, f"{partition_by}={name}", f"{shard}.parquet")
         _write(attempt, path, part.drop_columns([partition_by]))
@@ -97,6 +98,13 @@ def _write(attempt: ShardAttempt, path: str, table: pa.Table) -> None:
 
 def _find_partitions(column: pa.ChunkedArray, name: str) -> dict[str, np.ndarray]:
     """Return the rows of each folder: its value, encoded → int64, shape (n,)."""
+    kind = column.type
+    if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        raise MmfeatError(
+            "--partition-by must name a column of texts, whole numbers or truth values",
+            got=f"{name} of {kind}",
+            cure="Choose another column",
+        )
     encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
     values = encoded.dictionary.to_pylist()
@@ -124,12 +132,6 @@ def _encode_value(value: Any, column: str) -> str:
     """Return a value as Hive writes it into the name of a folder."""
     if value is None or value == "":
         return _NULL
-    if not isinstance(value, str | int | bool):
-        raise MmfeatError(
-            "--partition-by must name a column of texts, whole numbers or truth values",
-            got=f"{column} with {value!r}"[:100],
-            cure="Choose another column",
-        )
     text = str(value).lower() if isinstance(value, bool) else str(value)
     name = quote(text, safe=" ").replace(" ", "%20").replace("~", "%7E")
     if len(column) + 1 + len(name) > _MAX_NAME:

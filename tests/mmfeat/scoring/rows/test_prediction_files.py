@@ -1,0 +1,87 @@
+"""Files of predictions, whole and in partitions."""
+
+import pyarrow as pa
+import pytest
+
+from mmfeat.errors import DamagedFileError, MmfeatError
+from mmfeat.scoring.rows.prediction_files import (
+    MAX_PARTITIONS,
+    check_partition_column,
+    partition_column,
+    read_rows,
+    remove_partitions,
+    write_rows,
+)
+from mmfeat.store import Receipt, ShardAttempt, read_receipt
+
+
+def commit(folder, values, partition_by="v", shard="00000"):
+    rows = len(values)
+    table = pa.table({"__key__": [f"k{n}" for n in range(rows)], "v": values})
+    attempt = ShardAttempt(str(folder), shard)
+    written = write_rows(attempt, "data", shard, table, partition_by)
+    attempt.commit(Receipt(shard, "h", rows, rows))
+    return table, written, read_receipt(str(folder), shard, "h")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["a", "b", None, "a", "é/=%..", ".", "..", "a b", "~"], [3, -1, None], [True, False], []],
+)
+def test_partitions_are_read_as_they_were_written(tmp_path, values):
+    column = pa.array(values, pa.string()) if not values else pa.array(values)
+    table, written, receipt = commit(tmp_path, column)
+    assert receipt is not None
+    assert written.num_rows == len(values)
+    if not values:
+        with pytest.raises(DamagedFileError, match="files of rows"):
+            read_rows(str(tmp_path), receipt)
+        return
+    assert partition_column(receipt) == "v"
+    assert all(path.resolve().is_relative_to(tmp_path) for path in tmp_path.rglob("*.parquet"))
+    expected = [None if v is None else str(v).lower() if isinstance(v, bool) else str(v)
+                for v in written["v"].to_pylist()]  # fmt: skip
+    found = read_rows(str(tmp_path), receipt)
+    assert found["__key__"].to_pylist() == written["__key__"].to_pylist()
+    assert found["v"].to_pylist() == expected
+    assert sorted(found["__key__"].to_pylist()) == sorted(table["__key__"].to_pylist())
+    assert read_rows(str(tmp_path), receipt, ["v"])["v"].to_pylist() == expected
+    assert read_rows(str(tmp_path), receipt, ["__key__"]).column_names == ["__key__"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([str(n) for n in range(MAX_PARTITIONS + 1)], "at most 1,000 values"),
+        (["Cat", "cat"], "more than their case"),
+        (["x" * 250], "at most 200 characters"),
+        ([1.5], "texts, whole numbers or truth values"),
+        ([["a"]], "texts, whole numbers or truth values"),
+    ],
+)
+def test_values_that_are_no_folders_are_refused(tmp_path, values, message):
+    with pytest.raises(MmfeatError, match=message):
+        commit(tmp_path, values)
+    assert not [*tmp_path.rglob("*.parquet")]
+
+
+@pytest.mark.parametrize("name", ["a b", "", "ü", "a/b", "x=y", "1a", "a" * 101])
+def test_names_of_columns_that_are_no_folders_are_refused(name):
+    with pytest.raises(MmfeatError, match="--partition-by must name a column"):
+        check_partition_column(name)
+
+
+def test_files_of_an_earlier_attempt_are_removed(tmp_path):
+    commit(tmp_path, ["a", "b"])
+    commit(tmp_path, ["a", "b"], shard="00001")
+    remove_partitions(str(tmp_path), "data", "00000")
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.parquet"))
+    assert left == ["data/v=a/00001.parquet", "data/v=b/00001.parquet"]
+
+
+def test_files_of_other_shards_are_no_rows(tmp_path):
+    _, _, receipt = commit(tmp_path, ["a"])
+    info = next(iter(receipt.files.values()))
+    receipt.files = {"data/v=a/00001.parquet": info}
+    with pytest.raises(DamagedFileError, match="must list files of its rows"):
+        read_rows(str(tmp_path), receipt)
