@@ -105,6 +105,6 @@ def _import_sacrebleu() -> Any:
     except ImportError as error:
         raise MmfeatError(
             "the metrics of generated texts need the package sacrebleu",
-            cure="pip install 'mmfeat[describe]'",
+            cure="pip install sacrebleu",
         ) from error
     return sacrebleu

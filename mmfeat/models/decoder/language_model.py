@@ -116,7 +116,7 @@ def build_language_model(config: Mapping[str, Any]) -> Any:
         from transformers import AutoConfig, AutoModelForCausalLM
     except ImportError as error:
         raise MmfeatError(
-            "a decoder hf:… needs the package transformers", cure="pip install 'mmfeat[hf]'"
+            "a decoder hf:… needs the package transformers", cure="pip install transformers"
         ) from error
     try:
         values = dict(config)

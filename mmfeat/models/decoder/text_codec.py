@@ -191,6 +191,6 @@ def _import_tokenizers() -> Any:
     except ImportError as error:
         raise MmfeatError(
             "the task 'describe' needs the package tokenizers",
-            cure="pip install 'mmfeat[describe]'",
+            cure="pip install tokenizers",
         ) from error
     return tokenizers
