@@ -60,7 +60,7 @@ def write_preview(config: PreviewConfig) -> str:
     page = render_page(
         "mmfeat.inspection",
         "preview.html",
-        script="records.js",
+        script="csv.js records.js",
         name=clean_text(config.path.rstrip("/").rpartition("/")[2] or config.path, 80),
         kind=store.kind,
         records=records,

@@ -42,7 +42,7 @@ def write_compare_report(
     page = render_page(
         "training.report",
         "compare.html",
-        script="sort.js",
+        script="csv.js sort.js",
         name=clean_text(compare_dir.rstrip("/").rpartition("/")[2], 80),
         config=config,
         comparison=comparison,

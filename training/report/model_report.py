@@ -68,7 +68,7 @@ def write_model_report(
     page = render_page(
         "training.report",
         "model.html",
-        script="records.js",
+        script="csv.js records.js",
         name=clean_text(files.join(model_dir).rstrip("/").rpartition("/")[2], 80),
         config=config,
         manifest=manifest,

@@ -48,23 +48,11 @@
     });
   }
 
-  // A text that begins like a formula is not one: spreadsheets would run it.
-  function cell(value) {
-    const text = value.split(SEPARATOR).join("|");
-    const safe = /^[=+@\t\r-]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
-    return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-  }
-
   function save() {
     const names = list.dataset.records.split(" ");
-    const rows = [...list.children].filter((card) => !card.hidden);
-    const lines = rows.map((card) => names.map((name) => cell(card.dataset[name] ?? "")).join(","));
-    const link = document.createElement("a");
-    const content = [names.join(","), ...lines].join("\n") + "\n";
-    link.href = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
-    link.download = "records.csv";
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    const shown = [...list.children].filter((card) => !card.hidden);
+    const value = (card, name) => (card.dataset[name] ?? "").split(SEPARATOR).join("|");
+    saveCsv([names, ...shown.map((card) => names.map((name) => value(card, name)))], "records.csv");
   }
 
   form.addEventListener("input", update);

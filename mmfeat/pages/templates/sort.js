@@ -18,3 +18,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+document.addEventListener("click", (event) => {
+  const table = document.querySelector(`#${event.target.closest("button[data-csv]")?.dataset.csv} table`);
+  if (!table) return;
+  const value = (cell) => cell.dataset.value ?? cell.textContent.trim();
+  const rows = [...table.rows].map((row) => [...row.cells].map(value));
+  saveCsv(rows, `${event.target.dataset.csv}.csv`);
+});

@@ -153,3 +153,26 @@ def test_a_report_fits_a_laptop_and_a_phone(browser, make_model) -> None:
         )
         assert driver.execute_script("return document.documentElement.scrollWidth") <= width
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_tables_of_a_comparison_are_saved_as_csv(browser, tmp_path: Path) -> None:
+    rows = [
+        {"name": name, "mean": mean, "parameters": 123456, "flops": 10, "picked": False,
+         "tied": True, "pareto": True, "low": mean - 0.1, "high": mean + 0.1}
+        for name, mean in (("=SUM(A1)", 0.9125), ("b", 0.8))
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "leaderboard.parquet")
+    driver = browser.open(write_compare_report(str(tmp_path)))
+    content = driver.execute_async_script(
+        "const done = arguments[0], make = URL.createObjectURL;"
+        "URL.createObjectURL = (blob) => { blob.text().then(done); return make(blob); };"
+        "HTMLAnchorElement.prototype.click = () => {};"
+        "document.querySelector('button[data-csv=cost-table]').click();"
+    )
+    lines = content.splitlines()
+    assert lines[0].startswith("model,parameters,FLOPs per record,")
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["'=SUM(A1)", "123456", "10"],
+        ["b", "123456", "10"],
+    ]
+    assert browser.console_messages() == []
