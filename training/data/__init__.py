@@ -10,12 +10,13 @@ from training.data.dataset_warnings import (
 )
 from training.data.duplicate_groups import load_groups
 from training.data.exclusions import MISALIGNED_FILE, read_dropped
-from training.data.feature_reader import ShardColumns
+from training.data.feature_reader import FeatureReader, ShardColumns, store_reader
 from training.data.resident import Batch, ResidentFeatures
 from training.data.sample_rows import (
     NO_PAIR,
     SUPERSEDED,
     USED,
+    SampleRows,
     count_reasons,
     read_hash_inputs,
     read_sample_rows,
@@ -30,6 +31,7 @@ from training.data.split_rule import (
     decode_split,
     hash_fraction,
 )
+from training.data.text_target import bind_text_target, check_input_texts
 
 __all__ = [
     "BLOCK",
@@ -45,9 +47,13 @@ __all__ = [
     "Batch",
     "Batches",
     "Dataset",
+    "FeatureReader",
     "ResidentFeatures",
+    "SampleRows",
     "ShardColumns",
     "SplitRule",
+    "bind_text_target",
+    "check_input_texts",
     "count_reasons",
     "decode_split",
     "hash_fraction",
@@ -57,6 +63,7 @@ __all__ = [
     "read_dropped",
     "read_hash_inputs",
     "read_sample_rows",
+    "store_reader",
     "warn_of_leaks",
     "warn_of_odd_labels",
     "warn_of_unseen_labels",

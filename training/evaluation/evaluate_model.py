@@ -16,10 +16,10 @@ from training.data import (
     SPLITS,
     USED,
     SplitRule,
+    bind_text_target,
     count_reasons,
     read_sample_rows,
 )
-from training.data.text_target import bind_text_target
 from training.evaluation.config import EvaluateConfig
 from training.evaluation.evaluate_texts import TextRowNumbers, complete_scores, show_texts
 from training.objectives.describe import DescribeObjective

@@ -9,9 +9,7 @@ from mmfeat.features import ColumnShard, FeatureStore
 from mmfeat.models.inference import CHUNK_ROWS
 from mmfeat.models.saved_model import LoadedModel
 from mmfeat.system import print_out, show_table
-from training.data import TRAIN, USED
-from training.data.feature_reader import store_reader
-from training.data.sample_rows import SampleRows
+from training.data import TRAIN, USED, SampleRows, store_reader
 from training.evaluation.text_baselines import compare_with_baselines
 from training.objectives.describe import DescribeObjective
 

@@ -12,9 +12,8 @@ import numpy as np
 import xxhash
 
 from mmfeat.models.inference import has_any_token
-from training.data.feature_reader import FeatureReader
-from training.metrics.cider import cider_scores
-from training.metrics.text_report import text_metrics
+from training.data import FeatureReader
+from training.metrics import cider_scores, text_metrics
 from training.objectives.describe import DescribeObjective
 
 MAX_QUERIES = 2_000

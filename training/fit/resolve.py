@@ -19,6 +19,8 @@ from training.data import (
     TRAIN,
     Dataset,
     SplitRule,
+    bind_text_target,
+    check_input_texts,
     hint_at_regression,
     load_dataset,
     load_groups,
@@ -27,7 +29,6 @@ from training.data import (
     warn_of_odd_labels,
     warn_of_unseen_labels,
 )
-from training.data.text_target import bind_text_target, check_input_texts
 from training.describe_options import DESCRIBE
 from training.fit.auxiliary import supports_auxiliary_losses
 from training.fit.linear import dense_columns

@@ -19,6 +19,7 @@ from training.metrics.calibration import (
     fit_thresholds,
     nll,
 )
+from training.metrics.cider import cider_scores
 from training.metrics.functions import METRICS, Metric, PreparedMetric
 from training.metrics.multilabel import MULTILABEL_METRICS, multilabel_metric
 from training.metrics.retrieval import (
@@ -28,8 +29,10 @@ from training.metrics.retrieval import (
     rank_both_directions,
     sample_rows,
 )
+from training.metrics.text_report import LOSS_METRICS, evaluate_texts, text_metrics
 
 __all__ = [
+    "LOSS_METRICS",
     "MAX_ROWS",
     "MAX_TEMPERATURE",
     "METRICS",
@@ -40,11 +43,13 @@ __all__ = [
     "PreparedMetric",
     "binary_ece",
     "binary_nll",
+    "cider_scores",
     "ece",
     "evaluate_direction",
     "evaluate_multiclass",
     "evaluate_multilabel",
     "evaluate_regression",
+    "evaluate_texts",
     "fit_binary_temperature",
     "fit_temperature",
     "fit_thresholds",
@@ -55,4 +60,5 @@ __all__ = [
     "rank_both_directions",
     "regression_metrics",
     "sample_rows",
+    "text_metrics",
 ]

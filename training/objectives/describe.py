@@ -17,8 +17,7 @@ from mmfeat.models.decoder.text_codec import TextCodec, train_bpe
 from mmfeat.models.inference import pad_batch
 from mmfeat.models.tasks import Describe
 from training.describe_options import DescribeOptions
-from training.metrics import Metric
-from training.metrics.text_report import LOSS_METRICS, evaluate_texts
+from training.metrics import LOSS_METRICS, Metric, evaluate_texts
 from training.objectives.base import LossFunction, Objective
 from training.objectives.pretrained_decoder import PretrainedDecoder, load_pretrained
 from training.objectives.targets import read_target_cells

@@ -21,7 +21,7 @@ def rows_of(flag: str) -> dict[str, str]:
 def test_every_task_lists_its_metrics_in_order() -> None:
     rows = rows_of("task")
     assert set(rows) == set(get_args(TaskName))
-    for name in ("multiclass", "multilabel", "regression"):
+    for name in ("multiclass", "multilabel", "regression", "describe"):
         metrics = re.findall(r"`(\w+)`", rows[name].rsplit("|", 2)[1])
         assert tuple(metrics) == OBJECTIVES[name].metrics
 
