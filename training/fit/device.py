@@ -58,6 +58,11 @@ class ComputeConfig:
 CPU_FLOAT32 = ComputeConfig()
 
 
+def cuda_devices(device: torch.device) -> list[torch.device]:
+    """Return the devices with a random state of their own, for `torch.random.fork_rng`."""
+    return [device] if device.type == "cuda" else []
+
+
 def measure_speedup(step: Callable[[str], object]) -> float:
     """Return the speed of a step in bfloat16 divided by its speed in float32.
 

@@ -14,7 +14,14 @@ from mmfeat.models.base import Model
 from mmfeat.models.build import build_model
 from training.data import VAL, Batches, Dataset
 from training.fit.checkpoint import FOLDER, CheckpointSlot, SavedState
-from training.fit.device import BFLOAT16, CPU_FLOAT32, FLOAT32, ComputeConfig, measure_speedup
+from training.fit.device import (
+    BFLOAT16,
+    CPU_FLOAT32,
+    FLOAT32,
+    ComputeConfig,
+    cuda_devices,
+    measure_speedup,
+)
 from training.fit.fit_result import (
     FitResult,
     best_result,
@@ -74,7 +81,7 @@ class Training:
         self._dataset, self._recipe, self._slot = dataset, recipe, slot
         self._on_epoch = on_epoch
         self._minimized = recipe.metric in dataset.objective.minimized
-        self._devices = _cuda_devices(compute.device)
+        self._devices = cuda_devices(compute.device)
         self._log: list[dict[str, Any]] = []
         self._best: FitResult | None = None
         with torch.random.fork_rng(devices=self._devices):
@@ -187,7 +194,7 @@ def measure_bfloat16(
     architecture: Architecture, dataset: Dataset, recipe: AdamWRecipe, device: torch.device
 ) -> float:
     """Return the speed of a training step in bfloat16 divided by its speed in float32."""
-    with torch.random.fork_rng(devices=_cuda_devices(device)):
+    with torch.random.fork_rng(devices=cuda_devices(device)):
         batches = Batches(dataset, recipe.batch_size, shuffled=False, device=device)
         inputs = next(iter(batches.inputs()))
         steps = {
@@ -201,7 +208,3 @@ def measure_bfloat16(
             for precision in (FLOAT32, BFLOAT16)
         }
         return measure_speedup(lambda precision: float(steps[precision](*inputs)))
-
-
-def _cuda_devices(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []

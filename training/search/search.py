@@ -144,7 +144,7 @@ class Search:
     def _networks(self, linear: Sequence[Candidate]) -> list[Candidate]:
         """Train each network on the first fold, and the best ones on all folds."""
         options = self.config.recipe
-        stage = NetworkStage(self.folds, self.judge)
+        stage = NetworkStage(self.folds, self.judge, self.compute.device)
         few = self.folds.is_crossed and self.config.search.quality != "best"
         rates = LEARNING_RATES[:1] if few else LEARNING_RATES
         if options.lr is not None:

@@ -22,7 +22,7 @@ from training.conditioning import (
 )
 from training.data import TRAIN, VAL, Batches, Dataset
 from training.fit.checkpoint import CheckpointSlot
-from training.fit.device import ComputeConfig
+from training.fit.device import CPU, CPU_FLOAT32, ComputeConfig, cuda_devices
 from training.fit.fit_result import compute_logits
 from training.fit.loop import fit_adamw
 from training.fit.steps.trainer import Trainer
@@ -73,10 +73,12 @@ class NetworkStage:
     Attributes:
         folds: the rows.
         judge: judges predictions.
+        device: device of trials and of trainings on folds.
     """
 
     folds: Folds
     judge: Judge
+    device: torch.device = CPU
     _conditioned: dict[tuple[int, str], tuple[Dataset, dict[str, InputConditioning]]] = field(
         default_factory=dict
     )
@@ -151,7 +153,7 @@ class NetworkStage:
             architecture = with_conditioning(spec.architecture, modules)
             layers = without_conditioning(architecture, modules)
             recipe = replace(spec.recipe, seed=spec.recipe.seed * 1000 + max(0, fold))
-            model = train_epochs(layers, dataset, recipe)
+            model = train_epochs(layers, dataset, recipe, ComputeConfig(self.device))
             logits = compute_logits(model, dataset, dataset.split_rows[VAL])
             self._fitted[key] = (attach_conditioning(model, architecture, modules), logits)
         return self._fitted[key]
@@ -171,18 +173,27 @@ class NetworkStage:
         return self._conditioned[key]
 
 
-def train_epochs(architecture: Architecture, dataset: Dataset, recipe: AdamWRecipe) -> Model:
-    """Train for all epochs of the recipe and return the last model."""
-    with torch.random.fork_rng(devices=[]):
+def train_epochs(
+    architecture: Architecture,
+    dataset: Dataset,
+    recipe: AdamWRecipe,
+    compute: ComputeConfig = CPU_FLOAT32,
+) -> Model:
+    """Train for all epochs of the recipe and return the last model, on the CPU."""
+    with torch.random.fork_rng(devices=cuda_devices(compute.device)):
         torch.manual_seed(recipe.seed)
         batches = Batches(
-            dataset, recipe.batch_size, balanced=recipe.imbalance == BALANCED_SAMPLING
+            dataset,
+            recipe.batch_size,
+            balanced=recipe.imbalance == BALANCED_SAMPLING,
+            device=compute.device,
         )
-        trainer = Trainer(
-            build_model(architecture), dataset.objective, recipe, recipe.epochs * len(batches)
-        )
+        steps = recipe.epochs * len(batches)
+        model = build_model(architecture)
+        trainer = Trainer(model, dataset.objective, recipe, steps, compute)
+        step = trainer.make_step(batches.to_batch)
         trainer.module.train()
         for _ in range(recipe.epochs):
-            for batch in batches:
-                trainer.step(batch)
-    return trainer.model.eval()
+            for inputs in batches.inputs():
+                step(*inputs)
+    return trainer.model.cpu().eval()
