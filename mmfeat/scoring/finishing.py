@@ -12,7 +12,7 @@ from mmfeat.scoring.inputs import ScoringInput
 from mmfeat.scoring.monitoring import Monitoring
 from mmfeat.scoring.predicting import ScoredModels
 from mmfeat.scoring.report_page import REPORT, write_report
-from mmfeat.scoring.rows import predictions_folder
+from mmfeat.scoring.rows import data_folder, predictions_folder
 from mmfeat.storage import files
 from mmfeat.store import (
     Receipt,
@@ -90,7 +90,8 @@ class FinishedPredictions:
             facts["selection"] = {"records": totals["records"] + left_out, "left_out": left_out}
         entries_of_manifest = {"shards": entries, "totals": totals, **facts}
         manifest = make_manifest(output, "predictions", config_hash, **entries_of_manifest)
-        write_report(output, manifest)
+        if data_folder(output):  # a store of format 1 has its rows where the report would be
+            write_report(output, manifest)
         return write_manifest(output, "predictions", config_hash, **entries_of_manifest)
 
 
@@ -134,5 +135,6 @@ def summarize(manifest: Mapping[str, Any], output: str) -> dict[str, Any]:
             f"({drift['training_cosine']:.3f} there)"
         )
     facts["predictions (Parquet)"] = predictions_folder(output)
-    facts["report"] = files.join(output, REPORT)
+    if data_folder(output):
+        facts["report"] = files.join(output, REPORT)
     return facts

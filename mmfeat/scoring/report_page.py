@@ -1,10 +1,9 @@
 """The page of a store of predictions: drift, missing features, classes and confidence."""
 
-import posixpath
 from collections.abc import Mapping
 from typing import Any
 
-from mmfeat.pages import REPORT, clean_text, render_page, write_page
+from mmfeat.pages import REPORT, render_page, write_page
 from mmfeat.storage import files
 
 __all__ = ["REPORT", "write_report"]
@@ -26,7 +25,6 @@ def write_report(store: str, manifest: Mapping[str, Any]) -> str:
     page = render_page(
         "mmfeat.scoring",
         "predictions.html",
-        name=clean_text(posixpath.basename(store.rstrip("/")) or store),
         totals=totals,
         reasons=dict(frequent),
         input=manifest["input"],

@@ -106,6 +106,34 @@ class FeaturesManifest(Manifest):
     totals: FeatureTotals
 
 
+class ColumnDrift(TypedDict):
+    """Drift of a column in the manifest of predictions."""
+
+    psi: float
+    max_psi: float
+    cosine: float
+    training_cosine: float
+    missing: float
+    training_missing: float
+    rows: Count
+
+
+class MonitoringFacts(TypedDict):
+    """Numbers about all predictions."""
+
+    records: Count
+    missing: dict[str, float]
+    models: dict[str, Any]
+    drift: dict[str, ColumnDrift]
+
+
+class Selection(TypedDict):
+    """How many records were selected."""
+
+    records: Count
+    left_out: Count
+
+
 class PredictionsManifest(Manifest):
     """Manifest of `mmfeat score`. Older ones lack what may be missing."""
 
@@ -113,8 +141,8 @@ class PredictionsManifest(Manifest):
     totals: Totals
     models: NotRequired[list[dict[str, Any]]]
     input: NotRequired[dict[str, Any]]
-    monitoring: NotRequired[dict[str, Any]]
-    selection: NotRequired[Counts]
+    monitoring: NotRequired[MonitoringFacts]
+    selection: NotRequired[Selection]
 
 
 class ModelManifest(Manifest):
@@ -154,6 +182,25 @@ class RankingManifest(Manifest):
     totals: RankingTotals
 
 
+class AuditTotals(TypedDict):
+    """Totals of an audit: issues of each kind, and records."""
+
+    label: Count
+    conflict: Count
+    outlier: Count
+    records: Count
+    judged: Count
+    accuracy: float
+    listed: Counts
+
+
+class AuditManifest(Manifest):
+    """Manifest of `mmfeat audit`."""
+
+    files: dict[FileName, RecordedFile]
+    totals: AuditTotals
+
+
 class DuplicatesTotals(TypedDict):
     """Totals of groups of near-duplicates."""
 
@@ -186,6 +233,7 @@ MANIFESTS: dict[str, Any] = {
     "model": ModelManifest,
     "comparison": ComparisonManifest,
     "ranking": RankingManifest,
+    "audit": AuditManifest,
     "duplicates": DuplicatesManifest,
     "export": ExportManifest,
 }

@@ -33,5 +33,9 @@ def test_a_portable_runner_makes_and_resumes_the_same_stores(mmfeat, toy_table, 
     for folder, flags in ((local, ()), (portable, PORTABLE)):
         result = mmfeat("score", model, folder / "features", folder / "predictions", *flags)
         assert result.returncode == 0, result.stderr
+    result = mmfeat("score", model, portable / "shards", tmp_path / "fused", *PORTABLE)
+    assert result.returncode == 0, result.stderr
+    scored = {path.name: path.read_bytes() for path in (local / "predictions/data").iterdir()}
+    assert {p.name: p.read_bytes() for p in (tmp_path / "fused/data").iterdir()} == scored
     assert len(data_files(local)) == 3 * 2 + 3 * 3 + 3
     assert data_files(local) == data_files(portable)

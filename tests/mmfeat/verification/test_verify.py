@@ -270,7 +270,7 @@ def comparison(stores):
 def test_a_comparison_is_verified_with_its_winner(comparison):
     result = verify_store(comparison)
     assert (result.finished, result.all_damages) == (True, [])
-    assert result.files == 5
+    assert result.files == 6
 
 
 @pytest.mark.parametrize("name", ["leaderboard.parquet", "winner/model.safetensors"])
