@@ -22,6 +22,7 @@ from mmfeat.version import __version__  # noqa: E402
 if TYPE_CHECKING:
     from mmfeat.api import (
         align_report,
+        audit,
         compare,
         dedup,
         evaluate,
@@ -45,6 +46,7 @@ __all__ = [
     "MmfeatError",
     "__version__",
     "align_report",
+    "audit",
     "compare",
     "dedup",
     "evaluate",

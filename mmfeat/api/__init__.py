@@ -2,6 +2,7 @@
 
 from mmfeat.api.commands import (
     align_report,
+    audit,
     compare,
     dedup,
     evaluate,
@@ -16,7 +17,7 @@ from mmfeat.api.commands import (
     train,
     verify,
 )
-from mmfeat.api.derived_stores import Duplicates, Export
+from mmfeat.api.derived_stores import Audit, Duplicates, Export
 from mmfeat.api.open_store import open_store
 from mmfeat.api.record import Record
 from mmfeat.api.store import Store
@@ -24,6 +25,7 @@ from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
 from mmfeat.api.trained_model import TrainedModel
 
 __all__ = [
+    "Audit",
     "Comparison",
     "Duplicates",
     "Export",
@@ -35,6 +37,7 @@ __all__ = [
     "Store",
     "TrainedModel",
     "align_report",
+    "audit",
     "compare",
     "dedup",
     "evaluate",

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mmfeat.api.derived_stores import Duplicates, Export
+from mmfeat.api.derived_stores import Audit, Duplicates, Export
 from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
 from mmfeat.cli.info import describe_contents
 from mmfeat.cli.verify import VerifyConfig
@@ -158,6 +158,27 @@ def score(
     config = make_config(ScoreConfig, given, source="score")
     _run_stage(Scoring(config), beam_flags)
     return Predictions(config.output)
+
+
+def audit(features: Path, output: Path, **options: Any) -> Audit:
+    """List records whose labels or features look wrong, as `mmfeat audit`.
+
+    Args:
+        features: directory of the features.
+        output: directory of the list and the page.
+        options: the fields of `training.audit.config.AuditConfig`, such as `target`.
+    """
+    from training.audit.config import AuditConfig
+
+    given = {"features": features, "output": output, **options}
+    config = make_config(AuditConfig, given, source="audit")
+    check_output(config.output, "audit")
+    check_finished(config.features, "features")
+    from training.audit.audit_store import audit_store
+
+    with safe_child_processes():
+        audit_store(config)
+    return Audit(config.output)
 
 
 def search(features: Path, **options: Any) -> "SearchResult":

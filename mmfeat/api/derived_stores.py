@@ -1,13 +1,16 @@
 """The stores that are made from features, besides models and predictions."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mmfeat.api.store import Store
+from mmfeat.api.store import Store, to_pandas
 from mmfeat.storage import files
 from mmfeat.store import iter_parquet, open_recorded, read_parquet
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class Export(Store):
@@ -49,3 +52,26 @@ class Duplicates(Store):
         """Read the records of all groups into memory."""
         with open_recorded(self.path, self._file, self.manifest) as file:
             return read_parquet(files.join(self.path, self._file), file=file)
+
+
+class Audit(Store):
+    """Suspected records: the output of `mmfeat audit`."""
+
+    kind = "audit"
+    _file = "issues.parquet"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was found."""
+        totals = self.manifest["totals"]
+        names = ("records", "judged", "accuracy", "label", "conflict", "outlier")
+        return {name: totals[name] for name in names}
+
+    def to_arrow(self) -> pa.Table:
+        """Read the listed issues, ranked within each kind."""
+        with open_recorded(self.path, self._file, self.manifest) as file:
+            return read_parquet(files.join(self.path, self._file), file=file)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Read the listed issues as a pandas data frame."""
+        return to_pandas(self.to_arrow())

@@ -2,7 +2,7 @@
 
 import os
 
-from mmfeat.api.derived_stores import Duplicates, Export
+from mmfeat.api.derived_stores import Audit, Duplicates, Export
 from mmfeat.api.store import Store
 from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
 from mmfeat.cli.info import describe_store
@@ -16,6 +16,7 @@ _KINDS: tuple[type[Store], ...] = (
     Ranking,
     Export,
     Duplicates,
+    Audit,
 )
 
 
@@ -24,11 +25,11 @@ def open_store(path: str | os.PathLike[str]) -> Store:
 
     Args:
         path: directory of shards, features, a model, a comparison, predictions, a ranking, an
-            export or groups of near-duplicates.
+            export, groups of near-duplicates or an audit.
 
     Returns:
         An object of the kind: `Shards`, `Features`, `TrainedModel`, `Comparison`, `Predictions`,
-        `Ranking`, `Export` or `Duplicates`.
+        `Ranking`, `Export`, `Duplicates` or `Audit`.
 
     Raises:
         MmfeatError: the directory has no store, or one that is not finished.

@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "features or predictions → files for other tools",
     "search": "records nearest to a record, a text or an image",
     "dedup": "groups of near-duplicates on cached features",
+    "audit": "suspected label errors, conflicts and outliers",
     "align-report": "rank records by how much their modalities disagree",
     "report": "one HTML page about a model or a comparison",
     "verify": "whether a store is as it was written",
@@ -39,6 +40,7 @@ _CONFIGS = {
     "export": ("mmfeat.exporting", "ExportConfig"),
     "search": ("mmfeat.retrieval", "SearchConfig"),
     "dedup": ("mmfeat.deduplication", "DedupConfig"),
+    "audit": ("training.audit.config", "AuditConfig"),
     "align-report": ("training.alignment.config", "AlignReportConfig"),
     "report": ("training.report.report_command", "ReportConfig"),
     "verify": ("mmfeat.cli.verify", "VerifyConfig"),
@@ -81,6 +83,8 @@ def load_main(command: str) -> Main:
             from mmfeat.retrieval.command import main
         case "dedup":
             from mmfeat.deduplication.command import main
+        case "audit":
+            from training.audit.command import main
         case "align-report":
             from training.alignment.align_report import main
         case "report":

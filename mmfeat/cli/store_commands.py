@@ -8,6 +8,7 @@ _MAKERS = {
     "model": "mmfeat train FEATURES",
     "comparison": "mmfeat compare FEATURES",
     "predictions": "mmfeat score MODEL FEATURES",
+    "audit": "mmfeat audit FEATURES",
     "duplicates": "mmfeat dedup FEATURES",
     "export": "mmfeat export STORE",
     "ranking": "mmfeat align-report MODEL FEATURES",

@@ -24,12 +24,13 @@ _CURES = {
     "features": "Make them with: mmfeat extract SHARDS OUTPUT",
     "model": "Make it with: mmfeat train FEATURES OUTPUT --target COLUMN",
     "ranking": "Make it with: mmfeat align-report MODEL FEATURES OUTPUT",
+    "audit": "Make it with: mmfeat audit FEATURES OUTPUT --target COLUMN",
     "duplicates": "Make them with: mmfeat dedup FEATURES OUTPUT",
     "predictions": "Make them with: mmfeat score MODEL FEATURES OUTPUT",
 }
 
 
-_SINGULAR = ("model", "ranking", "comparison", "export")
+_SINGULAR = ("model", "ranking", "comparison", "export", "audit")
 """Kinds whose name is not in the plural."""
 
 
