@@ -201,25 +201,6 @@ class AuditManifest(Manifest):
     totals: AuditTotals
 
 
-class AuditTotals(TypedDict):
-    """Totals of an audit: issues of each kind, and records."""
-
-    label: Count
-    conflict: Count
-    outlier: Count
-    records: Count
-    judged: Count
-    accuracy: float
-    listed: Counts
-
-
-class AuditManifest(Manifest):
-    """Manifest of `mmfeat audit`."""
-
-    files: dict[FileName, RecordedFile]
-    totals: AuditTotals
-
-
 class DuplicatesTotals(TypedDict):
     """Totals of groups of near-duplicates."""
 
@@ -252,7 +233,6 @@ MANIFESTS: dict[str, Any] = {
     "model": ModelManifest,
     "comparison": ComparisonManifest,
     "ranking": RankingManifest,
-    "audit": AuditManifest,
     "audit": AuditManifest,
     "duplicates": DuplicatesManifest,
     "export": ExportManifest,
