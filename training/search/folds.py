@@ -10,6 +10,10 @@ from training.data import TRAIN, VAL, Dataset, read_hash_inputs
 MAX_FOLD_ROWS = 2000
 """Number of training and validation rows below which the default is cross-validation."""
 
+MAX_REFIT_ROWS = 20_000
+"""Maximum number of rows of a search without folds whose chosen linear and kernel models are fitted
+once more, to the training and validation rows."""
+
 DEFAULT_FOLDS = 5
 
 _PART_ROWS = 4096
@@ -31,6 +35,8 @@ class Folds:
         datasets: for each fold the dataset whose `train` fits, and whose `val` are these rows.
         whole: the dataset whose `train` fits the final linear models.
         groups: group number of each row in `rows`; rows of a group share a fold.
+        final: without folds, the dataset whose `train`, training and validation rows, fits the
+            chosen linear and kernel models once more. None = they are fitted once.
     """
 
     rows: np.ndarray
@@ -38,6 +44,7 @@ class Folds:
     datasets: list[Dataset]
     whole: Dataset
     groups: np.ndarray
+    final: Dataset | None = None
 
     @property
     def is_crossed(self) -> bool:
@@ -55,10 +62,12 @@ def make_folds(dataset: Dataset, store: FeatureStore, folds: int | None) -> Fold
         dataset: the dataset.
         store: the features; read for the groups of the split rule.
         folds: number of folds; 0 = validation rows choose, training rows fit. None =
-            `DEFAULT_FOLDS` for fewer than `MAX_FOLD_ROWS` rows, else 0.
+            `DEFAULT_FOLDS` for fewer than `MAX_FOLD_ROWS` rows, else validation rows choose, and
+            up to `MAX_REFIT_ROWS` rows fit the chosen linear and kernel models once more.
     """
     training, validation = dataset.split_rows[TRAIN], dataset.split_rows[VAL]
     rows = np.sort(np.concatenate([training, validation]))
+    refits = folds is None and len(rows) <= MAX_REFIT_ROWS
     if folds is None:
         folds = DEFAULT_FOLDS if len(rows) < MAX_FOLD_ROWS else 0
     known = dataset.objective.has_known_label(dataset.targets[rows])
@@ -67,7 +76,9 @@ def make_folds(dataset: Dataset, store: FeatureStore, folds: int | None) -> Fold
         folds = min(folds, len(np.unique(groups[known])))
     if folds < 2:
         groups = group_rows(dataset, store, validation)
-        return Folds(validation, [np.arange(len(validation))], [dataset], dataset, groups)
+        final = _with_rows(dataset, rows[known], validation) if refits else None
+        parts = [np.arange(len(validation))]
+        return Folds(validation, parts, [dataset], dataset, groups, final)
     numbers = assign_folds(groups, dataset.objective.strata(dataset.targets[rows]), folds)
     datasets = [
         _with_rows(dataset, rows[(numbers != fold) & known], rows[numbers == fold])

@@ -94,6 +94,7 @@ def _search_model(config: TrainConfig) -> None:
         "search": {
             "folds": len(search.folds.parts) if search.folds.is_crossed else 0,
             "rows": len(search.folds.rows),
+            "refitted": search.folds.is_crossed or search.folds.final is not None,
             "reproducible": config.search.time_limit is None,
             "dropped": search.dropped,
             "weights": {c.name: w for c, w in zip(choice.candidates, choice.weights, strict=True)},

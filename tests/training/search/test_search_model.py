@@ -196,3 +196,22 @@ def test_an_explicit_fusion_may_be_conditioned(
     assert tried == expected
     result = run_evaluate(capsys, tmp_path / "model", xor_store, "--split", "test")
     assert result["accuracy"] == metrics["test"]["accuracy"]
+
+
+def test_from_many_rows_chosen_models_are_fitted_to_validation_rows_too(
+    make_store: MakeStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("training.search.folds.MAX_FOLD_ROWS", 10)
+    store = make_store(**noisy(200))
+    metrics = search(store, tmp_path / "model", "--quality", "fast")
+    held_out = search(store, tmp_path / "held_out", "--quality", "fast", "--folds", "0")
+    assert metrics["search"]["refitted"] is True
+    assert held_out["search"]["refitted"] is False
+    assert metrics["validation"] == held_out["validation"]
+    assert metrics["model"] == held_out["model"]
+    assert read_weights(tmp_path / "model") != read_weights(tmp_path / "held_out")
+    result = run_evaluate(capsys, tmp_path / "model", store, "--split", "test")
+    assert result["nll"] == metrics["test"]["nll"]

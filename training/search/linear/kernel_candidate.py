@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmfeat.models.architecture import KERNEL, Architecture
 from mmfeat.models.base import Model
-from mmfeat.models.linear import KernelModel, NormalizedFeatures, Scaling, squared_distances
+from mmfeat.models.linear import KernelModel, Scaling, squared_distances
 from mmfeat.models.saved_model import input_shapes
 from training.data import TRAIN, Dataset
 from training.fit.fit_result import compute_logits
@@ -45,20 +45,16 @@ def fit_kernel_candidate(
     if not 2 <= len(training) <= MAX_KERNEL_ROWS:
         return []
     start = time.perf_counter()
-    inputs = read_inputs(dataset, training, scaling)
-    targets = torch.from_numpy(dataset.targets[training])
-    y = dataset.objective.least_squares_targets(targets).double()
     try:
         gamma, penalty = choice.choose_kernel(scaling, penalties)
-        kernel = torch.exp(-gamma * squared_distances(inputs, inputs).double()).add_(1)
-        fit = fit_kernel(kernel, y, penalty, _fold_parts(folds, training))
+        parts = _fold_parts(folds, training)
+        model, left_out = _fit_model(dataset, scaling, gamma, penalty, parts)
     except RuntimeError:  # features so large that the kernel is not finite
         return []
     columns = [column.name for column in dataset.features.columns]
-    model = _build(dataset, scaling, inputs, fit.weights, gamma)
     logits = compute_logits(model, dataset, folds.rows)
     if folds.is_crossed:
-        logits[np.searchsorted(folds.rows, training)] = fit.left_out.float().numpy()
+        logits[np.searchsorted(folds.rows, training)] = left_out.float().numpy()
     is_all = len(columns) == len(folds.whole.features.columns) > 1
     return [
         Candidate(
@@ -72,7 +68,7 @@ def fit_kernel_candidate(
             },
             logits=logits,
             judgement=judge.judge(logits),
-            build=partial(list, [model]),
+            build=partial(_refit, folds, model, scaling, penalty),
             seconds=time.perf_counter() - start,
         )
     ]
@@ -87,21 +83,38 @@ def _fold_parts(folds: Folds, training: np.ndarray) -> list[Tensor]:
     return [torch.from_numpy(np.searchsorted(training, part)) for part in known]
 
 
-def _build(
+def _refit(
+    folds: Folds, model: KernelModel, scaling: Mapping[str, Scaling], penalty: float
+) -> list[Model]:
+    """Return the model, or that of all rows if the search fits models once more."""
+    if folds.final:
+        dataset = folds.final.select_columns(model.columns)
+        model, _ = _fit_model(dataset, scaling, float(model.gamma), penalty, [])
+    return [model]
+
+
+def _fit_model(
     dataset: Dataset,
     scaling: Mapping[str, Scaling],
-    inputs: NormalizedFeatures,
-    weights: Tensor,
     gamma: float,
-) -> Model:
+    penalty: float,
+    parts: Sequence[Tensor],
+) -> tuple[KernelModel, Tensor]:
+    """Return the model of the training rows, and the predictions of left-out blocks of them."""
+    rows = dataset.split_rows[TRAIN]
+    inputs = read_inputs(dataset, rows, scaling)
+    targets = torch.from_numpy(dataset.targets[rows])
+    y = dataset.objective.least_squares_targets(targets).double()
+    kernel = torch.exp(-gamma * squared_distances(inputs, inputs).double()).add_(1)
+    fit = fit_kernel(kernel, y, penalty, parts)
     architecture = Architecture(
         **input_shapes(dataset.features.columns),
-        outputs=weights.shape[1],
+        outputs=fit.weights.shape[1],
         fusion=KERNEL,
         combination="linear",
         dropout=0.0,
         modality_dropout=0.0,
-        support=len(weights),
+        support=len(rows),
     )
     model = KernelModel(architecture)
     set_scaling(model, dict(scaling))
@@ -110,6 +123,6 @@ def _build(
             target.copy_(x)
         model.absent.copy_(torch.cat([~present for _, present in inputs], dim=1))
         model.gamma.fill_(gamma)
-        model.weights.copy_(weights)
-        model.bias.copy_(weights.sum(dim=0))
-    return model.eval()
+        model.weights.copy_(fit.weights)
+        model.bias.copy_(fit.weights.sum(dim=0))
+    return model.eval(), fit.left_out

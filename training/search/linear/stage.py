@@ -185,15 +185,13 @@ class _ScaledFit:
         weights, bias = list(self._path([self._known_rows], penalties))[-1]
         return weights[:, 0], bias[0]
 
+    def _ridge_path(self) -> RidgePath:
+        eigenvalues = self.problem.eigenvalues if self.is_known.all() else None
+        return RidgePath.compute(self.problem.x[self.is_known], self.squares_targets, eigenvalues)
+
     def ridge(self, penalties: Sequence[float]) -> Iterator[Candidate]:
         """Yield a candidate for each C."""
-        folds, problem = self.stage.folds, self.problem
-        all_known = bool(self.is_known.all())
-        path = RidgePath.compute(
-            problem.x[self.is_known],
-            self.squares_targets,
-            problem.eigenvalues if all_known else None,
-        )
+        folds, path = self.stage.folds, self._ridge_path()
         if folds.is_crossed:
             positions = (torch.cumsum(self.is_known, 0) - 1).numpy()
             is_known = self.is_known.numpy()
@@ -222,7 +220,12 @@ class _ScaledFit:
         )  # fmt: skip
 
     def _build(self, kind: str, penalty: float, solve: Solve) -> list[Model]:
-        """Return the model of a solution; refine it if not all training rows were read."""
+        """Return the model of a solution; refine it if not all training rows were read.
+
+        If the search fits models once more, return that of all its rows.
+        """
+        if self.stage.folds.final:
+            return self._refit(self.stage.folds.final, kind, penalty)
         architecture = Architecture(
             **input_shapes(self.dataset.features.columns),
             outputs=self.outputs,
@@ -241,6 +244,17 @@ class _ScaledFit:
             assert isinstance(fitted, LinearModel)
             model = fitted
         return [model.eval()]
+
+    def _refit(self, final: Dataset, kind: str, penalty: float) -> list[Model]:
+        """Return the model that is fitted to all rows of the search, in the same scaling."""
+        dataset = final.select_columns([column.name for column in self.dataset.features.columns])
+        stage = replace(self.stage, folds=replace(self.stage.folds, final=None))
+        fit = _ScaledFit(stage, dataset, self.name, self.scaling)
+        solve = partial(fit._ridge_path().weights, penalty)
+        if kind == LOGISTIC:
+            penalties = [c for c in self.stage.logistic_penalties if c <= penalty]
+            solve = partial(fit._solve_logistic, penalties)
+        return fit._build(kind, penalty, solve)
 
 
 def _same(solution: Solution) -> Solution:

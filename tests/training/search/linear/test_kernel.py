@@ -1,6 +1,7 @@
 """Kernel ridge regression in closed form, and the settings that few rows choose."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ import torch
 from mmfeat.features import FeatureStore
 from mmfeat.models.linear import squared_distances
 from tests.training.stores import load, make_splits
+from training.search.candidate import Judge
 from training.search.folds import make_folds
 from training.search.linear import choice as choice_module
 from training.search.linear.choice import sample_choice_rows
 from training.search.linear.inputs import PLAIN, WEIGHTED, find_scalings
 from training.search.linear.kernel import PENALTIES, fit_kernel
+from training.search.linear.kernel_candidate import fit_kernel_candidate
 
 MakeStore = Callable[..., str]
 
@@ -93,3 +96,29 @@ def test_one_block_chooses_nothing(make_store: MakeStore) -> None:
     folds.rows.setflags(write=True)
     dataset.targets[folds.rows] = 2  # a class that no training row has
     assert sample_choice_rows(folds, dataset) is None
+
+
+def test_a_refitted_kernel_model_has_the_rows_of_both_splits(make_store: MakeStore) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(100, 4))
+    labels = ["ab"[int(x > 0)] for x in image[:, 0]]
+    path = make_store(
+        features={"image": image}, metadata={"label": labels, "split": make_splits(100)}
+    )
+    dataset = load(path)
+    folds = make_folds(dataset, FeatureStore(path), 0)
+    both = np.sort(np.concatenate([dataset.split_rows[split] for split in ("train", "val")]))
+    splits = {**dataset.split_rows, "train": both}
+    refitting = replace(folds, final=replace(dataset, split_rows=splits))
+    judge = Judge(dataset.objective, dataset.targets[folds.rows], "accuracy")
+    scaling = find_scalings(dataset)[PLAIN]
+    found = sample_choice_rows(folds, dataset)
+    assert found
+    models = []
+    for rows_of in (folds, refitting):
+        (candidate,) = fit_kernel_candidate(rows_of, judge, found, PLAIN, scaling, PENALTIES)
+        (model,) = candidate.build()
+        models.append(model)
+    assert [model.architecture.support for model in models] == [
+        len(dataset.split_rows["train"]), len(both)
+    ]  # fmt: skip
