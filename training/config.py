@@ -100,7 +100,7 @@ class RecipeOptions:
     """Validation metric for early stopping and all choices. multiclass: accuracy,
     balanced_accuracy, macro_f1. multilabel: map, macro_f1, micro_f1, auroc, subset_accuracy.
     regression: mae, rmse, pearson, r2. align: recall_at_1, recall_at_5, recall_at_10, median_rank.
-    describe: loss, perplexity. Empty = the first metric of the task."""
+    describe: loss, perplexity, cider. Empty = the first metric of the task."""
     align_loss: Literal["infonce", "siglip"] = "infonce"
     """Loss of the task align: infonce, a softmax over the batch, or siglip, a sigmoid per pair."""
     imbalance: Annotated[Imbalance, tyro.conf.arg(metavar="NAME")] = "auto"

@@ -89,6 +89,7 @@ def build_objective(config: TrainConfig, columns: Sequence[Column]) -> Objective
         objective.separator = config.label_separator
     if isinstance(objective, DescribeObjective):
         objective.options = config.describe
+        objective.metric = config.recipe.metric or objective.metrics[0]
     if config.task == ALIGN:
         names = [column.name for column in columns]
         if len(names) < Align.min_modalities:

@@ -29,16 +29,16 @@ from training.metrics.retrieval import (
     rank_both_directions,
     sample_rows,
 )
-from training.metrics.text_report import LOSS_METRICS, evaluate_texts, text_metrics
+from training.metrics.text_report import TEXT_METRICS, evaluate_texts, text_metrics
 
 __all__ = [
-    "LOSS_METRICS",
     "MAX_ROWS",
     "MAX_TEMPERATURE",
     "METRICS",
     "MIN_TEMPERATURE",
     "MULTILABEL_METRICS",
     "RECALL_KS",
+    "TEXT_METRICS",
     "Metric",
     "PreparedMetric",
     "binary_ece",

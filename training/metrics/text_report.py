@@ -9,14 +9,14 @@ import numpy as np
 from mmfeat.errors import MmfeatError
 from training.metrics.by_task import per_subset
 from training.metrics.cider import cider_scores
-from training.metrics.functions import SumMetric, divide
+from training.metrics.functions import SumMetric, divide, mean_of_rows
 
 _CJK = ("\u3040", "\u9fff")
 _MAX_EXPONENT = 700.0
 
 
 def _loss_table(truth: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    return losses.T.astype(np.float64)
+    return losses[:, :2].T.astype(np.float64)
 
 
 def _token_loss(sums: np.ndarray, rows: int) -> np.ndarray:
@@ -27,11 +27,18 @@ def _perplexity(sums: np.ndarray, rows: int) -> np.ndarray:
     return np.exp(_token_loss(sums, rows).clip(max=_MAX_EXPONENT))
 
 
+def _cider_table(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    return outputs[:, 2:].T.astype(np.float64)
+
+
 LOSS_METRICS = {
     "loss": SumMetric(_loss_table, _token_loss, False, (0.0, np.inf)),
     "perplexity": SumMetric(_loss_table, _perplexity, False, (1.0, np.inf)),
 }
 """Metrics of losses of references and their tokens, shape (rows, 2)."""
+
+TEXT_METRICS = {**LOSS_METRICS, "cider": SumMetric(_cider_table, mean_of_rows, True, (0.0, 10.0))}
+"""Metrics of the same with the CIDEr of the generated texts, shape (rows, 3)."""
 
 
 def evaluate_texts(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmfeat.models.architecture import DecoderLayers
 from mmfeat.models.base import Model
@@ -14,16 +14,18 @@ from mmfeat.models.decoder.description_model import DescriptionModel
 from mmfeat.models.decoder.language_model import LanguageModel
 from mmfeat.models.decoder.packing import REFERENCE_LOSS
 from mmfeat.models.decoder.text_codec import TextCodec, train_bpe
-from mmfeat.models.inference import pad_batch
 from mmfeat.models.tasks import Describe
 from training.describe_options import DescribeOptions
-from training.metrics import LOSS_METRICS, Metric, evaluate_texts
+from training.metrics import TEXT_METRICS, Metric, cider_scores, evaluate_texts
 from training.objectives.base import LossFunction, Objective
 from training.objectives.pretrained_decoder import PretrainedDecoder, load_pretrained
 from training.objectives.targets import read_target_cells
-from training.objectives.teacher_forcing import IGNORED, TeacherForcing, token_targets
+from training.objectives.teacher_forcing import TeacherForcing
+from training.objectives.text_outputs import generate_rows, reference_losses
 from training.objectives.text_rows import TextRows, clean_texts
 from training.recipe import Recipe
+
+CIDER = "cider"
 
 _PART_TEXTS = 4096
 
@@ -39,17 +41,19 @@ class DescribeObjective(Objective):
         options: of the decoder.
         texts: the texts.
         codec: the tokens; None = a byte-level BPE is trained on the training rows.
+        metric: the metric for model selection.
         read_slot: shard → key → text, if the target is a text slot of the shards; None = the
             target is a column of the samples table.
     """
 
-    metrics: ClassVar = ("loss", "perplexity")
+    metrics: ClassVar = ("loss", "perplexity", CIDER)
     minimized: ClassVar = frozenset({"loss", "perplexity"})
     learning_rates: ClassVar = (1e-3,)
 
     def __init__(self, target: str) -> None:
         super().__init__(target)
         self.options = DescribeOptions()
+        self.metric = self.metrics[0]
         self.texts = TextRows()
         self.codec: TextCodec | None = None
         self.read_slot: Callable[[str], Mapping[str, str]] | None = None
@@ -154,25 +158,37 @@ class DescribeObjective(Objective):
         return TeacherForcing(tokens, self.describe.codec, self.options.label_smoothing)
 
     def validate(self, targets: np.ndarray, logits: np.ndarray) -> dict[str, float | None]:
-        """See `Objective.validate`; `logits` have the losses of the references."""
-        return reference_metrics(logits)
+        """See `Objective.validate`; `logits` are those of `validation_outputs`."""
+        names = self.metrics if self.metric == CIDER else self.metrics[:2]
+        return {name: TEXT_METRICS[name](logits[:, 0], logits) for name in names}
 
     def validation_outputs(
         self, module: Model, targets: np.ndarray, parts: Iterable[tuple[Features, Features]]
     ) -> np.ndarray:
-        """Return outputs for `validate`, without generating texts.
+        """Return outputs for `validate`. Texts are generated only if CIDEr is the metric.
 
         Args:
             module: the model, on any device.
             targets: targets of the rows.
             parts: features and masks of the rows, in order.
+
+        Returns:
+            The loss of each reference and its tokens, and the CIDEr of the generated text if it is
+            the metric: shape (rows, 2 or 3).
         """
-        outputs = np.zeros((len(targets), 2), np.float32)
+        outputs = np.zeros((len(targets), 3 if self.metric == CIDER else 2), np.float32)
+        texts: list[str] = []
         start = 0
         for features, present in parts:
             end = start + len(next(iter(present.values())))
-            outputs[start:end] = self._losses(module, features, present, targets[start:end])
+            if self.metric == CIDER:
+                texts += self.describe.to_texts(generate_rows(module, features, present))
+            outputs[start:end, :2] = reference_losses(
+                module, self.describe, features, present, self._reference_tokens(targets[start:end])
+            )
             start = end
+        if self.metric == CIDER:
+            outputs[:, 2] = cider_scores(texts, self.texts.take(targets))
         return outputs
 
     def complete_outputs(
@@ -184,41 +200,11 @@ class DescribeObjective(Objective):
         outputs: np.ndarray,
     ) -> np.ndarray:
         """See `Objective.complete_outputs`: the losses of the references."""
-        outputs[:, REFERENCE_LOSS:] = self._losses(module, features, present, targets)
+        tokens = self._reference_tokens(targets)
+        outputs[:, REFERENCE_LOSS:] = reference_losses(
+            module, self.describe, features, present, tokens
+        )
         return outputs
-
-    def _losses(
-        self, module: Model, features: Features, present: Features, targets: np.ndarray
-    ) -> np.ndarray:
-        """Return the sum of -log p of the tokens of each reference, and their number."""
-        assert isinstance(module, DescriptionModel)
-        device = next(module.parameters()).device
-        losses = np.zeros((len(targets), 2), np.float32)
-        was_training = module.training
-        module.eval()
-        with torch.inference_mode():
-            size = module.batch_rows
-            for start in range(0, len(targets), size):
-                rows = slice(start, min(start + size, len(targets)))
-                # Batches of one size give a row the same loss in any of them.
-                tokens = torch.full((size, self.describe.max_length), self.describe.codec.pad)
-                tokens[: rows.stop - rows.start] = self._reference_tokens(targets[rows])
-                tokens = tokens.to(device)
-                logits = module.next_token_logits(
-                    {c: pad_batch(v[rows], torch.float32, size).to(device)
-                     for c, v in features.items()},
-                    {c: pad_batch(v[rows], torch.bool, size).to(device)
-                     for c, v in present.items()},
-                    tokens,
-                )  # fmt: skip
-                counted = token_targets(tokens, self.describe.codec)
-                total = nn.functional.cross_entropy(
-                    logits.float().transpose(1, 2), counted, reduction="none", ignore_index=IGNORED
-                ).sum(dim=1)
-                pairs = torch.stack([total, (counted != IGNORED).sum(dim=1).float()], dim=1)
-                losses[rows] = pairs[: rows.stop - rows.start].cpu().numpy()
-        module.train(was_training)
-        return losses
 
     def _reference_tokens(self, numbers: np.ndarray) -> Tensor:
         """Return the tokens of the first text of each record, cut to the model's length."""
@@ -232,12 +218,12 @@ class DescribeObjective(Objective):
         return tokens
 
     def predict(self, logits: np.ndarray) -> np.ndarray:
-        """See `Objective.predict`: the loss of each reference and its tokens, shape (rows, 2)."""
-        return logits[:, REFERENCE_LOSS:]
+        """See `Objective.predict`: the outputs for `validate`."""
+        return logits
 
     def comparison_metric(self, name: str) -> Metric:
         """See `Objective.comparison_metric`."""
-        return LOSS_METRICS[name]
+        return TEXT_METRICS[name]
 
     def calibrate(self, module: Model, targets: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         """See `Objective.calibrate`: texts are not calibrated."""
@@ -277,16 +263,6 @@ class DescribeObjective(Objective):
 def predict_losses(outputs: np.ndarray) -> np.ndarray:
     """Return the loss of each reference and its tokens, shape (rows, 2)."""
     return outputs[:, REFERENCE_LOSS:]
-
-
-def reference_metrics(losses: np.ndarray) -> dict[str, float | None]:
-    """Return the mean loss of a token, and the perplexity.
-
-    Args:
-        losses: shape (rows, …); the last two columns are the loss of each reference and its tokens.
-    """
-    pairs = losses[:, -2:]
-    return {name: metric(pairs[:, 0], pairs) for name, metric in LOSS_METRICS.items()}
 
 
 def _parts(numbers: np.ndarray) -> Sequence[np.ndarray]:

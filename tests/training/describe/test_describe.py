@@ -228,3 +228,15 @@ def test_config_json_has_everything_that_the_weights_depend_on(tmp_path, scene_s
         hashes.add(json.loads((model / "manifest.json").read_text())["config_hash"])
         assert read_weights(model)
     assert len(hashes) == 4
+
+
+def test_cider_chooses_the_epoch_if_asked(tmp_path, capsys):
+    store = write_store(str(tmp_path / "features"), scene_records(150))
+    model = tmp_path / "model"
+    main([store, str(model), *describe_flags(6), "--lr", "0.003", "--metric", "cider"])
+    log = [json.loads(line) for line in (model / "log.jsonl").open()]
+    best = max(log, key=lambda entry: (entry["val_cider"], -round(entry["val_loss"], 3)))
+    metrics = read_json(model / "metrics.json")
+    assert metrics["best_epoch"] == best["epoch"]
+    assert metrics["validation"]["cider"] == pytest.approx(best["val_cider"])
+    assert_evaluate_agrees(capsys, model, store, "test")
