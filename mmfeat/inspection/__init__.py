@@ -1,16 +1,28 @@
-"""Look into stores: previews of single records, and the page of `mmfeat preview`."""
+"""Look into stores: previews of single records, the page of `mmfeat preview`, `mmfeat show`."""
 
-from mmfeat.inspection.preview_row import PreviewRow, make_row
-from mmfeat.inspection.record_previews import Preview, load_previews, make_thumbnail, read_previews
-from mmfeat.inspection.source_shards import check_source_shards, find_source_shards
+from mmfeat.inspection.previews import (
+    Preview,
+    check_shards_of_features,
+    check_source_shards,
+    find_shards_of_features,
+    find_source_shards,
+    load_previews,
+    make_thumbnail,
+    read_previews,
+)
+from mmfeat.inspection.rows import PreviewRow, SourceRecords, make_row, open_rows
 
 __all__ = [
     "Preview",
     "PreviewRow",
+    "SourceRecords",
+    "check_shards_of_features",
     "check_source_shards",
+    "find_shards_of_features",
     "find_source_shards",
     "load_previews",
     "make_row",
     "make_thumbnail",
+    "open_rows",
     "read_previews",
 ]

@@ -8,10 +8,17 @@ import numpy as np
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.inspection.config import ShowConfig
-from mmfeat.inspection.preview_row import make_row
-from mmfeat.inspection.record_parts import describe_parts
-from mmfeat.inspection.source_records import SourceRecords, drop_standard_columns
-from mmfeat.inspection.store_rows import FeatureRows, ShardRows, StoreRows, open_rows
+from mmfeat.inspection.previews import describe_parts
+from mmfeat.inspection.rows import (
+    FeatureRows,
+    ShardRows,
+    SourceRecords,
+    StoreRows,
+    drop_standard_columns,
+    first_model,
+    make_row,
+    open_rows,
+)
 from mmfeat.records import STATUS_COLUMNS, to_json_value
 from mmfeat.system import waiting_for
 
@@ -56,6 +63,7 @@ def describe_record(config: ShowConfig) -> dict[str, Any]:
 
 
 def _describe_prediction(values: Mapping[str, Any]) -> dict[str, Any]:
+    values = first_model(values)
     row = make_row(values, "", "")
     facts = {
         "status": row.status,

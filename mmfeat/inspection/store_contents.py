@@ -5,10 +5,9 @@ from typing import Any
 import pyarrow as pa
 
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.inspection.chosen_rows import choose_rows
 from mmfeat.inspection.column_summary import ColumnSummary
+from mmfeat.inspection.rows import REASON_OF, StoreRows, choose_rows, open_rows
 from mmfeat.inspection.search_summary import describe_search
-from mmfeat.inspection.store_rows import REASON_OF, StoreRows, open_rows
 from mmfeat.records import to_json_value
 from mmfeat.shards import find_standard_columns
 from mmfeat.storage import files, read_document
@@ -83,8 +82,14 @@ def _choose_columns(schema: pa.Schema) -> list[str]:
         for name in schema.names
         if name not in hidden - {"status", "reason"}
         and not (is_prediction and name.startswith(("p_", "top_")))
+        and not _is_vector(schema.field(name).type)
     ]
     return names[:_MAX_COLUMNS]
+
+
+def _is_vector(type_: pa.DataType) -> bool:
+    is_list = pa.types.is_list(type_) or pa.types.is_fixed_size_list(type_)
+    return is_list and pa.types.is_floating(type_.value_type)
 
 
 def _read_samples(store: StoreRows, names: list[str]) -> list[dict[str, Any]]:

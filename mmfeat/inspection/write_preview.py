@@ -6,12 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmfeat.errors import MmfeatError
-from mmfeat.inspection.chosen_rows import choose_rows
 from mmfeat.inspection.config import PreviewConfig
-from mmfeat.inspection.preview_row import PreviewRow, find_target, make_row
-from mmfeat.inspection.record_previews import Preview
-from mmfeat.inspection.source_records import SourceRecords, drop_standard_columns
-from mmfeat.inspection.store_rows import StoreRows, open_rows
+from mmfeat.inspection.previews import Preview
+from mmfeat.inspection.rows import (
+    PreviewRow,
+    SourceRecords,
+    StoreRows,
+    choose_rows,
+    drop_standard_columns,
+    find_target,
+    make_row,
+    open_rows,
+)
 from mmfeat.pages import clean_text, render_page, write_page
 from mmfeat.storage import files
 from mmfeat.system import waiting_for

@@ -30,8 +30,7 @@ def write_result(config: SearchConfig, result: SearchResult) -> None:
 
 
 def _make_page(config: SearchConfig, result: SearchResult, title: str) -> str:
-    from mmfeat.inspection.source_records import SourceRecords
-    from mmfeat.inspection.store_rows import open_rows
+    from mmfeat.inspection import SourceRecords, open_rows
 
     rows = result.table.slice(0, _MAX_RECORDS).to_pylist()
     source = SourceRecords(open_rows(config.features))

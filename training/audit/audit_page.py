@@ -5,8 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmfeat.inspection.source_records import SourceRecords
-from mmfeat.inspection.store_rows import open_rows
+from mmfeat.inspection import SourceRecords, open_rows
 from mmfeat.pages import REPORT, render_page, write_page
 from mmfeat.storage import files
 from training.audit.config import AuditConfig

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import Column, FeatureStore
-from mmfeat.inspection.source_shards import check_shards_of_features, find_shards_of_features
+from mmfeat.inspection import check_shards_of_features, find_shards_of_features
 from mmfeat.records import read_cells, slot_of_extension
 from mmfeat.shards import read_stored_shard
 from mmfeat.store import read_receipt

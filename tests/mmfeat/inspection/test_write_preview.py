@@ -8,8 +8,9 @@ import pytest
 
 import mmfeat as api
 from mmfeat.errors import MmfeatError
-from mmfeat.inspection import record_previews, write_preview
+from mmfeat.inspection import write_preview
 from mmfeat.inspection.config import PreviewConfig
+from mmfeat.inspection.previews import record_previews
 from tests.mmfeat.inspection.conftest import write_sound, write_table
 
 
@@ -77,6 +78,41 @@ def test_features_say_why_a_column_is_absent(stores, tmp_path):
     assert len(cards) == 60
     assert text.count('<div class="note">no image: not_found</div>') == 3
     assert text.count('<div class="note">no text:') == 1
+
+
+def test_predictions_from_shards_in_partitions(stores, tmp_path):
+    out = tmp_path / "predictions"
+    api.score(
+        stores / "model", stores / "shards", out, partition_by="split", embedding=True, explain=True
+    )
+    text, cards = preview(out)
+    rows = {row["__key__"]: row for row in api.open(out).to_arrow().to_pylist()}
+    assert {card["key"] for card in cards} == {*rows}
+    for card in cards:
+        assert card.get("predicted") == rows[card["key"]]["prediction"]
+        assert card["label"] in ("cat", "dog")
+    assert "data:image/jpeg" in text
+    assert "<dt>without_image</dt>" in text
+    assert "256 values" in text  # of the embedding
+    facts = api.show(out, "k014")
+    assert facts["predictions"]["split"] == "test"
+    assert facts["shards"]["columns"]["label"] == "dog"
+    assert api.info(out)["contents"]["columns"]["split"]["most_frequent"]["train"] == 36
+
+
+def test_of_several_models_the_first_is_shown(stores, tmp_path):
+    model, out = tmp_path / "by_text", tmp_path / "predictions"
+    api.train(stores / "features", model, target="label", modalities="text", fusion="logistic",
+              inverse_penalty=1)  # fmt: skip
+    api.score([stores / "model", model], stores / "features", out)
+    _, cards = preview(out)
+    rows = api.open(out).to_arrow().to_pylist()
+    assert [card.get("predicted") for card in cards] == [row["model_prediction"] for row in rows]
+    assert {card["label"] for card in cards} == {"cat", "dog"}
+    shown = api.show(out, "k014")["predictions"]
+    row = next(row for row in rows if row["__key__"] == "k014")
+    assert shown["prediction"] == row["model_prediction"]
+    assert shown["columns"].keys() == {"by_text_prediction"}
 
 
 def test_a_model_shows_its_validation_and_test_rows(stores, tmp_path):

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from mmfeat.errors import RecordError
-from mmfeat.inspection import record_previews as previews
-from mmfeat.inspection.record_previews import (
+from mmfeat.inspection.previews import record_previews as previews
+from mmfeat.inspection.previews.record_previews import (
     BROKEN,
     BROKEN_SOUND,
     LEFT_OUT,

@@ -1,178 +1,44 @@
-"""Read chosen rows of a store of any kind, with the metadata that other stores have of them.
+"""The rows of each kind of store: shards, features, predictions, models, rankings."""
 
-Each class reads one kind. Rows are read in batches, so memory does not grow with a shard.
-"""
-
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import IO, Any, ClassVar
+from typing import IO, Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.features import SAMPLES as SAMPLES_TABLE
 from mmfeat.features import FeatureStore, TableFiles
-from mmfeat.inspection.source_shards import (
+from mmfeat.inspection.previews import (
     find_shards_of_features,
     find_source_shards,
     is_followed,
     read_any_receipt,
 )
-from mmfeat.storage import files, read_document
+from mmfeat.inspection.rows.store_rows import REASON_OF, StoreRows
+from mmfeat.storage import files
 from mmfeat.store import (
     CONFIG_FILE,
+    Receipt,
     RetriedRows,
     check_folder,
     iter_parquet,
+    json_digest,
     open_checked,
     open_parquet,
     open_recorded,
-    read_format,
     read_manifest,
     read_parquet,
-    read_parquet_schema,
     read_receipt,
 )
 
-REASON_OF = "\0"
-"""Prefix of a column that tells why a record has no feature. No column of a table has it."""
-
 _PREDICTIONS = "predictions.parquet"
 _RANKING = "misaligned.parquet"
-
-
-class StoreRows(ABC):
-    """The rows of one store.
-
-    Args:
-        path: the store.
-
-    Raises:
-        MmfeatError: the path has no finished store of the kind.
-    """
-
-    kind: ClassVar[str]
-    owner: ClassVar[str]
-    """What messages call the store."""
-    has_metadata: ClassVar[bool] = False
-    """Whether the rows are those of a samples table."""
-    is_ranked: ClassVar[bool] = False
-    """Whether the first rows are the ones to look at."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.manifest: dict[str, Any] = read_manifest(path, self.kind)
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """The configuration of the store."""
-        saved = read_document(files.join(self.path, CONFIG_FILE), dict[str, Any]) or {}
-        config = saved.get("config")
-        return config if isinstance(config, dict) else {}
-
-    @property
-    def classes(self) -> list[str]:
-        """Classes of the predictions; empty if there are none."""
-        classes = self.config.get("classes")
-        return [str(name) for name in classes] if isinstance(classes, list) else []
-
-    @property
-    def shards(self) -> dict[str, int]:
-        """Shard → number of its rows, those that a retry has replaced included."""
-        return {shard["name"]: shard["records"] for shard in self.manifest["shards"]}
-
-    @abstractmethod
-    def open_rows(self, shard: str) -> Any:
-        """Open the Parquet file of a shard, checked: a context with the path and the file."""
-
-    def find_shards(self) -> tuple[str | None, str]:
-        """Return the directory of the shards of the records, or None and the reason."""
-        return self.path, ""
-
-    def find_features(self) -> str | None:
-        """Return the directory of the features that the store was made from, if it names one."""
-        return None
-
-    @property
-    def features_hash(self) -> str:
-        """Hash of the configuration of the features; empty if it is not known."""
-        return ""
-
-    def read_rows(self, shard: str, rows: Sequence[int]) -> pa.Table:
-        """Read rows of a shard, without those that a retry has replaced.
-
-        Args:
-            shard: name of the shard.
-            rows: numbers of the rows, ascending.
-
-        Raises:
-            DamagedFileError: a file of the shard is damaged.
-        """
-        wanted, start, parts = np.asarray(rows, np.int64), 0, []
-        with self.open_rows(shard) as (path, file):
-            for batch in iter_parquet(path, file=file):
-                taken = wanted[(wanted >= start) & (wanted < start + batch.num_rows)] - start
-                if len(taken):
-                    table = pa.Table.from_batches([batch]).take(pa.array(taken))
-                    parts.append(self._add_facts(table, shard, taken + start))
-                start += batch.num_rows
-        table = pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
-        return table.filter(pa.array(~self._replaced(table, shard))) if parts else table
-
-    def iter_rows(self, shard: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield columns of a shard in batches, without rows that a retry has replaced.
-
-        Raises:
-            DamagedFileError: a file of the shard is damaged.
-        """
-        own = ["__key__", "status"] if self.has_metadata else []
-        with self.open_rows(shard) as (path, file):
-            for batch in iter_parquet(path, [*dict.fromkeys((*own, *columns))], file=file):
-                table = pa.Table.from_batches([batch])
-                kept = table.filter(pa.array(~self._replaced(table, shard))) if own else table
-                yield kept.select(list(columns))
-
-    def read_schema(self) -> pa.Schema:
-        """Return the schema of the rows of the first shard."""
-        with self.open_rows(next(iter(self.shards))) as (path, file):
-            return read_parquet_schema(path, file)
-
-    def find_row(self, key: str) -> tuple[str, int] | None:
-        """Return the shard and the number of the row of a key; the last one if it was retried."""
-        for shard in self.shards:
-            number = self.find_in_shard(shard, key)
-            if number is not None and len(self.read_rows(shard, [number])):
-                return shard, number  # else a retry has replaced it
-        return None
-
-    def find_in_shard(self, shard: str, key: str) -> int | None:
-        """Return the number of the row of a key in a shard.
-
-        Raises:
-            KeyError: the store has no such shard.
-        """
-        if shard not in self.shards:  # a shard name from a file must not be used as a path
-            raise KeyError(shard)
-        start = 0
-        with self.open_rows(shard) as (path, file):
-            for batch in iter_parquet(path, ["__key__"], file=file):
-                row = pc.index(batch["__key__"].cast(pa.string()), key).as_py()
-                if row >= 0:
-                    return int(start + row)
-                start += batch.num_rows
-        return None
-
-    def _add_facts(self, table: pa.Table, shard: str, rows: np.ndarray) -> pa.Table:
-        """Return the rows with what other files of the store know of them."""
-        return table
-
-    def _replaced(self, table: pa.Table, shard: str) -> np.ndarray:
-        """Return which rows a retry has replaced, bool, shape (rows,)."""
-        return np.zeros(len(table), bool)
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+"""The folder of rows that lack the value of a partition."""
 
 
 class ShardRows(StoreRows):
@@ -247,17 +113,44 @@ class PredictionRows(StoreRows):
     kind = "predictions"
     owner = "the predictions"
 
-    @contextmanager
-    def open_rows(self, shard: str) -> Iterator[tuple[str, IO[bytes]]]:
-        """Open the predictions of a shard."""
-        folder = "" if read_format(self.path, self.kind) == 1 else "data"
-        name = files.join(folder, f"{shard}.parquet") if folder else f"{shard}.parquet"
-        path = files.join(self.path, name)
-        with open_checked(path, _recorded(self.path, shard, name)) as file:
-            yield path, file
+    def open_rows(self, shard: str) -> Any:
+        """Open a shard of one file; `iter_batches` also reads the files of partitions."""
+        raise NotImplementedError
+
+    def iter_batches(self, shard: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the rows of a shard in batches. A shard may have a file for each partition."""
+        receipt = _read_receipt(self.path, shard)
+        for name, info in sorted(receipt.files.items()):
+            folder, _, file_name = name.rpartition("/")
+            column, equals, value = folder.rpartition("/")[2].partition("=")
+            if file_name != f"{shard}.parquet":
+                raise DamagedFileError(f"a file of shard {shard} must have its name", got=name)
+            wanted = columns
+            if equals and columns is not None:
+                wanted = [other for other in columns if other != column] or ["__key__"]
+            with open_checked(path := files.join(self.path, name), info) as file:
+                for batch in iter_parquet(path, wanted, file=file):
+                    table = pa.Table.from_batches([batch])
+                    if equals:
+                        text = None if value == _NO_VALUE else unquote(value)
+                        values = pa.array([text] * len(table), pa.string())
+                        table = table.append_column(column, values)
+                    yield table if columns is None else table.select(list(columns))
+
+    @property
+    def classes(self) -> list[str]:
+        """Classes of the predictions, those of the first model if there are several."""
+        models = self.config.get("models")
+        first = models[0] if isinstance(models, list) and models else self.config
+        classes = first.get("classes") if isinstance(first, dict) else None
+        return [str(name) for name in classes] if isinstance(classes, list) else []
 
     def find_shards(self) -> tuple[str | None, str]:
-        """Find the shards through a receipt, which names the features."""
+        """Find the shards through a receipt, which names them or the features."""
+        receipt = read_any_receipt(self.path)
+        shards = receipt.source.get("shards") if receipt else None
+        if isinstance(shards, str) and is_followed(shards):
+            return shards, ""
         features = self.find_features()
         if features is None:
             return None, "the predictions do not name the directory of their features"
@@ -272,7 +165,9 @@ class PredictionRows(StoreRows):
     @property
     def features_hash(self) -> str:
         """Hash of the configuration of the features."""
-        value = self.config.get("features")
+        value, shards = self.config.get("features"), self.config.get("shards")
+        if isinstance(shards, str):  # encoded on the way: the hash of features of these shards
+            return json_digest({"shards": shards})
         return value if isinstance(value, str) else ""
 
 
@@ -374,10 +269,22 @@ def _recorded(folder: str, shard: str, name: str) -> Any:
     Raises:
         DamagedFileError: the receipt is missing or lacks the file.
     """
+    receipt = _read_receipt(folder, shard)
+    if name not in receipt.files:
+        raise DamagedFileError(f"the receipt of shard {shard} must have {name}", got=receipt.files)
+    return receipt.files[name]
+
+
+def _read_receipt(folder: str, shard: str) -> Receipt:
+    """Return the receipt of a shard.
+
+    Raises:
+        DamagedFileError: it is missing or damaged.
+    """
     receipt = read_receipt(folder, shard)
-    if receipt is None or name not in receipt.files:
+    if receipt is None:
         raise DamagedFileError(
             f"shard {shard} of {folder} is missing or damaged",
             cure="Run the command that makes it again",
         )
-    return receipt.files[name]
+    return receipt

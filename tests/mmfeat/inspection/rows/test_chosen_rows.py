@@ -1,7 +1,7 @@
 import tracemalloc
 from collections import Counter
 
-from mmfeat.inspection.chosen_rows import MAX_SHARDS, choose_rows
+from mmfeat.inspection.rows.chosen_rows import MAX_SHARDS, choose_rows
 
 
 def test_a_small_store_is_shown_whole():

@@ -15,8 +15,8 @@ from typing import IO, Any
 from PIL import Image
 
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.inspection.sounds import make_sound
-from mmfeat.inspection.source_shards import check_source_shards, find_source_shards
+from mmfeat.inspection.previews.sounds import make_sound
+from mmfeat.inspection.previews.source_shards import check_source_shards, find_source_shards
 from mmfeat.media import load_plain_image, pillow_errors_as_record_errors
 from mmfeat.records import modality_of_slot, slot_of_extension
 from mmfeat.shards import IndexedSample, index_tar

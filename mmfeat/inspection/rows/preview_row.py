@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmfeat.inspection.store_rows import REASON_OF
+from mmfeat.inspection.rows.store_rows import REASON_OF
 from mmfeat.records import is_missing
 
 SHOWN_CLASSES = 5
 """Most likely classes that are shown of a record."""
 
 _MISALIGNMENT = ("misalignment", "alignment")
+_PREDICTION = "_prediction"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def make_row(
         target: column with the true labels; empty = the column `target` of a model's rows.
         metadata: its row in the shards, for other stores.
     """
+    values = first_model(values)
     known = {**(metadata or {}), **{k: v for k, v in values.items() if v is not None}}
     true = values.get("target") if "target" in values and "loss" in values else None
     true = true if true is not None else known.get(target) if target else None
@@ -100,6 +102,33 @@ def make_row(
     )
 
 
+def first_model(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with the predictions of the first model under their usual names.
+
+    Predictions of several models have the names of their models before theirs. Of the other models,
+    only the predictions are kept. Vectors become their length.
+    """
+    row = {
+        name: value if name.endswith("top_probabilities") else _shorten_vector(value)
+        for name, value in values.items()
+    }
+    models = [name.removesuffix(_PREDICTION) for name in row if name.endswith(_PREDICTION)]
+    if "prediction" in row or not models:
+        return row
+    first = f"{models[0]}_"
+    others = tuple(f"{model}_" for model in models[1:])
+    return {
+        name.removeprefix(first): value
+        for name, value in row.items()
+        if name.startswith(first) or not name.startswith(others) or name.endswith(_PREDICTION)
+    }
+
+
+def _shorten_vector(value: Any) -> Any:
+    is_vector = isinstance(value, list) and value and all(isinstance(v, float) for v in value)
+    return f"{len(value)} values" if is_vector else value
+
+
 def _is_wrong(true: Any, prediction: Any) -> bool | None:
     """Return whether predicted labels differ from the true ones; an empty list is an answer."""
     if is_missing(true) or is_missing(prediction) or isinstance(prediction, float):
@@ -121,9 +150,10 @@ def find_target(
     """
     rows = [
         {**{k: v for k, v in row.items() if k not in _used_columns(row)}, **metadata}
-        for row, metadata in records
+        for row, metadata in ((first_model(row), metadata) for row, metadata in records)
     ]
     columns = dict.fromkeys(["label", *(name for row in rows for name in row)])
+    columns = {name: None for name in columns if not name.endswith(_PREDICTION)}
     known = set(classes)
     for column in columns:
         values = {label for row in rows for label in _labels(row.get(column))}

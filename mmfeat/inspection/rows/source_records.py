@@ -7,11 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.inspection.record_previews import Preview, read_previews
-from mmfeat.inspection.source_shards import check_shards_of_features
-from mmfeat.inspection.store_rows import ShardRows, StoreRows
+from mmfeat.inspection.previews import Preview, check_shards_of_features, read_previews
+from mmfeat.inspection.rows.store_kinds import ShardRows
+from mmfeat.inspection.rows.store_rows import StoreRows
 from mmfeat.shards import find_standard_columns
-from mmfeat.store import iter_parquet
 
 _KEPT = {"__key__", "status", "reason", "error"}
 
@@ -61,11 +60,10 @@ class SourceRecords:
                 continue
             wanted = pa.array(sorted(names), pa.string())
             try:
-                with rows.open_rows(shard) as (path, file):
-                    for batch in iter_parquet(path, file=file):
-                        mask = pc.is_in(batch["__key__"].cast(pa.string()), value_set=wanted)
-                        chosen = drop_standard_columns(pa.Table.from_batches([batch.filter(mask)]))
-                        found |= {row["__key__"]: row for row in chosen.to_pylist()}
+                for batch in rows.iter_batches(shard):
+                    mask = pc.is_in(batch["__key__"].cast(pa.string()), value_set=wanted)
+                    chosen = drop_standard_columns(batch.filter(mask))
+                    found |= {row["__key__"]: row for row in chosen.to_pylist()}
             except (DamagedFileError, OSError):
                 continue
         return found
