@@ -1,9 +1,7 @@
 """The rows of predictions, for an export."""
 
-import posixpath
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,16 +11,8 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.exporting.rows import ExportRows, Vectors
 from mmfeat.exporting.source import ExportSource
 from mmfeat.features import FeatureShape
-from mmfeat.scoring import predictions_folder
-from mmfeat.storage import files
-from mmfeat.store import (
-    damaged,
-    open_checked,
-    read_manifest,
-    read_parquet,
-    read_parquet_schema,
-    read_receipt,
-)
+from mmfeat.scoring import read_rows
+from mmfeat.store import Receipt, damaged, read_manifest, read_receipt
 
 EMBEDDING = "embedding"
 """Column of the fused vectors in predictions."""
@@ -38,16 +28,10 @@ class PredictionsSource(ExportSource):
         self.manifest = read_manifest(path, "predictions")
 
     @cached_property
-    def _folder(self) -> str:
-        return predictions_folder(self.path)
-
-    @cached_property
     def _whole_schema(self) -> pa.Schema:
         if not self.shards:
             raise DamagedFileError(f"the manifest of {self.path} must list shards", got=[])
-        path, info = self._find(self.shards[0]["name"])
-        with open_checked(path, info) as file:
-            return read_parquet_schema(path, file)
+        return self._read_table(self.shards[0]["name"], None).schema
 
     @cached_property
     def shapes(self) -> dict[str, FeatureShape]:
@@ -87,28 +71,24 @@ class PredictionsSource(ExportSource):
     ) -> ExportRows:
         """Read the rows of a shard."""
         table = self._read_table(shard, [*columns, *vectors])
-        path = self._find(shard)[0]
+        path = f"{self.path}, shard {shard},"
         return ExportRows(
             shard,
             table.select(list(columns)),
             {name: _to_vectors(table[name], self.shapes[name], dtype, path) for name in vectors},
         )
 
-    def _read_table(self, shard: str, columns: Sequence[str]) -> pa.Table:
-        path, info = self._find(shard)
-        with open_checked(path, info) as file:
-            return read_parquet(path, columns, file=file)
+    def _read_table(self, shard: str, columns: list[str] | None) -> pa.Table:
+        return read_rows(self.path, self._read_receipt(shard), columns)
 
-    def _find(self, shard: str) -> tuple[str, Any]:
-        path = files.join(self._folder, f"{shard}.parquet")
-        name = posixpath.relpath(path, self.path)
-        receipt = read_receipt(self.path, shard, expected_files=[name])
+    def _read_receipt(self, shard: str) -> Receipt:
+        receipt = read_receipt(self.path, shard)
         if receipt is None:
             raise DamagedFileError(
                 f"shard {shard} of {self.path} is missing or damaged",
                 cure="Run the mmfeat score that made it again",
             )
-        return path, receipt.files[name]
+        return receipt
 
 
 def _to_vectors(column: pa.ChunkedArray, shape: FeatureShape, dtype: str, path: str) -> Vectors:

@@ -361,3 +361,27 @@ def test_row_groups_are_bounded(tmp_path, monkeypatch):
         1024,
         452,
     ]
+
+
+@pytest.mark.slow
+def test_emoji_are_exported_as_features_and_as_partitioned_predictions(mmfeat, real_data, tmp_path):
+    table = real_data("emoji") / "metadata.csv"
+    for arguments in (
+        ("shard", table, tmp_path / "shards"),
+        ("extract", tmp_path / "shards", tmp_path / "features"),
+        ("train", tmp_path / "features", tmp_path / "model", "--target", "label", "--fusion", "gmu",
+            "--epochs", "1", "--lr", "0.001"),
+        ("score", tmp_path / "model", tmp_path / "features", tmp_path / "predictions",
+            "--columns", "label", "--embedding", "--partition-by", "label"),
+        ("export", tmp_path / "features", tmp_path / "arrays", "--format", "npy"),
+        ("export", tmp_path / "predictions", tmp_path / "fused", "--format", "npy"),
+        ("verify", tmp_path / "fused"),
+    ):  # fmt: skip
+        result = mmfeat(*arguments)
+        assert result.returncode == 0, result.stderr
+    keys = read_tables(tmp_path / "arrays" / "metadata")["__key__"].to_pylist()
+    assert len(read_arrays(tmp_path / "arrays", "image")) == len(keys) == 1871
+    fused = read_tables(tmp_path / "fused" / "metadata").to_pylist()
+    assert {row["__key__"] for row in fused} == {*keys}
+    assert {row["label"] for row in fused} >= {"Flags", "Smileys & Emotion"}
+    assert read_arrays(tmp_path / "fused", "embedding").shape[0] == 1871
