@@ -249,7 +249,6 @@ def _texts(examples: TextExamples, split_metrics: Mapping[str, Any]) -> dict[str
         ]
         if has_texts
         else [],
-        "subsets": split_metrics.get("per_subset") or {},
         "baselines": split_metrics.get("baselines"),
         "copies": split_metrics.get("copies"),
         "limit": MAX_CHARACTERS,

@@ -60,7 +60,7 @@ def test_baselines_copies_and_subsets_are_shown(model, page):
     assert table[0][1:] == ["BLEU", "chrF", "exact match", "CIDEr"]
     assert f"{test['baselines']['metrics']['model']['cider']:.3f}" in table[1]
     assert f"{test['copies']['rows']} generated texts" in page.text
-    assert {row[0] for row in page.tables["text-subsets"][1:]} == set(test["per_subset"])
+    assert {row[0] for row in page.tables["subsets"][1:]} == set(test["per_subset"])
     assert "CIDEr" in page.text
 
 
