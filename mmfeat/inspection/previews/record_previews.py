@@ -89,7 +89,7 @@ def load_previews(
     for shard, key in records:
         if shard in names:  # A shard name from a file must not be used as a path.
             keys.setdefault(shard, []).append(key)
-    return read_previews(shards, keys), ""
+    return read_previews(shards, keys, sounds=True), ""
 
 
 def read_previews(

@@ -122,5 +122,8 @@ def _draw_bins(axes: "Axes", bins: CalibrationBins, color: str, label: str) -> N
     x, y = bins.points
     rows = bins.rows[bins.rows > 0]
     axes.plot(x, y, "-", color=color, linewidth=1, alpha=0.6)
-    axes.scatter(x, y, 12 + 90 * np.sqrt(rows / rows.max()), color=color, alpha=0.75, linewidth=0)
-    axes.plot([], [], "o", color=color, label=f"{label}: ECE {bins.ece:.3f}")
+    face = "none" if label == "before" else color  # rings and dots: colors alone are too close
+    sizes = 12 + 90 * np.sqrt(rows / rows.max())
+    axes.scatter(x, y, sizes, facecolor=face, edgecolor=color, alpha=0.75, linewidth=1.2)
+    name = f"{label}: ECE {bins.ece:.3f}"
+    axes.plot([], [], "o", color=color, markerfacecolor=face, label=name)
