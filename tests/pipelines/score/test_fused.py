@@ -250,3 +250,34 @@ def test_only_selected_records_are_encoded(scored, score, tmp_path):
     manifest = open_store(str(tmp_path / "out")).manifest
     assert manifest["selection"] == {"records": len(ROWS), "left_out": len(ROWS) - len(expected)}
     assert manifest["totals"]["records"] == len(expected)
+
+
+def test_retried_records_have_one_row_from_shards_as_from_features(
+    make_table, picture, mmfeat, tmp_path
+):
+    rows = [
+        {"file_name": f"p{n}.png", "text": f"text {n}" if n % 5 else "", "label": n % 2}
+        for n in range(30)
+    ]
+    table = make_table(rows)
+    missing = [table.parent / f"p{n}.png" for n in (0, 5, 7)]
+    for path in missing:
+        path.unlink()
+    shards, features, model = (tmp_path / name for name in ("shards", "features", "model"))
+    flags = ("--samples-per-shard", 10)
+    assert mmfeat("shard", table, shards, *flags).returncode == 0
+    assert mmfeat("extract", shards, features).returncode == 0
+    train = ("--target", "label", "--fusion", "gmu", "--epochs", 1, "--hidden", 8, "--lr", 0.003)
+    assert mmfeat("train", features, model, *train).returncode == 0
+    assert mmfeat("score", model, shards, tmp_path / "two").returncode == 0
+    for path in missing:
+        path.write_bytes(picture())
+    assert mmfeat("shard", table, shards, *flags, "--retry-failed").returncode == 0
+    assert mmfeat("extract", shards, features).returncode == 0
+    for source, output in ((features, "one"), (shards, "two"), (shards, "three")):
+        result = mmfeat("score", model, source, tmp_path / output)
+        assert result.returncode == 0, (output, result.stderr)
+    one, two, three = (rows_of(tmp_path / name) for name in ("one", "two", "three"))
+    assert one == two == three
+    keys = ds.dataset(tmp_path / "two" / "data").to_table()["__key__"].to_pylist()
+    assert len(keys) == len({*keys}) == 30
