@@ -111,17 +111,21 @@ def compare(features: Path, output: Path, **options: Any) -> Comparison:
     return Comparison(config.output)
 
 
-def evaluate(model: Path, features: Path, *, split: str = "test") -> dict[str, Any]:
+def evaluate(
+    model: Path, features: Path, *, split: str = "test", **decoding: Any
+) -> dict[str, Any]:
     """Return the metrics of a model on a split, as `mmfeat evaluate --json` prints them.
 
     Args:
         model: directory of the model.
         features: directory of the features.
         split: train, val, test, or all for every row with a target.
+        decoding: how texts are generated, the fields of
+            `mmfeat.models.decoder.decoding_options.DecodingOptions`.
     """
     from training.evaluation.config import EvaluateConfig
 
-    given = {"model": model, "features": features, "split": split}
+    given = {"model": model, "features": features, "split": split, **decoding}
     config = make_config(EvaluateConfig, given, source="evaluate")
     check_finished(config.model, "model")
     check_finished(config.features, "features")
@@ -129,7 +133,9 @@ def evaluate(model: Path, features: Path, *, split: str = "test") -> dict[str, A
     from mmfeat.models.saved_model import load_model
     from training.evaluation.evaluate_model import evaluate_split
 
-    return evaluate_split(load_model(config.model), FeatureStore(config.features), config.split)
+    loaded = load_model(config.model)
+    loaded.decode_with(config.texts)
+    return evaluate_split(loaded, FeatureStore(config.features), config.split)
 
 
 def score(

@@ -1,9 +1,12 @@
 """Options of `mmfeat evaluate`. Each field is a flag."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import tyro
 
 from mmfeat.config import FeaturesPath, ModelPath
+from mmfeat.models.decoder.decoding_options import DecodingOptions
 from training.config_checks import check_at_least_one
 
 
@@ -21,6 +24,9 @@ class EvaluateConfig:
     """Print one JSON object and nothing else."""
     threads: int = 1
     """Threads of a matrix product."""
+    texts: Annotated[DecodingOptions, tyro.conf.arg(name="")] = field(
+        default_factory=DecodingOptions
+    )
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "threads")

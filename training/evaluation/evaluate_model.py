@@ -36,6 +36,7 @@ def evaluate(config: EvaluateConfig) -> None:
     """Evaluate and print the metrics as tables or as one JSON object."""
     torch.set_num_threads(config.threads)
     model = load_model(config.model)
+    model.decode_with(config.texts)
     store = FeatureStore(config.features)
     result = evaluate_split(model, store, config.split)
     unseen = UnseenLabels.of_result(result)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import mmfeat
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.models.decoder.decoding_options import DecodingOptions
 from mmfeat.models.saved_model import load_model
@@ -108,6 +109,20 @@ def test_the_decoding_options_reach_the_texts(scene_model):
     assert texts["hot"] != texts["greedy"]
     pairs = zip(texts["greedy"], texts["short"], strict=True)
     assert all(long.startswith(cut) and long != cut for long, cut in pairs)
+
+
+def test_evaluate_takes_the_decoding_options(capsys, scene_model, scene_store):
+    greedy = run_evaluate(capsys, scene_model, scene_store)
+    short = run_evaluate(capsys, scene_model, scene_store, "--max-tokens", "2")
+    assert short["loss"] == greedy["loss"]
+    assert short["cider"] < greedy["cider"]
+    assert mmfeat.evaluate(scene_model, scene_store, max_tokens=2)["cider"] == short["cider"]
+
+
+def test_features_on_disk_give_the_same_weights(tmp_path, scene_store):
+    for access in ("memory", "blocks"):
+        main([scene_store, str(tmp_path / access), *describe_flags(1), "--access", access])
+    assert read_weights(tmp_path / "memory") == read_weights(tmp_path / "blocks")
 
 
 def test_missing_modalities_are_trained_and_evaluated(tmp_path):
