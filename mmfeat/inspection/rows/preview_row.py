@@ -173,9 +173,10 @@ def _used_columns(values: Mapping[str, Any]) -> Sequence[str]:
 
 def _probabilities(values: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Return the classes with their probabilities, best first."""
-    if isinstance(values.get("top_classes"), list):
-        names, numbers = values["top_classes"], values.get("top_probabilities") or []
-        return [(str(name), float(p)) for name, p in zip(names, numbers, strict=False)]
+    names, numbers = values.get("top_classes"), values.get("top_probabilities")
+    if isinstance(names, list) and isinstance(numbers, list):
+        pairs = zip(names, map(_number, numbers), strict=False)
+        return [(str(name), number) for name, number in pairs if number is not None]
     found = [
         (name[2:], number)
         for name, value in values.items()
