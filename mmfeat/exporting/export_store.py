@@ -12,9 +12,8 @@ from mmfeat.exporting.formats import FORMATS, ExportFormat
 from mmfeat.exporting.open_source import open_source
 from mmfeat.exporting.rows import ExportRows
 from mmfeat.exporting.source import ExportSource
-from mmfeat.storage import files, lock_directory
+from mmfeat.storage import lock_directory
 from mmfeat.store import (
-    CONFIG_FILE,
     Receipt,
     ReceiptSum,
     RecordedFile,
@@ -26,6 +25,7 @@ from mmfeat.store import (
     match_run,
     open_run,
     read_receipt,
+    withdraw_run,
     write_manifest,
 )
 from mmfeat.system import ProgressBar, print_err, print_out, show_summary
@@ -99,7 +99,7 @@ def _write_shards(
             bar.advance(receipt.records)
     totals = total.totals
     if not totals["out"]:
-        _remove_receipts(config.output, listing)
+        withdraw_run(config.output, [shard["name"] for shard in listing])
         raise MmfeatError(
             f"none of the {totals['records']:,} records of {source.path} can be exported as "
             f"{config.format} ({format_counts(totals['rejected'])})",
@@ -127,10 +127,3 @@ def _write_shard(output: str, writer: ExportFormat, rows: ExportRows, config_has
     )
     attempt.commit(receipt)
     return receipt
-
-
-def _remove_receipts(output: str, listing: list[dict[str, Any]]) -> None:
-    """Leave nothing of an export that has no record, so that another one can be made there."""
-    for shard in listing:
-        files.remove_file(files.join(output, f"{shard['name']}_stats.json"))
-    files.remove_file(files.join(output, CONFIG_FILE))

@@ -20,6 +20,7 @@ from mmfeat.store import (
     list_receipts,
     make_manifest,
     require_receipts,
+    withdraw_run,
     write_manifest,
 )
 
@@ -63,6 +64,7 @@ class FinishedPredictions:
         receipts = require_receipts(output, shards, expected_files=self.expected_files)
         totals, entries = list_receipts(receipts, describe)
         if left_out and not totals["records"]:
+            withdraw_run(output, shards)
             raise MmfeatError(
                 f"--where and --keys must select a record of {self.config.input}",
                 got=f"none of {left_out:,}",

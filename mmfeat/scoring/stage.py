@@ -28,7 +28,6 @@ from mmfeat.scoring.predicting import ScoredModels, find_prefixes
 from mmfeat.scoring.rows import (
     copy_columns,
     data_folder,
-    describe_selection,
     make_rows,
     remove_partitions,
     write_rows,
@@ -93,7 +92,9 @@ class Scoring(Stage):
         if self.config.columns or self.config.partition_by or self.config.where:
             find_columns(self.config, self._source.read_schema())
         if self.config.keys:
-            describe_selection(replace(self.config, where=""), pa.schema([]))
+            from mmfeat.sharding import check_keys  # late: few runs need it
+
+            check_keys(self.config.keys)
 
     def plan(self) -> list[ShardTask]:
         """Return one task per shard of the input.

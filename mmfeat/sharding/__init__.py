@@ -2,7 +2,15 @@
 
 from mmfeat.sharding.config import ShardConfig
 from mmfeat.sharding.planning import dry_run
-from mmfeat.sharding.selection import Condition, key_file_sha256, read_keys
+from mmfeat.sharding.selection import Condition, check_keys, key_file_sha256, read_keys
 from mmfeat.sharding.stage import Sharding
 
-__all__ = ["Condition", "ShardConfig", "Sharding", "dry_run", "key_file_sha256", "read_keys"]
+__all__ = [
+    "Condition",
+    "ShardConfig",
+    "Sharding",
+    "check_keys",
+    "dry_run",
+    "key_file_sha256",
+    "read_keys",
+]

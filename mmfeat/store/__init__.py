@@ -90,6 +90,7 @@ from mmfeat.store.unfinished import (
     start_shard,
     write_failure,
 )
+from mmfeat.store.withdraw import withdraw_run
 
 __all__ = [
     "CONFIG_FILE",
@@ -171,6 +172,7 @@ __all__ = [
     "subtract",
     "sum_receipts",
     "unfinished_error",
+    "withdraw_run",
     "write_failure",
     "write_manifest",
     "write_plan_index",

@@ -1,5 +1,6 @@
 """The models of a run: loaded once per process, with what each of them reads."""
 
+import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from mmfeat.models.saved_model import LoadedModel
 
 _NOT_IN_NAMES = re.compile(r"[^\w-]+")
+
+_KINDS = ("p", "w", "without")
+"""What the names of columns begin with that go on with the name of a class or a column."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def find_prefixes(paths: Sequence[str]) -> list[str]:
     """Return what the names of each model's columns begin with: `category_`; empty for one model.
 
     Raises:
-        MmfeatError: two models have the same name, or a model is named twice.
+        MmfeatError: two models have the same name, a model is named twice, or the columns of two
+            models could have the same names.
     """
     if len(paths) == 1:
         return [""]
@@ -129,6 +134,15 @@ def find_prefixes(paths: Sequence[str]) -> list[str]:
             got=twice[0],
             cure="Rename a directory, or score with the models in two runs",
         )
+    for name, longer in itertools.permutations(names, 2):
+        if longer.startswith(tuple(f"{name}_{kind}_" for kind in _KINDS)) or longer in {
+            f"{name}_{kind}" for kind in _KINDS
+        }:
+            raise MmfeatError(
+                "the columns of two models must not have the same names",
+                got=f"models {name} and {longer}",
+                cure="Rename a directory, or score with the models in two runs",
+            )
     return [f"{name}_" for name in names]
 
 

@@ -22,6 +22,17 @@ MAX_PARTITIONS = 1000
 
 _MAX_NAME = 200
 _NULL = "__HIVE_DEFAULT_PARTITION__"
+_TYPE = b"partition_type"
+_TYPES = {
+    str(kind): kind
+    for kind in (
+        *(pa.string(), pa.large_string(), pa.bool_()),
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64()),
+        *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+    )
+}
+"""Metadata of a file in a partition: the type of the column, and the types it may have."""
+
 _PLAIN_COLUMN = re.compile(r"[A-Za-z_][\w-]{0,99}", re.ASCII)
 
 
@@ -72,7 +83,9 @@ def write_rows(
     for name, rows in sorted(partitions.items(), key=lambda pair: f"{pair[0]}/"):  # as paths sort
         part = table.take(pa.array(rows))
         path = files.join(folder, f"{partition_by}={name}", f"{shard}.parquet")
-        _write(attempt, path, part.drop_columns([partition_by]))
+        facts = {**(part.schema.metadata or {}), _TYPE: str(table[partition_by].type)}
+        rest = part.drop_columns([partition_by]).replace_schema_metadata(facts)
+        _write(attempt, path, rest)
         parts.append(part)
     return pa.concat_tables(parts) if parts else table
 
@@ -115,17 +128,19 @@ def _find_partitions(column: pa.ChunkedArray, name: str) -> dict[str, np.ndarray
             cure="Choose another column",
         )
     indices = encoded.indices.to_numpy(zero_copy_only=False)
-    names = [_encode_value(value, name) for value in values]
-    folded = [text.casefold() for text in names]
+    numbers: dict[str, list[int]] = {}  # null and an empty text share a folder
+    for number, value in enumerate(values):
+        numbers.setdefault(_encode_value(value, name), []).append(number)
+    folded = [text.casefold() for text in numbers]
     if len({*folded}) < len(folded):
-        twice = next(text for text in names if folded.count(text.casefold()) > 1)
+        twice = next(text for text in numbers if folded.count(text.casefold()) > 1)
         raise MmfeatError(
             "--partition-by must name a column whose values differ in more than their case, since "
             "some disks ignore it",
             got=f"{name} with {twice}",
             cure="Choose another column",
         )
-    return {text: np.flatnonzero(indices == number) for number, text in enumerate(names)}
+    return {text: np.flatnonzero(np.isin(indices, found)) for text, found in numbers.items()}
 
 
 def _encode_value(value: Any, column: str) -> str:
@@ -134,6 +149,8 @@ def _encode_value(value: Any, column: str) -> str:
         return _NULL
     text = str(value).lower() if isinstance(value, bool) else str(value)
     name = quote(text, safe=" ").replace(" ", "%20").replace("~", "%7E")
+    if name == _NULL:  # a text, not null
+        name = f"%5F{name[1:]}"
     if len(column) + 1 + len(name) > _MAX_NAME:
         raise MmfeatError(
             f"--partition-by must name a column whose values take at most {_MAX_NAME} characters "
@@ -180,9 +197,20 @@ def _read_parts(store: str, receipt: Receipt, columns: list[str] | None) -> Iter
             table = read_parquet(path, wanted, file=opened)
         if equals and (columns is None or column in columns):
             value = None if text == _NULL else unquote(text)
-            values = pa.array([value] * len(table), pa.string())
-            table = table.append_column(column, values)
+            texts = pa.array([value] * len(table), pa.string())
+            table = table.append_column(column, _restore_type(texts, table.schema, path))
         yield table if columns is None else table.select(columns)
+
+
+def _restore_type(texts: pa.Array, schema: pa.Schema, path: str) -> pa.Array:
+    """Return the values of a partition in the type that the column had."""
+    kind = (schema.metadata or {}).get(_TYPE, b"string").decode(errors="replace")
+    try:
+        return texts.cast(_TYPES[kind])
+    except (KeyError, pa.ArrowInvalid) as error:
+        raise DamagedFileError(
+            f"{path} must name a type of its partition that its value has", got=kind
+        ) from error
 
 
 def partition_column(receipt: Receipt) -> str:

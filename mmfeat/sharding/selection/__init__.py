@@ -1,7 +1,12 @@
 """Which records of the input are sharded: those that meet --where and are listed in --keys."""
 
 from mmfeat.sharding.selection.condition import Condition
-from mmfeat.sharding.selection.key_file import key_file_sha256, read_keys, require_key_file
+from mmfeat.sharding.selection.key_file import (
+    check_keys,
+    key_file_sha256,
+    read_keys,
+    require_key_file,
+)
 from mmfeat.sharding.selection.record_filter import (
     InputCounts,
     RecordFilter,
@@ -14,6 +19,7 @@ __all__ = [
     "Condition",
     "InputCounts",
     "RecordFilter",
+    "check_keys",
     "key_file_sha256",
     "make_filter",
     "match_condition",

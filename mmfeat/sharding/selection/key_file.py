@@ -2,6 +2,7 @@
 
 import codecs
 import posixpath
+import zlib
 from collections.abc import Iterator
 from tokenize import TokenError
 
@@ -55,8 +56,27 @@ def require_key_file(path: str) -> None:
     Raises:
         MmfeatError: it does not.
     """
-    if files.size(path) is None:
-        raise MmfeatError("no such file of keys", got=path, cure=did_you_mean_path(path))
+    if files.size(path) is not None:
+        return
+    if files.exists(path):
+        raise MmfeatError("the keys must be in a file", got=f"{path}, a folder or a device")
+    raise MmfeatError("no such file of keys", got=path, cure=did_you_mean_path(path))
+
+
+def check_keys(path: str) -> None:
+    """Check that a file of keys can be read to its end, and has a key.
+
+    Raises:
+        MmfeatError: it cannot, or has none.
+    """
+    try:
+        keys = sum(1 for _ in read_keys(path))
+    except (EOFError, zlib.error, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # not of the decompression
+            raise
+        raise MmfeatError(f"the file of keys must be whole: {path}", got=str(error)) from error
+    if not keys:
+        raise MmfeatError("a file of keys must have a key", got=f"{path} without one")
 
 
 def _read_column(table: Table, column: str) -> Iterator[str]:
@@ -82,7 +102,8 @@ def _read_uids(path: str) -> Iterator[str]:
         try:
             array = np.load(local, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError, OverflowError, TokenError) as error:
-            raise MmfeatError(f"{path} is no array of uids: {error}") from error
+            reason = str(error).partition(" If you trust")[0]
+            raise MmfeatError(f"{path} is no array of uids: {reason}") from error
         field_types = [dtype.kind for dtype, *_ in (array.dtype.fields or {}).values()]
         if array.dtype.kind != "V" or field_types != ["u", "u"] or array.ndim != 1:
             raise MmfeatError(

@@ -10,8 +10,10 @@ import pytest
 
 from mmfeat.api import open_store
 from mmfeat.api import score as score_in_python
+from mmfeat.errors import MmfeatError
 from mmfeat.models.inference import run_model
 from mmfeat.models.saved_model import load_model
+from mmfeat.scoring.predicting import find_prefixes
 from mmfeat.verification import verify_store
 from pipelines.score import name_more_models
 from tests.faults import assert_one_error
@@ -276,3 +278,29 @@ def test_scores_in_python_are_those_of_the_command(scored, second_model, tmp_pat
     store = score_in_python(models, scored / "shards", tmp_path / "out", explain=True)
     names = store.column_names
     assert {"model_prediction", "by-text_prediction", "by-text_without_text"} <= {*names}
+
+
+@pytest.mark.parametrize("flags", [("--where", "label == 'typo'"), ("--keys", "KEYS")])
+def test_a_selection_without_a_record_leaves_nothing(score, tmp_path, flags):
+    (tmp_path / "keys.txt").write_text("unknown\n")
+    flags = [flag.replace("KEYS", str(tmp_path / "keys.txt")) for flag in flags]
+    assert "must select a record" in assert_one_error(score(*flags))
+    assert [*(tmp_path / "out").rglob("*.parquet")] == []
+    assert score().returncode == 0
+
+
+def test_a_file_that_holds_no_keys_is_found_before_the_output_is_claimed(score, tmp_path):
+    (tmp_path / "keys.parquet").write_bytes(b"random")
+    error = assert_one_error(score("--keys", tmp_path / "keys.parquet"))
+    assert "cannot be read as a table" in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("first", "second"), [("m", "m_p"), ("m_w_text", "m"), ("a", "a_without")])
+def test_models_whose_columns_could_have_the_same_names(first, second):
+    with pytest.raises(MmfeatError, match="must not have the same names"):
+        find_prefixes([first, second])
+
+
+def test_models_whose_names_only_look_alike():
+    assert find_prefixes(["m", "m_2", "m_price"]) == ["m_", "m_2_", "m_price_"]

@@ -10,9 +10,9 @@ from PIL import Image, TiffImagePlugin
 from mmfeat.encoders.builtin.image import ImageDescriptor
 from mmfeat.encoders.neural.preprocessing import ImageTransform
 from mmfeat.errors import RecordError
+from mmfeat.inspection import make_thumbnail
 from mmfeat.media.images.decode import check_pixels, load_plain_image
 from mmfeat.media.images.resize import ImageResizer
-from mmfeat.inspection import make_thumbnail
 from tests.mmfeat.samples import image_bytes
 
 RAMP = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 
 from mmfeat.errors import DamagedFileError, MmfeatError
+from mmfeat.scoring.rows import prediction_files
 from mmfeat.scoring.rows.prediction_files import (
     MAX_PARTITIONS,
     check_partition_column,
@@ -26,7 +27,13 @@ def commit(folder, values, partition_by="v", shard="00000"):
 
 @pytest.mark.parametrize(
     "values",
-    [["a", "b", None, "a", "é/=%..", ".", "..", "a b", "~"], [3, -1, None], [True, False], []],
+    [
+        ["a", "b", None, "a", "é/=%..", ".", "..", "a b", "~"],
+        [3, -1, None],
+        [True, False],
+        [],
+        ["__HIVE_DEFAULT_PARTITION__", None],
+    ],
 )
 def test_partitions_are_read_as_they_were_written(tmp_path, values):
     column = pa.array(values, pa.string()) if not values else pa.array(values)
@@ -39,11 +46,11 @@ def test_partitions_are_read_as_they_were_written(tmp_path, values):
         return
     assert partition_column(receipt) == "v"
     assert all(path.resolve().is_relative_to(tmp_path) for path in tmp_path.rglob("*.parquet"))
-    expected = [None if v is None else str(v).lower() if isinstance(v, bool) else str(v)
-                for v in written["v"].to_pylist()]  # fmt: skip
+    expected = written["v"].to_pylist()
     found = read_rows(str(tmp_path), receipt)
     assert found["__key__"].to_pylist() == written["__key__"].to_pylist()
     assert found["v"].to_pylist() == expected
+    assert found["v"].type == table["v"].type
     assert sorted(found["__key__"].to_pylist()) == sorted(table["__key__"].to_pylist())
     assert read_rows(str(tmp_path), receipt, ["v"])["v"].to_pylist() == expected
     assert read_rows(str(tmp_path), receipt, ["__key__"]).column_names == ["__key__"]
@@ -84,4 +91,19 @@ def test_files_of_other_shards_are_no_rows(tmp_path):
     info = next(iter(receipt.files.values()))
     receipt.files = {"data/v=a/00001.parquet": info}
     with pytest.raises(DamagedFileError, match="must list files of its rows"):
+        read_rows(str(tmp_path), receipt)
+
+
+def test_null_and_an_empty_text_share_a_partition(tmp_path):
+    _, written, receipt = commit(tmp_path, ["a", "", None])
+    assert len(receipt.files) == 2
+    found = read_rows(str(tmp_path), receipt)
+    assert found["__key__"].to_pylist() == written["__key__"].to_pylist()
+    assert found["v"].to_pylist() == [None, None, "a"]
+
+
+def test_a_type_that_the_value_does_not_have_is_damage(tmp_path, monkeypatch):
+    monkeypatch.setitem(prediction_files._TYPES, "string", pa.int64())
+    _, _, receipt = commit(tmp_path, ["a"])
+    with pytest.raises(DamagedFileError, match="a type of its partition"):
         read_rows(str(tmp_path), receipt)

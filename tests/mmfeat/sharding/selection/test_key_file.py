@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmfeat.errors import MmfeatError
-from mmfeat.sharding.selection.key_file import key_file_sha256, read_keys
+from mmfeat.sharding.selection.key_file import check_keys, key_file_sha256, read_keys
 
 
 def test_keys_from_the_lines_of_a_text(tmp_path):
@@ -82,7 +82,7 @@ def test_other_arrays_fail_and_no_pickle_is_loaded(tmp_path, content):
 def test_invalid_key_files_are_refused(tmp_path):
     with pytest.raises(MmfeatError, match="no such file of keys"):
         read_keys(str(tmp_path / "gone.txt"))
-    with pytest.raises(MmfeatError, match="no such file of keys"):
+    with pytest.raises(MmfeatError, match="must be in a file"):
         key_file_sha256(str(tmp_path))
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     with pytest.raises(MmfeatError, match=r"needs a column called __key__, key or uid.*got 'a, b'"):
@@ -98,3 +98,25 @@ def test_the_digest_depends_on_the_content_only(tmp_path):
         (tmp_path / name).write_text(text)
     first, same, other = (key_file_sha256(str(tmp_path / n)) for n in ("a.txt", "b.txt", "c.txt"))
     assert first == same != other
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("keys.txt", b"\n", "must have a key"),
+        ("keys.txt.gz", b"no gzip", "must be whole"),
+        ("keys.txt.gz", gzip.compress(b"a\n" * 1000)[:-9], "must be whole"),
+        ("keys.txt.zst", b"no zstd", "must be whole"),
+        ("keys.parquet", b"PAR1 no", "cannot be read as a table"),
+        ("keys.npy", b"random", r"is no array of uids: .*pickled \(object\) data\.$"),
+    ],
+)
+def test_files_that_are_no_keys(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MmfeatError, match=message):
+        check_keys(str(tmp_path / name))
+
+
+def test_a_folder_of_keys(tmp_path):
+    with pytest.raises(MmfeatError, match="must be in a file"):
+        check_keys(str(tmp_path))
