@@ -42,7 +42,7 @@ class Options:
     """
 
     rows: int = 2_000_000
-    """Rows of cached features (512 + 384)."""
+    """Rows of cached features (512 + 384); 0 skips them."""
     records: int = 4000
     """Records (a photo and a text) for built-in encoders; 0 skips them."""
     neural_records: int = 400
@@ -73,7 +73,8 @@ def main(arguments: Sequence[str]) -> None:
         return
     with work_folder(options.folder) as folder:
         results: dict[str, Any] = {"rows": options.rows, "cores": count_cores()}
-        results |= _measure_features(folder, options)
+        if options.rows:
+            results |= _measure_features(folder, options)
         fused: dict[str, float] = {}
         if options.records:
             fused["builtin"] = _measure_builtin(folder / "builtin", options, results)

@@ -5,6 +5,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Self
 
+from threadpoolctl import threadpool_limits
+
 from mmfeat.scoring.config import ScoreConfig
 from mmfeat.scoring.finishing import check_drift
 from mmfeat.scoring.inputs import RowReader, ScoringInput
@@ -45,6 +47,8 @@ class LoadedScoring:
             processes: processes on this machine that make shards.
             scored: numbers about the records that earlier runs have scored.
         """
+        # Threads of numpy would only wait for the cores on which the models run.
+        threadpool_limits(1, user_api="blas")
         models = ScoredModels.load(config.models)
         for model in models.models:
             if model.loaded.task.name == "describe":

@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any, TypeAlias
 
 from mmfeat.errors import MmfeatError
@@ -293,6 +294,7 @@ def format_counts(counts: Mapping[str, int]) -> str:
 def keys_digest(keys: Iterable[str]) -> str:
     """Return the sha256 of the keys of a shard in order. Tables with equal digests align."""
     sha256 = hashlib.sha256()
-    for key in keys:
-        sha256.update(key.encode() + b"\n")
+    remaining = iter(keys)
+    while block := list(islice(remaining, 4096)):
+        sha256.update("\n".join(block).encode() + b"\n")
     return sha256.hexdigest()

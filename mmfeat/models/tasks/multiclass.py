@@ -34,10 +34,9 @@ class Multiclass(Task):
         top: int | None = None,
     ) -> dict[str, pa.Array]:
         """Return `prediction`, `probability`, and the columns of `class_columns`."""
-        best = np.where(scorable, scores.argmax(axis=1), -1)
-        labels = [self.classes[index] if index >= 0 else None for index in best]
+        best = pa.array(scores.argmax(axis=1), pa.int64(), mask=~scorable)
         return {
-            "prediction": pa.array(labels, pa.string()),
+            "prediction": pa.array(self.classes, pa.string()).take(best),
             "probability": float_column(scores.max(axis=1), scorable),
             **class_columns(self.classes, scores, scorable, top),
         }
