@@ -6,8 +6,11 @@ _ITERATIONS = 8
 _SAMPLE_PER_CLUSTER = 32
 _MAX_SAMPLE_BYTES = 64 << 20
 MAX_CLUSTERS = 256
-_MAX_CLUSTERS_PER_ROW = 8
+_MAX_CLUSTERS_PER_ROW = 4
 """A row is compared in at most so many clusters; pairs in further ones may be missed."""
+
+_DEVIATIONS = 6.0
+"""Standard deviations of the margins between near-duplicates that are covered."""
 
 
 def sample_size(clusters: int, values: int) -> int:
@@ -48,7 +51,9 @@ def assign_clusters(
 
     Let x be nearest to the centroid a and its near-duplicate y to b. The margins (a - b)·x and
     (b - a)·y add up to (a - b)·(x - y) ≤ |a - b| |x - y|, so the smaller one is at most half of
-    it. A row belongs to its nearest cluster and to those whose margin is that small.
+    it. A row belongs to its nearest cluster and to those whose margin is that small. In many
+    dimensions, x - y is almost orthogonal to a - b: the standard deviation of their cosine is
+    1/√(values), so a margin of some of these is enough.
 
     Args:
         unit: float32, shape (n, values): vectors of length 1.
@@ -65,7 +70,8 @@ def assign_clusters(
     distances = np.sqrt(
         np.maximum(squares[:, None] + squares - 2 * centroids @ centroids.T, 0, dtype=np.float32)
     )
-    radius = np.sqrt(max(0.0, 2 - 2 * threshold)) / 2
+    likely = min(1.0, _DEVIATIONS / np.sqrt(unit.shape[1]))
+    radius = np.sqrt(max(0.0, 2 - 2 * threshold)) / 2 * likely
     belongs = margins <= radius * distances[home] + 1e-6
     crowded = np.flatnonzero(belongs.sum(axis=1) > _MAX_CLUSTERS_PER_ROW)
     if len(crowded):

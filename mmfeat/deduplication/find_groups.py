@@ -27,6 +27,9 @@ from mmfeat.system import ProgressBar
 LEAF_ROWS = 8192
 """Rows of a cluster whose pairs are all compared."""
 
+_ROOM = 8
+"""Clusters for each `LEAF_ROWS` rows: rows belong to several clusters, whose sizes differ."""
+
 _BLOCK_ROWS = 2048
 _HASH_BUCKETS = 64
 _MAX_DEPTH = 4
@@ -184,7 +187,7 @@ class _Division:
             blocks: the rows.
             count: their number.
         """
-        clusters = min(MAX_CLUSTERS, -(-4 * count // LEAF_ROWS))
+        clusters = min(MAX_CLUSTERS, -(-_ROOM * count // LEAF_ROWS))
         step = max(1, count // sample_size(clusters, sum(self._vectors.dims)))
         parts, start = [], 0
         for rows in blocks:
