@@ -253,7 +253,7 @@ def _measure_fused(
     flags = tuple(f"{column}={encoder}" for column, encoder in encoders.items())
     if not (model / "manifest.json").exists():
         table = _write_table(folder, photos)
-        size = max(100, photos.size // 4)
+        size = min(photos.size, 1000)  # as many as by default: batches are padded
         _mmfeat_to(shards, "shard", table, shards, f"--samples-per-shard={size}")
         extract_flags = [f"--encoder={flag}" for flag in flags]
         _mmfeat_to(features, "extract", shards, features, "--device=cpu", *extract_flags)
