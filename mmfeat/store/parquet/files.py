@@ -67,7 +67,8 @@ def read_parquet(
     with _open(path, columns or (), file, texts) as table:
         if rows is not None and (found := count_rows(table)) != rows:
             raise damaged(path, f"a table of {rows:,} rows", f"{found:,} rows")
-        content = table.read(columns=list(columns) if columns is not None else None)
+        names = list(columns) if columns is not None else None
+        content = table.read(columns=names, use_threads=False)
     _check_texts(path, content, texts)
     return content
 
@@ -83,7 +84,7 @@ def iter_parquet(
     """Read a table batch by batch; arguments and errors as in `read_parquet`."""
     with _open(path, columns or (), file, texts) as table:
         names = list(columns) if columns is not None else None
-        for batch in table.iter_batches(batch_size=batch_rows, columns=names):
+        for batch in table.iter_batches(batch_size=batch_rows, columns=names, use_threads=False):
             _check_texts(path, batch, texts)
             yield batch
 

@@ -35,6 +35,9 @@ _FIXED_BYTES = {1: 0, 2: 0, _BYTE: 1, _DOUBLE: 8}
 def open_parquet(file: IO[bytes], **options: Any) -> pq.ParquetFile:
     """Open a Parquet file.
 
+    It is read in the thread of the caller: a thread of Arrow that lets go of bytes of Python while
+    the interpreter ends aborts the process. `pre_buffer=True` and `use_threads=True` start threads.
+
     Args:
         file: the file; it can be read at any position.
         options: of `pq.ParquetFile`.
@@ -43,7 +46,7 @@ def open_parquet(file: IO[bytes], **options: Any) -> pq.ParquetFile:
         pa.ArrowInvalid: it is no valid Parquet file, or its schema has too many levels.
     """
     _check_levels(file)
-    return pq.ParquetFile(file, **options)
+    return pq.ParquetFile(file, **{"pre_buffer": False, **options})
 
 
 def _check_levels(file: IO[bytes]) -> None:

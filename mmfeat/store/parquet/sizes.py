@@ -52,7 +52,9 @@ def check_sizes(file: IO[bytes], table: pq.ParquetFile, columns: Collection[str]
 def _check_texts(file: IO[bytes], column: str) -> None:
     """Add up the bytes of a column of texts without decoding its dictionary for each row."""
     size = 0
-    for batch in open_parquet(file, read_dictionary=[column]).iter_batches(columns=[column]):
+    for batch in open_parquet(file, read_dictionary=[column]).iter_batches(
+        columns=[column], use_threads=False
+    ):
         texts = batch.column(0)
         if not pa.types.is_dictionary(texts.type):
             raise pa.ArrowInvalid(f"the values of {column!r} repeat too often")
@@ -74,7 +76,9 @@ def check_chunks(table: pq.ParquetFile, group: int) -> None:
     The metadata of a damaged chunk end the process, if they are asked for directly.
     """
     columns = range(table.metadata.row_group(group).num_columns)
-    for _ in table.reader.iter_batches(0, row_groups=[group], column_indices=[*columns]):
+    for _ in table.reader.iter_batches(
+        0, row_groups=[group], column_indices=[*columns], use_threads=False
+    ):
         pass
 
 
