@@ -50,7 +50,7 @@ class GraphedForward:
         self._key: _Key | None = None  # of the graphs
         self._streak: tuple[_Key | None, int] = (None, 0)
         self._free: list[Graph] = []
-        self._made = 0
+        self._made = self._era = 0  # an era is the time between two changes of the shape
         self._enabled = True
 
     def __call__(self, compute: Compute, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -69,27 +69,42 @@ class GraphedForward:
         with self._changed:
             self._changed.wait_for(lambda: self._free or self._can_make or key != self._key)
             graph = self._free.pop() if self._free and key == self._key else None
-            makes = graph is None and self._can_make and key == self._key
+            makes, era = graph is None and self._can_make and key == self._key, self._era
             self._made += makes
         if graph:
-            try:
-                return graph.run(inputs)
-            finally:
-                self._keep(key, graph)
+            return self._run(graph, era, compute, inputs)
         try:
             features = compute(inputs).cpu()
         except BaseException:
-            self._count(key, -makes)
+            self._uncount(era, makes)
             raise
         if makes:
-            self._make(key, compute, inputs, features)
+            self._make(era, compute, inputs, features)
         return features
 
-    def _count(self, key: _Key, graphs: int) -> None:
+    def _run(
+        self, graph: "Graph", era: int, compute: Compute, inputs: Mapping[str, Tensor]
+    ) -> Tensor:
+        try:
+            features = graph.run(inputs)
+            if not graph.checked:  # with another batch than that of the capture
+                _require_equal(features, compute(inputs).cpu())
+                graph.checked = True
+        except Exception as error:
+            self._give_up(error)
+            return compute(inputs).cpu()
+        except BaseException:
+            self._uncount(era, True)
+            raise
+        self._keep(era, graph)
+        return features
+
+    def _uncount(self, era: int, counted: bool) -> None:
+        """Let another graph be made in the place of one that is lost."""
         with self._changed:
-            if key == self._key:
-                self._made += graphs
-                self._changed.notify()
+            if era == self._era:
+                self._made -= counted
+                self._changed.notify_all()
 
     @property
     def _can_make(self) -> bool:
@@ -112,28 +127,34 @@ class GraphedForward:
         """Drop the graphs, and make those of another shape from now on."""
         with self._changed:
             self._key, self._free, self._made = key, [], 0
+            self._era += 1
             self._changed.notify_all()
 
-    def _keep(self, key: _Key, graph: "Graph") -> None:
+    def _keep(self, era: int, graph: "Graph") -> None:
         with self._changed:
-            if key == self._key:
+            if era == self._era:
                 self._free.append(graph)
                 self._changed.notify()
 
     def _make(
-        self, key: _Key, compute: Compute, inputs: Mapping[str, Tensor], features: Tensor
+        self, era: int, compute: Compute, inputs: Mapping[str, Tensor], features: Tensor
     ) -> None:
         """Make a graph, and keep it if it computes the same features of a batch."""
         try:
             with _CAPTURE:
                 graph = self._make_graph(compute, inputs, self._device)
-            if not torch.equal(graph.run(inputs), features):
-                raise RuntimeError("its features differ")
+            _require_equal(graph.run(inputs), features)
         except Exception as error:  # a model that cannot be captured, or not enough memory
-            _log.debug("no CUDA graphs: %s: %s", type(error).__name__, error)
-            self.disable()
+            self._give_up(error)
+        except BaseException:
+            self._uncount(era, True)
+            raise
         else:
-            self._keep(key, graph)
+            self._keep(era, graph)
+
+    def _give_up(self, error: Exception) -> None:
+        _log.debug("no CUDA graphs: %s: %s", type(error).__name__, error)
+        self.disable()
 
     def disable(self) -> None:
         """Make no graphs any more, and free the memory of those that exist."""
@@ -148,22 +169,32 @@ class Graph:
         compute: the forward pass.
         inputs: a batch of the shape to capture, on the device.
         device: the GPU.
+
+    Attributes:
+        checked: whether it has computed the features of another batch, too.
     """
 
     def __init__(
         self, compute: Compute, inputs: Mapping[str, Tensor], device: torch.device
     ) -> None:
+        self.checked = False
         self._stream = torch.cuda.Stream(device)
         self._graph = torch.cuda.CUDAGraph()
         self._inputs = {name: value.clone() for name, value in inputs.items()}
         self._stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(self._stream):
             compute(self._inputs)  # libraries choose their kernels and take their workspaces
-            # Other threads go on with their own batches meanwhile.
-            with torch.cuda.graph(
-                self._graph, stream=self._stream, capture_error_mode="thread_local"
-            ):
-                self._features = compute(self._inputs)
+            try:
+                # Other threads go on with their own batches meanwhile.
+                with torch.cuda.graph(
+                    self._graph, stream=self._stream, capture_error_mode="thread_local"
+                ):
+                    self._features = compute(self._inputs)
+            except BaseException:
+                # The generator of random numbers waits for the end of the capture.
+                generator = torch.cuda.default_generators[self._stream.device_index]
+                generator.graphsafe_set_state(generator.clone_state())
+                raise
 
     def run(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the features of a batch, on the CPU. One thread at a time may call it."""
@@ -173,6 +204,11 @@ class Graph:
                 self._inputs[name].copy_(value, non_blocking=True)
             self._graph.replay()
             return self._features.cpu()
+
+
+def _require_equal(features: Tensor, expected: Tensor) -> None:
+    if not torch.allclose(features, expected, rtol=0, atol=0, equal_nan=True):
+        raise RuntimeError("the features of a graph differ")
 
 
 def _describe(inputs: Mapping[str, Tensor]) -> _Key:

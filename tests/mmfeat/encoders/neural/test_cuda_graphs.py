@@ -17,7 +17,7 @@ class FakeGraph:
     def __init__(self, compute, inputs, device):
         type(self).made += 1
         self._compute, self._shape, self._busy = compute, inputs["x"].shape, False
-        self.runs = 0
+        self.checked = False
 
     def run(self, inputs):
         assert inputs["x"].shape == self._shape
@@ -89,6 +89,61 @@ def test_a_graph_with_other_features_is_not_used():
     for start in range(6):
         assert forward(double, batch(8, start)).equal(double(batch(8, start)))
     assert Wrong.made == 1
+
+
+def test_a_graph_that_keeps_values_of_its_first_batch_is_not_used():
+    class Frozen(FakeGraph):
+        def __init__(self, compute, inputs, device):
+            super().__init__(compute, inputs, device)
+            self._first = compute(inputs)
+
+        def run(self, inputs):
+            return self._first
+
+    forward = GraphedForward(CPU, Frozen)
+    for start in range(6):
+        assert forward(double, batch(8, start)).equal(double(batch(8, start)))
+    assert Frozen.made == 1
+
+
+def test_a_graph_that_fails_later_is_computed_as_before():
+    class Failing(FakeGraph):
+        def run(self, inputs):
+            if self.checked:
+                raise RuntimeError("replay failed")
+            return super().run(inputs)
+
+    forward = GraphedForward(CPU, Failing)
+    for start in range(6):
+        assert forward(double, batch(8, start)).equal(double(batch(8, start)))
+    assert Failing.made == 1
+
+
+def test_an_interrupted_capture_blocks_no_thread():
+    class Interrupted(FakeGraph):
+        def __init__(self, compute, inputs, device):
+            super().__init__(compute, inputs, device)
+            if type(self).made <= 3:
+                raise KeyboardInterrupt
+
+    forward = GraphedForward(CPU, Interrupted)
+    forward(double, batch(8))
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            forward(double, batch(8))
+    for start in range(4):
+        assert forward(double, batch(8, start)).equal(double(batch(8, start)))
+    assert Interrupted.made == 4
+
+
+def test_features_that_are_not_finite_are_compared_too(graphs):
+    def divide(inputs):
+        return inputs["x"] / 0
+
+    forward = GraphedForward(CPU, graphs)
+    for _ in range(4):
+        assert torch.isnan(forward(divide, batch(8))[0]).all()
+    assert forward._free
 
 
 def test_batches_that_fail_do_not_use_up_the_graphs(graphs):
