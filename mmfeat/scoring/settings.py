@@ -84,7 +84,8 @@ def find_columns(config: ScoreConfig, schema: pa.Schema) -> CopiedColumns:
     """Check the columns of the samples table that options name.
 
     Raises:
-        MmfeatError: the table lacks one, or there is no file of keys.
+        MmfeatError: the table lacks one, --partition-by names one that cannot be in the names of
+            folders, or there is no file of keys.
     """
     settings: dict[str, Any] = {}
     names = choose_columns(config.columns, schema.names, config.input)
@@ -92,7 +93,7 @@ def find_columns(config: ScoreConfig, schema: pa.Schema) -> CopiedColumns:
         settings["sample_columns"] = list(names)
     if column := config.partition_by:
         check_column_name(column, schema.names, config.input, "--partition-by")
-        check_partition_column(column)
+        check_partition_column(column, schema.field(column).type)
         settings["partition_by"] = column
         names = [*dict.fromkeys([*names, column])]
     return CopiedColumns(names, settings | describe_selection(config, schema))

@@ -195,9 +195,12 @@ def missing_error(
     """
     failures = read_failures(failures_in)
     reason = next((f": {failures[shard]}" for shard in missing if shard in failures), "")
+    cure = "Run the same command again; it makes the missing shards only"
+    if reason.startswith(": --"):  # an option is at fault, and the reason has the cure
+        cure = ""
     return MmfeatError(
         f"{len(missing)} of {number} shards of {folder} are missing, first {missing[0]}{reason}",
-        cure="Run the same command again; it makes the missing shards only",
+        cure=cure,
     )
 
 

@@ -15,7 +15,14 @@ import pyarrow.parquet as pq
 
 from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.storage import files
-from mmfeat.store import Receipt, ShardAttempt, open_checked, read_format, read_parquet
+from mmfeat.store import (
+    Receipt,
+    RunStoppedError,
+    ShardAttempt,
+    open_checked,
+    read_format,
+    read_parquet,
+)
 
 MAX_PARTITIONS = 1000
 """Values of a column per shard. Each of them is a file."""
@@ -35,6 +42,9 @@ _TYPES = {
 
 _PLAIN_COLUMN = re.compile(r"[A-Za-z_][\w-]{0,99}", re.ASCII)
 
+_CURE = "Choose another column, and another output directory"
+"""The output of a run that has begun belongs to its column."""
+
 
 def predictions_folder(store: str) -> str:
     """Return the folder of a store's Parquet files: all rows, and nothing else since format 2."""
@@ -46,17 +56,27 @@ def data_folder(store: str) -> str:
     return "" if read_format(store, "predictions") == 1 else "data"
 
 
-def check_partition_column(column: str) -> None:
-    """Check that the name of a column can be part of the name of a folder.
+def check_partition_column(column: str, kind: pa.DataType) -> None:
+    """Check that a column can be part of the names of folders.
+
+    Args:
+        column: its name.
+        kind: its type.
 
     Raises:
-        MmfeatError: it cannot.
+        MmfeatError: its name or values of its type cannot.
     """
     if not _PLAIN_COLUMN.fullmatch(column):
         raise MmfeatError(
             "--partition-by must name a column of ASCII letters, digits, - and _",
             got=column,
             cure="Choose another column, or rename it and shard again",
+        )
+    if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        raise MmfeatError(
+            "--partition-by must name a column of texts, whole numbers or truth values",
+            got=f"{column} of {kind}",
+            cure="Choose another column",
         )
 
 
@@ -73,7 +93,7 @@ def write_rows(
         partition_by: column of the table whose values become folders; empty = none.
 
     Raises:
-        MmfeatError: the column has too many values, or values that are no names of folders.
+        RunStoppedError: the column has too many values, or values that are no names of folders.
     """
     if not partition_by:
         _write(attempt, files.join(folder, f"{shard}.parquet"), table)
@@ -111,35 +131,29 @@ def _write(attempt: ShardAttempt, path: str, table: pa.Table) -> None:
 
 def _find_partitions(column: pa.ChunkedArray, name: str) -> dict[str, np.ndarray]:
     """Return the rows of each folder: its value, encoded → int64, shape (n,)."""
-    kind = column.type
-    if not (pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        raise MmfeatError(
-            "--partition-by must name a column of texts, whole numbers or truth values",
-            got=f"{name} of {kind}",
-            cure="Choose another column",
-        )
     encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
     values = encoded.dictionary.to_pylist()
     if len(values) > MAX_PARTITIONS:
-        raise MmfeatError(
+        raise RunStoppedError(
             f"--partition-by must name a column with at most {MAX_PARTITIONS:,} values in a shard",
             got=f"{name} with {len(values):,}",
-            cure="Choose another column",
+            cure=_CURE,
         )
     indices = encoded.indices.to_numpy(zero_copy_only=False)
     numbers: dict[str, list[int]] = {}  # null and an empty text share a folder
     for number, value in enumerate(values):
         numbers.setdefault(_encode_value(value, name), []).append(number)
-    folded = [text.casefold() for text in numbers]
-    if len({*folded}) < len(folded):
-        twice = next(text for text in numbers if folded.count(text.casefold()) > 1)
-        raise MmfeatError(
-            "--partition-by must name a column whose values differ in more than their case, since "
-            "some disks ignore it",
-            got=f"{name} with {twice}",
-            cure="Choose another column",
-        )
+    folded: dict[str, str] = {}
+    for text in numbers:
+        other = folded.setdefault(text.casefold(), text)
+        if other != text:
+            raise RunStoppedError(
+                "--partition-by must name a column whose values differ in more than their case, "
+                "since some disks ignore it",
+                got=f"{name} with {unquote(other)} and {unquote(text)}",
+                cure=_CURE,
+            )
     return {text: np.flatnonzero(np.isin(indices, found)) for text, found in numbers.items()}
 
 
@@ -152,11 +166,11 @@ def _encode_value(value: Any, column: str) -> str:
     if name == _NULL:  # a text, not null
         name = f"%5F{name[1:]}"
     if len(column) + 1 + len(name) > _MAX_NAME:
-        raise MmfeatError(
+        raise RunStoppedError(
             f"--partition-by must name a column whose values take at most {_MAX_NAME} characters "
             "in the name of a folder",
             got=f"{column} with {text[:40]!r}…",
-            cure="Choose another column",
+            cure=_CURE,
         )
     return name
 
@@ -177,7 +191,14 @@ def read_rows(store: str, receipt: Receipt, columns: list[str] | None = None) ->
         raise DamagedFileError(
             f"the receipt of shard {receipt.shard} must have files of rows", got=receipt.files
         )
-    return pa.concat_tables(parts, promote_options="default")
+    names = {tuple(part.column_names) for part in parts}
+    try:
+        if len(names) == 1:
+            return pa.concat_tables(parts, promote_options="default")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        rule = f"the files of shard {receipt.shard} must have columns of the same types"
+        raise DamagedFileError(rule, got=str(error)) from error
+    raise DamagedFileError(f"the files of shard {receipt.shard} must have the same columns")
 
 
 def _read_parts(store: str, receipt: Receipt, columns: list[str] | None) -> Iterator[pa.Table]:
@@ -198,6 +219,9 @@ def _read_parts(store: str, receipt: Receipt, columns: list[str] | None) -> Iter
         if equals and (columns is None or column in columns):
             value = None if text == _NULL else unquote(text)
             texts = pa.array([value] * len(table), pa.string())
+            if column in table.column_names:
+                rule = f"{path} must not have the column of its partition"
+                raise DamagedFileError(rule, got=column)
             table = table.append_column(column, _restore_type(texts, table.schema, path))
         yield table if columns is None else table.select(columns)
 

@@ -197,7 +197,11 @@ def test_partitions_open_in_other_tools(scored, score, tmp_path):
 
 def test_partition_values_become_safe_names(make_table, mmfeat, tmp_path, scored):
     values = ["a/../b", "é ~", "", "x" * 10, "Ünïcode=1"]
-    rows = [{"text": f"text {n}", "city": values[n % 5], "label": n % 2} for n in range(20)]
+    cities = [values[n % 5] for n in range(20)]
+    rows = [
+        {"text": f"text {n}", "city": city, "kind": ("Tees", "TEES")[n % 2], "label": n % 2}
+        for n, city in enumerate(cities)
+    ]
     table = make_table(rows)
     shards, features = tmp_path / "shards", tmp_path / "features"
     assert mmfeat("shard", table, shards).returncode == 0
@@ -213,6 +217,12 @@ def test_partition_values_become_safe_names(make_table, mmfeat, tmp_path, scored
     store = open_store(str(tmp_path / "out"))
     found = {row["city"] for s in store.shards for row in store.read_shard(s).to_pylist()}
     assert found == {*values, None} - {""}
+    line = assert_one_error(
+        mmfeat("score", tmp_path / "m", features, tmp_path / "kinds", "--partition-by", "kind")
+    )
+    assert "kind with Tees and TEES" in line
+    assert "Choose another column, and another output directory" in line
+    assert "same command" not in line
 
 
 def test_a_column_of_many_values_is_no_partition(score):

@@ -13,7 +13,7 @@ from mmfeat.scoring.rows.prediction_files import (
     remove_partitions,
     write_rows,
 )
-from mmfeat.store import Receipt, ShardAttempt, read_receipt
+from mmfeat.store import Receipt, RunStoppedError, ShardAttempt, read_receipt
 
 
 def commit(folder, values, partition_by="v", shard="00000"):
@@ -60,14 +60,12 @@ def test_partitions_are_read_as_they_were_written(tmp_path, values):
     ("values", "message"),
     [
         ([str(n) for n in range(MAX_PARTITIONS + 1)], "at most 1,000 values"),
-        (["Cat", "cat"], "more than their case"),
+        (["Cat", "cat"], "more than their case.* got v with Cat and cat.*another output"),
         (["x" * 250], "at most 200 characters"),
-        ([1.5], "texts, whole numbers or truth values"),
-        ([["a"]], "texts, whole numbers or truth values"),
     ],
 )
 def test_values_that_are_no_folders_are_refused(tmp_path, values, message):
-    with pytest.raises(MmfeatError, match=message):
+    with pytest.raises(RunStoppedError, match=message):  # no run with the column can end
         commit(tmp_path, values)
     assert not [*tmp_path.rglob("*.parquet")]
 
@@ -75,7 +73,13 @@ def test_values_that_are_no_folders_are_refused(tmp_path, values, message):
 @pytest.mark.parametrize("name", ["a b", "", "ü", "a/b", "x=y", "1a", "a" * 101])
 def test_names_of_columns_that_are_no_folders_are_refused(name):
     with pytest.raises(MmfeatError, match="--partition-by must name a column"):
-        check_partition_column(name)
+        check_partition_column(name, pa.string())
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.list_(pa.string()), pa.null()])
+def test_types_of_columns_that_are_no_folders_are_refused(kind):
+    with pytest.raises(MmfeatError, match="texts, whole numbers or truth values"):
+        check_partition_column("v", kind)
 
 
 def test_files_of_an_earlier_attempt_are_removed(tmp_path):
@@ -106,4 +110,27 @@ def test_a_type_that_the_value_does_not_have_is_damage(tmp_path, monkeypatch):
     monkeypatch.setitem(prediction_files._TYPES, "string", pa.int64())
     _, _, receipt = commit(tmp_path, ["a"])
     with pytest.raises(DamagedFileError, match="a type of its partition"):
+        read_rows(str(tmp_path), receipt)
+
+
+def test_a_partition_named_after_a_column_of_its_file_is_damage(tmp_path):
+    _, _, receipt = commit(tmp_path, ["a"])
+    (tmp_path / "data" / "__key__=a").mkdir()
+    path = tmp_path / "data" / "v=a" / "00000.parquet"
+    path.rename(tmp_path / "data" / "__key__=a" / "00000.parquet")
+    receipt.files = {"data/__key__=a/00000.parquet": next(iter(receipt.files.values()))}
+    with pytest.raises(DamagedFileError, match="must not have the column of its partition"):
+        read_rows(str(tmp_path), receipt)
+
+
+def test_partitions_of_different_columns_are_damage(tmp_path):
+    _, _, receipt = commit(tmp_path, ["a", "b"])
+    first, second = receipt.files
+    (tmp_path / "data" / "w=3").mkdir()
+    (tmp_path / second).rename(tmp_path / "data" / "w=3" / "00000.parquet")
+    receipt.files = {
+        first: receipt.files[first],
+        "data/w=3/00000.parquet": receipt.files[second],
+    }
+    with pytest.raises(DamagedFileError, match="must have the same columns"):
         read_rows(str(tmp_path), receipt)
