@@ -7,11 +7,18 @@ from mmfeat.drift.column_statistics import (
     StatisticsBuilder,
 )
 from mmfeat.drift.files import STATISTICS, read_statistics, save_statistics
-from mmfeat.drift.measure import DriftCounts, DriftDocument, DriftReport, sample_rows
+from mmfeat.drift.measure import (
+    MIN_ROWS,
+    DriftCounts,
+    DriftDocument,
+    DriftReport,
+    sample_rows,
+)
 
 __all__ = [
     "BINS",
     "DIRECTIONS",
+    "MIN_ROWS",
     "STATISTICS",
     "ColumnStatistics",
     "DriftCounts",

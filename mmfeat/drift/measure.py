@@ -18,8 +18,9 @@ from mmfeat.drift.column_statistics import (
 MIN_ROWS = 500
 """Fewer sampled rows say little: their index is above 0.02 by chance."""
 
-_MIN_SAMPLE, _MAX_SAMPLE, _SAMPLE_SHARE = 128, 1024, 8
-"""Rows of a shard that are counted: an eighth of them, within these bounds."""
+_MIN_SAMPLE, _MAX_SAMPLE, _SAMPLE_SHARE = 512, 1024, 8
+"""Rows of a shard that are counted: an eighth of them, within these bounds. The lower one is above
+`MIN_ROWS`, so that one shard of so many records is enough."""
 
 _Number = Annotated[int, Meta(ge=0, le=1 << 53)]
 
@@ -144,13 +145,19 @@ class DriftReport:
     training_missing: float
     rows: int
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether the index is over enough rows to compare it with a limit."""
+        return self.rows >= MIN_ROWS
+
     def exceeds(self, limit: float) -> bool:
         """Return whether the index exceeds a limit, over enough rows to say so."""
-        return self.rows >= MIN_ROWS and self.psi > limit
+        return self.is_judged and self.psi > limit
 
     def facts(self) -> Mapping[str, float]:
         """Return the numbers for the manifest, rounded to 6 digits."""
-        return {
+        numbers = {
             name: value if isinstance(value, int) else round(value, 6)
             for name, value in vars(self).items()
         }
+        return {**numbers, "judged": self.is_judged}

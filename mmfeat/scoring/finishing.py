@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmfeat.drift import ColumnStatistics
+from mmfeat.drift import MIN_ROWS, ColumnStatistics
 from mmfeat.errors import MmfeatError
 from mmfeat.scoring.config import ScoreConfig
 from mmfeat.scoring.inputs import ScoringInput
@@ -131,10 +131,16 @@ def summarize(manifest: Mapping[str, Any], output: str) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if selection := manifest.get("selection"):
         facts["not selected"] = selection["left_out"]
-    for name, drift in manifest.get("monitoring", {}).get("drift", {}).items():
+    drifts = manifest.get("monitoring", {}).get("drift", {})
+    for name, drift in drifts.items():
         facts[f"drift of {name}"] = (
             f"stability index {drift['psi']:.3f}, cosine to the training {drift['cosine']:.3f} "
             f"({drift['training_cosine']:.3f} there)"
+        )
+    few = [f"{name} {drift['rows']}" for name, drift in drifts.items() if drift["rows"] < MIN_ROWS]
+    if few:
+        facts["drift not judged"] = (
+            f"too few sampled records ({', '.join(few)}); --max-drift needs {MIN_ROWS}"
         )
     facts["predictions (Parquet)"] = predictions_folder(output)
     if data_folder(output):

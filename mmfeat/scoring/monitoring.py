@@ -28,6 +28,9 @@ MAX_CLASSES = 1000
 
 OTHERS = "…"
 
+_BLOCK = 128
+"""Rows whose features are held at a time to count them."""
+
 
 class ModelDocument(TypedDict):
     """Numbers about one model in a receipt."""
@@ -81,8 +84,11 @@ class Monitoring:
         sample = sample_rows(rows)
         for name, column in columns.items():
             self.missing[name] += int((~column.present[rows]).sum())
-            if name in statistics and len(sample):
-                taken = column.take(sample, _most_tokens(column, sample))
+            if name not in statistics:
+                continue
+            for start in range(0, len(sample), _BLOCK):
+                block = sample[start : start + _BLOCK]
+                taken = column.take(block, _most_tokens(column, block))
                 counts = DriftCounts.of_rows(statistics[name], *taken)
                 self.drift.setdefault(name, DriftCounts.empty()).add(counts)
 

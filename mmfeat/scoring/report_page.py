@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mmfeat.drift import MIN_ROWS
 from mmfeat.pages import REPORT, render_page, write_page
 from mmfeat.storage import files
 
@@ -25,11 +26,13 @@ def write_report(store: str, manifest: Mapping[str, Any]) -> str:
     page = render_page(
         "mmfeat.scoring",
         "predictions.html",
+        name=store.rstrip("/").rpartition("/")[2] or store,
         totals=totals,
         reasons=dict(frequent),
         input=manifest["input"],
         selection=manifest.get("selection"),
         drift=monitoring["drift"],
+        enough=MIN_ROWS,
         missing=monitoring["missing"],
         models=monitoring["models"],
         made_by=manifest["models"],

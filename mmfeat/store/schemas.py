@@ -116,6 +116,7 @@ class ColumnDrift(TypedDict):
     missing: float
     training_missing: float
     rows: Count
+    judged: NotRequired[bool]
 
 
 class MonitoringFacts(TypedDict):

@@ -103,7 +103,7 @@ def test_a_column_without_features_has_no_statistics():
 
 
 @pytest.mark.parametrize(
-    ("rows", "count"), [(0, 0), (90, 90), (1000, 128), (4000, 500), (10**5, 1024)]
+    ("rows", "count"), [(0, 0), (90, 90), (512, 512), (1000, 512), (4800, 600), (10**5, 1024)]
 )
 def test_a_sample_is_spread_over_the_rows(rows, count):
     sample = sample_rows(np.arange(rows))

@@ -28,6 +28,12 @@ def test_texts_of_data_are_escaped(tmp_path):
     assert page.count("alert(1)") >= 6
     assert ">much<" in page
     assert 'style="--v:1.000"' in page
+    assert f"<h1>Predictions {tmp_path.name}</h1>" in page
+    drift["rows"] = 499
+    write_report(str(tmp_path), manifest(drift={SCRIPT: drift}))
+    page = (tmp_path / REPORT).read_text("utf-8")
+    assert ">much<" not in page
+    assert ">too few records<" in page
 
 
 def test_without_statistics_the_page_says_that_drift_is_unknown(tmp_path):

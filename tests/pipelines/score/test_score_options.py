@@ -11,6 +11,7 @@ import pytest
 from mmfeat.api import open_store
 from mmfeat.api import score as score_in_python
 from mmfeat.errors import MmfeatError
+from mmfeat.features import FeatureStore
 from mmfeat.models.inference import run_model
 from mmfeat.models.saved_model import load_model
 from mmfeat.scoring.predicting import find_prefixes
@@ -276,6 +277,23 @@ def test_drift_stops_a_run_and_keeps_what_is_committed(drifting, mmfeat):
     assert "drift of image" in result.stdout
     drift = json.loads((drifting / "out" / "manifest.json").read_bytes())["monitoring"]["drift"]
     assert drift["image"]["psi"] > 0.25 > 0.1 > drift["text"]["psi"]
+
+
+def test_drift_of_few_records_is_not_judged(drifting, mmfeat):
+    store = FeatureStore(str(drifting / "shifted"))
+    shifted = store.read_keys([*store.shards][1]).to_pylist()
+    flags = ("--max-drift", 0.25, "--keys", drifting / "keys.txt")
+    (drifting / "keys.txt").write_text("\n".join(shifted[:200]))
+    paths = [drifting / name for name in ("model", "shifted", "few")]
+    result = mmfeat("score", *paths, *flags)
+    assert result.returncode == 0, result.stderr
+    assert "drift not judged" in result.stdout
+    assert "image 200" in result.stdout
+    drift = json.loads((drifting / "few" / "manifest.json").read_bytes())["monitoring"]["drift"]
+    assert drift["image"]["judged"] is False
+    (drifting / "keys.txt").write_text("\n".join(shifted[:600]))
+    line = assert_one_error(mmfeat("score", *paths[:2], drifting / "more", *flags))
+    assert "population stability index" in line
 
 
 def test_no_drift_is_no_error(drifting, mmfeat):
