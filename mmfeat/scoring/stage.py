@@ -24,7 +24,7 @@ from mmfeat.scoring.finishing import FinishedPredictions, check_drift, summarize
 from mmfeat.scoring.inputs import RowReader, ScoringInput, ShardRows, open_input
 from mmfeat.scoring.loaded_scoring import LoadedScoring
 from mmfeat.scoring.monitoring import Monitoring
-from mmfeat.scoring.predicting import ScoredModels, find_prefixes
+from mmfeat.scoring.predicting import ScoredModels, check_has_fusion, find_prefixes
 from mmfeat.scoring.rows import (
     copy_columns,
     data_folder,
@@ -87,6 +87,8 @@ class Scoring(Stage):
         check_output(self.output, "predictions")
         for model in self.config.models:
             check_finished(model, "model")
+            if self.config.embedding:
+                check_has_fusion(model)
         find_prefixes(self.config.models)
         self._source.check()
         if self.config.columns or self.config.partition_by or self.config.where:

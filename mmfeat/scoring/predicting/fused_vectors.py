@@ -1,7 +1,7 @@
 """The fused vector of each record: what the classifier of a fusion model reads."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,9 +9,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmfeat.errors import MmfeatError
+from mmfeat.models.names import STANDALONE_NAMES
+from mmfeat.store import read_manifest
 
 if TYPE_CHECKING:
     from mmfeat.models.saved_model import LoadedModel
+
+
+_WITHOUT_VECTORS = {*STANDALONE_NAMES, "kernel"}
+
+
+def check_has_fusion(path: str) -> None:
+    """Check that a model may have fused vectors, by its manifest: nothing heavy is imported.
+
+    Raises:
+        MmfeatError: it is a model without a fusion, or an ensemble of such models.
+    """
+    manifest = read_manifest(path, "model")
+    config = {**manifest["config"], **manifest.get("chosen", {})}
+    if _fusions(config) <= _WITHOUT_VECTORS:  # else `FusedVectors` decides
+        raise _no_fusion(path, config)
+
+
+def _fusions(config: Mapping[str, Any]) -> set[str]:
+    """Return the fusions of a model's parts. The document may not be checked yet."""
+    members = config.get("members")
+    parts = members if isinstance(members, list) and members else [config]
+    return {str(part.get("fusion")) for part in parts if isinstance(part, Mapping)}
+
+
+def _no_fusion(path: str, config: Mapping[str, Any]) -> MmfeatError:
+    parts = ", ".join(sorted(_fusions(config)))
+    return MmfeatError(
+        f"--embedding needs a model with a fusion: {path}",
+        got=f"an ensemble of {parts}" if config.get("members") else parts,
+        cure="Train with --fusion gmu or another fusion, or leave the flag out",
+    )
 
 
 class FusedVectors:
@@ -32,11 +65,7 @@ class FusedVectors:
 
         parts = [part for part in model.module.modules() if isinstance(part, FusionModel)]
         if not parts:
-            raise MmfeatError(
-                f"--embedding needs a model with a fusion: {model.path}",
-                got=model.config["fusion"],
-                cure="Train with --fusion gmu or another fusion, or leave the flag out",
-            )
+            raise _no_fusion(model.path, model.config)
         self.dim = sum(part.combination.out_dim for part in parts)
         self._parts = len(parts)
         self._local = threading.local()

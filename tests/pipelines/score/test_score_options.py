@@ -14,7 +14,7 @@ from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
 from mmfeat.models.inference import run_model
 from mmfeat.models.saved_model import load_model
-from mmfeat.scoring.predicting import find_prefixes
+from mmfeat.scoring.predicting import find_prefixes, fused_vectors
 from mmfeat.verification import verify_store
 from pipelines.score import name_more_models
 from tests.faults import assert_one_error
@@ -148,6 +148,28 @@ def test_a_model_without_fusion_has_no_embedding(scored, mmfeat, tmp_path):
     line = assert_one_error(mmfeat("score", *paths, "--embedding"))
     assert "--embedding needs a model with a fusion" in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "got"),
+    [
+        ({"fusion": "kernel"}, "kernel"),
+        (
+            {"fusion": "ensemble", "members": [{"fusion": "ridge"}, {"fusion": "kernel"}]},
+            "an ensemble of kernel, ridge",
+        ),
+        ({"fusion": "ensemble", "members": [{"fusion": "ridge"}, {"fusion": "gmu"}]}, ""),
+        ({"fusion": "gmu", "members": "damaged"}, ""),
+    ],
+)
+def test_a_model_without_fusion_is_found_by_its_manifest(monkeypatch, chosen, got):
+    manifest = {"config": {"fusion": "?"}, "chosen": chosen}
+    monkeypatch.setattr(fused_vectors, "read_manifest", lambda path, kind: manifest)
+    if not got:
+        fused_vectors.check_has_fusion("m")
+        return
+    with pytest.raises(MmfeatError, match=f"needs a model with a fusion: m; got.*{got}"):
+        fused_vectors.check_has_fusion("m")
 
 
 def test_keys_of_a_file_select_rows(score, tmp_path, scored):
