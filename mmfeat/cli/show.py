@@ -47,9 +47,9 @@ def _lines(facts: Mapping[str, Any], indent: str) -> list[tuple[str, Any]]:
 
 def _one_line(part: Mapping[str, Any]) -> str:
     """Return a part of a record in one line; empty for other facts."""
-    if "bytes" in part:
+    if isinstance(part.get("bytes"), int):  # classes may have such names
         return _part_line(part)
-    if "shape" in part:
+    if "shape" in part and "dtype" in part:
         return (
             f"{part['shape']} x {part['dtype']} of {_clean(part['slot'])} by "
             f"{_clean(part['encoder'])}; norm {_number(part['norm'])}, values "

@@ -32,8 +32,9 @@ class PreviewConfig:
     """Directory of the shards, with the media and the metadata; empty = find it through the
     receipts of the store."""
     target: str = ""
-    """Column with the true labels, to tell wrong predictions; empty = the target of the model, for
-    predictions the column whose values are its classes, for other stores `label`."""
+    """Column with the true labels, to tell wrong predictions; empty = the target of the model, or
+    of that of the predictions, else a column whose values are its classes; for other stores
+    `label`."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_RECORDS:

@@ -18,6 +18,7 @@ from mmfeat.inspection.rows import (
     first_model,
     make_row,
     open_rows,
+    split_models,
 )
 from mmfeat.records import STATUS_COLUMNS, to_json_value
 from mmfeat.system import waiting_for
@@ -63,6 +64,17 @@ def describe_record(config: ShowConfig) -> dict[str, Any]:
 
 
 def _describe_prediction(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row says of the record; of several models, a section for each."""
+    models = split_models(values)
+    owned = {f"{model}_{name}" for model, columns in models.items() for name in columns}
+    common = {name: value for name, value in values.items() if name not in owned}
+    facts = _describe_model(common)
+    for model, columns in models.items():
+        facts[f"model {model}"] = _describe_model({"__key__": common.get("__key__"), **columns})
+    return facts
+
+
+def _describe_model(values: Mapping[str, Any]) -> dict[str, Any]:
     values = first_model(values)
     row = make_row(values, "", "")
     facts = {

@@ -72,6 +72,7 @@ def write_preview(config: PreviewConfig) -> str:
         records=records,
         all_records=sum(store.shards.values()),
         is_ranked=store.is_ranked,
+        model=_name_of_first(store),
         seed=config.seed,
         problem=source.problem if store.kind != "shards" else "",
         filters=_filters([record.row for record in records]),
@@ -127,7 +128,25 @@ def _find_target(
 ) -> str:
     if store.kind != "predictions":
         return "label"
-    return find_target([(row, metadata) for _, row, metadata in found], store.classes)
+    records = [(row, metadata) for _, row, metadata in found]
+    target = str(_first_model(store).get("target") or "")
+    return find_target(records, store.classes, target if _has_labels(store) else "")
+
+
+def _first_model(store: StoreRows) -> Mapping[str, Any]:
+    """Return what the manifest of predictions says of their first model; empty if nothing."""
+    models = store.manifest.get("models") if store.kind == "predictions" else None
+    return models[0] if models else {}
+
+
+def _name_of_first(store: StoreRows) -> str:
+    """Return the model whose predictions the page compares; empty if there is only one."""
+    several = len(store.manifest.get("models") or ()) > 1
+    return clean_text(str(_first_model(store).get("name") or ""), 80) if several else ""
+
+
+def _has_labels(store: StoreRows) -> bool:
+    return _first_model(store).get("task") in ("multiclass", "multilabel", "regression")
 
 
 def _clip(row: Mapping[str, Any]) -> dict[str, Any]:

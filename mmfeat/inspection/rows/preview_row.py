@@ -106,21 +106,57 @@ def first_model(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with the predictions of the first model under their usual names.
 
     Predictions of several models have the names of their models before theirs. Of the other models,
-    only the predictions are kept. Vectors become their length.
+    the predictions and their probabilities are kept, with the names of the models; so are other
+    columns of the first, for example `without_COLUMN`. Vectors become their length.
     """
-    row = {
+    row = _shorten_vectors(values)
+    models = model_names(row)
+    if not models:
+        return row
+    kept: dict[str, Any] = {}
+    for name, value in row.items():
+        model = _model_of(name, models)
+        own = name.removeprefix(f"{model}_")
+        if model == models[0]:
+            kept[own if _is_standard(own) else name] = value
+        elif not model or own in ("prediction", "probability"):
+            kept[name] = value
+    return kept
+
+
+def split_models(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return model → its columns of a row, under their usual names; empty for one model."""
+    row = _shorten_vectors(values)
+    models = model_names(row)
+    split: dict[str, dict[str, Any]] = {model: {} for model in models}
+    for name, value in row.items():
+        if model := _model_of(name, models):
+            split[model][name.removeprefix(f"{model}_")] = value
+    return split
+
+
+def model_names(values: Mapping[str, Any]) -> list[str]:
+    """Return the models whose names begin columns of predictions; empty for one model."""
+    if "prediction" in values:
+        return []
+    names = [name.removesuffix(_PREDICTION) for name in values if name.endswith(_PREDICTION)]
+    return [*filter(None, names)]
+
+
+def _model_of(name: str, models: Sequence[str]) -> str:
+    """Return the model of a column, the one with the longest name; empty if it has none."""
+    return max((m for m in models if name.startswith(f"{m}_")), key=len, default="")
+
+
+def _is_standard(name: str) -> bool:
+    names = ("prediction", "probability", "top_classes", "top_probabilities", *_MISALIGNMENT)
+    return name in names or name.startswith(("p_", "w_"))
+
+
+def _shorten_vectors(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         name: value if name.endswith("top_probabilities") else _shorten_vector(value)
         for name, value in values.items()
-    }
-    models = [name.removesuffix(_PREDICTION) for name in row if name.endswith(_PREDICTION)]
-    if "prediction" in row or not models:
-        return row
-    first = f"{models[0]}_"
-    others = tuple(f"{model}_" for model in models[1:])
-    return {
-        name.removeprefix(first): value
-        for name, value in row.items()
-        if name.startswith(first) or not name.startswith(others) or name.endswith(_PREDICTION)
     }
 
 
@@ -137,16 +173,20 @@ def _is_wrong(true: Any, prediction: Any) -> bool | None:
 
 
 def find_target(
-    records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], classes: Sequence[str]
+    records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    classes: Sequence[str],
+    target: str = "",
 ) -> str:
     """Return the column of the metadata that has the true labels; empty if none has.
 
     Args:
         records: row of the predictions and metadata of some records.
         classes: the classes of the model; empty = it has none, or is not known.
+        target: the column that the model was trained on, if it is known.
 
     Returns:
-        `label`, or the first other column, whose values are classes.
+        The target, if the model has no classes or a value is one of them; else `label`, or the
+        first other column, all of whose values are classes.
     """
     rows = [
         {**{k: v for k, v in row.items() if k not in _used_columns(row)}, **metadata}
@@ -155,6 +195,9 @@ def find_target(
     columns = dict.fromkeys(["label", *(name for row in rows for name in row)])
     columns = {name: None for name in columns if not name.endswith(_PREDICTION)}
     known = set(classes)
+    found = {label for row in rows if target in columns for label in _labels(row.get(target))}
+    if found & known or (found and not classes):  # records may have labels that are no classes
+        return target
     for column in columns:
         values = {label for row in rows for label in _labels(row.get(column))}
         if values and values <= known:

@@ -53,6 +53,7 @@ def test_predictions_show_what_is_wrong(stores, tmp_path):
     wrong = sum(card.get("outcome") == "wrong" for card in cards)
     assert 0 < wrong < 59
     assert f"{wrong} of 59 predictions are wrong" in text
+    assert "that the model was trained on" in text
 
 
 def test_labels_that_are_no_classes_are_not_compared(stores, tmp_path):
@@ -105,14 +106,19 @@ def test_of_several_models_the_first_is_shown(stores, tmp_path):
     api.train(stores / "features", model, target="label", modalities="text", fusion="logistic",
               inverse_penalty=1)  # fmt: skip
     api.score([stores / "model", model], stores / "features", out)
-    _, cards = preview(out)
+    text, cards = preview(out)
+    assert "predictions of model are wrong" in text
     rows = api.open(out).to_arrow().to_pylist()
     assert [card.get("predicted") for card in cards] == [row["model_prediction"] for row in rows]
     assert {card["label"] for card in cards} == {"cat", "dog"}
     shown = api.show(out, "k014")["predictions"]
     row = next(row for row in rows if row["__key__"] == "k014")
-    assert shown["prediction"] == row["model_prediction"]
-    assert shown["columns"].keys() == {"by_text_prediction"}
+    assert "prediction" not in shown
+    for name in ("model", "by_text"):
+        facts = shown[f"model {name}"]
+        assert facts["prediction"] == row[f"{name}_prediction"]
+        assert facts["confidence"] == pytest.approx(row[f"{name}_probability"])
+        assert facts["probabilities"]["cat"] == pytest.approx(row[f"{name}_p_cat"])
 
 
 def test_a_model_shows_its_validation_and_test_rows(stores, tmp_path):

@@ -3,7 +3,7 @@ import math
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmfeat.inspection.rows import find_target, make_row
+from mmfeat.inspection.rows import find_target, first_model, make_row, split_models
 
 NAMES = st.sampled_from(
     "prediction probability top_classes top_probabilities target loss split shard status reason "
@@ -54,3 +54,36 @@ def test_the_column_of_the_labels_has_classes_only():
     assert find_target(rows, ["a", "b"]) == "kind"
     assert find_target(rows, ["c"]) == "other"
     assert find_target(rows, []) == ""
+    assert find_target(rows, ["a", "c"]) == "other"
+    assert find_target(rows, ["a", "c"], "kind") == "kind"  # one label is no class
+    assert find_target(rows, [], "kind") == "kind"  # of numbers
+    assert find_target(rows, ["c"], "kind") == "other"
+    assert find_target(rows, ["a"], "prediction") == ""
+    assert find_target(rows, ["a"], "absent") == ""
+
+
+def test_columns_of_several_models_keep_their_names():
+    row = {
+        "__key__": "k",
+        "a_prediction": "x",
+        "a_p_x": 0.9,
+        "a_without_image": 0.1,
+        "a_b_prediction": "y",
+        "a_b_probability": 0.8,
+        "a_b_p_y": 0.8,
+        "label": "x",
+    }
+    assert first_model(row) == {
+        "__key__": "k",
+        "prediction": "x",
+        "p_x": 0.9,
+        "a_without_image": 0.1,
+        "a_b_prediction": "y",
+        "a_b_probability": 0.8,
+        "label": "x",
+    }
+    assert split_models(row) == {
+        "a": {"prediction": "x", "p_x": 0.9, "without_image": 0.1},
+        "a_b": {"prediction": "y", "probability": 0.8, "p_y": 0.8},
+    }
+    assert split_models({"prediction": "x", "m_prediction": "y"}) == {}
