@@ -40,8 +40,14 @@ _MAX_TRAINING_BYTES = 256 << 20
 _MAX_LISTS = 1 << 16
 _PROBED_LISTS = 64
 _ID_BYTES = 8
+_NO_ROW = -1
+"""What FAISS returns in place of a row if its lists have too few."""
 _FORMATS = {b"IwSq": "IndexIVFScalarQuantizer", b"IwPQ": "IndexIVFPQ"}
 """First bytes of the files that are read → class. Others may name files of their own."""
+
+
+class DamagedIndexError(DamagedFileError):
+    """An index has the digest of its manifest and cannot be of its store."""
 
 
 class ColumnIndex:
@@ -70,11 +76,18 @@ class ColumnIndex:
         Args:
             query: float32, shape (d,), of length 1.
             count: number of rows.
+
+        Raises:
+            DamagedIndexError: the index has rows twice, or rows that the store lacks.
+            OSError: there is no index, and none can be written.
         """
         index = self._open()
         index.nprobe = min(index.nlist, _PROBED_LISTS)
-        found: list[int] = index.search(query[None], count)[1][0].tolist()
-        return [row for row in found if 0 <= row < self._searched.records]
+        found = index.search(query[None], count)[1][0]
+        rows: list[int] = found[found != _NO_ROW].tolist()
+        if len({*rows}) < len(rows) or not all(0 <= row < self._searched.records for row in rows):
+            raise DamagedIndexError(f"the index {self.folder} must have each row of the store once")
+        return rows
 
     def _open(self) -> Any:
         """Return the index; it is built if it does not exist or is damaged."""

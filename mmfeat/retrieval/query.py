@@ -77,17 +77,21 @@ def _query_of_record(
             f"{store.path} has no column with one vector per record",
             cure="Extract one, or name a model with --model",
         )
-    column = require_column(store, config.column or names[0], pooled=not model)
-    project = make_projection(model, column.name) if model else None
-    searched = SearchedColumn(store, column, project)
+    columns = [
+        require_column(store, name, pooled=not model)
+        for name in ([config.column] if config.column else names)
+    ]
     shard, row = _find_record(store, config.like)
-    found = searched.read(shard, np.array([row]))
-    if not len(found.rows):
-        raise MmfeatError(
-            f"the record {config.like!r} has no feature of {column.name}",
-            cure="Name another column with --column",
-        )
-    return Query(found.vectors[0], searched, query_title(config), config.like)
+    for column in columns:
+        project = make_projection(model, column.name) if model else None
+        searched = SearchedColumn(store, column, project)
+        found = searched.read(shard, np.array([row]))
+        if len(found.rows):
+            return Query(found.vectors[0], searched, query_title(config), config.like)
+    raise MmfeatError(
+        f"the record {config.like!r} has no feature of {', '.join(c.name for c in columns)}",
+        cure="Name another column with --column" if config.column else "Name another record",
+    )
 
 
 def _find_record(store: FeatureStore, key: str) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """Search a feature store."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -12,7 +13,7 @@ from mmfeat.config import split_commas
 from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.features import FeatureStore
 from mmfeat.records import free_columns
-from mmfeat.retrieval.column_index import ColumnIndex, has_faiss
+from mmfeat.retrieval.column_index import ColumnIndex, DamagedIndexError, has_faiss
 from mmfeat.retrieval.config import SearchConfig
 from mmfeat.retrieval.query import Query, make_query
 from mmfeat.retrieval.top_rows import TopRows, search_exactly
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _CANDIDATES, _MIN_CANDIDATES = 10, 100
 """Candidates of an index for each result, and at least; they are compared exactly."""
+
+_CANNOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,9 @@ def search(config: SearchConfig) -> SearchResult:
     columns = _choose_columns(store, config.columns)
     query = make_query(config, store)
     count = config.count + bool(query.exclude)
-    use_index = _use_index(config, query)
-    if use_index:
-        rows = _search_index(query, count, config.index_memory)
-    else:
+    rows = _try_index(query, count, config.index_memory) if _use_index(config, query) else None
+    exact = rows is None
+    if rows is None:
         rows = search_exactly(query.searched, query.vector, count)
     table = _make_table(store, rows, columns)
     if query.exclude:
@@ -80,7 +82,7 @@ def search(config: SearchConfig) -> SearchResult:
     table = table.slice(0, config.count)
     ranks = pa.array(range(1, len(table) + 1), pa.int64())
     table = table.add_column(0, "rank", ranks)
-    return SearchResult(table, query.title, query.searched.column.name, not use_index)
+    return SearchResult(table, query.title, query.searched.column.name, exact)
 
 
 def _use_index(config: SearchConfig, query: Query) -> bool:
@@ -94,6 +96,24 @@ def _use_index(config: SearchConfig, query: Query) -> bool:
         )
         return False
     return True
+
+
+def _try_index(query: Query, count: int, memory_mb: int) -> list[tuple[float, str, int]] | None:
+    """Return what `_search_index` finds; None if all vectors must be compared instead."""
+    try:
+        rows = _search_index(query, count, memory_mb)
+    except DamagedIndexError as error:
+        print_err(f"mmfeat: warning: {error.rule}, so all vectors are compared. Remove it")
+        return None
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        print_err(
+            "mmfeat: note: all vectors are compared, since no index can be written beside the "
+            f"features: {error.strerror}"
+        )
+        return None
+    return rows if len(rows) == min(count, query.searched.records) else None
 
 
 def _search_index(query: Query, count: int, memory_mb: int) -> list[tuple[float, str, int]]:

@@ -1,3 +1,5 @@
+import errno
+import os
 import sys
 
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 import mmfeat
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
-from mmfeat.retrieval import SearchConfig, search
+from mmfeat.retrieval import SearchConfig, column_index, search
+from mmfeat.retrieval.column_index import ColumnIndex
 from mmfeat.retrieval.searched_column import SearchedColumn, UnitVectors
 from mmfeat.retrieval.top_rows import TopRows
 from mmfeat.storage import files
@@ -58,6 +61,11 @@ def test_another_column_is_searched(store):
     assert result.keys == nearest(make_vectors()[:, :8], 3, np.ones(ROWS, bool))[0][:5]
 
 
+def test_the_first_column_that_the_record_has_is_searched(store):
+    assert search(SearchConfig(store, like="key-000017")).column == "image"
+    assert search(SearchConfig(store, like="key-000003")).column == "text"
+
+
 def test_more_records_than_there_are_give_all(store):
     result = search(SearchConfig(store, like="key-000017", count=10_000))
     assert len(result.keys) == ROWS - 30 - 1
@@ -81,7 +89,7 @@ def test_ties_are_cut_in_the_order_of_the_store():
         ({"like": "a", "output": "out.csv"}, r"--output must end in .parquet or .html"),
         ({"like": "a", "index_memory": 0}, r"--index-memory"),
         ({"like": "nobody"}, r"no record with this key"),
-        ({"like": "key-000003"}, r"no feature of image.*--column"),
+        ({"like": "key-000003", "column": "image"}, r"no feature of image.*--column"),
         ({"like": "key-000001", "column": "imgae"}, r"Did you mean 'image'"),
         ({"like": "key-000001", "columns": ("labl",)}, r"Did you mean 'label'"),
         ({"image": "nothing.png", "column": "image"}, r"must be named.*--encoder"),
@@ -201,6 +209,52 @@ def test_a_damaged_or_foreign_index_is_built_again(tmp_path, capsys):
         forge_manifest(folder)  # as a stranger would
         assert search(config).keys == expected
         assert "is built again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ids", [np.zeros(4000), np.arange(4000) + 4000, np.full(4000, -5)])
+def test_an_index_of_other_rows_is_not_used(tmp_path, capsys, ids):
+    faiss = pytest.importorskip("faiss")
+    store = write_index_store(tmp_path)
+    config = SearchConfig(store, like="key-000001", exact_below=0)
+    search(config)
+    (folder,) = index_folders(tmp_path)
+    index = faiss.index_factory(32, "IVF4,SQ8", faiss.METRIC_INNER_PRODUCT)
+    vectors = np.random.default_rng(1).normal(size=(4000, 32)).astype(np.float32)
+    index.train(vectors)
+    index.add_with_ids(vectors, ids.astype(np.int64))
+    faiss.write_index(index, str(folder / "vectors.faiss"))
+    forge_manifest(folder)
+    result = search(config)
+    assert result.exact
+    assert result.keys == search(SearchConfig(store, like="key-000001")).keys
+    assert "must have each row of the store once" in capsys.readouterr().err
+
+
+def test_an_index_that_finds_too_little_is_not_used(tmp_path, monkeypatch):
+    pytest.importorskip("faiss")
+    store = write_index_store(tmp_path)
+    monkeypatch.setattr(ColumnIndex, "search", lambda self, query, count: [3])
+    result = search(SearchConfig(store, like="key-000001", exact_below=0))
+    assert (result.exact, len(result.keys)) == (True, 10)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_without_a_place_for_an_index_all_vectors_are_compared(
+    tmp_path, monkeypatch, capsys, number
+):
+    pytest.importorskip("faiss")
+    store = write_index_store(tmp_path)
+
+    def refuse(folder):
+        raise OSError(number, os.strerror(number), folder)
+
+    monkeypatch.setattr(column_index, "lock_directory", refuse)
+    result = search(SearchConfig(store, like="key-000001", exact_below=0))
+    assert (result.exact, len(result.keys)) == (True, 10)
+    assert "no index can be written beside the features" in capsys.readouterr().err
+    number = errno.EIO
+    with pytest.raises(OSError, match="Input/output"):
+        search(SearchConfig(store, like="key-000001", exact_below=0))
 
 
 def forge_manifest(folder):
