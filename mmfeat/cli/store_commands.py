@@ -7,7 +7,7 @@ _MAKERS = {
     "features": "mmfeat extract SHARDS",
     "model": "mmfeat train FEATURES",
     "comparison": "mmfeat compare FEATURES",
-    "predictions": "mmfeat score MODEL FEATURES",
+    "predictions": "mmfeat score MODEL INPUT",
     "audit": "mmfeat audit FEATURES",
     "duplicates": "mmfeat dedup FEATURES",
     "export": "mmfeat export STORE",

@@ -8,6 +8,7 @@ similarity of the record to another one that was compared with it.
 """
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -87,8 +88,9 @@ def dedup_store(config: DedupConfig) -> dict[str, Any]:
             "groups of near-duplicates": totals["groups"],
             "records in groups": totals["grouped"],
             "records to keep": totals["kept"],
-            "groups": f"mmfeat train … --group-column {config.output}",
-            "keys to keep": f"mmfeat shard … --keys {files.join(config.output, KEEP_FILE)}",
+            "groups": f"mmfeat train … --group-column {shlex.quote(config.output)}",
+            "keys to keep": "mmfeat shard … --keys "
+            + shlex.quote(files.join(config.output, KEEP_FILE)),
         },
     )
     return manifest

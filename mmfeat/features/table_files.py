@@ -10,6 +10,7 @@ A folder of rows holds nothing else, so that other tools open it. In format 1, r
 descriptions lie beside the rows.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -113,7 +114,7 @@ class TableFiles:
             raise DamagedFileError(
                 f"shard {shard} of {self.folder} must have the keys of the manifest",
                 got="the receipt of other keys",
-                cure=f"Restore it, or run mmfeat verify --fix {self.store}",
+                cure=f"Restore it, or run mmfeat verify --fix {shlex.quote(self.store)}",
             )
         name = self.receipt_name(self._file.format(shard))
         return files.join(self._root, name), receipt.files[name]

@@ -1,6 +1,7 @@
 """Encode a text or an image with the encoder of a column, or with the other tower of its
 checkpoint."""
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def _named_encoder(config: SearchConfig, store: FeatureStore, column: Column) ->
         raise MmfeatError(
             f"the encoder of {column.name} must be named, since it is read from a place outside "
             "of the store",
-            cure=f"Add --encoder {stored or 'SCHEME:NAME'}",
+            cure=f"Add --encoder {shlex.quote(stored) if stored else 'SCHEME:NAME'}",
         )
     return stored
 

@@ -7,6 +7,7 @@ its newest row.
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -195,7 +196,7 @@ def _read_columns(folder: str, shard: str, names: list[str]) -> Iterator[tuple[A
     if receipt is None:
         raise DamagedFileError(
             f"shard {shard} of {folder} must be complete before its records are tried again",
-            cure=f"Restore its files; mmfeat verify {folder} names them",
+            cure=f"Restore its files; mmfeat verify {shlex.quote(folder)} names them",
         )
     check_file(path, receipt.files[f"{shard}.parquet"])
     for batch in iter_parquet(path, names):

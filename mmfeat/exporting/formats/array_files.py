@@ -9,6 +9,7 @@ all vectors: vector i of each file and row i of the table are of one record, and
 autofaiss number the vectors in the order of the files' names.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 
@@ -92,7 +93,7 @@ class NpyFormat(ExportFormat):
     def usage(self, output: str) -> str:
         """Return the command of autofaiss."""
         folder = files.join(output, next(iter(self._folders.values())))
-        return f"autofaiss build_index --embeddings={folder}"
+        return f"autofaiss build_index --embeddings={shlex.quote(folder)}"
 
 
 class ClipRetrievalFormat(NpyFormat):
@@ -129,4 +130,5 @@ class ClipRetrievalFormat(NpyFormat):
 
     def usage(self, output: str) -> str:
         """Return the command of clip-retrieval."""
-        return f"clip-retrieval index --embeddings_folder={output} --index_folder=INDEX"
+        folder = shlex.quote(output)
+        return f"clip-retrieval index --embeddings_folder={folder} --index_folder=INDEX"

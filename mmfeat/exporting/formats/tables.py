@@ -8,6 +8,7 @@ A column that no record lacks has lists of a fixed size.
 """
 
 import json
+import re
 from collections import Counter
 
 import pyarrow as pa
@@ -73,7 +74,9 @@ class ParquetFormat(ExportFormat):
 
     def usage(self, output: str) -> str:
         """Return a query of DuckDB."""
-        return f"duckdb -c \"FROM '{files.join(output, DATA)}/*.parquet' LIMIT 5\""
+        rows = files.join(output, DATA).replace("'", "''")
+        rows = re.sub(r'([\\"$`])', r"\\\1", rows)  # as a shell reads double quotes
+        return f"duckdb -c \"FROM '{rows}/*.parquet' LIMIT 5\""
 
 
 class DatasetsFormat(ParquetFormat):

@@ -4,6 +4,7 @@ OUTPUT/_plan/block-00000.jsonl    the pieces of shards, one after the other
 """
 
 import os
+import shlex
 from collections.abc import Iterable
 from contextlib import ExitStack
 from types import TracebackType
@@ -112,5 +113,6 @@ def read_piece(folder: str, piece: Piece) -> bytes:
 
 def damaged_plan(folder: str, rule: str, got: object = None) -> DamagedFileError:
     """Return the error that a plan is damaged. Planning again gives the same plan."""
-    cure = f"Run mmfeat verify --fix {folder}, then the same command again: it plans again"
+    command = f"mmfeat verify --fix {shlex.quote(folder)}"
+    cure = f"Run {command}, then the same command again: it plans again"
     return DamagedFileError(rule, got=got, cure=cure)

@@ -126,7 +126,7 @@ def test_info_shows_how_many_shards_of_an_interrupted_store_are_made(mmfeat, int
     for kind, command in (
         ("shards", "mmfeat shard INPUT shards_2"),
         ("features", "mmfeat extract SHARDS features_2"),
-        ("predictions", "mmfeat score MODEL FEATURES predictions_2"),
+        ("predictions", "mmfeat score MODEL INPUT predictions_2"),
     ):
         assert describe_store(f"{kind}_2")["progress"] == {"shards": [2, 4]}
         shown = mmfeat("info", f"{kind}_2").stdout
