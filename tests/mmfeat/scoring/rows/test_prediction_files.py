@@ -60,7 +60,7 @@ def test_partitions_are_read_as_they_were_written(tmp_path, values):
     ("values", "message"),
     [
         ([str(n) for n in range(MAX_PARTITIONS + 1)], "at most 1,000 values"),
-        (["Cat", "cat"], "more than their case.* got v with Cat and cat.*another output"),
+        (["Cat", "cat"], "more than their case.* with Cat and cat.*another output"),
         (["x" * 250], "at most 200 characters"),
     ],
 )
