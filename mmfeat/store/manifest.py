@@ -111,7 +111,7 @@ def _check_kind(folder: str, kind: str, found: str) -> None:
 
 
 def _with_article(kind: str) -> str:
-    article = "an" if kind[0] in "aei" else "a"
+    article = "an" if kind.startswith(("a", "e", "i")) else "a"
     return f"{article} {kind}" if kind in _SINGULAR else kind
 
 

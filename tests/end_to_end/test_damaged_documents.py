@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from mmfeat.cli import info, main
+from mmfeat.cli.info_lines import summary_lines
 from mmfeat.errors import MmfeatError
 from mmfeat.extraction import ExtractConfig, Extraction
 from mmfeat.features import FeatureStore
@@ -82,7 +83,7 @@ PATHS = ("records.csv", "shards", "features", "model", "predictions")
 
 def show(folder: Path, store: str) -> Any:
     facts = info.describe_store(str(folder / store))
-    return facts["finished"], len(info._summary_lines(facts)) > 5
+    return facts["finished"], len(summary_lines(facts)) > 5
 
 
 def plan_extract(folder: Path) -> Any:

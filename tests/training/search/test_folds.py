@@ -1,6 +1,8 @@
 """Folds keep groups and equal features together, spread the classes, and cover every row."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +65,10 @@ def test_without_folds_validation_chooses(tmp_path: Path) -> None:
 def test_a_placeholder_does_not_join_all_rows(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     features = {"image": rng.normal(size=(100, 4)), "text": np.ones((100, 3))}
-    metadata = {"label": ["a", "b"] * 50, "split": ["train", "train", "val", "train"] * 25}
+    metadata: dict[str, Sequence[Any]] = {
+        "label": ["a", "b"] * 50,
+        "split": ["train", "train", "val", "train"] * 25,
+    }
     path = write_store(str(tmp_path), Records(features, metadata))
     dataset = load(path)
     groups = group_rows(dataset, FeatureStore(path), np.arange(100))
