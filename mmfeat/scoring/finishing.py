@@ -12,7 +12,7 @@ from mmfeat.scoring.inputs import ScoringInput
 from mmfeat.scoring.monitoring import Monitoring
 from mmfeat.scoring.predicting import ScoredModels
 from mmfeat.scoring.report_page import REPORT, write_report
-from mmfeat.scoring.rows import data_folder, predictions_folder
+from mmfeat.scoring.rows import count_keys, data_folder, predictions_folder
 from mmfeat.storage import files
 from mmfeat.store import (
     Receipt,
@@ -88,8 +88,13 @@ class FinishedPredictions:
             "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
             "monitoring": monitoring.facts(models.statistics, names),
         }
-        if left_out:
+        unknown = 0
+        if self.config.keys and not self.config.where:  # else a record may be left out by both
+            unknown = max(0, count_keys(self.config.keys) - totals["records"])
+        if left_out or unknown:
             facts["selection"] = {"records": totals["records"] + left_out, "left_out": left_out}
+        if unknown:
+            facts["selection"]["unknown_keys"] = unknown
         entries_of_manifest = {"shards": entries, "totals": totals, **facts}
         manifest = make_manifest(output, "predictions", config_hash, **entries_of_manifest)
         if data_folder(output):  # a store of format 1 has its rows where the report would be
@@ -131,6 +136,8 @@ def summarize(manifest: Mapping[str, Any], output: str) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if selection := manifest.get("selection"):
         facts["not selected"] = selection["left_out"]
+        if unknown := selection.get("unknown_keys"):
+            facts["keys that no record has"] = unknown
     drifts = manifest.get("monitoring", {}).get("drift", {})
     for name, drift in drifts.items():
         facts[f"drift of {name}"] = (

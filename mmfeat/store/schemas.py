@@ -133,6 +133,7 @@ class Selection(TypedDict):
 
     records: Count
     left_out: Count
+    unknown_keys: NotRequired[Count]
 
 
 class PredictionsManifest(Manifest):

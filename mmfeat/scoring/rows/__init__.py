@@ -17,7 +17,7 @@ from mmfeat.scoring.rows.prediction_rows import (
     make_rows,
     make_table,
 )
-from mmfeat.scoring.rows.row_selection import RowSelection, describe_selection
+from mmfeat.scoring.rows.row_selection import RowSelection, count_keys, describe_selection
 
 __all__ = [
     "RowSelection",
@@ -25,6 +25,7 @@ __all__ = [
     "check_partition_column",
     "choose_columns",
     "copy_columns",
+    "count_keys",
     "data_folder",
     "describe_selection",
     "list_length",

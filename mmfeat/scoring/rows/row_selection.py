@@ -1,7 +1,7 @@
 """Which records are scored: those that meet --where and are listed in --keys."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,18 +24,7 @@ class KeySet:
     """
 
     def __init__(self, path: str) -> None:
-        from mmfeat.sharding import read_keys  # late: few runs need it
-
-        blocks: list[np.ndarray] = []
-        block: list[bytes] = []
-        for key in read_keys(path):
-            block += {_hash(key), _hash(safe_key(key))}
-            if len(block) >= _BLOCK:
-                blocks.append(_to_numbers(block))
-                block = []
-        blocks.append(_to_numbers(block))
-        numbers = np.concatenate(blocks)
-        numbers = numbers[np.lexsort((numbers[:, 1], numbers[:, 0]))]
+        numbers = _read_numbers(path, lambda key: {_hash(key), _hash(safe_key(key))})
         self._high, self._low = np.ascontiguousarray(numbers.T)
 
     def contains(self, keys: Sequence[str]) -> np.ndarray:
@@ -56,6 +45,28 @@ class KeySet:
             pending = pending[~found[pending]]
             place[pending] += 1
         return found
+
+
+def count_keys(path: str) -> int:
+    """Return how many records a file of keys names: a key that is there twice counts once."""
+    numbers = _read_numbers(path, lambda key: {_hash(safe_key(key))})
+    return len(numbers) and 1 + int((numbers[1:] != numbers[:-1]).any(axis=1).sum())
+
+
+def _read_numbers(path: str, digests: Callable[[str], set[bytes]]) -> np.ndarray:
+    """Return the digests of keys, sorted: uint64, shape (digests, 2)."""
+    from mmfeat.sharding import read_keys  # late: few runs need it
+
+    blocks: list[np.ndarray] = []
+    block: list[bytes] = []
+    for key in read_keys(path):
+        block += digests(key)
+        if len(block) >= _BLOCK:
+            blocks.append(_to_numbers(block))
+            block = []
+    blocks.append(_to_numbers(block))
+    numbers = np.concatenate(blocks)
+    return numbers[np.lexsort((numbers[:, 1], numbers[:, 0]))]
 
 
 def _hash(key: str) -> bytes:

@@ -1,6 +1,7 @@
 """Several models, explanations, fused vectors, selections, partitions, drift."""
 
 import json
+import re
 
 import duckdb
 import numpy as np
@@ -174,7 +175,11 @@ def test_a_model_without_fusion_is_found_by_its_manifest(monkeypatch, chosen, go
 
 def test_keys_of_a_file_select_rows(score, tmp_path, scored):
     (tmp_path / "keys.txt").write_text("K-3\nK-7\nK-12\nunknown\n")
-    assert score("--keys", tmp_path / "keys.txt").returncode == 0
+    result = score("--keys", tmp_path / "keys.txt")
+    assert result.returncode == 0
+    assert re.search(r"keys that no record has\W+1\b", result.stdout)
+    selection = open_store(str(tmp_path / "out")).manifest["selection"]
+    assert selection == {"records": 40, "left_out": 37, "unknown_keys": 1}
     table = read(tmp_path / "out")
     assert table["__key__"].to_pylist() == ["K-12", "K-3", "K-7"]
     (tmp_path / "keys.txt").write_text("K-3\n")

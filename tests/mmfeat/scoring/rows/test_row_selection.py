@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mmfeat.scoring.rows.row_selection import KeySet, RowSelection, column_names
+from mmfeat.scoring.rows.row_selection import KeySet, RowSelection, column_names, count_keys
 
 
 @pytest.fixture
@@ -39,6 +39,12 @@ def test_an_empty_file_has_no_key(key_file):
 
 def test_a_name_that_is_no_key_is_found_as_the_key_it_becomes(key_file):
     assert KeySet(key_file(["folder/a.b"])).contains(["folder_a_b", "x"]).tolist() == [True, False]
+
+
+def test_records_of_a_file_of_keys_are_counted_once(key_file, monkeypatch):
+    monkeypatch.setattr("mmfeat.scoring.rows.row_selection._BLOCK", 2)
+    assert count_keys(key_file(["a", "b", "a", "folder/a.b", "folder_a_b"])) == 3
+    assert count_keys(key_file([])) == 0
 
 
 def test_conditions_see_columns_and_keys():
