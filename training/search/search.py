@@ -38,7 +38,8 @@ _FINALISTS = {"fast": 1, "default": 1, "best": 3}
 
 _DIVERGED = "its predictions are not finite"
 _LATE = "the time limit was reached"
-_NO_BUDGET = "no budget left"
+NO_BUDGET = "no budget left"
+"""Why a network was not trained on all folds; see `training.search.networks.budget`."""
 
 _HOPELESS = 1.25
 """Factor by which the loss of a network in its trial must exceed that of the best linear or kernel
@@ -164,7 +165,7 @@ class Search:
                 self.dropped[spec.name] = _LATE
                 continue
             if not self.budget.take(spec_work(spec, rows)):
-                self.dropped[spec.name] = _NO_BUDGET
+                self.dropped[spec.name] = NO_BUDGET
                 continue
             part, logits = stage.try_out(spec)
             if not np.isfinite(logits).all():
@@ -189,7 +190,7 @@ class Search:
             elif candidate := self._finish(stage, spec, number):
                 candidates.append(candidate)
             else:
-                self.dropped[spec.name] = _NO_BUDGET
+                self.dropped[spec.name] = NO_BUDGET
         return candidates
 
     def _trial_text(self, judgement: Judgement) -> str:

@@ -35,7 +35,7 @@ from training.search.finalize import (
 )
 from training.search.search import Search
 from training.search.selection import choose, describe_fusion
-from training.search.summary import candidate_rows, show_search
+from training.search.summary import candidate_rows, chosen_figures, show_search
 
 _ENSEMBLES = {"fast": 1, "default": 5, "best": 8}
 
@@ -97,6 +97,7 @@ def _search_model(config: TrainConfig) -> None:
             "refitted": search.folds.is_crossed or search.folds.final is not None,
             "reproducible": config.search.time_limit is None,
             "dropped": search.dropped,
+            "chosen": chosen_figures(choice, search),
             "weights": {c.name: w for c, w in zip(choice.candidates, choice.weights, strict=True)},
         },
         "parameters": sum(weight.numel() for weight in model.parameters()),

@@ -146,13 +146,21 @@ def margin(judge: Judge, one: np.ndarray, other: np.ndarray) -> Margin | None:
 def describe_fusion(candidates: Sequence[Candidate], choice: Choice, judge: Judge) -> str:
     """Return one sentence: whether fusion beats the best single modality, and by how much.
 
-    Fusion is the chosen model if it reads several columns, else the best candidate that does.
+    Fusion is the chosen model if it reads several columns, else the best candidate that does. The
+    sentence names the chosen model if the comparison does not.
     """
+    sentence = _compare_fusion(candidates, choice, judge)
+    if f"{choice.name} {judge.metric}" in sentence:
+        return sentence
+    return f"{sentence}. Saved: {choice.name} {_score(choice, judge)}"
+
+
+def _compare_fusion(candidates: Sequence[Candidate], choice: Choice, judge: Judge) -> str:
     single = [candidate for candidate in candidates if len(candidate.columns) == 1]
     fused = [candidate for candidate in candidates if len(candidate.columns) > 1]
     if not single or not fused:
         best = max(candidates, key=lambda candidate: candidate.judgement.key)
-        return f"One modality: the best model is {best.name}, {_score(best, judge)}"
+        return f"One modality: the best candidate is {best.name} {_score(best, judge)}"
     alone = max(single, key=lambda candidate: candidate.judgement.key)
     together = max(fused, key=lambda candidate: candidate.judgement.key)
     names = {name for candidate in choice.candidates for name in candidate.columns}
@@ -174,6 +182,6 @@ def describe_fusion(candidates: Sequence[Candidate], choice: Choice, judge: Judg
     return f"Fusion {verb} the best single modality by {difference}: {facts}"
 
 
-def _score(candidate: Candidate, judge: Judge) -> str:
+def _score(candidate: Candidate | Choice, judge: Judge) -> str:
     metric = candidate.judgement.metric
     return f"{judge.metric} {'-' if metric is None else f'{metric:.3f}'}"

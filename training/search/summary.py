@@ -1,6 +1,6 @@
 """Show the candidates of a search and the chosen model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from mmfeat.system import print_out, show_table
 from training.data import Dataset
 from training.fit.closing_summary import print_summary
 from training.search.candidate import Candidate
-from training.search.search import Search
+from training.search.search import NO_BUDGET, Search
 from training.search.selection import Choice, margin
 
 
@@ -45,6 +45,50 @@ def candidate_rows(
     return rows
 
 
+def chosen_figures(choice: Choice, search: Search) -> dict[str, float | None]:
+    """Return the metric and the loss of the chosen model, as each candidate has them."""
+    loss = choice.judgement.loss
+    return {
+        search.judge.metric: choice.judgement.metric,
+        "loss": loss if np.isfinite(loss) else None,
+    }
+
+
+def explain_choice(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the lines below the candidates: what was saved and why, and what was dropped.
+
+    Args:
+        metrics: the content of metrics.json.
+    """
+    metric, search = metrics["metric"], metrics["search"]
+    weights, found = search["weights"], search["chosen"]
+    lines = []
+    if len(weights) > 1:
+        figures = ", ".join(
+            f"{name} {found[name]:.3f}" for name in (metric, "loss") if found[name] is not None
+        )
+        lines.append(
+            f"saved: the ensemble {metrics['model']} ({figures}). Its first member has the lowest "
+            f"loss of the candidates that are tied with the best {metric}; each further member "
+            f"lowers the loss, and costs at most one standard error of {metric}"
+        )
+    else:
+        lines.append(f"saved: {metrics['model']}")
+    lines += [f"dropped {name}: {reason}" for name, reason in search["dropped"].items()]
+    reasons = " ".join(search["dropped"].values())
+    if "in its trial" in reasons:
+        lines.append(
+            "A trial is one short training, judged on some of the rows: its figures are not "
+            "comparable with those of the table, which are of all rows that choose"
+        )
+    if NO_BUDGET in reasons:
+        lines.append(
+            f"{NO_BUDGET}: the search counts operations, and stops networks that would exceed its "
+            "share; they may be better or worse. --quality best has six times the budget"
+        )
+    return lines
+
+
 def show_search(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:
     """Print what the search found: the headline, the candidates, and the summary of the model."""
     metric = metrics["metric"]
@@ -63,6 +107,6 @@ def show_search(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:
             for row in metrics["candidates"]
         ],
     )
-    for name, reason in metrics["search"]["dropped"].items():
-        print_out(f"dropped {name}: {reason}")
+    for line in explain_choice(metrics):
+        print_out(line)
     print_summary(folder, dataset, metrics)

@@ -1,6 +1,7 @@
 """The chosen model is the best candidate, or an ensemble that is not worse."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
@@ -89,7 +90,11 @@ def test_the_headline_names_the_winner() -> None:
     sentence = describe_fusion([fused, fused, alone], choose([fused], judge(), 1), judge())
     assert "tied" not in sentence
     sentence = describe_fusion([alone], choose([alone], judge(), 1), judge())
-    assert sentence.startswith("One modality: the best model is image: ridge")
+    assert sentence.startswith("One modality: the best candidate is image: ridge accuracy 0.")
+    assert "Saved" not in sentence
+    ensemble = replace(choose([alone], judge(), 1), candidates=[fused, alone], weights=[0.5, 0.5])
+    sentence = describe_fusion([alone], ensemble, judge())
+    assert ". Saved: 0.5 gmu + 0.5 image: ridge accuracy 0." in sentence
 
 
 def test_a_margin_is_that_of_metrics_without_each_block() -> None:
