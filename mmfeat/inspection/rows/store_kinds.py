@@ -132,6 +132,9 @@ class PredictionRows(StoreRows):
                 for batch in iter_parquet(path, wanted, file=file):
                     table = pa.Table.from_batches([batch])
                     if equals:
+                        if column in table.column_names:
+                            rule = f"{path} must not have the column of its partition"
+                            raise DamagedFileError(rule, got=column)
                         text = None if value == _NO_VALUE else unquote(value)
                         values = pa.array([text] * len(table), pa.string())
                         table = table.append_column(column, values)

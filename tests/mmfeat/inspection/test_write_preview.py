@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from html import unescape
@@ -7,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mmfeat as api
-from mmfeat.errors import MmfeatError
+from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.inspection import write_preview
 from mmfeat.inspection.config import PreviewConfig
 from mmfeat.inspection.previews import record_previews
@@ -99,6 +100,17 @@ def test_predictions_from_shards_in_partitions(stores, tmp_path):
     assert facts["predictions"]["split"] == "test"
     assert facts["shards"]["columns"]["label"] == "dog"
     assert api.info(out)["contents"]["columns"]["split"]["most_frequent"]["train"] == 36
+    path = next(out.glob("*_stats.json"))
+    receipt = json.loads(path.read_bytes())
+    receipt.pop("checksum", None)
+    name = next(iter(receipt["files"]))
+    hostile = f"data/status=ok/{name.rpartition('/')[2]}"
+    receipt["files"] = {hostile: receipt["files"][name]}
+    path.write_text(json.dumps(receipt))
+    (out / hostile).parent.mkdir()
+    (out / name).rename(out / hostile)
+    with pytest.raises(DamagedFileError, match="must not have the column of its partition"):
+        preview(out)
 
 
 def test_of_several_models_the_first_is_shown(stores, tmp_path):
