@@ -8,16 +8,14 @@ from mmfeat.api.commands import (
     evaluate,
     export,
     extract,
-    info,
-    preview,
     score,
     search,
     shard,
-    show,
     train,
     verify,
 )
 from mmfeat.api.derived_stores import Audit, Duplicates, Export
+from mmfeat.api.look import info, preview, report, show
 from mmfeat.api.open_store import open_store
 from mmfeat.api.record import Record
 from mmfeat.api.store import Store
@@ -46,6 +44,7 @@ __all__ = [
     "info",
     "open_store",
     "preview",
+    "report",
     "score",
     "search",
     "shard",

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mmfeat.api.derived_stores import Audit, Duplicates, Export
 from mmfeat.api.stores import Comparison, Features, Predictions, Ranking, Shards
-from mmfeat.cli.info import describe_contents
 from mmfeat.cli.verify import VerifyConfig
 from mmfeat.config import make_config
 from mmfeat.errors import MmfeatError
 from mmfeat.import_path import safe_child_processes
-from mmfeat.inspection.config import PreviewConfig, ShowConfig
 from mmfeat.store import check_finished, check_output
 from mmfeat.system import quiet_import
 from mmfeat.verification import Verification, uncommit, verify_store
@@ -281,49 +279,6 @@ def verify(path: Path, *, sample: float = 1.0, seed: int = 0, fix: bool = False)
     if config.fix:
         uncommit(result)
     return result
-
-
-def info(path: Path) -> dict[str, Any]:
-    """Return what a store contains, JSON-ready, as `mmfeat info --json` prints it.
-
-    Args:
-        path: the store, finished or not.
-    """
-    return describe_contents(os.fspath(path))
-
-
-def preview(path: Path, **options: Any) -> str:
-    """Write one page with records of a store, as `mmfeat preview`.
-
-    Args:
-        path: shards, features, predictions, a model, a comparison (its winner) or a ranking.
-        options: the fields of `mmfeat.inspection.config.PreviewConfig`.
-
-    Returns:
-        The path of the page.
-    """
-    config = make_config(PreviewConfig, {"path": path, **options}, source="preview")
-    from mmfeat.inspection.write_preview import write_preview
-
-    return write_preview(config)
-
-
-def show(path: Path, key: str, *, shards: Path = "") -> dict[str, Any]:
-    """Return everything about one record, JSON-ready, as `mmfeat show --json` prints it.
-
-    Args:
-        path: the store, as in `preview`.
-        key: key of the record.
-        shards: directory of the shards; empty = find it through the receipts of the store.
-
-    Returns:
-        `key`, `path` and `kind`; what each store knows under `predictions`, `features`, `shards`.
-    """
-    given = {"path": path, "key": key, "shards": shards}
-    config = make_config(ShowConfig, given, source="show")
-    from mmfeat.inspection.describe_record import describe_record
-
-    return describe_record(config)
 
 
 def _run_stage(stage: "Stage", beam_flags: Sequence[str]) -> None:

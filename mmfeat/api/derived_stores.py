@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mmfeat.api.store import Store, to_pandas
+from mmfeat.api.store import Store, to_pandas, to_polars
 from mmfeat.storage import files
 from mmfeat.store import iter_parquet, open_recorded, read_parquet
 
 if TYPE_CHECKING:
     import pandas
+    import polars
 
 
 class Export(Store):
@@ -53,6 +54,18 @@ class Duplicates(Store):
         with open_recorded(self.path, self._file, self.manifest) as file:
             return read_parquet(files.join(self.path, self._file), file=file)
 
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Read the records of all groups as a pandas data frame."""
+        return to_pandas(self.to_arrow())
+
+    def to_polars(self) -> "polars.DataFrame":
+        """Read the records of all groups as a Polars data frame; needs the package polars."""
+        return to_polars(self.to_arrow())
+
+    def __len__(self) -> int:
+        """Return the number of records in groups."""
+        return int(self.manifest["totals"]["grouped"])
+
 
 class Audit(Store):
     """Suspected records: the output of `mmfeat audit`."""
@@ -75,3 +88,7 @@ class Audit(Store):
     def to_pandas(self) -> "pandas.DataFrame":
         """Read the listed issues as a pandas data frame."""
         return to_pandas(self.to_arrow())
+
+    def to_polars(self) -> "polars.DataFrame":
+        """Read the listed issues as a Polars data frame; needs the package polars."""
+        return to_polars(self.to_arrow())

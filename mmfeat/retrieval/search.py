@@ -12,6 +12,7 @@ import pyarrow as pa
 from mmfeat.config import split_commas
 from mmfeat.errors import MmfeatError, did_you_mean
 from mmfeat.features import FeatureStore
+from mmfeat.pages import clean_text
 from mmfeat.records import free_columns
 from mmfeat.retrieval.column_index import ColumnIndex, DamagedIndexError, has_faiss
 from mmfeat.retrieval.config import SearchConfig
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 _CANDIDATES, _MIN_CANDIDATES = 10, 100
 """Candidates of an index for each result, and at least; they are compared exactly."""
 
+_MAX_LINES = 10
+"""Records in the text of a result."""
+
 _CANNOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
     """The records that a search found, nearest first.
 
@@ -58,6 +62,21 @@ class SearchResult:
     def to_pandas(self) -> "pandas.DataFrame":
         """Return the table as a pandas data frame; needs the package pandas."""
         return self.table.to_pandas()
+
+    def __len__(self) -> int:
+        """Return the number of records found."""
+        return len(self.keys)
+
+    def __repr__(self) -> str:
+        """Return the title and the nearest records, one per line."""
+        how = "exact" if self.exact else "by an index"
+        lines = [f"{self.title}: {len(self):,} records by {self.column}, {how}"]
+        scores = self.table["score"].to_pylist()
+        pairs = list(zip(self.keys, scores, strict=True))
+        lines += [f"  {score:.3f}  {clean_text(key, 80)}" for key, score in pairs[:_MAX_LINES]]
+        if len(pairs) > _MAX_LINES:
+            lines.append(f"  … {len(pairs) - _MAX_LINES:,} more")
+        return "\n".join(lines)
 
 
 def search(config: SearchConfig) -> SearchResult:

@@ -38,7 +38,15 @@ class ReportConfig:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse the command line and write the page."""
-    config = parse_args(ReportConfig, arguments, prog="mmfeat report")
+    print_out(write_report(parse_args(ReportConfig, arguments, prog="mmfeat report")))
+
+
+def write_report(config: ReportConfig) -> str:
+    """Write the page, and return its path.
+
+    Raises:
+        MmfeatError: the folder has no finished model or comparison.
+    """
     saved = files.read_json(files.join(config.path, CONFIG_FILE))
     kind = saved.get("kind") if isinstance(saved, dict) else None
     if kind is None:
@@ -47,17 +55,16 @@ def main(arguments: Sequence[str]) -> None:
     from training.report import LEADERBOARD, write_compare_report, write_model_report
 
     if files.exists(files.join(config.path, LEADERBOARD)):
-        print_out(write_compare_report(config.path))
-    elif kind == "model":
-        print_out(write_model_report(config.path, shards=config.shards, worst=config.worst))
-    elif kind == "comparison":
+        return write_compare_report(config.path)
+    if kind == "model":
+        return write_model_report(config.path, shards=config.shards, worst=config.worst)
+    if kind == "comparison":
         raise MmfeatError(
             f"the comparison in {config.path} is not finished",
             cure="Run mmfeat compare again with the same options; it continues",
         )
-    else:
-        raise MmfeatError(
-            f"{config.path} must hold a model or a comparison",
-            got=kind,
-            cure="Train a model with: mmfeat train FEATURES OUTPUT --target COLUMN",
-        )
+    raise MmfeatError(
+        f"{config.path} must hold a model or a comparison",
+        got=kind,
+        cure="Train a model with: mmfeat train FEATURES OUTPUT --target COLUMN",
+    )

@@ -1,10 +1,12 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import mmfeat
 from mmfeat.api import Comparison, Features, Predictions, Shards, TrainedModel
+from mmfeat.cli.commands import COMMANDS
 from mmfeat.errors import MmfeatError
 from tests.conftest import picture_bytes
 
@@ -112,3 +114,40 @@ def test_a_file_is_no_store(function, tmp_path):
     (tmp_path / "rows.csv").write_text("key,text\n")
     with pytest.raises(MmfeatError, match=r"is a folder, and .*rows\.csv is a file"):
         getattr(mmfeat, function)(tmp_path / "rows.csv")
+
+
+def test_report_writes_the_page_of_a_model_and_refuses_other_stores(stores):
+    page = mmfeat.report(stores / "model", worst=2)
+    assert page == str(stores / "model" / "report.html")
+    assert "<html" in (stores / "model" / "report.html").read_text()
+    with pytest.raises(MmfeatError, match="must hold a model or a comparison"):
+        mmfeat.report(stores / "shards")
+    with pytest.raises(MmfeatError, match="--worst must be between 0 and 100"):
+        mmfeat.report(stores / "model", worst=1000)
+
+
+def test_every_command_but_those_of_the_terminal_is_a_function_that_the_docs_list():
+    page = (Path(__file__).parents[3] / "docs" / "python.md").read_text("utf-8")
+    for command in COMMANDS.keys() - {"doctor"}:
+        name = command.replace("-", "_")
+        assert callable(getattr(mmfeat, name))
+        assert f"| {command} | `mmfeat.{name}(" in page
+
+
+def test_duplicates_are_a_table_with_a_length(stores, tmp_path):
+    duplicates = mmfeat.dedup(stores / "features", tmp_path / "duplicates", threshold=0.5)
+    table = duplicates.to_arrow()
+    assert len(duplicates) == table.num_rows > 0
+    assert duplicates.to_pandas()["__key__"].tolist() == table["__key__"].to_pylist()
+    assert duplicates.to_polars()["__key__"].to_list() == table["__key__"].to_pylist()
+
+
+def test_the_text_of_a_search_is_short(stores):
+    key = next(iter(mmfeat.open(stores / "features"))).key
+    result = mmfeat.search(stores / "features", like=key, count=12)
+    title, *lines = repr(result).splitlines()
+    assert key in title
+    assert f"{len(result):,} records" in title
+    assert lines[0].split()[-1] == result.keys[0]
+    assert len(lines) == min(len(result), 11)
+    assert "pyarrow" not in repr(result)
