@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from mmfeat.inspection.rows import (
     open_rows,
     split_models,
 )
-from mmfeat.records import STATUS_COLUMNS, to_json_value
+from mmfeat.records import STATUS_COLUMNS, safe_key, to_json_value
 from mmfeat.system import waiting_for
 
 
@@ -40,6 +41,8 @@ def describe_record(config: ShowConfig) -> dict[str, Any]:
     store = open_rows(config.path)
     with waiting_for(f"looking for {config.key} in {config.path}"):
         found = store.find_row(config.key)
+        if found is None and (key := safe_key(config.key)) != config.key:  # as the table has it
+            found, config = store.find_row(key), replace(config, key=key)
     if found is None:
         raise MmfeatError(
             f"a record of {config.path} must have the key", got=config.key,

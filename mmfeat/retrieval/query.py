@@ -16,6 +16,7 @@ import numpy as np
 
 from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
+from mmfeat.records import safe_key
 from mmfeat.retrieval.alignment_space import load_alignment, make_projection
 from mmfeat.retrieval.config import SearchConfig
 from mmfeat.retrieval.query_encoder import encode_query, query_title
@@ -81,25 +82,29 @@ def _query_of_record(
         require_column(store, name, pooled=not model)
         for name in ([config.column] if config.column else names)
     ]
-    shard, row = _find_record(store, config.like)
+    key, shard, row = _find_record(store, config.like)
     for column in columns:
         project = make_projection(model, column.name) if model else None
         searched = SearchedColumn(store, column, project)
         found = searched.read(shard, np.array([row]))
         if len(found.rows):
-            return Query(found.vectors[0], searched, query_title(config), config.like)
+            return Query(found.vectors[0], searched, query_title(config), key)
     raise MmfeatError(
         f"the record {config.like!r} has no feature of {', '.join(c.name for c in columns)}",
         cure="Name another column with --column" if config.column else "Name another record",
     )
 
 
-def _find_record(store: FeatureStore, key: str) -> tuple[str, int]:
-    """Return the shard and the row of a key: of its last row, if it was tried again."""
-    for shard in reversed(store.shards):
-        keys = store.read_keys(shard).to_pylist()
-        if key in keys:
-            return shard, keys.index(key)
+def _find_record(store: FeatureStore, key: str) -> tuple[str, str, int]:
+    """Return key, shard and row of a record: of its last row, if it was tried again.
+
+    The key may be the one of the table that `mmfeat shard` read, such as `a/1` for `a_1`.
+    """
+    for name in dict.fromkeys((key, safe_key(key))):
+        for shard in reversed(store.shards):
+            keys = store.read_keys(shard).to_pylist()
+            if name in keys:
+                return name, shard, keys.index(name)
     raise MmfeatError(
         f"{store.path} has no record with this key (--like)",
         got=key,

@@ -39,6 +39,12 @@ def test_predictions_show_features_and_shards_too(stores):
     }  # fmt: skip
 
 
+def test_a_key_of_the_table_is_found_as_the_key_it_became(stores):
+    assert describe(stores / "predictions", " k014 ") == describe(stores / "predictions", "k014")
+    with pytest.raises(MmfeatError, match="must have the key"):
+        describe(stores / "predictions", "k/014")
+
+
 def test_what_is_missing_has_its_reason(stores, capsys):
     facts = describe(stores / "features", "k003")
     assert facts["features"]["image"]["reason"] == "not_found"

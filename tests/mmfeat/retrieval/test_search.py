@@ -9,7 +9,7 @@ import pytest
 import mmfeat
 from mmfeat.errors import MmfeatError
 from mmfeat.features import FeatureStore
-from mmfeat.retrieval import SearchConfig, column_index, search
+from mmfeat.retrieval import SearchConfig, column_index, query, search
 from mmfeat.retrieval.column_index import ColumnIndex
 from mmfeat.retrieval.searched_column import SearchedColumn, UnitVectors
 from mmfeat.retrieval.top_rows import TopRows
@@ -59,6 +59,13 @@ def test_the_nearest_records_are_those_of_all_cosines(store):
 def test_another_column_is_searched(store):
     result = search(SearchConfig(store, like="key-000003", column="text", count=5))
     assert result.keys == nearest(make_vectors()[:, :8], 3, np.ones(ROWS, bool))[0][:5]
+
+
+def test_a_key_of_the_table_is_found_as_the_key_it_became(store, monkeypatch):
+    monkeypatch.setattr(query, "safe_key", lambda key: key.replace("/", "-"))
+    result = search(SearchConfig(store, like="key/000017"))
+    assert result.keys == search(SearchConfig(store, like="key-000017")).keys
+    assert "key-000017" not in result.keys
 
 
 def test_the_first_column_that_the_record_has_is_searched(store):
