@@ -10,14 +10,10 @@ from mmfeat.models.inference import CHUNK_ROWS
 from mmfeat.models.saved_model import LoadedModel
 from mmfeat.system import print_out, show_table
 from training.data import TRAIN, USED, SampleRows, store_reader
-from training.evaluation.text_baselines import compare_with_baselines
+from training.evaluation.text_baselines import BASELINES, compare_with_baselines, warn_of_texts
 from training.objectives.describe import DescribeObjective
 
-_NAMES = {
-    "model": "this model",
-    "most_frequent": "most frequent text of training",
-    "nearest_neighbour": "text of the nearest training record",
-}
+_NAMES = {"model": "this model", **BASELINES}
 
 
 def complete_scores(
@@ -104,3 +100,5 @@ def show_texts(result: Mapping[str, Any]) -> None:
         f"copies: {copies['rows']:,} of {result['rows']:,} generated texts are texts of training "
         f"records ({copies['fraction']:.1%})"
     )
+    for line in warn_of_texts(result):
+        print_out(f"warning: {line}")

@@ -5,7 +5,7 @@ training texts, and a generated text that is one of them is counted as a copy.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,13 @@ MAX_NEIGHBOURS = 50_000
 _PART_ROWS = 1024
 _MEAN_ROWS = 2048
 _MAX_EXAMPLES = 5
+
+
+BASELINES = {
+    "most_frequent": "most frequent text of training",
+    "nearest_neighbour": "text of the nearest training record",
+}
+"""Baseline → its name for people."""
 
 
 def compare_with_baselines(
@@ -67,6 +74,7 @@ def compare_with_baselines(
         "baselines": {
             "rows": len(queries),
             "most_frequent_text": frequent,
+            "different_texts": len(set(answers["model"])),
             "metrics": {
                 name: {
                     **text_metrics(answer, references),
@@ -76,6 +84,26 @@ def compare_with_baselines(
             },
         },
     }
+
+
+def warn_of_texts(result: Mapping[str, Any]) -> list[str]:
+    """Return one line for each reason why generated texts are of no use.
+
+    Args:
+        result: metrics with the keys that `compare_with_baselines` returns, or without them.
+    """
+    if "baselines" not in result:
+        return []
+    found = result["baselines"]
+    lines = []
+    if found["rows"] > 1 and found["different_texts"] == 1:
+        lines.append(f"one text for all of {found['rows']:,} rows: train longer, or on more rows")
+    cider = {name: values["cider"] for name, values in found["metrics"].items()}
+    better = [name for name in BASELINES if cider[name] > cider["model"]]
+    if better:
+        figures = ", ".join(f"{BASELINES[name]} {cider[name]:.2f}" for name in better)
+        lines.append(f"CIDEr {cider['model']:.2f} is below baselines: {figures}")
+    return lines
 
 
 def find_nearest(reader: FeatureReader, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 from mmfeat.storage import files
 from mmfeat.system import show_summary
 from training.data import SPLITS, Dataset
+from training.evaluation.text_baselines import warn_of_texts
 from training.objectives.unseen_labels import UnseenLabels
 from training.report import REPORT
 
@@ -29,6 +30,8 @@ def print_summary(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> Non
     for split in ("validation", "test"):
         if unseen := str(UnseenLabels.of_result(metrics[split] or {})):
             facts[f"{split}: labels"] = unseen
+        if warnings := warn_of_texts(metrics[split] or {}):
+            facts[f"{split}: warning"] = "; ".join(warnings)
     facts |= {
         **{name.replace("_", " "): _choice_text(value) for name, value in choice.items()},
         **({"chosen": metrics["model"]} if "model" in metrics else {}),

@@ -5,7 +5,11 @@ from mmfeat.features import ColumnShard
 from mmfeat.features.column_format import Column
 from training.data.feature_reader import memory_reader
 from training.evaluation import text_baselines
-from training.evaluation.text_baselines import compare_with_baselines, find_nearest
+from training.evaluation.text_baselines import (
+    compare_with_baselines,
+    find_nearest,
+    warn_of_texts,
+)
 from training.objectives.describe import DescribeObjective
 
 
@@ -70,6 +74,14 @@ def test_baselines_are_the_most_frequent_and_the_nearest_text(objective):
 def test_texts_of_training_records_are_copies_but_for_spaces(objective):
     copies = compare(objective, ["a  cat", "a fox and a dog"], [0, 1, 2, 3])["copies"]
     assert copies == {"rows": 1, "fraction": 0.5, "most_frequent": {"a  cat": 1}}
+
+
+def test_texts_that_lose_to_baselines_or_are_all_the_same_are_warned_of(objective):
+    same, below = warn_of_texts(compare(objective, ["&", "&"], [0, 1, 2, 3]))
+    assert same == "one text for all of 2 rows: train longer, or on more rows"
+    assert below.startswith("CIDEr 0.00 is below baselines: most frequent text of training ")
+    assert warn_of_texts(compare(objective, ["a cat", "two birds"], [0, 1, 2, 3])) == []
+    assert warn_of_texts({}) == []
 
 
 def test_without_training_rows_there_are_no_baselines(objective):
