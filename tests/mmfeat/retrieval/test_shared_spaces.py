@@ -60,7 +60,7 @@ def test_a_text_finds_images_by_the_other_tower_of_the_checkpoint(
     assert found.table["score"][0].as_py() == pytest.approx(1, abs=1e-3)
     with pytest.raises(MmfeatError, match=r"the encoder must be the one of column image"):
         mmfeat.search(features, text=text, encoder=checkpoint(1))
-    with pytest.raises(MmfeatError, match=r"must be named.*--encoder open_clip:tinysearch"):
+    with pytest.raises(MmfeatError, match=r"must be named.*--encoder 'open_clip:tinysearch"):
         mmfeat.search(features, text=text)
 
 
