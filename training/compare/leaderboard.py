@@ -179,9 +179,21 @@ def write_leaderboard(folder: str, rows: Sequence[LeaderboardRow]) -> None:
 
 
 def show_leaderboard(
-    rows: Sequence[LeaderboardRow], metric: str, dataset: Dataset, config: CompareConfig
+    rows: Sequence[LeaderboardRow],
+    metric: str,
+    dataset: Dataset,
+    config: CompareConfig,
+    missing: int = 0,
 ) -> None:
-    """Print the table, best model first, and its summary in words."""
+    """Print the table, best model first, and its summary in words.
+
+    Args:
+        rows: one row per model, the best first.
+        metric: name of the metric.
+        dataset: the rows that were compared on.
+        config: the options.
+        missing: number of trials that the time limit has left out.
+    """
     show_table(
         f"{metric} on {len(dataset.split_rows[TEST]):,} test rows (split: {dataset.rule})",
         ["", metric, "sd", "95 %", "vs best", "validation", "EMAP"],
@@ -219,6 +231,11 @@ def show_leaderboard(
         if config.pick == "best"
         else "fewest FLOPs among the models tied with the best on validation"
     )
+    if missing:
+        trained = sum(row.seeds for row in rows)
+        reason += f", after {trained:,} of {trained + missing:,} trials"
+        if not any("," in row.modalities for row in rows):
+            reason += ", none of them of several columns"
     print_out(f"→ picked: {picked.name} ({reason}). * no other model is as good with fewer FLOPs.")
     tied = [row for row in rows if row.tied]
     if len(tied) > 1:

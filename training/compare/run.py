@@ -124,7 +124,8 @@ def _compare(config: CompareConfig) -> None:
         rows={split: len(dataset.split_rows[split]) for split in SPLITS},
         torch=torch.__version__,
     )
-    show_leaderboard(rows, metric, dataset, config)
+    missing = sum(map(len, outcome.missing.values()))
+    show_leaderboard(rows, metric, dataset, config, missing)
     _print_empty_rows(dataset)
     _print_missing(outcome)
     print_out(f"report: {report}")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ from tests.training.runs import compare_flags
 from tests.training.stores import (
     Records,
     gap_records,
+    load,
     make_splits,
     write_store,
     xor_records,
 )
 from training.compare import schedule
 from training.compare.compare_command import main
+from training.compare.config import CompareConfig
+from training.compare.leaderboard import LeaderboardRow, show_leaderboard
 from training.compare.train_trials import TimeLimitError, train_trial
 from training.evaluation.evaluate_model import evaluate_split
 from training.report import write_compare_report
@@ -170,6 +174,7 @@ def test_a_time_limit_leaves_trials_out_that_a_later_run_trains(
     left_out = [name for name in names if (name, 1) not in done]
     assert manifest["missing"] == {name: [1] for name in left_out}
     assert f"The time limit left out {left_out[0]} (seeds 1)" in output.out
+    assert f", after 13 of {13 + len(left_out)} trials)" in " ".join(output.out.split())
     assert "compare: gmu, seed 0: validation " in output.err
     rows = rows_of(tmp_path / "out")
     assert rows.keys() == rows_of(compared / "out").keys()
@@ -181,6 +186,20 @@ def test_a_time_limit_leaves_trials_out_that_a_later_run_trains(
     assert {n: row["mean"] for n, row in rows_of(tmp_path / "out").items()} == {
         name: row["mean"] for name, row in whole.items()
     }
+
+
+def test_the_picked_line_says_if_only_models_of_one_column_were_trained(
+    compared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [LeaderboardRow(**row) for row in rows_of(compared / "out").values()]
+    rows = [replace(row, picked=False) for row in found if "," not in row.modalities]
+    rows[0] = replace(rows[0], picked=True)
+    features = str(compared / "features")
+    config = CompareConfig(features, str(compared / "none"), target="label")
+    show_leaderboard(rows, "accuracy", load(features), config, missing=5)
+    trained = sum(row.seeds for row in rows)
+    expected = f", after {trained} of {trained + 5} trials, none of them of several columns)"
+    assert expected in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -271,7 +290,9 @@ def test_winner_of_one_column_leaves_rows_without_it_out(
     image, text = (s[:, None] + rng.normal(0, 0.5, (count, 4)) for s in (signs, signs * flip))
     present = np.arange(count) % 10 != 3  # a validation row in ten
     present[4::20] = False  # a test row in twenty
-    target = labels.astype(float) if task == "regression" else [f"label {n}" for n in labels]
+    target: list[Any] = (
+        labels.astype(float).tolist() if task == "regression" else [f"label {n}" for n in labels]
+    )
     records = Records(
         features={"image": image, "text": text},
         metadata={"label": target, "split": splits},
