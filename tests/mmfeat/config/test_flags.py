@@ -91,7 +91,9 @@ def test_an_error_in_the_arguments_is_one_line(train, capsys, arguments, message
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("command", sorted(set(main.COMMANDS) - {"doctor", "quickstart"}))
+@pytest.mark.parametrize(
+    "command", sorted({*main.COMMANDS} - {"completion", "doctor", "quickstart"})
+)
 def test_every_command_says_what_is_missing_in_one_line(mmfeat, command):
     result = mmfeat(command)
     assert result.returncode == 2

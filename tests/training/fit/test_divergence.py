@@ -39,7 +39,7 @@ def test_finite_weights_whose_predictions_overflow_are_an_error(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    step = loop.Trainer.step
+    step = loop.Trainer._update
 
     def overflowing_step(trainer: loop.Trainer, batch: object) -> object:
         loss = step(trainer, batch)
@@ -47,7 +47,7 @@ def test_finite_weights_whose_predictions_overflow_are_an_error(
             weight.data.fill_(1e38)
         return loss
 
-    monkeypatch.setattr(loop.Trainer, "step", overflowing_step)
+    monkeypatch.setattr(loop.Trainer, "_update", overflowing_step)
     assert train(features, tmp_path / "model", "--epochs", "1", "--lr", "0.003") == 1
     assert "the training has diverged" in capsys.readouterr().err
     assert not (tmp_path / "model" / "manifest.json").exists()
@@ -56,7 +56,7 @@ def test_finite_weights_whose_predictions_overflow_are_an_error(
 def test_the_weights_before_the_loss_became_nan_are_kept(
     features: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, steps = loop.Trainer.step, iter(range(10_000))
+    step, steps = loop.Trainer._update, iter(range(10_000))
 
     def diverging_step(trainer: loop.Trainer, batch: object) -> object:
         loss = step(trainer, batch)
@@ -65,7 +65,7 @@ def test_the_weights_before_the_loss_became_nan_are_kept(
                 weight.data.fill_(np.nan)
         return loss
 
-    monkeypatch.setattr(loop.Trainer, "step", diverging_step)
+    monkeypatch.setattr(loop.Trainer, "_update", diverging_step)
     assert (
         train(features, tmp_path / "model", "--epochs", "8", "--batch-size", "64", "--lr", "0.003")
         == 0

@@ -69,7 +69,7 @@ def test_files_of_a_model(xor_store: str, tmp_path: Path) -> None:
     names = sorted(path.name for path in (tmp_path / "model").iterdir())
     assert names == [
         "config.json", "log.jsonl", "manifest.json", "metrics.json", "model.safetensors",
-        "predictions.parquet", "report.html",
+        "predictions.parquet", "report.html", "statistics.safetensors",
     ]  # fmt: skip
     log = [json.loads(line) for line in (tmp_path / "model/log.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in log] == [1, 2, 3]
