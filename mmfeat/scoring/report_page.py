@@ -16,6 +16,8 @@ _SHOWN_REASONS = 50
 def write_report(store: str, manifest: Mapping[str, Any]) -> str:
     """Write report.html from the manifest of predictions, and return its path.
 
+    The page does not name the store: equal predictions have equal files wherever they are.
+
     Args:
         store: the store.
         manifest: its manifest, with models, input, versions and monitoring.
@@ -26,7 +28,6 @@ def write_report(store: str, manifest: Mapping[str, Any]) -> str:
     page = render_page(
         "mmfeat.scoring",
         "predictions.html",
-        name=store.rstrip("/").rpartition("/")[2] or store,
         totals=totals,
         reasons=dict(frequent),
         input=manifest["input"],
