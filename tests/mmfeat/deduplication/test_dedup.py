@@ -228,6 +228,7 @@ def test_keys_are_found_in_their_groups(tmp_path):
     assert found[4:] == [None, None]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_store(tmp_path, monkeypatch):
     monkeypatch.setattr(find_module, "LEAF_ROWS", 200)
     monkeypatch.setattr(find_module, "MAX_CLUSTERS", 16)

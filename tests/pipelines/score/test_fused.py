@@ -71,6 +71,7 @@ def test_a_model_of_emoji_predicts_the_same_from_features_and_from_tars(
     assert set(table["status"].to_pylist()) == {"ok"}
 
 
+@pytest.mark.slow
 def test_killed_scoring_of_shards_continues_with_the_same_bytes(
     scored, score, mmfeat_process, tmp_path, snapshot
 ):

@@ -80,6 +80,7 @@ def test_perplexity_is_that_of_the_losses_of_the_rows(scene_model):
     assert rows["prediction"].to_pylist() != [""] * len(rows)
 
 
+@pytest.mark.slow
 def test_tokens_of_pictures_are_attended_to(tmp_path):
     records = scene_records(600, tokens=True)
     # Record i keeps 1 + i % 2 tokens: only every second record has both shapes.
