@@ -48,14 +48,14 @@ def patch_models(module) -> None:
     import numpy as np
 
     deadly = np.load(os.environ["POISON_FEATURE"])
-    predict = module.LoadedModel.predict
+    run_model = module.run_model
 
-    def predict_or_die(self, features, present=None):
+    def run_or_die(model, features, present):
         if (np.asarray(features["text"]) == deadly).all(axis=1).any():
             meet_poison()
-        return predict(self, features, present)
+        return run_model(model, features, present)
 
-    module.LoadedModel.predict = predict_or_die
+    module.run_model = run_or_die
 
 
 def patch_sharding(module) -> None:
@@ -78,7 +78,7 @@ def patch_trials(module) -> None:
 
 PATCHES = {
     "PIL.Image": patch_pillow,
-    "mmfeat.models.saved_model": patch_models,
+    "mmfeat.models.inference": patch_models,
     "mmfeat.sharding.stage": patch_sharding,
     "training.compare.trials": patch_trials,
 }
