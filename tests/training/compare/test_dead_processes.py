@@ -110,7 +110,7 @@ def test_killed_workers_cost_no_model(
     while process.poll() is None and len(killed) < 3:
         for worker in workers_of(process.pid):
             if worker.pid not in killed and len(killed) < 3:
-                time.sleep(0.2)
+                time.sleep(0.2 if killed else 0.02)
                 if kill(worker):
                     killed.add(worker.pid)
                     COUNTS["killed workers"] += 1
