@@ -178,16 +178,7 @@ def _bare_decoder(model: object, rows: int) -> tuple[Transformer, Context]:
     """Return a decoder of the same layers, and random prefixes and memory of the same shapes."""
     assert isinstance(model, DescriptionModel)
     layers, dropout = model.layers, model.architecture.dropout
-    decoder = Transformer(
-        layers.vocabulary,
-        layers.width,
-        layers.layers,
-        layers.heads,
-        layers.prefix,
-        layers.max_length,
-        dropout,
-        crosses=True,
-    )
+    decoder = Transformer(layers, dropout, crosses=True)
     count = 1 + sum(model.architecture.tokens.values())
     memory = torch.randn(rows, count, layers.width)
     mask = torch.ones(rows, count, dtype=torch.bool)

@@ -54,16 +54,7 @@ class DescriptionModel(Model):
         if decoder.language_model:
             self.decoder = LanguageModel(decoder.language_model)
         else:
-            self.decoder = Transformer(
-                decoder.vocabulary,
-                decoder.width,
-                decoder.layers,
-                decoder.heads,
-                decoder.prefix,
-                decoder.max_length,
-                a.dropout,
-                crosses=bool(self.token_columns),
-            )
+            self.decoder = Transformer(decoder, a.dropout, crosses=bool(self.token_columns))
 
     def encode(self, features: dict[str, Tensor], present: dict[str, Tensor]) -> dict[str, Tensor]:
         """See `Model.encode`: the projections, shape [batch, d] or [batch, tokens, d]."""

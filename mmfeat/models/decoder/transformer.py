@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from mmfeat.models.architecture import DecoderLayers
+
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values, shape [batch, heads, positions, width / heads] each."""
 
@@ -74,38 +76,27 @@ class Transformer(nn.Module):
     """Logits of the next token, given a prefix, the tokens so far, and tokens of the features.
 
     Args:
-        vocabulary: number of tokens.
-        width: length of a token's vector.
-        layers, heads: number of layers, and of heads in each.
-        prefix: number of vectors before the text.
-        max_length: maximum number of tokens of a text.
+        layers: numbers and sizes of the layers.
         dropout: fraction of the activations set to 0 in training.
         crosses: whether layers attend to the tokens of the features.
     """
 
-    def __init__(
-        self,
-        vocabulary: int,
-        width: int,
-        layers: int,
-        heads: int,
-        prefix: int,
-        max_length: int,
-        dropout: float,
-        crosses: bool,
-    ) -> None:
+    def __init__(self, layers: DecoderLayers, dropout: float, crosses: bool) -> None:
         super().__init__()
-        self.prefix, self.max_length = prefix, max_length
-        self.embedding = nn.Embedding(vocabulary, width)
-        self.positions = nn.Parameter(torch.empty(prefix + max_length, width))
+        width = layers.width
+        self.prefix = layers.prefix
+        self.embedding = nn.Embedding(layers.vocabulary, width)
+        self.positions = nn.Parameter(torch.empty(layers.prefix + layers.max_length, width))
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout, crosses) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            Block(width, layers.heads, dropout, crosses) for _ in range(layers.layers)
+        )
         self.norm = nn.LayerNorm(width)
         nn.init.normal_(self.embedding.weight, std=_STD)
         nn.init.normal_(self.positions, std=_STD)
         for block in self.blocks:
             assert isinstance(block, Block)
-            block.scale_outputs(1 / math.sqrt(2 * layers))
+            block.scale_outputs(1 / math.sqrt(2 * layers.layers))
 
     def forward(self, tokens: Tensor, context: Context) -> Tensor:
         """Return the logits of the token after each position.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmfeat.errors import MmfeatError
+from mmfeat.models.architecture import DecoderLayers
 from mmfeat.models.decoder.decoding import Generated, SpecialTokens, generate
 from mmfeat.models.decoder.decoding_options import DecodingOptions
 from mmfeat.models.decoder.transformer import Context, Transformer
@@ -16,16 +17,10 @@ VOCABULARY, WIDTH, LENGTH = 13, 16, 9
 
 def make_decoder(crosses: bool = True, seed: int = 0) -> Transformer:
     torch.manual_seed(seed)
-    decoder = Transformer(
-        VOCABULARY,
-        WIDTH,
-        layers=3,
-        heads=4,
-        prefix=2,
-        max_length=LENGTH,
-        dropout=0.3,
-        crosses=crosses,
+    layers = DecoderLayers(
+        layers=3, width=WIDTH, heads=4, prefix=2, vocabulary=VOCABULARY, max_length=LENGTH
     )
+    decoder = Transformer(layers, dropout=0.3, crosses=crosses)
     with torch.no_grad():  # logits that differ clearly
         decoder.embedding.weight.mul_(30)
         decoder.positions.mul_(60)
