@@ -128,12 +128,12 @@ def _recipe(options: Options) -> Any:
 
 def _training_rate(trainer: Any, batches: Iterable[Any], seconds: float) -> float:
     """Return the rows per second of an epoch, cut off after the given seconds."""
-    source = iter(batches)
+    source, step = iter(batches), trainer.make_step(lambda batch: batch)
     for batch in islice(source, 2):  # the first batches pay for workers and caches
-        trainer.step(batch)
+        step(batch)
     rows, started = 0, perf_counter()
     for batch in source:
-        trainer.step(batch)
+        step(batch)
         rows += len(batch.targets)
         if perf_counter() - started > seconds:
             break

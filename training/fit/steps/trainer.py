@@ -65,12 +65,6 @@ class Trainer:
         """The learning rate of the next step."""
         return self.recipe.lr * self.recipe.lr_factor(self.finished_steps, self._steps)
 
-    def step(self, batch: Batch) -> Tensor:
-        """Train on a batch and return its loss, shape []."""
-        self._set_lr()
-        self.finished_steps += 1
-        return self._update(batch)
-
     def make_step(self, to_batch: Callable[..., Batch]) -> Callable[..., Tensor]:
         """Return a function that trains on a batch and returns its loss, shape [].
 
