@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from mmfeat.extraction.column_encoder import ColumnEncoder
+from mmfeat.extraction.encoding import ColumnEncoder
 from mmfeat.features import TableFiles, column_schema
 from mmfeat.store import Receipt, keys_digest
 from mmfeat.system import progress

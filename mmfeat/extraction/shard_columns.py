@@ -16,11 +16,15 @@ import pyarrow as pa
 
 from mmfeat.encoders import Encoder
 from mmfeat.errors import RecordError
-from mmfeat.extraction.batch_encoding import BatchTooLargeError
-from mmfeat.extraction.column_encoder import ColumnEncoder, EncodedRows
 from mmfeat.extraction.column_start import limit_batch_size, read_tuned_settings
 from mmfeat.extraction.column_writer import ColumnWriter
-from mmfeat.extraction.decode import DecodedWindow, decode_windows
+from mmfeat.extraction.encoding import (
+    BatchTooLargeError,
+    ColumnEncoder,
+    DecodedWindow,
+    EncodedRows,
+    decode_windows,
+)
 from mmfeat.extraction.tuning import TunedSettings
 from mmfeat.features import Column, ColumnShard, TableFiles, column_schema, to_column_shard
 from mmfeat.shards import ShardRecord

@@ -17,7 +17,7 @@ from mmfeat.extraction.column_start import (
     tune_column,
 )
 from mmfeat.extraction.config import ExtractConfig
-from mmfeat.extraction.decode import find_member
+from mmfeat.extraction.encoding import find_member
 from mmfeat.extraction.loaded_encoders import forget_encoders, keep_encoder, load_encoder
 from mmfeat.extraction.required_columns import check_column, settings_of_column
 from mmfeat.extraction.samples_table import read_input_receipt

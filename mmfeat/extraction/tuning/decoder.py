@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from mmfeat.encoders import Encoder
-from mmfeat.extraction.decode import CHUNK_RECORDS
+from mmfeat.extraction.encoding import CHUNK_RECORDS
 from mmfeat.extraction.tuning.quality import Losses
 from mmfeat.extraction.tuning.sample import (
     TuningSample,

@@ -6,11 +6,11 @@ import pytest
 
 from mmfeat.encoders import Encoder, EncoderSpec
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.extraction.batch_encoding import encode_batch
-from mmfeat.extraction.column_encoder import ColumnEncoder
 from mmfeat.extraction.column_start import claim_column
 from mmfeat.extraction.column_writer import ColumnWriter
-from mmfeat.extraction.decode import decode_windows
+from mmfeat.extraction.encoding.batch_encoding import encode_batch
+from mmfeat.extraction.encoding.column_encoder import ColumnEncoder
+from mmfeat.extraction.encoding.decode import decode_windows
 from mmfeat.extraction.tuning import TunedSettings
 from mmfeat.features.column_format import FeatureShape
 from mmfeat.features.column_reader import read_column_file

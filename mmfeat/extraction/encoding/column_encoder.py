@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.encoders import Encoder
-from mmfeat.extraction.batch_encoding import (
+from mmfeat.extraction.encoding.batch_encoding import (
     BatchTooLargeError,
     EncodedBatch,
     batch_by_length,

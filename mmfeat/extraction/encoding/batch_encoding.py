@@ -8,7 +8,7 @@ import numpy as np
 
 from mmfeat.encoders import CompileError, Encoder
 from mmfeat.errors import MmfeatError, RecordError
-from mmfeat.extraction.decode import decode_content
+from mmfeat.extraction.encoding.decode import decode_content
 from mmfeat.features import OK, FeatureShape, RowStatus
 from mmfeat.shards import Content
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmfeat.extraction.batch_encoding import batch_by_length
+from mmfeat.extraction.encoding.batch_encoding import batch_by_length
 
 
 @given(

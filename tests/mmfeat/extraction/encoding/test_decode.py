@@ -2,7 +2,7 @@ import pytest
 
 from mmfeat.encoders import Encoder, EncoderSpec
 from mmfeat.errors import DamagedFileError, RecordError
-from mmfeat.extraction.decode import decode_windows
+from mmfeat.extraction.encoding.decode import decode_windows
 from mmfeat.features import RowStatus
 from mmfeat.shards import ShardRecord
 from mmfeat.shards.tar_reader import TarSample
