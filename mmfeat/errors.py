@@ -72,6 +72,24 @@ def check_choice(option: str, value: str, choices: Iterable[str], *, cure: str =
         raise MmfeatError(f"{option} must be one of: {listed}", got=value, cure=cure)
 
 
+def check_names(names: Iterable[str], known: Iterable[str], rule: str) -> None:
+    """Check that names, for example of columns, are known.
+
+    Args:
+        names: the names.
+        known: the known ones.
+        rule: what is wrong if one is not, for example `STORE has no column of that name`.
+
+    Raises:
+        MmfeatError: one is not; the error lists the known names and suggests a similar one.
+    """
+    choices = list(known)
+    for name in names:
+        if name not in choices:
+            cure = f"{did_you_mean(name, choices)} There are: {', '.join(choices) or 'none'}"
+            raise MmfeatError(rule, got=name, cure=cure.strip())
+
+
 class DamagedFileError(MmfeatError):
     """A file that mmfeat wrote is damaged: its content breaks the format, or its bytes changed."""
 

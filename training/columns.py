@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from mmfeat.config import split_commas
-from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.config import choose_names, split_commas
+from mmfeat.errors import MmfeatError
 from mmfeat.features import Column, FeatureStore
 from mmfeat.models.names import check_model_names
 from mmfeat.records import STATUS_COLUMNS
@@ -91,15 +91,8 @@ def choose_columns(store: FeatureStore, modalities: str) -> list[Column]:
     Raises:
         MmfeatError: the store lacks a column.
     """
-    names = split_commas(modalities) or list(store.columns)
-    for name in names:
-        if name not in store.columns:
-            raise MmfeatError(
-                f"no feature column of that name in {store.path}",
-                got=name,
-                cure=f"{did_you_mean(name, store.columns)} There are: "
-                f"{', '.join(store.columns)}".strip(),
-            )
+    rule = f"no feature column of that name in {store.path}"
+    names = choose_names([modalities], store.columns, rule) or list(store.columns)
     return [column for name, column in store.columns.items() if name in names]
 
 

@@ -7,7 +7,7 @@ a YAML file, --set, and flags.
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar, cast, get_type_hints
 
@@ -17,7 +17,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt
 from mmfeat.config.flag_errors import raise_usage_errors
 from mmfeat.config.separate_paths import check_separate
 from mmfeat.config.yaml_file import FieldPath, read_overrides, read_yaml_file, to_yaml
-from mmfeat.errors import UsageError
+from mmfeat.errors import UsageError, check_names
 from mmfeat.system import console
 
 Config = TypeVar("Config")
@@ -104,6 +104,24 @@ def _field_flags(config: type) -> list[str]:
 def split_commas(text: str) -> list[str]:
     """Split a comma-separated list: `image, text` → ["image", "text"]; empty text → []."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def choose_names(flags: Sequence[str], known: Collection[str], rule: str) -> list[str]:
+    """Return the names that a repeated flag gives, each once, in their order.
+
+    A value is one name if there is such a name, else a list of names, separated by commas.
+
+    Args:
+        flags: the values of the flag.
+        known: the names that exist.
+        rule: as in `check_names`.
+
+    Raises:
+        MmfeatError: a name is not known.
+    """
+    names = [n for text in flags for n in ([text] if text in known else split_commas(text))]
+    check_names(names, known, rule)
+    return [*dict.fromkeys(names)]
 
 
 @dataclass(frozen=True)

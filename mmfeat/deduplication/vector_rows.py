@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmfeat.config import split_commas
-from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.config import choose_names
+from mmfeat.errors import MmfeatError
 from mmfeat.features import ColumnShard, FeatureStore
 
 
@@ -19,15 +19,8 @@ def choose_columns(store: FeatureStore, flag: str) -> list[str]:
         MmfeatError: the store lacks one, or it has several vectors per record.
     """
     pooled = [name for name, column in store.columns.items() if not column.max_tokens]
-    for name in split_commas(flag):
-        if name not in pooled:
-            raise MmfeatError(
-                f"{store.path} has no column with one vector per record of that name "
-                "(--modalities)",
-                got=name,
-                cure=f"{did_you_mean(name, pooled)} There are: {', '.join(pooled)}".strip(),
-            )
-    names = split_commas(flag) or pooled
+    rule = f"{store.path} has no column with one vector per record of that name (--modalities)"
+    names = choose_names([flag], pooled, rule) or pooled
     if not names:
         raise MmfeatError(
             f"{store.path} has no column with one vector per record",

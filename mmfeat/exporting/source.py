@@ -6,13 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from mmfeat.config import split_commas
-from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.config import choose_names
 from mmfeat.exporting.rows import ExportRows
 from mmfeat.features import FeatureShape
-from mmfeat.store import (
-    json_digest,
-)
+from mmfeat.store import json_digest
 
 
 class ExportSource(ABC):
@@ -89,14 +86,8 @@ class ExportSource(ABC):
             MmfeatError: the store lacks one.
         """
         known = self.schema.names
-        names = [n for text in flags for n in ([text] if text in known else split_commas(text))]
-        for name in names:
-            if name not in known:
-                raise MmfeatError(
-                    f"{self.path} has no column of that name (--columns)",
-                    got=name,
-                    cure=f"{did_you_mean(name, known)} There are: {', '.join(known)}".strip(),
-                )
+        rule = f"{self.path} has no column of that name (--columns)"
+        names = choose_names(flags, known, rule)
         return [*dict.fromkeys(["__key__", *(names or known)])]
 
     def choose_vectors(self, flag: str) -> list[str]:
@@ -105,13 +96,6 @@ class ExportSource(ABC):
         Raises:
             MmfeatError: the store lacks one.
         """
-        names = split_commas(flag)
-        for name in names:
-            if name not in self.shapes:
-                listed = ", ".join(self.shapes) or "none"
-                raise MmfeatError(
-                    f"{self.path} has no column of vectors of that name (--modalities)",
-                    got=name,
-                    cure=f"{did_you_mean(name, self.shapes)} There are: {listed}".strip(),
-                )
+        rule = f"{self.path} has no column of vectors of that name (--modalities)"
+        names = choose_names([flag], self.shapes, rule)
         return [name for name in self.shapes if not names or name in names]

@@ -64,10 +64,6 @@ def make_query(config: SearchConfig, store: FeatureStore) -> Query:
     return Query(vector, SearchedColumn(store, column), query_title(config))
 
 
-def _title(config: SearchConfig) -> str:
-    return f"the text {config.text!r}" if config.text else f"the image {config.image}"
-
-
 def _query_of_record(
     config: SearchConfig, store: FeatureStore, model: "LoadedModel | None"
 ) -> Query:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.config import split_commas
-from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.config import choose_names
 from mmfeat.features import FeatureStore
 from mmfeat.pages import clean_text
 from mmfeat.records import free_columns
@@ -151,16 +150,9 @@ def _search_index(query: Query, count: int, memory_mb: int) -> list[tuple[float,
 
 
 def _choose_columns(store: FeatureStore, flags: Sequence[str]) -> list[str]:
-    known = store.samples_schema.names
-    names = [n for text in flags for n in ([text] if text in known else split_commas(text))]
-    for name in names:
-        if name not in known:
-            raise MmfeatError(
-                f"the samples table of {store.path} has no column of that name (--columns)",
-                got=name,
-                cure=f"{did_you_mean(name, known)} There are: {', '.join(known)}".strip(),
-            )
-    return [*dict.fromkeys(name for name in names if name != "__key__")]
+    rule = f"the samples table of {store.path} has no column of that name (--columns)"
+    names = choose_names(flags, store.samples_schema.names, rule)
+    return [name for name in names if name != "__key__"]
 
 
 def _make_table(

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.errors import check_names
 from mmfeat.features import Column, FeatureStore
 
 Project: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -83,11 +83,6 @@ def require_column(store: FeatureStore, name: str, *, pooled: bool) -> Column:
         MmfeatError: there is none of that name, or it has several vectors per record.
     """
     known = [n for n, column in store.columns.items() if not (pooled and column.max_tokens)]
-    if name not in known:
-        kind = "feature column with one vector per record" if pooled else "feature column"
-        raise MmfeatError(
-            f"{store.path} has no {kind} of that name",
-            got=name,
-            cure=f"{did_you_mean(name, known)} There are: {', '.join(known) or 'none'}".strip(),
-        )
+    kind = "feature column with one vector per record" if pooled else "feature column"
+    check_names([name], known, f"{store.path} has no {kind} of that name")
     return store.columns[name]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from mmfeat.config import split_commas
-from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.config import choose_names
+from mmfeat.errors import check_names
 from mmfeat.features import ColumnShard
 from mmfeat.records import free_columns
 
@@ -29,12 +29,8 @@ def choose_columns(flags: Sequence[str], available: Sequence[str], store: str) -
     Raises:
         MmfeatError: the samples table lacks one.
     """
-    names = [
-        name for text in flags for name in ([text] if text in available else split_commas(text))
-    ]
-    for name in names:
-        check_column_name(name, available, store, "--columns")
-    return [name for name in dict.fromkeys(names) if name != "__key__"]
+    names = choose_names(flags, available, _no_column(store, "--columns"))
+    return [name for name in names if name != "__key__"]
 
 
 def check_column_name(name: str, available: Sequence[str], store: str, flag: str) -> None:
@@ -43,12 +39,11 @@ def check_column_name(name: str, available: Sequence[str], store: str, flag: str
     Raises:
         MmfeatError: it has not.
     """
-    if name not in available:
-        raise MmfeatError(
-            f"the samples table of {store} has no column {name!r} ({flag}); it has: "
-            f"{', '.join(available)}",
-            cure=did_you_mean(name, available) or f"Name one of them with {flag}",
-        )
+    check_names([name], available, _no_column(store, flag))
+
+
+def _no_column(store: str, flag: str) -> str:
+    return f"the samples table of {store} has no column of that name ({flag})"
 
 
 def find_reasons(

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from mmfeat.errors import MmfeatError, did_you_mean
+from mmfeat.errors import check_names
 from mmfeat.records import Record, read_cells, safe_key
 from mmfeat.scoring.config import ScoreConfig
 
@@ -132,13 +132,8 @@ def describe_selection(config: ScoreConfig, schema: pa.Schema) -> dict[str, Any]
     settings: dict[str, Any] = {}
     if config.where:
         Condition(config.where)
-        for name in sorted(column_names(config.where) - {"key"}):
-            if name not in schema.names:
-                raise MmfeatError(
-                    "--where must use columns of the samples table",
-                    got=name,
-                    cure=did_you_mean(name, schema.names) or f"Columns: {', '.join(schema.names)}",
-                )
+        names = sorted(column_names(config.where) - {"key"})
+        check_names(names, schema.names, "--where must use columns of the samples table")
         settings["where"] = config.where
     if config.keys:
         settings["keys_sha256"] = key_file_sha256(config.keys)

@@ -1,7 +1,7 @@
 import pytest
 
 from mmfeat.cli import main
-from mmfeat.config.flags import flag_names, parse_known_args, split_commas
+from mmfeat.config.flags import choose_names, flag_names, parse_known_args, split_commas
 from mmfeat.errors import MmfeatError, UsageError
 from tests.mmfeat.config.example_config import CHECKED, REQUIRED, Model, Recipe, Train
 
@@ -115,3 +115,22 @@ def test_every_command_has_the_config_flags(mmfeat, command):
     out = mmfeat(command, "--help").stdout
     for flag in ("--config FILE.yaml", "--set NAME=VALUE", "--print-config"):
         assert flag in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (["label, sku", "label"], ["label", "sku"]),
+        (["a,b", "sku,a,b"], None),
+        (["a,b"], ["a,b"]),
+        ([""], []),
+        ([], []),
+    ],
+)
+def test_names_of_a_repeated_flag(flags, names):
+    known = ("label", "sku", "a,b")
+    if names is None:
+        with pytest.raises(MmfeatError, match=r"no such column; got 'a'. .*There are: label, sku"):
+            choose_names(flags, known, "no such column")
+    else:
+        assert choose_names(flags, known, "no such column") == names

@@ -58,7 +58,7 @@ def test_the_summary_counts_no_partial_records(score):
 def test_an_unknown_column_is_refused_with_the_names_that_exist(score, tmp_path):
     result = score("--columns", "label,skus")
     assert result.returncode == 1
-    assert "no column 'skus' (--columns)" in result.stderr
+    assert "has no column of that name (--columns); got 'skus'" in result.stderr
     assert "label, sku, size in cm" in result.stderr
     assert "Did you mean 'sku'?" in result.stderr
     assert not (tmp_path / "out").exists()
