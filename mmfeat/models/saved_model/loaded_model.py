@@ -128,6 +128,12 @@ class LoadedModel:
         self, features: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Return the features of all columns, NaN if absent, and their presence."""
+        if not isinstance(features, Mapping):
+            raise MmfeatError(
+                "features must be a mapping from columns to arrays",
+                got=type(features).__name__,
+                cure="Score a store of features with mmfeat.score",
+            )
         unknown = sorted(set(features) - set(self.column_names))
         if unknown or not features:
             raise MmfeatError(

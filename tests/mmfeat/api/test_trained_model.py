@@ -34,6 +34,14 @@ def test_features_give_the_same_as_raw_inputs(stores):
     np.testing.assert_array_equal(by_features.scores, by_inputs.scores)
 
 
+def test_a_store_is_not_an_array(stores):
+    model, features = mmfeat.open(stores / "model"), mmfeat.open(stores / "features")
+    with pytest.raises(
+        MmfeatError, match=r"a mapping from columns to arrays; got 'Features'\. Score"
+    ):
+        model.predict(features)
+
+
 def test_an_image_may_be_a_path_bytes_an_image_or_an_array(stores, picture_of, tmp_path):
     content = picture_of("cat")
     (tmp_path / "photo.png").write_bytes(content)
