@@ -191,7 +191,7 @@ class SearchOptions:
     chooses. At most 50. None = 5 for fewer than 2,000 of these rows, else 0."""
     ensemble: int | None = None
     """Maximum number of models to combine; each counts as often as it is picked. 1 = the best model
-    alone, at most 100. None = 3, with --quality fast 1, with best 8."""
+    alone, at most 100. None = 5, with --quality fast 1, with best 8."""
     time_limit: float | None = None
     """Seconds after which no further network is started. The result then depends on the speed of
     the machine; config.json and metrics.json say so. None = no limit; the work is limited by the

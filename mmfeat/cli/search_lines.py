@@ -7,7 +7,7 @@ from mmfeat.pages import clean_text, format_number
 
 
 def search_lines(search: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the headline, the chosen model, and a line for each candidate, the best first.
+    """Return the headline, the chosen model, a line for each candidate, the best first, and notes.
 
     Args:
         search: what `describe_search` returns; empty = no lines.
@@ -31,4 +31,5 @@ def search_lines(search: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append((f"  {clean_text(str(row.get('model', '?')))}", ", ".join(words)))
     for name, reason in search.get("dropped", {}).items():
         lines.append((f"  {clean_text(name)}", f"dropped: {clean_text(str(reason), 200)}"))
+    lines += [("  note", clean_text(line, 600)) for line in search.get("explanation", [])]
     return lines

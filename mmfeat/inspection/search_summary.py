@@ -9,6 +9,9 @@ _MAX_CANDIDATES = 50
 
 _MAX_CHARACTERS = 200
 
+_MAX_LINES, _MAX_LINE = 10, 600
+"""Lines of the explanation, and characters of each."""
+
 
 def describe_search(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the search of a model found, JSON-ready.
@@ -20,7 +23,8 @@ def describe_search(metrics: Mapping[str, Any]) -> dict[str, Any]:
         `headline`, whether fusion beats the best single modality; `chosen`, the model; `metric`;
         `candidates`, the best first: `model`, the metric, `loss`, `weight` in the chosen model,
         `tied` with the best, `settings`; `dropped`: name of a model → why it was not trained on
-        all rows. Empty for a model of a named fusion.
+        all rows; `explanation`: lines that say what was saved and why. Empty for a
+        model of a named fusion.
     """
     search = metrics.get("search")
     if not isinstance(search, dict):
@@ -32,6 +36,8 @@ def describe_search(metrics: Mapping[str, Any]) -> dict[str, Any]:
         candidates = []
     dropped = search.get("dropped")
     reasons = list(dropped.items()) if isinstance(dropped, dict) else []
+    explanation = metrics.get("explanation")
+    lines = explanation if isinstance(explanation, list) else []
     found = {
         "headline": _scalar(metrics.get("headline")),
         "chosen": _scalar(metrics.get("model")),
@@ -42,6 +48,7 @@ def describe_search(metrics: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(row, dict)
         ],
         "dropped": {name: _scalar(reason) for name, reason in reasons[:_MAX_CANDIDATES]},
+        "explanation": [line[:_MAX_LINE] for line in lines[:_MAX_LINES] if isinstance(line, str)],
     }
     return {name: value for name, value in found.items() if value}
 

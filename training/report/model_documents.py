@@ -57,9 +57,18 @@ class _SplitMetrics(TypedDict):
     copies: NotRequired[_Copies]
 
 
+class _Search(TypedDict):
+    chosen: NotRequired[dict[str, float | None]]
+    weights: NotRequired[dict[str, float]]
+    dropped: NotRequired[dict[str, str]]
+
+
 class _MetricsFile(TypedDict):
     metric: NotRequired[str]
+    model: NotRequired[str]
     headline: NotRequired[str]
+    explanation: NotRequired[list[str]]
+    search: NotRequired[_Search]
     best_epoch: NotRequired[Count | None]
     temperature: NotRequired[dict[str, Any] | None]
     validation: NotRequired[_SplitMetrics | None]

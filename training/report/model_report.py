@@ -78,6 +78,7 @@ def write_model_report(
         scores=_scores(metrics),
         scatter_points=SCATTER_POINTS,
         curves=_curves(model_dir, metrics),
+        candidates=_candidates(metrics),
         confusion=confusion,
         classes=_largest_classes(split_metrics),
         all_classes=len(split_metrics.get("per_class") or {}),
@@ -165,6 +166,16 @@ def _scores(metrics: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
         if any(isinstance(values.get(name), float) for values in (validation, test))
     ]
     return [(name, validation.get(name), test.get(name)) for name in names]
+
+
+def _candidates(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the candidates, and before them that of an ensemble of several."""
+    rows: list[dict[str, Any]] = metrics.get("candidates") or []
+    search = metrics.get("search") or {}
+    if rows and len(search.get("weights", {})) > 1:
+        ensemble = {"model": metrics.get("model"), **search.get("chosen", {}), "weight": 1.0}
+        rows = [{name: ensemble.get(name, "") for name in rows[0]}, *rows]
+    return rows
 
 
 def _curves(folder: str, metrics: Mapping[str, Any]) -> Any:

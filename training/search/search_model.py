@@ -35,7 +35,7 @@ from training.search.finalize import (
 )
 from training.search.search import Search
 from training.search.selection import choose, describe_fusion
-from training.search.summary import candidate_rows, chosen_figures, show_search
+from training.search.summary import candidate_rows, chosen_figures, explain_choice, show_search
 
 _ENSEMBLES = {"fast": 1, "default": 5, "best": 8}
 
@@ -81,7 +81,7 @@ def _search_model(config: TrainConfig) -> None:
     quality = evaluate_splits(model, choice, own, search.folds, outputs)
     headline = describe_fusion(candidates, choice, search.judge)
     seconds = time.perf_counter() - start
-    metrics = {
+    metrics: dict[str, Any] = {
         "headline": headline,
         "task": dataset.objective.task.name,
         "metric": search.judge.metric,
@@ -110,6 +110,7 @@ def _search_model(config: TrainConfig) -> None:
             "peak_memory_mb": peak_memory_mb(),
         },
     }
+    metrics["explanation"] = explain_choice(metrics, dataset.rule)
     lines = _log_candidates(config, candidates, search.judge.metric)
     finished = FinishedModel(model, outputs, metrics, lines, chosen_layers(model, columns))
     write_model(config.output, config_hash, store, own, finished)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmfeat.system import print_out, show_table
-from training.data import Dataset
+from training.data import Dataset, SplitRule
 from training.fit.closing_summary import print_summary
 from training.search.candidate import Candidate
 from training.search.search import NO_BUDGET, Search
@@ -54,11 +54,12 @@ def chosen_figures(choice: Choice, search: Search) -> dict[str, float | None]:
     }
 
 
-def explain_choice(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the lines below the candidates: what was saved and why, and what was dropped.
+def explain_choice(metrics: Mapping[str, Any], rule: SplitRule) -> list[str]:
+    """Return the lines below the candidates: what was saved and why, and how to read the figures.
 
     Args:
-        metrics: the content of metrics.json.
+        metrics: the content of metrics.json, but for these lines.
+        rule: the rule that split the rows.
     """
     metric, search = metrics["metric"], metrics["search"]
     weights, found = search["weights"], search["chosen"]
@@ -74,11 +75,21 @@ def explain_choice(metrics: Mapping[str, Any]) -> list[str]:
         )
     else:
         lines.append(f"saved: {metrics['model']}")
-    lines += [f"dropped {name}: {reason}" for name, reason in search["dropped"].items()]
+    if folds := search["folds"]:
+        lines.append(
+            f"{folds} folds of training and validation rows chose, and the saved model is fitted "
+            "to all of them: only the test split is unseen"
+        )
+        if rule.column and not rule.has_groups:
+            lines.append(
+                f"if the column {rule.column!r} keeps groups such as authors or days apart, the "
+                "validation figures are too good, because the folds do not: --folds 0 lets the "
+                "validation rows alone choose"
+            )
     reasons = " ".join(search["dropped"].values())
     if "in its trial" in reasons:
         lines.append(
-            "A trial is one short training, judged on some of the rows: its figures are not "
+            "a trial is one short training, judged on some of the rows: its figures are not "
             "comparable with those of the table, which are of all rows that choose"
         )
     if NO_BUDGET in reasons:
@@ -107,6 +118,8 @@ def show_search(folder: str, dataset: Dataset, metrics: dict[str, Any]) -> None:
             for row in metrics["candidates"]
         ],
     )
-    for line in explain_choice(metrics):
+    for name, reason in metrics["search"]["dropped"].items():
+        print_out(f"dropped {name}: {reason}")
+    for line in metrics["explanation"]:
         print_out(line)
     print_summary(folder, dataset, metrics)

@@ -19,6 +19,7 @@ METRICS: dict[str, Any] = {
         {"model": "text: ridge", "accuracy": None, "loss": 0.9, "tied": False, "weight": 0.0},
     ],
     "search": {"dropped": {"gmu": "no budget left"}},
+    "explanation": ["saved: the ensemble"],
 }  # fmt: skip
 
 
@@ -30,6 +31,7 @@ def test_a_search_is_shown_with_all_its_candidates() -> None:
         "  kernel": "accuracy 0.910, loss 0.300, weight 0.500, tied with the best, gamma 0.1",
         "  text: ridge": "loss 0.900",
         "  gmu": "dropped: no budget left",
+        "  note": "saved: the ensemble",
     }
 
 
@@ -43,6 +45,8 @@ def test_a_model_of_a_named_fusion_has_no_search() -> None:
     "change",
     [
         {"search": "yes"},
+        {"explanation": 5},
+        {"explanation": [None, "x" * 10_000] * 100},
         {"metric": ["accuracy"]},
         {"search": {"dropped": [1]}, "candidates": {"a": 1}, "metric": ["accuracy"]},
         {"candidates": [None, 3, {"model": {}, "loss": float("nan"), "accuracy": "x" * 10_000}]},

@@ -38,6 +38,35 @@ def test_page_shows_the_metrics(make_model, read_page) -> None:
     ]
 
 
+def test_a_search_shows_its_ensemble_as_a_candidate_and_explains_it(make_model, read_page) -> None:
+    model = make_model()
+    path = Path(model, "metrics.json")
+    row = {"model": "kernel", "accuracy": 0.5, "loss": 1.0, "weight": 0.5}
+    search = {
+        "chosen": {"accuracy": 0.75, "loss": 0.5},
+        "weights": {"kernel": 0.5, "ridge": 0.5},
+        "dropped": {"gmu": "no budget left"},
+    }
+    found = {
+        "model": "kernel and ridge",
+        "candidates": [row, {**row, "model": "ridge"}],
+        "search": search,
+        "explanation": ["saved: the ensemble"],
+    }
+    path.write_text(json.dumps(json.loads(path.read_text()) | found))
+    page = read_page(write_model_report(model))
+    assert page.row("training", "kernel and ridge")[:2] == ["0.750", "0.500"]
+    assert page.source.count('<tr class="chosen">') == 1
+    assert "dropped gmu: no budget left" in page.text
+    assert "saved: the ensemble" in page.text
+    found |= {"model": "ridge", "search": {**search, "weights": {"ridge": 1.0}}}
+    found["candidates"] = [{**row, "weight": 0.0}, {**row, "model": "ridge", "weight": 1.0}]
+    path.write_text(json.dumps(json.loads(path.read_text()) | found))
+    page = read_page(write_model_report(model))
+    (chosen,) = re.findall(r'<tr class="chosen"><td class="n">(.*?)</td>', page.source)
+    assert chosen == "ridge"
+
+
 def test_calibration_is_computed_from_the_rows(make_model, read_page) -> None:
     model = make_model(rows=900)
     page = read_page(write_model_report(model))

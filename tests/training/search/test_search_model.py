@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,9 @@ def test_an_interaction_needs_fusion(
     single = [row for row in metrics["candidates"] if row["model"].startswith("image: ")]
     assert single
     assert all(not row["tied"] for row in single)
-    assert metrics["headline"] in (tmp_path / "model/report.html").read_text()
+    report = (tmp_path / "model/report.html").read_text()
+    assert metrics["headline"] in report
+    assert all(line in unescape(report) for line in metrics["explanation"])
 
 
 def test_a_useless_modality_costs_nothing(make_store: MakeStore, tmp_path: Path) -> None:
