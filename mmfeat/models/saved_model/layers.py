@@ -60,6 +60,9 @@ class ModelLayers(Layers):
     decoder: NotRequired[DecoderConfig | None]
 
 
+_MEMBER_FIELDS = MemberLayers.__required_keys__ | MemberLayers.__optional_keys__
+
+
 def input_shapes(columns: Sequence[Column]) -> dict[str, Any]:
     """Return the arguments of an `Architecture` that depend on the columns."""
     return {
@@ -88,7 +91,10 @@ def architecture_from_config(
     """
     members = tuple(
         architecture_from_config(
-            member, [column for column in columns if column.name in member["columns"]], outputs
+            # Other keys of the document are not checked.
+            {name: member[name] for name in _MEMBER_FIELDS & member.keys()},
+            [column for column in columns if column.name in member["columns"]],
+            outputs,
         )
         for member in config.get("members", [])
     )

@@ -101,6 +101,16 @@ def test_damaged_layers_are_refused(tmp_path: Path, changes: dict[str, Any]) -> 
         load_model(folder)
 
 
+@pytest.mark.parametrize(
+    "more", [{"decoder": "junk"}, {"decoder": {"layers": 10**9}}, {"members": 7}]
+)
+def test_what_a_member_cannot_have_is_not_read(tmp_path: Path, more: dict[str, Any]) -> None:
+    model = make_ensemble()
+    members = [member | more for member in layers_to_config(model.architecture)["members"]]
+    loaded = load_model(save(tmp_path / "model", model, members=members))
+    assert loaded.module.architecture == model.architecture
+
+
 def test_members_must_predict_the_task() -> None:
     member = Architecture(DIMS, outputs=2)
     with pytest.raises(MmfeatError, match="predicts its task"):
