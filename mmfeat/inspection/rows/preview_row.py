@@ -83,9 +83,7 @@ def make_row(
         predictions=_labels(prediction),
         classes=_shown_classes(probabilities, {*_labels(true), *_labels(prediction)}),
         confidence=_confidence(values, probabilities, prediction),
-        error=abs(prediction - number)
-        if isinstance(prediction, float) and number is not None
-        else None,
+        error=_error(prediction, number),
         loss=_number(values.get("loss")),
         weights={
             name[2:]: weight
@@ -244,6 +242,13 @@ def _confidence(
     if isinstance(prediction, str):
         return dict(probabilities).get(prediction)
     return probabilities[0][1] if probabilities else None
+
+
+def _error(prediction: Any, number: float | None) -> float | None:
+    """Return the absolute error of a predicted number; None if it is no finite number."""
+    if not isinstance(prediction, float) or number is None:
+        return None
+    return _number(abs(prediction - number))
 
 
 def _labels(value: Any) -> list[str]:

@@ -47,6 +47,9 @@ def test_numbers_have_an_error_and_no_outcome():
     row = make_row({"__key__": "k", "prediction": 2.5}, "", "price", {"price": 4})
     assert (row.error, row.is_wrong) == (1.5, None)
     assert make_row({"__key__": "k", "prediction": 2.5}, "", "price", {"price": "x"}).error is None
+    for prediction, price in ((math.inf, 4), (math.nan, 4), (1e308, -1e308)):
+        row = make_row({"__key__": "k", "prediction": prediction}, "", "price", {"price": price})
+        assert row.error is None
 
 
 def test_the_column_of_the_labels_has_classes_only():
