@@ -15,6 +15,7 @@ import torch
 from mmfeat.config import split_commas
 from mmfeat.deduplication import Groups, VectorRows, find_groups
 from mmfeat.features import FeatureStore
+from mmfeat.pages import REPORT
 from mmfeat.storage import files, lock_directory
 from mmfeat.store import (
     check_output,
@@ -60,7 +61,7 @@ def audit_store(config: AuditConfig) -> dict[str, Any]:
         "columns": {column.name: column.fingerprint for column in columns},
         "target": config.target,
         "null_labels": split_commas(config.null_labels),
-        **{name: getattr(config, name) for name in ("folds", "threshold", "most", "seed")},
+        **{name: getattr(config, name) for name in ("folds", "threshold", "most", "seed", "shown")},
     }
     with lock_directory(config.output):
         manifest = finished_manifest(config.output, match_run(config.output, KIND, settings))
@@ -84,7 +85,7 @@ def audit_store(config: AuditConfig) -> dict[str, Any]:
             "near-duplicates with different labels": totals[CONFLICT],
             "outliers": totals[OUTLIER],
             "list": files.join(config.output, ISSUES_FILE),
-            "page": files.join(config.output, "report.html"),
+            "page": files.join(config.output, REPORT),
         },
     )
     return manifest
@@ -165,12 +166,11 @@ def _write(
     with files.create(files.join(config.output, ISSUES_FILE)) as output:
         pq.write_table(table, output, compression="zstd")
     path = write_audit_page(config, table, totals)
-    page = path.rpartition("/")[2]
     listed = {kind: sum(issue.kind == kind for issue in issues) for kind in KINDS}
     return write_manifest(
         config.output,
         KIND,
         config_hash,
-        files={ISSUES_FILE: output.info(), page: record_file(path)},
+        files={ISSUES_FILE: output.info(), REPORT: record_file(path)},
         totals={**totals, "listed": listed},
     )

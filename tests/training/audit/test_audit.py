@@ -92,8 +92,9 @@ def test_a_finished_audit_is_kept_and_another_one_is_refused(store, tmp_path, ca
     audit(store, tmp_path / "out")
     audit(store, tmp_path / "out")
     assert "nothing to do" in capsys.readouterr().out
-    with pytest.raises(MmfeatError, match=r"another configuration.*folds"):
-        audit(store, tmp_path / "out", folds=3)
+    for name in ("folds", "shown"):
+        with pytest.raises(MmfeatError, match=rf"another configuration.*{name}"):
+            audit(store, tmp_path / "out", **{name: 3})
 
 
 def test_lists_are_limited_and_all_issues_are_counted(store, tmp_path):
@@ -130,6 +131,7 @@ def test_the_page_shows_the_first_issues_and_hostile_labels_stay_text(
     assert len(cards) == 3
     assert "<b>class" in cards[0].text
     assert len(page.find_elements("css selector", "#conflict .record")) == 2
+    assert len(page.find_elements("css selector", "#no-shards")) == 1
     assert browser.console_messages() == []
     assert browser.requests() == [(tmp_path / "out" / "report.html").as_uri()]
 
