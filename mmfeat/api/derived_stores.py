@@ -1,17 +1,8 @@
 """The stores that are made from features, besides models and predictions."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pyarrow as pa
-
-from mmfeat.api.store import Store, to_pandas, to_polars
-from mmfeat.storage import files
-from mmfeat.store import iter_parquet, open_recorded, read_parquet
-
-if TYPE_CHECKING:
-    import pandas
-    import polars
+from mmfeat.api.store import Store, TableFileStore
 
 
 class Export(Store):
@@ -32,8 +23,9 @@ class Export(Store):
         return list(self.manifest["files"])
 
 
-class Duplicates(Store):
-    """Groups of near-duplicates: the output of `mmfeat dedup`."""
+class Duplicates(TableFileStore):
+    """Groups of near-duplicates: the output of `mmfeat dedup`. Its table has the records of groups,
+    group after group."""
 
     kind = "duplicates"
     _file = "duplicates.parquet"
@@ -45,30 +37,14 @@ class Duplicates(Store):
         facts = {"threshold": self.manifest["config"].get("threshold")}
         return facts | {name: totals[name] for name in ("records", "groups", "grouped", "kept")}
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the records of groups, group after group."""
-        return iter_parquet(files.join(self.path, self._file))
-
-    def to_arrow(self) -> pa.Table:
-        """Read the records of all groups into memory."""
-        with open_recorded(self.path, self._file, self.manifest) as file:
-            return read_parquet(files.join(self.path, self._file), file=file)
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """Read the records of all groups as a pandas data frame."""
-        return to_pandas(self.to_arrow())
-
-    def to_polars(self) -> "polars.DataFrame":
-        """Read the records of all groups as a Polars data frame; needs the package polars."""
-        return to_polars(self.to_arrow())
-
     def __len__(self) -> int:
         """Return the number of records in groups."""
         return int(self.manifest["totals"]["grouped"])
 
 
-class Audit(Store):
-    """Suspected records: the output of `mmfeat audit`."""
+class Audit(TableFileStore):
+    """Suspected records: the output of `mmfeat audit`. Its table has the listed issues, ranked
+    within each kind."""
 
     kind = "audit"
     _file = "issues.parquet"
@@ -79,16 +55,3 @@ class Audit(Store):
         totals = self.manifest["totals"]
         names = ("records", "judged", "accuracy", "label", "conflict", "outlier")
         return {name: totals[name] for name in names}
-
-    def to_arrow(self) -> pa.Table:
-        """Read the listed issues, ranked within each kind."""
-        with open_recorded(self.path, self._file, self.manifest) as file:
-            return read_parquet(files.join(self.path, self._file), file=file)
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """Read the listed issues as a pandas data frame."""
-        return to_pandas(self.to_arrow())
-
-    def to_polars(self) -> "polars.DataFrame":
-        """Read the listed issues as a Polars data frame; needs the package polars."""
-        return to_polars(self.to_arrow())

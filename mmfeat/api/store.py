@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from mmfeat.api.display import facts_html, facts_text
 from mmfeat.api.record import Record
 from mmfeat.errors import MmfeatError, did_you_mean
-from mmfeat.store import read_manifest
+from mmfeat.storage import files
+from mmfeat.store import iter_parquet, open_recorded, read_manifest, read_parquet
 
 if TYPE_CHECKING:
     import pandas
@@ -153,6 +154,34 @@ class TableStore(Store):
             return isinstance(key, str) and bool(self[key])
         except KeyError:
             return False
+
+
+class TableFileStore(Store):
+    """A store with one table, whose file is in its manifest."""
+
+    _file: ClassVar[str]
+
+    def to_arrow(self) -> pa.Table:
+        """Read the table into memory as an Arrow table.
+
+        Raises:
+            DamagedFileError: the file is damaged.
+        """
+        with open_recorded(self.path, self._file, self.manifest) as file:
+            return read_parquet(files.join(self.path, self._file), file=file)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of the table in batches; errors as in `to_arrow`."""
+        with open_recorded(self.path, self._file, self.manifest) as file:
+            yield from iter_parquet(files.join(self.path, self._file), file=file)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Read the table as a pandas data frame."""
+        return to_pandas(self.to_arrow())
+
+    def to_polars(self) -> "polars.DataFrame":
+        """Read the table as a Polars data frame; needs the package polars."""
+        return to_polars(self.to_arrow())
 
 
 def to_pandas(table: pa.Table) -> "pandas.DataFrame":

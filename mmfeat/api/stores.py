@@ -9,27 +9,21 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.api.record import Record
-from mmfeat.api.store import Store, TableStore, to_pandas, to_polars
-from mmfeat.errors import DamagedFileError
+from mmfeat.api.store import TableFileStore, TableStore
 from mmfeat.features import Column, FeatureStore
 from mmfeat.records import modality_of_slot, slot_of_extension
 from mmfeat.scoring import read_rows
 from mmfeat.shards import read_stored_shard
 from mmfeat.storage import files
 from mmfeat.store import (
-    Receipt,
     RetriedRows,
-    iter_parquet,
     open_checked,
-    open_recorded,
     read_parquet,
     read_parquet_schema,
-    read_receipt,
+    require_receipt,
 )
 
 if TYPE_CHECKING:
-    import pandas
-    import polars
     from torch.utils.data import IterableDataset
 
     from mmfeat.api.trained_model import TrainedModel
@@ -191,10 +185,11 @@ class Predictions(TableStore):
             yield Record(values["__key__"], values)
 
 
-class Comparison(Store):
-    """A comparison: the output of `mmfeat compare`."""
+class Comparison(TableFileStore):
+    """A comparison: the output of `mmfeat compare`. Its table is the leaderboard."""
 
     kind = "comparison"
+    _file = "leaderboard.parquet"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -204,21 +199,7 @@ class Comparison(Store):
     @cached_property
     def leaderboard(self) -> pa.Table:
         """One row per model, with its metric, interval and cost."""
-        name = "leaderboard.parquet"
-        with open_recorded(self.path, name, self.manifest) as file:
-            return read_parquet(files.join(self.path, name), file=file)
-
-    def to_arrow(self) -> pa.Table:
-        """Return the leaderboard, as other stores return their rows."""
-        return self.leaderboard
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """Return the leaderboard as a pandas data frame."""
-        return to_pandas(self.leaderboard)
-
-    def to_polars(self) -> "polars.DataFrame":
-        """Return the leaderboard as a Polars data frame; needs the package polars."""
-        return to_polars(self.leaderboard)
+        return self.to_arrow()
 
     @cached_property
     def winner(self) -> "TrainedModel":
@@ -228,39 +209,18 @@ class Comparison(Store):
         return TrainedModel(files.join(self.path, "winner"))
 
 
-class Ranking(Store):
-    """A ranking of misaligned records: the output of `mmfeat align-report`."""
+class Ranking(TableFileStore):
+    """A ranking of misaligned records: the output of `mmfeat align-report`. Its table has the most
+    misaligned records first."""
 
     kind = "ranking"
+    _file = "misaligned.parquet"
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the ranking contains."""
         totals: Mapping[str, Any] = self.manifest.get("totals", {})
         return dict(totals)
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the ranked records, most misaligned first."""
-        return iter_parquet(files.join(self.path, "misaligned.parquet"))
-
-    def to_arrow(self) -> pa.Table:
-        """Read all ranked records into memory, most misaligned first."""
-        return read_parquet(files.join(self.path, "misaligned.parquet"))
-
-
-def require_receipt(folder: str, shard: str) -> Receipt:
-    """Read the receipt of a shard.
-
-    Raises:
-        DamagedFileError: there is no valid one.
-    """
-    receipt = read_receipt(folder, shard)
-    if receipt is None:
-        raise DamagedFileError(
-            f"shard {shard} of {folder} is missing or damaged",
-            cure="Run the command that makes it again",
-        )
-    return receipt
 
 
 def _feature_name(column: str) -> str:

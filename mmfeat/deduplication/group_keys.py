@@ -50,13 +50,13 @@ def read_groups(folder: str) -> DuplicateGroups:
     manifest = read_manifest(folder, KIND)
     path = files.join(folder, DUPLICATES_FILE)
     hashes, groups = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
-    open_recorded(folder, DUPLICATES_FILE, manifest).close()  # compares its bytes
-    for batch in iter_parquet(path, ["__key__", "group"]):
-        for name, parts in (("__key__", hashes), ("group", groups)):
-            texts = batch[name].to_pylist()
-            if not all(isinstance(text, str) for text in texts):
-                raise damaged(path, "a table of texts", f"another value in {name}")
-            parts.append(np.array([int(key_hash(text), 16) for text in texts], np.uint64))
+    with open_recorded(folder, DUPLICATES_FILE, manifest) as file:
+        for batch in iter_parquet(path, ["__key__", "group"], file=file):
+            for name, parts in (("__key__", hashes), ("group", groups)):
+                texts = batch[name].to_pylist()
+                if not all(isinstance(text, str) for text in texts):
+                    raise damaged(path, "a table of texts", f"another value in {name}")
+                parts.append(np.array([int(key_hash(text), 16) for text in texts], np.uint64))
     order = np.argsort(keys := np.concatenate(hashes), kind="stable")
     sha256 = str(manifest["files"][DUPLICATES_FILE]["sha256"])
     return DuplicateGroups(sha256, keys[order], np.concatenate(groups)[order])

@@ -14,6 +14,7 @@ from mmfeat.drift.column_statistics import (
     pool,
     stability_index,
 )
+from mmfeat.storage import Count
 
 MIN_ROWS = 500
 """Fewer sampled rows say little: their index is above 0.02 by chance."""
@@ -22,17 +23,15 @@ _MIN_SAMPLE, _MAX_SAMPLE, _SAMPLE_SHARE = 512, 1024, 8
 """Rows of a shard that are counted: an eighth of them, within these bounds. The lower one is above
 `MIN_ROWS`, so that one shard of so many records is enough."""
 
-_Number = Annotated[int, Meta(ge=0, le=1 << 53)]
-
 
 class DriftDocument(TypedDict):
     """Counts of a column in a receipt."""
 
-    rows: _Number
-    present: _Number
+    rows: Count
+    present: Count
     cosine_sum: float
     counts: Annotated[
-        list[Annotated[list[_Number], Meta(min_length=BINS, max_length=BINS)]],
+        list[Annotated[list[Count], Meta(min_length=BINS, max_length=BINS)]],
         Meta(min_length=DIRECTIONS, max_length=DIRECTIONS),
     ]
 

@@ -12,7 +12,7 @@ from mmfeat.exporting.rows import ExportRows, Vectors
 from mmfeat.exporting.source import ExportSource
 from mmfeat.features import FeatureShape
 from mmfeat.scoring import read_rows
-from mmfeat.store import Receipt, damaged, read_manifest, read_receipt
+from mmfeat.store import damaged, read_manifest, require_receipt
 
 EMBEDDING = "embedding"
 """Column of the fused vectors in predictions."""
@@ -79,16 +79,7 @@ class PredictionsSource(ExportSource):
         )
 
     def _read_table(self, shard: str, columns: list[str] | None) -> pa.Table:
-        return read_rows(self.path, self._read_receipt(shard), columns)
-
-    def _read_receipt(self, shard: str) -> Receipt:
-        receipt = read_receipt(self.path, shard)
-        if receipt is None:
-            raise DamagedFileError(
-                f"shard {shard} of {self.path} is missing or damaged",
-                cure="Run the mmfeat score that made it again",
-            )
-        return receipt
+        return read_rows(self.path, require_receipt(self.path, shard), columns)
 
 
 def _to_vectors(column: pa.ChunkedArray, shape: FeatureShape, dtype: str, path: str) -> Vectors:

@@ -59,20 +59,23 @@ from mmfeat.store.plan_files import (
     read_plan_index,
     write_plan_index,
 )
-from mmfeat.store.receipts import (
-    Receipt,
+from mmfeat.store.receipt_sums import (
     ReceiptSum,
     StatusAndReason,
     format_counts,
-    keys_digest,
     list_receipts,
+    subtract,
+    sum_receipts,
+)
+from mmfeat.store.receipts import (
+    Receipt,
+    keys_digest,
     missing_error,
     read_receipt,
     read_receipts,
     remove_shard,
+    require_receipt,
     require_receipts,
-    subtract,
-    sum_receipts,
 )
 from mmfeat.store.retried_rows import RETRY_SHARD, RetriedRows, retry_shards
 from mmfeat.store.schemas import RecordedFile, RunConfig
@@ -165,6 +168,7 @@ __all__ = [
     "record_file",
     "remove_marks",
     "remove_shard",
+    "require_receipt",
     "require_receipts",
     "retry_shards",
     "shard_name",

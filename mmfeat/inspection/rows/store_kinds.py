@@ -22,7 +22,6 @@ from mmfeat.inspection.rows.store_rows import REASON_OF, StoreRows
 from mmfeat.storage import files
 from mmfeat.store import (
     CONFIG_FILE,
-    Receipt,
     RetriedRows,
     check_folder,
     iter_parquet,
@@ -32,7 +31,7 @@ from mmfeat.store import (
     open_recorded,
     read_manifest,
     read_parquet,
-    read_receipt,
+    require_receipt,
 )
 
 _PREDICTIONS = "predictions.parquet"
@@ -119,7 +118,7 @@ class PredictionRows(StoreRows):
 
     def iter_batches(self, shard: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows of a shard in batches. A shard may have a file for each partition."""
-        receipt = _read_receipt(self.path, shard)
+        receipt = require_receipt(self.path, shard)
         for name, info in sorted(receipt.files.items()):
             folder, _, file_name = name.rpartition("/")
             column, equals, value = folder.rpartition("/")[2].partition("=")
@@ -272,22 +271,7 @@ def _recorded(folder: str, shard: str, name: str) -> Any:
     Raises:
         DamagedFileError: the receipt is missing or lacks the file.
     """
-    receipt = _read_receipt(folder, shard)
+    receipt = require_receipt(folder, shard)
     if name not in receipt.files:
         raise DamagedFileError(f"the receipt of shard {shard} must have {name}", got=receipt.files)
     return receipt.files[name]
-
-
-def _read_receipt(folder: str, shard: str) -> Receipt:
-    """Return the receipt of a shard.
-
-    Raises:
-        DamagedFileError: it is missing or damaged.
-    """
-    receipt = read_receipt(folder, shard)
-    if receipt is None:
-        raise DamagedFileError(
-            f"shard {shard} of {folder} is missing or damaged",
-            cure="Run the command that makes it again",
-        )
-    return receipt

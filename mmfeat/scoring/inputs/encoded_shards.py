@@ -19,7 +19,6 @@ from mmfeat.scoring.predicting import ScoredModels
 from mmfeat.shards import ShardRecord
 from mmfeat.storage import files
 from mmfeat.store import (
-    RETRY_SHARD,
     Receipt,
     RetriedRows,
     ShardTask,
@@ -28,7 +27,6 @@ from mmfeat.store import (
     read_manifest,
     read_parquet,
     read_parquet_schema,
-    retry_shards,
 )
 
 _NOT_SELECTED = "not_selected"
@@ -281,11 +279,9 @@ def _read_samples(receipt: Receipt, table: bytes, names: Sequence[str]) -> pa.Ta
 
 
 def _retried_rows(path: str, manifest: Mapping[str, Any]) -> RetriedRows:
-    retried = {*retry_shards(manifest)}
-    entries = {shard["name"]: shard for shard in manifest["shards"] if shard["name"] in retried}
-    listing = [{**entry, RETRY_SHARD: True} for entry in entries.values()]
+    entries = {shard["name"]: shard for shard in manifest["shards"]}
 
     def read_keys(shard: str) -> pa.ChunkedArray:
         return _read_samples(*_read_table(path, entries[shard]), ["__key__"])["__key__"]
 
-    return RetriedRows(listing, read_keys)
+    return RetriedRows.of_shards(manifest, read_keys)

@@ -134,3 +134,17 @@ def test_a_missing_package_is_an_error_with_its_name(stores, monkeypatch, packag
     features = mmfeat.open(stores / "features")
     with pytest.raises(MmfeatError, match=f"pip install {package}"):
         getattr(features, f"to_{package}")(["__key__"])
+
+
+def test_a_table_with_other_bytes_is_refused(stores, tmp_path):
+    duplicates = mmfeat.dedup(stores / "features", tmp_path / "duplicates")
+    rows = duplicates.to_arrow()
+    assert pa.Table.from_batches(duplicates.batches(), rows.schema).equals(rows)
+    path = tmp_path / "duplicates" / "duplicates.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError):
+        duplicates.to_arrow()
+    with pytest.raises(DamagedFileError):
+        next(duplicates.batches())

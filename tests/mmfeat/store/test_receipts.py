@@ -4,7 +4,8 @@ import pytest
 
 from mmfeat.errors import MmfeatError
 from mmfeat.storage import files
-from mmfeat.store.receipts import Receipt, read_receipt, require_receipts, subtract, sum_receipts
+from mmfeat.store.receipt_sums import subtract, sum_receipts
+from mmfeat.store.receipts import Receipt, read_receipt, require_receipts
 from mmfeat.store.unfinished import clear_failure, read_failures, write_failure
 
 
