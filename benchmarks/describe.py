@@ -36,7 +36,7 @@ from training.data import Batches, Dataset
 from training.describe_options import DescribeOptions
 from training.fit.resolve import ResolvedRun, open_dataset, resolve_run
 from training.fit.steps.trainer import Trainer
-from training.objectives.teacher_forcing import TeacherForcing
+from training.objectives.describe import TeacherForcing
 from training.recipe import MAX_GRADIENT_NORM, AdamWRecipe
 
 _STEPS = 8

@@ -12,7 +12,7 @@ from mmfeat.models.fusion_model import FusionModel
 from training.data import Batch
 from training.fit.device import ComputeConfig
 from training.objectives.base import LossFunction
-from training.objectives.teacher_forcing import TeacherForcing
+from training.objectives.describe import TeacherForcing
 
 
 def supports_auxiliary_losses(architecture: Architecture) -> bool:

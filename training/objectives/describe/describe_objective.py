@@ -18,11 +18,11 @@ from mmfeat.models.tasks import Describe
 from training.describe_options import DescribeOptions
 from training.metrics import TEXT_METRICS, Metric, cider_scores, evaluate_texts
 from training.objectives.base import LossFunction, Objective
-from training.objectives.pretrained_decoder import PretrainedDecoder, load_pretrained
+from training.objectives.describe.pretrained_decoder import PretrainedDecoder, load_pretrained
+from training.objectives.describe.teacher_forcing import TeacherForcing
+from training.objectives.describe.text_outputs import generate_rows, reference_losses
+from training.objectives.describe.text_rows import TextRows, clean_texts
 from training.objectives.targets import read_target_cells
-from training.objectives.teacher_forcing import TeacherForcing
-from training.objectives.text_outputs import generate_rows, reference_losses
-from training.objectives.text_rows import TextRows, clean_texts
 from training.recipe import Recipe
 
 CIDER = "cider"

@@ -11,7 +11,7 @@ from mmfeat.models.base import Model
 from mmfeat.models.decoder.description_model import DescriptionModel
 from mmfeat.models.inference import pad_batch, run_model
 from mmfeat.models.tasks import Describe
-from training.objectives.teacher_forcing import IGNORED, token_targets
+from training.objectives.describe.teacher_forcing import IGNORED, token_targets
 
 
 def reference_losses(
