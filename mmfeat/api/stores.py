@@ -11,8 +11,8 @@ import pyarrow as pa
 from mmfeat.api.record import Record
 from mmfeat.api.store import TableFileStore, TableStore
 from mmfeat.features import Column, FeatureStore
+from mmfeat.prediction_files import read_rows
 from mmfeat.records import modality_of_slot, slot_of_extension
-from mmfeat.scoring import read_rows
 from mmfeat.shards import read_stored_shard
 from mmfeat.storage import files
 from mmfeat.store import (

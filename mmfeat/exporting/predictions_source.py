@@ -11,7 +11,7 @@ from mmfeat.errors import DamagedFileError
 from mmfeat.exporting.rows import ExportRows, Vectors
 from mmfeat.exporting.source import ExportSource
 from mmfeat.features import FeatureShape
-from mmfeat.scoring import read_rows
+from mmfeat.prediction_files import read_rows
 from mmfeat.store import damaged, read_manifest, require_receipt
 
 EMBEDDING = "embedding"

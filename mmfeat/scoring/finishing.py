@@ -7,12 +7,13 @@ from typing import Any
 
 from mmfeat.drift import MIN_ROWS, ColumnStatistics
 from mmfeat.errors import MmfeatError
+from mmfeat.prediction_files import data_folder, predictions_folder
 from mmfeat.scoring.config import ScoreConfig
 from mmfeat.scoring.inputs import ScoringInput
 from mmfeat.scoring.monitoring import Monitoring
 from mmfeat.scoring.predicting import ScoredModels
 from mmfeat.scoring.report_page import REPORT, write_report
-from mmfeat.scoring.rows import count_keys, data_folder, predictions_folder
+from mmfeat.scoring.rows import count_keys
 from mmfeat.storage import files
 from mmfeat.store import (
     Receipt,

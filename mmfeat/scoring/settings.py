@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from mmfeat.errors import MmfeatError
 from mmfeat.models.decoder.decoding_options import DecodingOptions
+from mmfeat.prediction_files import check_partition_column
 from mmfeat.scoring.config import ScoreConfig
 from mmfeat.scoring.predicting import (
     FusedVectors,
@@ -16,7 +17,6 @@ from mmfeat.scoring.predicting import (
 )
 from mmfeat.scoring.rows import (
     check_column_name,
-    check_partition_column,
     choose_columns,
     describe_selection,
     list_length,

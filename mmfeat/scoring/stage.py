@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmfeat.errors import DamagedFileError
+from mmfeat.prediction_files import data_folder, remove_partitions, write_rows
 from mmfeat.scoring.config import ScoreConfig
 from mmfeat.scoring.finishing import FinishedPredictions, check_drift, summarize
 from mmfeat.scoring.inputs import RowReader, ScoringInput, ShardRows, open_input
@@ -27,10 +28,7 @@ from mmfeat.scoring.monitoring import Monitoring
 from mmfeat.scoring.predicting import ScoredModels, check_has_fusion, find_prefixes
 from mmfeat.scoring.rows import (
     copy_columns,
-    data_folder,
     make_rows,
-    remove_partitions,
-    write_rows,
 )
 from mmfeat.scoring.settings import check_models, describe_models, find_columns
 from mmfeat.scoring.shard_receipt import make_receipt

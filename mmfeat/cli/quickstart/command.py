@@ -16,7 +16,7 @@ from mmfeat.cli.quickstart.picture import ShownSample, draw_picture
 from mmfeat.cli.quickstart.toyset import DAMAGED_RECORDS, make_toyset
 from mmfeat.config import parse_args
 from mmfeat.errors import MmfeatError
-from mmfeat.scoring import predictions_folder
+from mmfeat.prediction_files import predictions_folder
 from mmfeat.storage import files, lock_directory
 from mmfeat.store import open_run, write_manifest
 from mmfeat.system import console

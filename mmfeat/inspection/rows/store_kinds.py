@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import IO, Any
-from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -19,12 +18,12 @@ from mmfeat.inspection.previews import (
     read_any_receipt,
 )
 from mmfeat.inspection.rows.store_rows import REASON_OF, StoreRows
+from mmfeat.prediction_files import iter_rows
 from mmfeat.storage import files
 from mmfeat.store import (
     CONFIG_FILE,
     RetriedRows,
     check_folder,
-    iter_parquet,
     json_digest,
     open_checked,
     open_parquet,
@@ -36,8 +35,6 @@ from mmfeat.store import (
 
 _PREDICTIONS = "predictions.parquet"
 _RANKING = "misaligned.parquet"
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-"""The folder of rows that lack the value of a partition."""
 
 
 class ShardRows(StoreRows):
@@ -118,26 +115,7 @@ class PredictionRows(StoreRows):
 
     def iter_batches(self, shard: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows of a shard in batches. A shard may have a file for each partition."""
-        receipt = require_receipt(self.path, shard)
-        for name, info in sorted(receipt.files.items()):
-            folder, _, file_name = name.rpartition("/")
-            column, equals, value = folder.rpartition("/")[2].partition("=")
-            if file_name != f"{shard}.parquet":
-                raise DamagedFileError(f"a file of shard {shard} must have its name", got=name)
-            wanted = columns
-            if equals and columns is not None:
-                wanted = [other for other in columns if other != column] or ["__key__"]
-            with open_checked(path := files.join(self.path, name), info) as file:
-                for batch in iter_parquet(path, wanted, file=file):
-                    table = pa.Table.from_batches([batch])
-                    if equals:
-                        if column in table.column_names:
-                            rule = f"{path} must not have the column of its partition"
-                            raise DamagedFileError(rule, got=column)
-                        text = None if value == _NO_VALUE else unquote(value)
-                        values = pa.array([text] * len(table), pa.string())
-                        table = table.append_column(column, values)
-                    yield table if columns is None else table.select(list(columns))
+        return iter_rows(self.path, require_receipt(self.path, shard), columns)
 
     @property
     def classes(self) -> list[str]:

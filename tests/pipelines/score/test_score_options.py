@@ -257,7 +257,7 @@ def test_a_column_of_many_values_is_no_partition(score):
     line = assert_one_error(score("--partition-by", "size in cm"))
     assert "ASCII letters" in line
     line = assert_one_error(score("--partition-by", "labels"))
-    assert "no column 'labels' (--partition-by)" in line
+    assert "has no column of that name (--partition-by); got 'labels'" in line
 
 
 def test_monitoring_counts_what_is_predicted(scored):

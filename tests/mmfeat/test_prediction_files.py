@@ -3,12 +3,12 @@
 import pyarrow as pa
 import pytest
 
+from mmfeat import prediction_files
 from mmfeat.errors import DamagedFileError, MmfeatError
-from mmfeat.scoring.rows import prediction_files
-from mmfeat.scoring.rows.prediction_files import (
+from mmfeat.prediction_files import (
     MAX_PARTITIONS,
     check_partition_column,
-    partition_column,
+    iter_rows,
     read_rows,
     remove_partitions,
     write_rows,
@@ -40,11 +40,6 @@ def test_partitions_are_read_as_they_were_written(tmp_path, values):
     table, written, receipt = commit(tmp_path, column)
     assert receipt is not None
     assert written.num_rows == len(values)
-    if not values:
-        with pytest.raises(DamagedFileError, match="files of rows"):
-            read_rows(str(tmp_path), receipt)
-        return
-    assert partition_column(receipt) == "v"
     assert all(path.resolve().is_relative_to(tmp_path) for path in tmp_path.rglob("*.parquet"))
     expected = written["v"].to_pylist()
     found = read_rows(str(tmp_path), receipt)
@@ -54,6 +49,16 @@ def test_partitions_are_read_as_they_were_written(tmp_path, values):
     assert sorted(found["__key__"].to_pylist()) == sorted(table["__key__"].to_pylist())
     assert read_rows(str(tmp_path), receipt, ["v"])["v"].to_pylist() == expected
     assert read_rows(str(tmp_path), receipt, ["__key__"]).column_names == ["__key__"]
+    for columns in (None, ["v", "__key__"], ["v"]):
+        parts = [*iter_rows(str(tmp_path), receipt, columns)]
+        whole = read_rows(str(tmp_path), receipt, columns)
+        batches = pa.concat_tables(parts) if parts else whole.slice(0, 0)
+        assert batches.equals(whole)
+
+
+def test_a_shard_without_files_is_damaged(tmp_path):
+    with pytest.raises(DamagedFileError, match="files of rows"):
+        read_rows(str(tmp_path), Receipt("00000", "h", 1, 1))
 
 
 @pytest.mark.parametrize(

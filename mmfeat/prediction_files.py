@@ -5,7 +5,8 @@ data/label=cat/00000.parquet       its rows with the label cat (--partition-by l
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -17,8 +18,10 @@ from mmfeat.errors import DamagedFileError, MmfeatError
 from mmfeat.storage import files
 from mmfeat.store import (
     Receipt,
+    RecordedFile,
     RunStoppedError,
     ShardAttempt,
+    iter_parquet,
     open_checked,
     read_format,
     read_parquet,
@@ -99,7 +102,9 @@ def write_rows(
         _write(attempt, files.join(folder, f"{shard}.parquet"), table)
         return table
     parts = []
-    partitions = _find_partitions(table[partition_by], partition_by)
+    # A shard without rows has a file, too: readers get the columns from it.
+    empty = {_NULL: np.empty(0, np.int64)}
+    partitions = _find_partitions(table[partition_by], partition_by) or empty
     for name, rows in sorted(partitions.items(), key=lambda pair: f"{pair[0]}/"):  # as paths sort
         part = table.take(pa.array(rows))
         path = files.join(folder, f"{partition_by}={name}", f"{shard}.parquet")
@@ -107,7 +112,7 @@ def write_rows(
         rest = part.drop_columns([partition_by]).replace_schema_metadata(facts)
         _write(attempt, path, rest)
         parts.append(part)
-    return pa.concat_tables(parts) if parts else table
+    return pa.concat_tables(parts)
 
 
 def remove_partitions(store: str, folder: str, shard: str) -> None:
@@ -175,7 +180,7 @@ def _encode_value(value: Any, column: str) -> str:
     return name
 
 
-def read_rows(store: str, receipt: Receipt, columns: list[str] | None = None) -> pa.Table:
+def read_rows(store: str, receipt: Receipt, columns: Sequence[str] | None = None) -> pa.Table:
     """Read the predictions of a shard, with the column that they are partitioned by.
 
     Args:
@@ -186,7 +191,10 @@ def read_rows(store: str, receipt: Receipt, columns: list[str] | None = None) ->
     Raises:
         DamagedFileError: a file is missing or damaged.
     """
-    parts = [*_read_parts(store, receipt, columns)]
+    parts = []
+    for part in _list_parts(store, receipt, columns):
+        with open_checked(part.path, part.info) as file:
+            parts.append(part.complete(read_parquet(part.path, part.stored, file=file)))
     if not parts:
         raise DamagedFileError(
             f"the receipt of shard {receipt.shard} must have files of rows", got=receipt.files
@@ -201,29 +209,65 @@ def read_rows(store: str, receipt: Receipt, columns: list[str] | None = None) ->
     raise DamagedFileError(f"the files of shard {receipt.shard} must have the same columns")
 
 
-def _read_parts(store: str, receipt: Receipt, columns: list[str] | None) -> Iterator[pa.Table]:
+def iter_rows(
+    store: str, receipt: Receipt, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """Read the predictions of a shard batch by batch; arguments and errors as in `read_rows`."""
+    for part in _list_parts(store, receipt, columns):
+        with open_checked(part.path, part.info) as file:
+            for batch in iter_parquet(part.path, part.stored, file=file):
+                yield part.complete(pa.Table.from_batches([batch]))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A file of a shard.
+
+    Attributes:
+        path: the file.
+        info: what the receipt records of it.
+        column: the column whose value its folder names; empty if it is in no partition.
+        value: the value in the name of the folder.
+        columns: the columns to read; None = all.
+    """
+
+    path: str
+    info: RecordedFile
+    column: str
+    value: str | None
+    columns: Sequence[str] | None
+
+    @property
+    def stored(self) -> Sequence[str] | None:
+        """The columns to read from the file; None = all."""
+        if not self.column or self.columns is None:
+            return self.columns
+        return [name for name in self.columns if name != self.column] or ["__key__"]
+
+    def complete(self, table: pa.Table) -> pa.Table:
+        """Return rows of the file with the column of the partition."""
+        if self.column and (self.columns is None or self.column in self.columns):
+            if self.column in table.column_names:
+                rule = f"{self.path} must not have the column of its partition"
+                raise DamagedFileError(rule, got=self.column)
+            texts = pa.array([self.value] * len(table), pa.string())
+            values = _restore_type(texts, table.schema, self.path)
+            table = table.append_column(self.column, values)
+        return table if self.columns is None else table.select(list(self.columns))
+
+
+def _list_parts(store: str, receipt: Receipt, columns: Sequence[str] | None) -> Iterator[_Part]:
     folder = data_folder(store)
     for name, info in sorted(receipt.files.items()):
         inner = name.removeprefix(f"{folder}/") if folder else name
-        path = files.join(store, name)
         partition, _, file = inner.rpartition("/")
         if file != f"{receipt.shard}.parquet":
             rule = f"the receipt of shard {receipt.shard} must list files of its rows"
             raise DamagedFileError(rule, got=name)
         column, equals, text = partition.partition("=")
-        wanted = columns
-        if equals and columns is not None:
-            wanted = [c for c in columns if c != column] or ["__key__"]
-        with open_checked(path, info) as opened:
-            table = read_parquet(path, wanted, file=opened)
-        if equals and (columns is None or column in columns):
-            value = None if text == _NULL else unquote(text)
-            texts = pa.array([value] * len(table), pa.string())
-            if column in table.column_names:
-                rule = f"{path} must not have the column of its partition"
-                raise DamagedFileError(rule, got=column)
-            table = table.append_column(column, _restore_type(texts, table.schema, path))
-        yield table if columns is None else table.select(columns)
+        value = None if text == _NULL else unquote(text)
+        path = files.join(store, name)
+        yield _Part(path, info, column if equals else "", value, columns)
 
 
 def _restore_type(texts: pa.Array, schema: pa.Schema, path: str) -> pa.Array:
@@ -235,12 +279,3 @@ def _restore_type(texts: pa.Array, schema: pa.Schema, path: str) -> pa.Array:
         raise DamagedFileError(
             f"{path} must name a type of its partition that its value has", got=kind
         ) from error
-
-
-def partition_column(receipt: Receipt) -> str:
-    """Return the column that the rows of a shard are partitioned by; empty if they are not."""
-    for name in receipt.files:
-        inner = name.split("/")[1:-1]
-        if inner and "=" in inner[0]:
-            return inner[0].partition("=")[0]
-    return ""
