@@ -18,7 +18,7 @@ from training.alignment.config import AlignReportConfig
 from training.data import TRAIN, VAL, SplitRule, hash_fraction, load_dataset
 from training.fit.fit_result import compute_logits
 from training.fit.loop import fit_adamw
-from training.fit.save_model import METRICS
+from training.fit.saving.save_model import METRICS
 from training.objectives.registry import objective_for
 from training.recipe import AdamWRecipe
 

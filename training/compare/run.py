@@ -53,7 +53,7 @@ from training.config import RunOptions
 from training.data import SPLITS, TEST, TRAIN, VAL, Dataset
 from training.fit.fit_result import FitResult
 from training.fit.resolve import ResolvedRun, open_dataset
-from training.fit.save_model import save_best
+from training.fit.saving.save_model import save_best
 from training.report import REPORT, write_compare_report
 
 

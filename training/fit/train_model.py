@@ -16,13 +16,13 @@ from training.config import TrainConfig
 from training.data import BLOCK, BLOCKS, TRAIN, Dataset
 from training.fit.candidates import fit_conditionings, fit_recipes
 from training.fit.checkpoint import Checkpoint, remove_checkpoint
-from training.fit.closing_summary import print_summary
 from training.fit.device import FLOAT32, MIN_MEASURED_ROWS, ComputeConfig, faster_precision
 from training.fit.fit_result import FitResult
 from training.fit.loop import measure_bfloat16
 from training.fit.metrics_log import MetricsLog, describe_epoch
 from training.fit.resolve import ResolvedRun, open_dataset, resolve_run
-from training.fit.save_model import save_best
+from training.fit.saving.closing_summary import print_summary
+from training.fit.saving.save_model import save_best
 from training.loggers import check_logger
 from training.recipe import AdamWRecipe
 

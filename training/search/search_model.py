@@ -22,7 +22,7 @@ from training.fit.checkpoint import Checkpoint, remove_checkpoint
 from training.fit.device import FLOAT32, ComputeConfig
 from training.fit.metrics_log import MetricsLog, format_line
 from training.fit.resolve import ResolvedRun, open_dataset, resolve_run
-from training.fit.save_model import FinishedModel, check_finite, write_model
+from training.fit.saving.save_model import FinishedModel, check_finite, write_model
 from training.fit.train_model import binding
 from training.loggers import check_logger
 from training.search.candidate import Candidate

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmfeat.system import print_out, show_table
 from training.data import Dataset, SplitRule
-from training.fit.closing_summary import print_summary
+from training.fit.saving.closing_summary import print_summary
 from training.search.candidate import Candidate
 from training.search.search import NO_BUDGET, Search
 from training.search.selection import Choice, margin

@@ -146,7 +146,7 @@ def test_validation_and_test_are_run_once_after_training(
         calls.append(len(rows))
         return run_rows(module, dataset, rows)
 
-    monkeypatch.setattr("training.fit.save_model.run_rows", count_rows)
+    monkeypatch.setattr("training.fit.saving.save_model.run_rows", count_rows)
     train(gap_store, tmp_path / "model")
     rows = read_json(tmp_path / "model/metrics.json")["rows"]
     assert calls == [rows["val"], rows["test"]]

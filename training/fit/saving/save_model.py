@@ -28,9 +28,9 @@ from mmfeat.system import peak_memory_mb
 from training.data import TEST, TRAIN, VAL, Dataset
 from training.evaluation.prediction_table import PREDICTIONS, write_predictions
 from training.evaluation.text_baselines import compare_with_baselines
-from training.fit.drift_statistics import write_statistics
 from training.fit.fit_result import FitResult, best_result, run_rows
 from training.fit.metrics_log import LOG, format_line
+from training.fit.saving.drift_statistics import write_statistics
 from training.objectives.describe import DescribeObjective
 from training.report import write_model_report
 

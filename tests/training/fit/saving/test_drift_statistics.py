@@ -10,7 +10,7 @@ from mmfeat.cli import main
 from mmfeat.drift import STATISTICS, read_statistics
 from mmfeat.features import FeatureStore
 from tests.training.stores import write_store, xor_records
-from training.fit.drift_statistics import _spread, compute_statistics
+from training.fit.saving.drift_statistics import _spread, compute_statistics
 
 TRAIN = ("--target", "label", "--fusion", "gmu", "--epochs", "1", "--hidden", "8", "--lr", "0.003")
 

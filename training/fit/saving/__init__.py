@@ -1,0 +1,1 @@
+"""What a finished training writes and prints: the files of the model, and the summary."""
