@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
 
 from mmfeat.cli import main
@@ -48,3 +50,18 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("train", folder / "features", folder / "model", *train)
     run("score", folder / "model", folder / "features", folder / "predictions")
     return folder
+
+
+@pytest.fixture
+def score(scored, mmfeat, tmp_path):
+    """Runs `mmfeat score` on the features, into a folder of the test."""
+
+    def run(*flags):
+        return mmfeat("score", scored / "model", scored / "features", tmp_path / "out", *flags)
+
+    return run
+
+
+def read(folder: Path) -> pa.Table:
+    """Read all rows of predictions, by key."""
+    return ds.dataset(folder / "data", partitioning="hive").to_table().sort_by("__key__")

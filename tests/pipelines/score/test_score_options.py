@@ -1,103 +1,20 @@
-"""Several models, explanations, fused vectors, selections, partitions, drift."""
+"""Explanations, fused vectors, selections, partitions."""
 
-import json
 import re
 
 import duckdb
 import numpy as np
 import polars
-import pyarrow.dataset as ds
 import pytest
 
 from mmfeat.api import open_store
-from mmfeat.api import score as score_in_python
 from mmfeat.errors import MmfeatError
-from mmfeat.features import FeatureStore
 from mmfeat.models.inference import run_model
 from mmfeat.models.saved_model import load_model
-from mmfeat.scoring.predicting import find_prefixes, fused_vectors
+from mmfeat.scoring.predicting import fused_vectors
 from mmfeat.verification import verify_store
-from pipelines.score import name_more_models
 from tests.faults import assert_one_error
-from tests.pipelines.score.conftest import ROWS
-from tests.training.stores import write_store, xor_records
-
-
-@pytest.fixture
-def score(scored, mmfeat, tmp_path):
-    """Runs `mmfeat score` on the features, into a folder of the test."""
-
-    def run(*flags):
-        return mmfeat("score", scored / "model", scored / "features", tmp_path / "out", *flags)
-
-    return run
-
-
-def read(folder):
-    return ds.dataset(folder / "data", partitioning="hive").to_table().sort_by("__key__")
-
-
-@pytest.fixture(scope="session")
-def second_model(scored):
-    """A model of the text alone."""
-    from mmfeat.cli import main
-
-    train = ("--target", "label", "--modalities", "text", "--fusion", "concat", "--epochs", "1")
-    flags = ("--hidden", "8", "--lr", "0.003")
-    model = scored / "by-text"
-    arguments = ["train", str(scored / "features"), str(model), *train, *flags]
-    assert main.main(arguments) == 0
-    return model
-
-
-def test_several_models_score_in_one_pass(scored, second_model, mmfeat, tmp_path):
-    paths = (scored / "model", second_model, scored / "features")
-    result = mmfeat("score", *paths, tmp_path / "out", "--columns", "label")
-    assert result.returncode == 0, result.stderr
-    both, first = read(tmp_path / "out"), read(scored / "predictions")
-    assert mmfeat("score", second_model, scored / "features", tmp_path / "b").returncode == 0
-    second = read(tmp_path / "b")
-    assert both.column_names[:3] == ["__key__", "status", "reason"]
-    for prefix, alone in (("model_", first), ("by-text_", second)):
-        for name in alone.column_names[3:]:
-            assert both[f"{prefix}{name}"].equals(alone[name]), name
-    states = both["status"].to_pylist()
-    expected = zip(first["status"].to_pylist(), second["status"].to_pylist(), strict=True)
-    words = {("ok", "ok"): "ok", ("failed", "failed"): "failed"}
-    assert states == [words.get(pair, "partial") for pair in expected]
-    failed = both.filter(ds.field("status") != "ok").to_pylist()
-    assert {row["__key__"] for row in failed} == {"K-7", "K-20"}
-    reasons = {row["reason"] for row in failed}
-    assert reasons == {"model: image:not_found, text:missing; by-text: text:missing"}
-    manifest = open_store(str(tmp_path / "out")).manifest
-    assert [model["name"] for model in manifest["models"]] == ["model", "by-text"]
-    assert {*manifest["monitoring"]["models"]} == {"model", "by-text"}
-    refused = mmfeat("score", second_model, *paths[::2], tmp_path / "out", "--columns", "label")
-    assert assert_one_error(refused)
-
-
-def test_models_of_the_same_name_are_refused(scored, mmfeat, tmp_path):
-    model = scored / "model"
-    result = mmfeat("score", model, model, scored / "features", tmp_path / "out")
-    assert "different names" in assert_one_error(result)
-
-
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        ("m i o", "m i o"),
-        ("a b i o", "a i o --more-models=b"),
-        ("a b c i o --explain", "a i o --explain --more-models=b --more-models=c"),
-        ("a --top-k 2 b i o", "a --top-k 2 i o --more-models=b"),
-        ("a --explain b i o", "a --explain i o --more-models=b"),
-        ("a i o --runner PrismRunner", "a i o --runner PrismRunner"),
-        ("a b i o --runner PrismRunner", "a i o --runner PrismRunner --more-models=b"),
-        ("--runner=x a b i o", "--runner=x a i o --more-models=b"),
-        ("--help", "--help"),
-    ],
-)
-def test_more_models_may_be_written_before_the_input(words, named):
-    assert name_more_models(words.split()) == named.split()
+from tests.pipelines.score.conftest import ROWS, read
 
 
 def test_an_explanation_is_the_change_without_a_modality(scored, score, tmp_path):
@@ -260,81 +177,6 @@ def test_a_column_of_many_values_is_no_partition(score):
     assert "has no column of that name (--partition-by); got 'labels'" in line
 
 
-def test_monitoring_counts_what_is_predicted(scored):
-    monitoring = open_store(str(scored / "predictions")).manifest["monitoring"]
-    rows = read(scored / "predictions").to_pylist()
-    predicted = [row["prediction"] for row in rows if row["prediction"]]
-    counts = monitoring["models"]["model"]
-    assert counts["scored"] == len(predicted) == 38
-    assert counts["classes"] == {label: predicted.count(label) for label in {*predicted}}
-    expected = np.histogram([r["probability"] for r in rows if r["prediction"]], 20, (0, 1))[0]
-    assert counts["confidence"] == expected.tolist()
-    assert monitoring["missing"] == {"image": 0.05, "text": 0.05}
-    assert monitoring["drift"]["image"]["missing"] == pytest.approx(0.05, abs=1e-6)
-    page = (scored / "predictions" / "report.html").read_text()
-    for word in ("Drift of the features", "stability index", "Predicted classes", "Confidence"):
-        assert word in page
-    versions = open_store(str(scored / "predictions")).manifest["versions"]
-    assert {*versions} == {"numpy", "pyarrow", "torch"}
-
-
-@pytest.fixture
-def drifting(mmfeat, tmp_path):
-    """A model, and features of four shards, of which the last three are shifted."""
-    records = xor_records(4000)
-    write_store(str(tmp_path / "features"), records)
-    train = ("--target", "label", "--fusion", "gmu", "--epochs", 1, "--hidden", 8, "--lr", 0.003)
-    assert mmfeat("train", tmp_path / "features", tmp_path / "model", *train).returncode == 0
-    records.features["image"][1000:] += np.float16(3)
-    write_store(str(tmp_path / "shifted"), records)
-    return tmp_path
-
-
-def test_drift_stops_a_run_and_keeps_what_is_committed(drifting, mmfeat):
-    paths = [drifting / name for name in ("model", "shifted", "out")]
-    line = assert_one_error(mmfeat("score", *paths, "--max-drift", 0.25))
-    assert "the population stability index of the column image must be at most 0.25" in line
-    assert not (drifting / "out" / "manifest.json").exists()
-    kept = sorted(path.name for path in (drifting / "out" / "data").iterdir())
-    again = assert_one_error(mmfeat("score", *paths, "--max-drift", 0.25))
-    assert "population stability index" in again
-    assert sorted(path.name for path in (drifting / "out" / "data").iterdir()) == kept
-    result = mmfeat("score", *paths, "--max-drift", 1000)  # the limit is no part of the result
-    assert result.returncode == 0, result.stderr
-    assert "drift of image" in result.stdout
-    drift = json.loads((drifting / "out" / "manifest.json").read_bytes())["monitoring"]["drift"]
-    assert drift["image"]["psi"] > 0.25 > 0.1 > drift["text"]["psi"]
-
-
-def test_drift_of_few_records_is_not_judged(drifting, mmfeat):
-    store = FeatureStore(str(drifting / "shifted"))
-    shifted = store.read_keys([*store.shards][1]).to_pylist()
-    flags = ("--max-drift", 0.25, "--keys", drifting / "keys.txt")
-    (drifting / "keys.txt").write_text("\n".join(shifted[:200]))
-    paths = [drifting / name for name in ("model", "shifted", "few")]
-    result = mmfeat("score", *paths, *flags)
-    assert result.returncode == 0, result.stderr
-    assert "drift not judged" in result.stdout
-    assert "image 200" in result.stdout
-    drift = json.loads((drifting / "few" / "manifest.json").read_bytes())["monitoring"]["drift"]
-    assert drift["image"]["judged"] is False
-    (drifting / "keys.txt").write_text("\n".join(shifted[:600]))
-    line = assert_one_error(mmfeat("score", *paths[:2], drifting / "more", *flags))
-    assert "population stability index" in line
-
-
-def test_no_drift_is_no_error(drifting, mmfeat):
-    paths = [drifting / name for name in ("model", "features", "out")]
-    assert mmfeat("score", *paths, "--max-drift", 0.1).returncode == 0
-
-
-def test_scores_in_python_are_those_of_the_command(scored, second_model, tmp_path):
-    models = [scored / "model", second_model]
-    store = score_in_python(models, scored / "shards", tmp_path / "out", explain=True)
-    names = store.column_names
-    assert {"model_prediction", "by-text_prediction", "by-text_without_text"} <= {*names}
-
-
 @pytest.mark.parametrize("flags", [("--where", "label == 'typo'"), ("--keys", "KEYS")])
 def test_a_selection_without_a_record_leaves_nothing(score, tmp_path, flags):
     (tmp_path / "keys.txt").write_text("unknown\n")
@@ -349,13 +191,3 @@ def test_a_file_that_holds_no_keys_is_found_before_the_output_is_claimed(score, 
     error = assert_one_error(score("--keys", tmp_path / "keys.parquet"))
     assert "cannot be read as a table" in error
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(("first", "second"), [("m", "m_p"), ("m_w_text", "m"), ("a", "a_without")])
-def test_models_whose_columns_could_have_the_same_names(first, second):
-    with pytest.raises(MmfeatError, match="must not have the same names"):
-        find_prefixes([first, second])
-
-
-def test_models_whose_names_only_look_alike():
-    assert find_prefixes(["m", "m_2", "m_price"]) == ["m_", "m_2_", "m_price_"]
